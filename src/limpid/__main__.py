@@ -1,0 +1,7 @@
+"""`python -m limpid` is the command `limpid`."""
+
+import sys
+
+from limpid.cli import main
+
+sys.exit(main())

@@ -1,0 +1,46 @@
+"""The command `limpid`: names a verb and hands it the rest.
+
+Nothing heavy is imported before the verb is known, so that `limpid --help` answers at once.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+VERBS = ("train", "sample", "show", "recipes")
+
+USAGE = """\
+limpid: train diffusion models from scratch on small images
+
+  limpid train RECIPE [options]       train, or go on where the run stopped
+  limpid sample RUN [options]         draw new pictures
+  limpid show WHAT RECIPE [options]   draw the process itself: forward, schedule or data;
+                                      with a RUN for the recipe also trajectory or loss
+  limpid recipes                      what there is to train, and what it costs
+
+RECIPE is a name from `limpid recipes`, a .toml or .json file, or a run folder.
+RUN is a run folder, or a checkpoint in one.
+`limpid VERB RECIPE --help` lists all options. Documentation: README.md
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; a mistake of the user's gets one line and exit code 2, a run that failed 1."""
+    verb, *rest = (sys.argv[1:] if arguments is None else list(arguments)) or ["--help"]
+    if verb in ("--help", "-h", "help"):
+        print(USAGE, end="")
+        return 0
+    try:
+        if verb == "--version":
+            print(f"limpid {import_module('limpid').__version__}")
+            return 0
+        name = import_module("limpid.plain").choose("command", verb, VERBS)
+        return getattr(import_module("limpid.verbs"), name)(rest)
+    except (ValueError, FloatingPointError) as error:
+        if "LIMPID_DEBUG" in os.environ:
+            raise
+        print(f"limpid: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ValueError) else 1
+    except KeyboardInterrupt:
+        return 130

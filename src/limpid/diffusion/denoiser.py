@@ -1,0 +1,105 @@
+"""From a network to a denoiser: tell the network the level, ask for its target, solve for x0.
+
+What goes in is a choice (`Condition`), and so is what comes out (`Target`); EDM's preconditioning is a pair of these.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from limpid.diffusion.level import Batch, Level, PerSample, pad
+from limpid.diffusion.schedules import Schedule
+from limpid.diffusion.targets import Target, x0_from
+
+Labels: TypeAlias = Int[Tensor, " b"]
+Denoise: TypeAlias = Callable[[Batch, Level], Batch]
+
+
+@dataclass(frozen=True)
+class Timestep:
+    """The network is told t in 0 ... steps - 1, as DDPM's are; a level between two steps gets a fraction.
+
+    `sigma_data` is the standard deviation of the data for which x is brought to variance one: 1 leaves x as it is on a
+    variance-preserving path.
+    """
+
+    steps: int = 1000
+    sigma_data: float = 1.0
+
+    def c_noise(self, level: Level, schedule: Schedule) -> Float[Tensor, "*b"]:
+        """t - 1 for the level at step t of `schedule` cut into `steps`."""
+        table = _log_ratios(schedule, self.steps, level.sigma.dtype, level.sigma.device)
+        ratio = level.ratio.log().clamp(table[0], table[-1]).contiguous()
+        left = (torch.searchsorted(table, ratio, right=True) - 1).clamp(0, self.steps - 2)
+        width = (table[left + 1] - table[left]).clamp(min=torch.finfo(table.dtype).tiny)
+        return left + (ratio - table[left]) / width
+
+
+@dataclass(frozen=True)
+class LogRatio:
+    """The network is told ln(sigma / alpha) / 4, as EDM's are (Karras et al. 2022, table 1)."""
+
+    sigma_data: float = 0.5
+
+    def c_noise(self, level: Level, schedule: Schedule) -> Float[Tensor, "*b"]:
+        """ln(sigma / alpha) / 4, held within +-5, which lies beyond every level met in practice."""
+        return (level.ratio.log() / 4).clamp(-5, 5)
+
+
+Condition: TypeAlias = Timestep | LogRatio
+
+
+@lru_cache(maxsize=64)
+def _log_ratios(schedule: Schedule, steps: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, " n"]:
+    """ln(sigma / alpha) at steps 1 ... n of a schedule, finite, for interpolation."""
+    u = torch.arange(1, steps + 1, dtype=torch.float64) / steps
+    ratios = schedule(u).ratio.log()
+    return ratios.nan_to_num(posinf=torch.finfo(torch.float32).max).to(dtype).to(device)
+
+
+class Denoiser(nn.Module):
+    """A network that knows its target and how it is told the level: E[x0 | x] on any path."""
+
+    def __init__(self, net: nn.Module, target: Target, condition: Condition, schedule: Schedule, no_label: int = 0):
+        super().__init__()
+        self.net, self.target, self.condition, self.schedule = net, target, condition, schedule
+        self.no_label = no_label  # the label that says nothing; the classes are those below it
+
+    def predict(self, x: Batch, level: Level, labels: Labels | None = None) -> Batch:
+        """The network's answer y, in float32, on `x` brought to variance one."""
+        norm = torch.hypot(self.condition.sigma_data * level.alpha, level.sigma)
+        c_noise: PerSample = self.condition.c_noise(level, self.schedule).to(x.device, torch.float32).expand(len(x))
+        return self.net(x * pad(1 / norm, x), c_noise, labels).float()
+
+    def forward(self, x: Batch, level: Level, labels: Labels | None = None) -> Batch:
+        """The picture expected in `x`."""
+        return x0_from(self.target, self.predict(x, level, labels), x, level)
+
+
+def clipped(denoise: Denoise) -> Denoise:
+    """`denoise` with its pictures held in [-1, 1] (Ho et al. 2020 sample so)."""
+    return lambda x, level: denoise(x, level).clamp(-1, 1)
+
+
+def guided(strong: Denoise, weak: Denoise, weight: float) -> Denoise:
+    """Away from `weak`, past `strong`: x0 = strong + weight (strong - weak), so 0 is no guidance.
+
+    With a smaller or less trained network for `weak` this is autoguidance (Karras et al. 2024, eq. 3: w = weight + 1).
+    """
+    return lambda x, level: torch.lerp(weak(x, level), strong(x, level), 1 + weight)
+
+
+def classifier_free(model: Denoiser, labels: Labels, weight: float) -> Denoise:
+    """`model` guided away from itself without labels (Ho and Salimans 2022, eq. 6), both in one batch."""
+    both = torch.cat([labels, torch.full_like(labels, model.no_label)])
+
+    def denoise(x: Batch, level: Level) -> Batch:
+        strong, weak = model(torch.cat([x, x]), level, both).chunk(2)
+        return torch.lerp(weak, strong, 1 + weight)
+
+    return denoise

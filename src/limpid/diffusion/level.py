@@ -1,0 +1,72 @@
+"""A noise level is a point (alpha, sigma): x = alpha * x0 + sigma * eps.
+
+Variance-preserving (alpha^2 + sigma^2 = 1), variance-exploding (alpha = 1) and straight (alpha = 1 - sigma) paths
+differ only in which points they visit.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Batch: TypeAlias = Float[Tensor, "b *d"]
+PerSample: TypeAlias = Float[Tensor, " b"]
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """One level (tensors of shape ()), one per sample (b,), or a list of them (n,); best in float64."""
+
+    alpha: Float[Tensor, "*b"]
+    sigma: Float[Tensor, "*b"]
+
+    @property
+    def ratio(self) -> Float[Tensor, "*b"]:
+        """Noise over signal, sigma / alpha: the sigma of Karras et al. (2022)."""
+        return self.sigma / self.alpha
+
+    @property
+    def snr(self) -> Float[Tensor, "*b"]:
+        """Signal-to-noise ratio, alpha^2 / sigma^2."""
+        return (self.alpha / self.sigma).square()
+
+    @property
+    def logsnr(self) -> Float[Tensor, "*b"]:
+        """The logarithm of `snr`; +inf where there is no noise, -inf where there is no signal."""
+        return 2 * (self.alpha.log() - self.sigma.log())
+
+    def unit(self) -> "Level":
+        """The level of the same `ratio` on the variance-preserving circle."""
+        norm = torch.hypot(self.alpha, self.sigma)
+        return Level(self.alpha / norm, self.sigma / norm)
+
+    def like(self, x: Float[Tensor, "..."]) -> "Level":
+        """This level in the dtype, device and number of axes of `x`: ready to multiply it."""
+        return Level(pad(self.alpha, x), pad(self.sigma, x))
+
+    def __getitem__(self, index: int | slice) -> "Level":
+        return Level(self.alpha[index], self.sigma[index])
+
+    def __len__(self) -> int:
+        return len(self.alpha)
+
+
+def pad(value: Float[Tensor, "*b"], x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """One number, or one per sample, in the dtype of `x` and ready to multiply it."""
+    if value.ndim == 0:  # stays on the CPU, from where it multiplies a tensor of any device without a copy
+        return value.to(x.dtype)
+    return value.to(x.device, x.dtype).reshape(value.shape + (1,) * (x.ndim - value.ndim))
+
+
+def mix(x0: Batch, eps: Batch, level: Level) -> Batch:
+    """The forward process q(x_t | x_0) of every path, each sample at its own level (Ho et al. 2020, eq. 4)."""
+    here = level.like(x0)
+    return here.alpha * x0 + here.sigma * eps
+
+
+def eps_from(x0: Batch, x: Batch, level: Level) -> Batch:
+    """The noise in `x`, if `x0` is the picture in it."""
+    here = level.like(x)
+    return (x - here.alpha * x0) / here.sigma

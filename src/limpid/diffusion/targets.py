@@ -1,0 +1,84 @@
+"""A target is a row (a, b): the network is asked for y = a * x0 + b * eps.
+
+Together with x = alpha * x0 + sigma * eps that makes two equations in two unknowns, solved once in `x0_from`. No row
+depends on the path: each is a function of sigma / alpha alone, so a network is asked the same thing on any of them.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from limpid.diffusion.level import Batch, Level, pad
+
+Row: TypeAlias = tuple[Float[Tensor, "*b"], Float[Tensor, "*b"]]
+
+
+@dataclass(frozen=True)
+class X0:
+    """The picture itself."""
+
+    def row(self, level: Level) -> Row:
+        return torch.ones_like(level.alpha), torch.zeros_like(level.alpha)
+
+
+@dataclass(frozen=True)
+class Eps:
+    """The noise (Ho et al. 2020, eq. 14)."""
+
+    def row(self, level: Level) -> Row:
+        return torch.zeros_like(level.alpha), torch.ones_like(level.alpha)
+
+
+@dataclass(frozen=True)
+class V:
+    """The velocity along the variance-preserving circle (Salimans and Ho 2022, appendix D)."""
+
+    def row(self, level: Level) -> Row:
+        circle = level.unit()
+        return -circle.sigma, circle.alpha
+
+
+@dataclass(frozen=True)
+class Flow:
+    """The velocity along the straight path, eps - x0 (Liu et al. 2022; Lipman et al. 2022)."""
+
+    def row(self, level: Level) -> Row:
+        return -torch.ones_like(level.alpha), torch.ones_like(level.alpha)
+
+
+@dataclass(frozen=True)
+class Edm:
+    """The F of unit variance for data of standard deviation `sigma_data` (Karras et al. 2022, table 1)."""
+
+    sigma_data: float = 0.5
+
+    def row(self, level: Level) -> Row:
+        s = self.sigma_data
+        # r / (s h) and -s / h with r = sigma / alpha and h = hypot(r, s), multiplied by alpha above and below.
+        h = torch.hypot(level.sigma, s * level.alpha)
+        return level.sigma / (s * h), -s * level.alpha / h
+
+
+Target: TypeAlias = X0 | Eps | V | Flow | Edm
+
+
+def target(kind: Target, x0: Batch, eps: Batch, level: Level) -> Batch:
+    """What the network is asked for, y = a x0 + b eps."""
+    a, b = kind.row(level)
+    return pad(a, x0) * x0 + pad(b, x0) * eps
+
+
+def x0_from(kind: Target, y: Batch, x: Batch, level: Level) -> Batch:
+    """The picture in `x`, if the network answered `y`: x0 = (b x - sigma y) / (b alpha - a sigma)."""
+    a, b = kind.row(level)
+    determinant = b * level.alpha - a * level.sigma
+    return pad(b / determinant, x) * x - pad(level.sigma / determinant, x) * y
+
+
+def gain(kind: Target, level: Level) -> Float[Tensor, "*b"]:
+    """How far x0 moves for each unit that y moves: what turns an error of the target into an error of the picture."""
+    a, b = kind.row(level)
+    return (level.sigma / (b * level.alpha - a * level.sigma)).abs()

@@ -1,0 +1,1 @@
+"""What training needs besides mathematics: optimisers, averages, checkpoints, the log, randomness."""

@@ -1,0 +1,36 @@
+"""The optimiser and its learning rate, which is a function of how many images the network has seen."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam (Kingma and Ba 2015) with decoupled weight decay, a linear warm-up and a decay to zero."""
+
+    rate: float = 2e-4
+    """Learning rate at its peak."""
+    warmup: int = 0
+    """Images over which the rate rises from zero."""
+    decay: Literal["none", "linear", "cosine"] = "none"
+    """How the rate falls to zero at the end of the run, if it does."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    """Largest norm of the gradient over all parameters."""
+
+    def build(self, parameters: Iterable[Tensor]) -> torch.optim.AdamW:
+        """The optimiser of these parameters."""
+        return torch.optim.AdamW(parameters, lr=self.rate, betas=self.betas, weight_decay=self.weight_decay, fused=True)
+
+    def rate_at(self, seen: int, images: int) -> float:
+        """The rate of the step that ends at image `seen` of a run of `images`."""
+        rise = min(1.0, seen / self.warmup) if self.warmup else 1.0
+        left = max(0.0, 1 - seen / images)
+        fall = {"none": 1.0, "linear": left, "cosine": (1 - math.cos(math.pi * left)) / 2}[self.decay]
+        return self.rate * rise * fall

@@ -1,0 +1,73 @@
+"""What a person sees of a run while it goes on: a bar on a terminal, a line now and then elsewhere."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+
+class Stop:
+    """Whether someone has asked the run to stop."""
+
+    asked = False
+
+
+@contextmanager
+def stoppable() -> Iterator[Stop]:
+    """Turns the first Ctrl-C or SIGTERM into a wish that the loop sees after its step; a second one interrupts."""
+    stop = Stop()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop.asked:
+            raise KeyboardInterrupt
+        stop.asked = True
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Display:
+    """Progress through a run of `total` images."""
+
+    def __init__(self, total: int, seen: int):
+        self.console = Console(highlight=False, soft_wrap=True)
+        self.total = total
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        self.bar = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
+        self.task = self.bar.add_task("starting", total=total, completed=seen)
+
+    def __enter__(self) -> "Display":
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def advance(self, seen: int) -> None:
+        """Move the bar."""
+        self.bar.update(self.task, completed=seen)
+
+    def tell(self, seen: int, loss: float, speed: float) -> None:
+        """The state at a line of the log."""
+        said = f"loss {loss:.4f}  {speed:,.0f} images/s"
+        self.bar.update(self.task, description=said)
+        if not self.console.is_terminal:
+            left = (self.total - seen) / max(speed, 1e-9)
+            print(f"{seen:>12,} of {self.total:,} images  {said}  {duration(left)} left", flush=True)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: 42 s, 3 min 20 s, 5 h 10 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

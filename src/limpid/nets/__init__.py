@@ -1,0 +1,10 @@
+"""Networks: frozen dataclasses that build modules net(x, c_noise, labels) -> y, and know nothing of noise or data."""
+
+from typing import TypeAlias
+
+from limpid.nets.dit import DiT
+from limpid.nets.unet import UNet
+
+Network: TypeAlias = UNet | DiT
+
+__all__ = ["DiT", "Network", "UNet"]

@@ -1,0 +1,197 @@
+"""The parts networks are made of: what tells them the level and the label, norms, residual blocks, attention."""
+
+import math
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+Map: TypeAlias = Float[Tensor, "b c h w"]
+Heads: TypeAlias = Float[Tensor, "b heads n d"]
+
+
+def sinusoid(t: Float[Tensor, " b"], width: int) -> Float[Tensor, "b width"]:
+    """Sines, then cosines, of t at width / 2 frequencies that fall geometrically from 1 to 1/10000 (Ho et al. 2020)."""
+    half = width // 2
+    frequencies = torch.exp(-math.log(10_000) * torch.arange(half, dtype=torch.float32, device=t.device) / (half - 1))
+    angles = t.float()[:, None] * frequencies
+    return torch.cat((angles.sin(), angles.cos()), dim=1)
+
+
+class Embedding(nn.Module):
+    """The vector that tells every block the level of noise and the label: an MLP of a sinusoid, plus a row of a table.
+
+    The table's last row, number `classes`, stands for "no label".
+    """
+
+    def __init__(self, frequencies: int, width: int, classes: int):
+        super().__init__()
+        self.frequencies = frequencies
+        self.mlp = nn.Sequential(nn.Linear(frequencies, width), nn.SiLU(), nn.Linear(width, width))
+        self.labels = nn.Embedding(classes + 1, width) if classes else None
+
+    def forward(self, c_noise: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None) -> Float[Tensor, "b e"]:
+        """The vector of each picture; without `labels`, that of no label. Raises ValueError where there is no table."""
+        level = self.mlp(sinusoid(c_noise, self.frequencies))
+        if self.labels is None:
+            if labels is not None:
+                raise ValueError("labels were given to a network built with classes = 0: expected None")
+            return level
+        if labels is None:
+            return level + self.labels.weight[-1]
+        return level + self.labels(labels)
+
+
+def check_size(shape: tuple[int, int, int], stride: int) -> None:
+    """Raises ValueError, naming the nearest size that works, if height and width are not multiples of `stride`."""
+    height, width = shape[1:]
+    if height % stride or width % stride or min(shape) < 1:
+        near = "x".join(str(max(stride, stride * math.floor(edge / stride + 0.5))) for edge in (height, width))
+        raise ValueError(f"pictures of {height}x{width}: expected multiples of {stride}; the nearest size is {near}")
+
+
+def groups(channels: int) -> int:
+    """The number of groups of a norm: the largest divisor of `channels` up to 32 that leaves 4 channels or more each.
+
+    32 is the paper's, and 4 what that gives the paper's narrowest map; below 8 channels there is one group.
+    """
+    return max(n for n in range(1, max(1, min(32, channels // 4)) + 1) if channels % n == 0)
+
+
+class GroupNorm(nn.Module):
+    """Group normalisation (Wu and He 2018), its statistics in float32 and its answer in the dtype and layout of x."""
+
+    def __init__(self, channels: int, eps: float = 1e-6):
+        super().__init__()
+        self.groups, self.eps = groups(channels), eps
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Map) -> Map:
+        """`x` with mean 0 and variance 1 in each group, times the weight, plus the bias."""
+        # On CPUs the library's float32 kernel is quick and its bfloat16 one is not; on GPUs it returns another layout
+        # than it was given, with a copy around every convolution, and the formula compiles to one kernel.
+        norm = F.group_norm if x.device.type == "cpu" else group_norm
+        return norm(x.float(), self.groups, self.weight.float(), self.bias.float(), self.eps).to(x.dtype)
+
+
+def group_norm(x: Map, groups: int, weight: Float[Tensor, " c"], bias: Float[Tensor, " c"], eps: float) -> Map:
+    """`F.group_norm` as a formula, which keeps the layout of `x`."""
+    grouped = x.unflatten(1, (groups, -1))
+    var, mean = torch.var_mean(grouped, dim=(2, 3, 4), correction=0, keepdim=True)
+    normed = ((grouped - mean) * torch.rsqrt(var + eps)).flatten(1, 2)
+    return torch.addcmul(bias[:, None, None], normed, weight[:, None, None])
+
+
+def halve(x: Map) -> Map:
+    """`x` at half its height and width, by averages of 2x2."""
+    return F.avg_pool2d(x, 2)
+
+
+def double(x: Map) -> Map:
+    """`x` at twice its height and width, every pixel repeated."""
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+def same(x: Map) -> Map:
+    """`x` itself."""
+    return x
+
+
+def conv3(channels_in: int, channels_out: int) -> nn.Conv2d:
+    """A 3x3 convolution that keeps height and width."""
+    return nn.Conv2d(channels_in, channels_out, 3, padding=1)
+
+
+class Residual(nn.Module):
+    """x + conv(dropout(silu(norm(conv(silu(norm(x)))))), conditioned in the middle by the embedding.
+
+    Ho et al. (2020) add a projection of the embedding before the second norm. With `scale_shift` it scales and shifts
+    what that norm returns (Dhariwal and Nichol 2021). `resample` acts on both branches (BigGAN; Song et al. 2021).
+    """
+
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        embedding: int,
+        dropout: float,
+        scale_shift: bool = False,
+        resample: Callable[[Map], Map] = same,
+    ):
+        super().__init__()
+        self.scale_shift, self.resample = scale_shift, resample
+        self.norm1 = GroupNorm(channels_in)
+        self.conv1 = conv3(channels_in, channels_out)
+        self.condition = nn.Linear(embedding, channels_out * (2 if scale_shift else 1))
+        self.norm2 = GroupNorm(channels_out)
+        self.dropout = nn.Dropout(dropout)
+        self.conv2 = conv3(channels_out, channels_out)
+        self.shortcut = nn.Identity() if channels_in == channels_out else nn.Conv2d(channels_in, channels_out, 1)
+
+    def forward(self, x: Map, embedding: Float[Tensor, "b e"]) -> Map:
+        """The next map; `embedding` is what `Embedding` returned, through silu."""
+        y = self.conv1(self.resample(F.silu(self.norm1(x))))
+        condition = self.condition(embedding)[:, :, None, None]
+        if self.scale_shift:
+            scale, shift = condition.chunk(2, dim=1)
+            y = torch.addcmul(shift, self.norm2(y), 1 + scale)
+        else:
+            y = self.norm2(y + condition)
+        return self.shortcut(self.resample(x)) + self.conv2(self.dropout(F.silu(y)))
+
+
+class Attention(nn.Module):
+    """x + self-attention among the pixels of a map, in `heads` heads."""
+
+    def __init__(self, channels: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.norm = GroupNorm(channels)
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.out = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Map) -> Map:
+        """The next map."""
+        pixels = self.qkv(self.norm(x)).flatten(2).mT
+        q, k, v = pixels.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        y = attend(q, k, v).transpose(1, 2).flatten(2)
+        return x + self.out(y.mT.unflatten(2, x.shape[2:]))
+
+
+def attend(q: Heads, k: Heads, v: Heads) -> Heads:
+    """softmax(q k' / sqrt(d)) v (Vaswani et al. 2017, eq. 1)."""
+    if q.device.type != "cpu":
+        return F.scaled_dot_product_attention(q, k, v)
+    # On CPUs the fused kernel's backward pass takes longer than that of two matrix products.
+    b, heads = q.shape[:2]
+    q, k, v = q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1)
+    weights = torch.softmax(torch.bmm(q * q.shape[-1] ** -0.5, k.mT), dim=-1)
+    return torch.bmm(weights, v).unflatten(0, (b, heads))
+
+
+class Downsample(nn.Module):
+    """A convolution of stride 2, padded below and on the right as in Ho et al. (2020)."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
+
+    def forward(self, x: Map, embedding: Float[Tensor, "b e"]) -> Map:
+        """The map at half its height and width; the embedding, which every part is told, changes nothing."""
+        return self.conv(F.pad(x, (0, 1, 0, 1)))
+
+
+class Upsample(nn.Module):
+    """Every pixel repeated, then a convolution."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = conv3(channels, channels)
+
+    def forward(self, x: Map, embedding: Float[Tensor, "b e"]) -> Map:
+        """The map at twice its height and width; the embedding, which every part is told, changes nothing."""
+        return self.conv(double(x))

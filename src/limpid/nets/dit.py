@@ -1,0 +1,120 @@
+"""The transformer of Peebles and Xie (2022) with adaLN-Zero: patches are tokens, and the embedding scales, shifts and
+gates every branch."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from limpid.nets.blocks import Embedding, Map, attend, check_size
+
+Tokens = Float[Tensor, "b n d"]
+
+
+@dataclass(frozen=True)
+class DiT:
+    """A diffusion transformer; as it stands, DiT-S, of 32.9M parameters."""
+
+    patch: int = 2
+    """Edge of the squares of pixels that become tokens."""
+    width: int = 384
+    """Channels of each token."""
+    depth: int = 12
+    """Number of blocks."""
+    heads: int = 6
+    """Heads of attention in each block."""
+
+    def build(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
+        """The network for pictures of `shape` (channels, height, width), untrained.
+
+        Raises ValueError where the size is no multiple of the patch, or the width none of four and of the heads.
+        """
+        if min(self.patch, self.width, self.depth, self.heads) < 1 or self.width % 4 or self.width % self.heads:
+            given = f"patch {self.patch}, width {self.width}, depth {self.depth}, heads {self.heads}"
+            raise ValueError(f"{given}: expected numbers from 1 up, with the width a multiple of 4 and of the heads")
+        check_size(shape, self.patch)
+        net = DiTModule(self, shape, classes)
+        initialise(net)
+        return net
+
+
+class DiTBlock(nn.Module):
+    """Attention, then an MLP: the embedding scales and shifts the norm before each, and gates what each answers."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.condition = nn.Linear(width, 6 * width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width))
+
+    def forward(self, x: Tokens, embedding: Float[Tensor, "b d"]) -> Tokens:
+        """The next tokens; `embedding` is what `Embedding` returned, through silu."""
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.condition(embedding)[:, None].chunk(6, dim=2)
+        x = x + gate1 * self.attention(modulated(x, shift1, scale1))
+        return x + gate2 * self.mlp(modulated(x, shift2, scale2))
+
+    def attention(self, x: Tokens) -> Tokens:
+        """Self-attention among the tokens."""
+        q, k, v = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return self.out(attend(q, k, v).transpose(1, 2).flatten(2))
+
+
+def modulated(x: Tokens, shift: Float[Tensor, "b 1 d"], scale: Float[Tensor, "b 1 d"]) -> Tokens:
+    """The layer norm of `x`, scaled and shifted."""
+    return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:], eps=1e-6), 1 + scale)
+
+
+class DiTModule(nn.Module):
+    """What `DiT` builds: net(x, c_noise, labels) -> y."""
+
+    positions: Float[Tensor, "n d"]
+
+    def __init__(self, config: DiT, shape: tuple[int, int, int], classes: int):
+        super().__init__()
+        channels, height, width = shape
+        self.grid = (height // config.patch, width // config.patch)
+        self.embedding = Embedding(256, config.width, classes)
+        self.enter = nn.Conv2d(channels, config.width, config.patch, stride=config.patch)
+        self.register_buffer("positions", positions(*self.grid, config.width), persistent=False)
+        self.blocks = nn.ModuleList(DiTBlock(config.width, config.heads) for _ in range(config.depth))
+        self.condition = nn.Linear(config.width, 2 * config.width)
+        self.leave = nn.Linear(config.width, channels * config.patch**2)
+        self.shuffle = nn.PixelShuffle(config.patch)
+
+    def forward(self, x: Map, c_noise: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None) -> Map:
+        """The answer for each picture of `x`, told its level of noise and its label."""
+        embedding = F.silu(self.embedding(c_noise, labels))
+        tokens = self.enter(x).flatten(2).mT + self.positions
+        for block in self.blocks:
+            tokens = block(tokens, embedding)
+        shift, scale = self.condition(embedding)[:, None].chunk(2, dim=2)
+        y = self.leave(modulated(tokens, shift, scale))
+        return self.shuffle(y.mT.unflatten(2, self.grid))
+
+
+def positions(height: int, width: int, channels: int) -> Float[Tensor, "n c"]:
+    """Where each token is, row by row: half the channels tell its column and half its row, by sines, then cosines."""
+    frequencies = 10_000 ** -torch.linspace(0, 1, channels // 4 + 1)[:-1]
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    angles = [along.reshape(-1, 1) * frequencies for along in (columns, rows)]
+    return torch.cat([wave for angle in angles for wave in (angle.sin(), angle.cos())], dim=1)
+
+
+def initialise(net: DiTModule) -> None:
+    """The paper's weights: uniform, of variance 2 / (fan in + fan out); the embedding's normal; zero for the gates, the
+    scales, the shifts and the last layer, so that every block begins as the identity."""
+    for part in net.modules():
+        if isinstance(part, nn.Linear):
+            nn.init.xavier_uniform_(part.weight)
+            nn.init.zeros_(part.bias)
+    nn.init.xavier_uniform_(net.enter.weight.flatten(1))
+    nn.init.zeros_(net.enter.bias)
+    for part in net.embedding.modules():
+        if isinstance(part, nn.Linear | nn.Embedding):
+            nn.init.normal_(part.weight, std=0.02)
+    for last in (*(block.condition for block in net.blocks), net.condition, net.leave):
+        nn.init.zeros_(last.weight)

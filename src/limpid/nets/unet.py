@@ -1,0 +1,161 @@
+"""The U-Net of DDPM (Ho et al. 2020), with the changes of DDPM++ (Song et al. 2021) and ADM (Dhariwal and Nichol 2021).
+
+Down through ever smaller maps, through a middle, and up again; every map made on the way down is kept, and joined to
+the one that a block receives on the way up.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from limpid.nets.blocks import (
+    Attention,
+    Downsample,
+    Embedding,
+    GroupNorm,
+    Map,
+    Residual,
+    Upsample,
+    check_size,
+    conv3,
+    double,
+    halve,
+)
+
+
+@dataclass(frozen=True)
+class UNet:
+    """A U-Net; as it stands, DDPM's for 32x32, of 35.7M parameters."""
+
+    width: int = 128
+    """Channels of the first level."""
+    multipliers: tuple[int, ...] = (1, 2, 2, 2)
+    """Channels of each level, in widths; each level has half the height and width of the one before."""
+    blocks: int = 2
+    """Residual blocks of each level on the way down; on the way up there is one more."""
+    attention: tuple[int, ...] = (16,)
+    """Shorter edges of the maps in which pixels attend to each other; in the middle they always do."""
+    dropout: float = 0.1
+    patch: int = 1
+    """Edge of the squares of pixels that become one pixel of the first level: 2 makes it about four times as fast."""
+    scale_shift: bool = False
+    """Let the embedding scale and shift what a norm returns (ADM) instead of adding it before."""
+    head_width: int = 0
+    """Channels of each head of attention (ADM: 64); 0 is one head."""
+    resample: Literal["conv", "biggan"] = "conv"
+    """Between levels: a convolution, or a residual block that resamples in both branches (DDPM++, ADM)."""
+
+    def build(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
+        """The network for pictures of `shape` (channels, height, width), untrained.
+
+        Raises ValueError where the size is no multiple of the network's stride, or a field does not fit the others.
+        """
+        if min(self.blocks, self.patch, *self.multipliers, len(self.multipliers)) < 1:
+            given = f"blocks {self.blocks}, patch {self.patch}, multipliers {self.multipliers}"
+            raise ValueError(f"{given}: expected whole numbers from 1 up, and one multiplier or more")
+        if self.width < 4 or self.width % 2:
+            raise ValueError(f"width {self.width}: expected an even number from 4 up")
+        if self.head_width and self.width % self.head_width:
+            raise ValueError(f"heads of {self.head_width} channels: expected a divisor of the width, {self.width}")
+        strides = [self.patch * 2**level for level in range(len(self.multipliers))]
+        check_size(shape, strides[-1])
+        edges = [min(shape[1:]) // stride for stride in strides]
+        if missing := set(self.attention) - set(edges):
+            raise ValueError(f"no map has an edge of {max(missing)}: attention can be at {', '.join(map(str, edges))}")
+        net = UNetModule(self, shape[0], [edge in self.attention for edge in edges], classes)
+        initialise(net)
+        return net
+
+
+class Block(nn.Module):
+    """A residual block, and attention after it where the level has some."""
+
+    def __init__(self, config: UNet, channels_in: int, channels_out: int, attends: bool):
+        super().__init__()
+        heads = channels_out // config.head_width if config.head_width else 1
+        self.residual = Residual(channels_in, channels_out, 4 * config.width, config.dropout, config.scale_shift)
+        self.attention = Attention(channels_out, heads) if attends else nn.Identity()
+
+    def forward(self, x: Map, embedding: Float[Tensor, "b e"]) -> Map:
+        """The next map."""
+        return self.attention(self.residual(x, embedding))
+
+
+class UNetModule(nn.Module):
+    """What `UNet` builds: net(x, c_noise, labels) -> y."""
+
+    def __init__(self, config: UNet, channels: int, attends: list[bool], classes: int):
+        super().__init__()
+        widths = [config.width * m for m in config.multipliers]
+        self.patch = config.patch
+        self.embedding = Embedding(config.width, 4 * config.width, classes)
+        self.enter = conv3(channels * config.patch**2, widths[0])
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+
+        here, kept = widths[0], [widths[0]]
+        for level, width in enumerate(widths):
+            if level > 0:
+                self.down.append(_smaller(config, here))
+                kept.append(here)
+            for _ in range(config.blocks):
+                self.down.append(Block(config, here, width, attends[level]))
+                here = width
+                kept.append(here)
+        self.middle = nn.ModuleList(Block(config, here, here, attends=first) for first in (True, False))
+        for level, width in reversed(list(enumerate(widths))):
+            for _ in range(config.blocks + 1):
+                self.up.append(Block(config, here + kept.pop(), width, attends[level]))
+                here = width
+            if level > 0:
+                self.up.append(_larger(config, here))
+
+        self.norm = GroupNorm(here)
+        self.leave = conv3(here, channels * config.patch**2)
+
+    def forward(self, x: Map, c_noise: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None) -> Map:
+        """The answer for each picture of `x`, told its level of noise and its label."""
+        embedding = F.silu(self.embedding(c_noise, labels))
+        x = self.enter(F.pixel_unshuffle(x, self.patch))
+        kept = [x]
+        for part in self.down:
+            x = part(x, embedding)
+            kept.append(x)
+        for part in self.middle:
+            x = part(x, embedding)
+        for part in self.up:
+            if isinstance(part, Block):
+                x = torch.cat((x, kept.pop()), dim=1)
+            x = part(x, embedding)
+        return F.pixel_shuffle(self.leave(F.silu(self.norm(x))), self.patch)
+
+
+def _smaller(config: UNet, channels: int) -> nn.Module:
+    if config.resample == "conv":
+        return Downsample(channels)
+    return Residual(channels, channels, 4 * config.width, config.dropout, config.scale_shift, halve)
+
+
+def _larger(config: UNet, channels: int) -> nn.Module:
+    if config.resample == "conv":
+        return Upsample(channels)
+    return Residual(channels, channels, 4 * config.width, config.dropout, config.scale_shift, double)
+
+
+def initialise(net: UNetModule) -> None:
+    """DDPM's weights: uniform, of variance 2 / (fan in + fan out); zero where a branch ends, and in every bias."""
+    for part in net.modules():
+        if isinstance(part, nn.Conv2d | nn.Linear):
+            nn.init.xavier_uniform_(part.weight)
+            nn.init.zeros_(part.bias) if part.bias is not None else None
+    for part in net.modules():
+        if isinstance(part, Residual):
+            nn.init.zeros_(part.conv2.weight)
+        if isinstance(part, Attention):
+            for third in part.qkv.weight.chunk(3):
+                nn.init.xavier_uniform_(third)
+            nn.init.zeros_(part.out.weight)
+    nn.init.zeros_(net.leave.weight)

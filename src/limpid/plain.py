@@ -1,0 +1,95 @@
+"""Frozen dataclasses to and from plain data (dicts, lists, numbers, words), as JSON and TOML hold it.
+
+A member of a union is a dict with its class name under "kind", or that name alone. Every mistake is a ValueError that
+says where it is, what was given and what was expected.
+"""
+
+import difflib
+import types
+from collections.abc import Iterable
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+
+def to_plain(value: Any) -> Any:
+    """Plain data that `from_plain` turns back into `value`."""
+    if is_dataclass(value):
+        return {"kind": type(value).__name__} | {f.name: to_plain(getattr(value, f.name)) for f in fields(value)}
+    return [to_plain(part) for part in value] if isinstance(value, tuple) else value
+
+
+def from_plain(kind: Any, value: Any, where: str = "recipe", default: Any = None) -> Any:
+    """`value` as the type `kind`; fields that are missing are those of `default`, or else of the class."""
+    if members := union(kind):
+        return _from_member(members, value, where, default)
+    if is_dataclass(kind):
+        return _from_fields(kind, value, where, default)
+    if get_origin(kind) is tuple:
+        return _from_list(get_args(kind), value, where)
+    if get_origin(kind) is Literal:
+        return _checked(value in get_args(kind), value, where, value, f"one of {', '.join(map(repr, get_args(kind)))}")
+    if kind is float:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return _checked(number, float(value) if number else value, where, value, "a number")
+    right = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+    return _checked(right, value, where, value, {int: "a whole number", str: "a word", bool: "true or false"}[kind])
+
+
+def union(kind: Any) -> dict[str, type]:
+    """The members of a union by their names; empty for any other type."""
+    members = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else ()
+    return {member.__name__: member for member in members}
+
+
+def choose(what: str, name: str, choices: Iterable[str]) -> str:
+    """`name` as it is written among `choices`, in whatever case it was given. Raises ValueError with the nearest ones."""
+    choices = list(choices)
+    if found := [choice for choice in choices if choice.lower() == name.lower()]:
+        return found[0]
+    near = difflib.get_close_matches(name.lower(), {c.lower(): c for c in choices}, n=1)
+    guess = next((f"; did you mean {c}?" for c in choices if near and c.lower() == near[0]), "")
+    raise ValueError(f"no {what} '{name}': choose from {', '.join(choices)}{guess}")
+
+
+def _checked(right: bool, result: Any, where: str, given: Any, expected: str) -> Any:
+    if not right:
+        raise ValueError(f"{where} is {given!r}: expected {expected}")
+    return result
+
+
+def _from_member(members: dict[str, type], value: Any, where: str, default: Any) -> Any:
+    if isinstance(value, str):
+        value = {"kind": value}
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} is {value!r}: expected one of {', '.join(members)}")
+    name = value.get("kind", type(default).__name__)
+    if not isinstance(name, str) or name == "NoneType":
+        raise ValueError(f"{where} needs a kind: choose from {', '.join(members)}")
+    member = members[choose(where, name, members)]
+    return _from_fields(member, value, where, default)
+
+
+def _from_fields(kind: type, value: Any, where: str, default: Any) -> Any:
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} is {value!r}: expected a table of its fields")
+    hints, known = get_type_hints(kind), {f.name: f for f in fields(kind)}
+    given = {choose(f"field of {where}", name, known): part for name, part in value.items() if name != "kind"}
+    same = isinstance(default, kind)
+    result = {name: getattr(default, name) for name in known} if same else {}
+    for name, part in given.items():
+        result[name] = from_plain(hints[name], part, f"{where}.{name}", result.get(name))
+    for name, spec in known.items():
+        if name not in result and spec.default is MISSING and spec.default_factory is MISSING:
+            raise ValueError(f"{where} needs its field {name}")
+    return kind(**result)
+
+
+def _from_list(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{where} is {value!r}: expected a list")
+    each = (kinds[0],) * len(value) if kinds[-1:] == (...,) else kinds
+    if len(each) != len(value):
+        raise ValueError(f"{where} is {value!r}: expected {len(each)} values")
+    return tuple(
+        from_plain(kind, part, f"{where}[{i}]") for i, (kind, part) in enumerate(zip(each, value, strict=True))
+    )

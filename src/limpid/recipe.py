@@ -1,0 +1,82 @@
+"""A run as frozen data: everything that decides what is learnt, and nothing about where or on what."""
+
+from dataclasses import dataclass, field
+
+from limpid.data import Cifar10, Data
+from limpid.data.augment import Augment
+from limpid.diffusion.denoiser import Condition, Denoiser, Timestep
+from limpid.diffusion.losses import Flat, Weight
+from limpid.diffusion.samplers import Ancestral, Sampler
+from limpid.diffusion.schedules import LinearBeta, Schedule
+from limpid.diffusion.targets import Eps, Target
+from limpid.learning.average import Ema
+from limpid.learning.optim import Adam
+from limpid.nets import Network, UNet
+
+
+@dataclass(frozen=True)
+class Same:
+    """The schedule of training."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How pictures are drawn."""
+
+    steps: int = 1000
+    """Steps of the sampler."""
+    sampler: Sampler = Ancestral("large")
+    levels: Schedule | Same = Same()
+    """The schedule whose levels the steps visit."""
+    clip: bool = True
+    """Hold every predicted picture in [-1, 1]."""
+    guidance: float = 0.0
+    """Classifier-free guidance: 0 is none; needs a network trained with labels, of which some were dropped."""
+
+
+@dataclass(frozen=True)
+class Every:
+    """After how many images the run does something besides training."""
+
+    log: int = 12_800
+    sample: int = 1_280_000
+    save: int = 1_280_000
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training run. Durations are counted in images shown to the network, so they survive a change of batch size."""
+
+    images: int = 102_400_000
+    """How long to train."""
+    batch: int = 128
+    """Images a step."""
+    seed: int = 0
+    """What all randomness of the run begins from."""
+    data: Data = field(default_factory=Cifar10)
+    augment: Augment = Augment()
+    network: Network = UNet()
+    conditional: bool = False
+    """Tell the network the class of each picture."""
+    label_dropout: float = 0.0
+    """Share of pictures whose class is withheld, so that the network can be guided."""
+    schedule: Schedule = LinearBeta()
+    target: Target = Eps()
+    condition: Condition = Timestep()
+    weight: Weight = Flat()
+    optimizer: Adam = Adam(warmup=640_000)
+    average: Ema = Ema(half_life=887_000)
+    sampling: Sampling = Sampling()
+    every: Every = Every()
+
+    @property
+    def sampling_schedule(self) -> Schedule:
+        """The schedule that samplers walk down."""
+        return self.schedule if isinstance(self.sampling.levels, Same) else self.sampling.levels
+
+
+def build(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> Denoiser:
+    """The recipe's denoiser of pictures of `shape` (channels, height, width), untrained."""
+    classes = classes if recipe.conditional else 0
+    net = recipe.network.build(shape, classes)
+    return Denoiser(net, recipe.target, recipe.condition, recipe.schedule, no_label=classes)

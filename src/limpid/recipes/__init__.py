@@ -1,0 +1,45 @@
+"""Recipes by name: each a function whose docstring says what it is, what it costs and what it is known to reach."""
+
+import json
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+from limpid.plain import choose, from_plain
+from limpid.recipe import Recipe
+from limpid.recipes.cifar10 import cifar10, cifar10_64, cifar10_small
+from limpid.recipes.demo import demo
+
+RECIPES: dict[str, Callable[[], Recipe]] = {
+    "demo": demo,
+    "cifar10": cifar10,
+    "cifar10-64": cifar10_64,
+    "cifar10-small": cifar10_small,
+}
+
+
+def find(name: str) -> Recipe:
+    """The recipe of this name, in this .toml or .json file, or of this run folder.
+
+    A file may hold only what differs from another recipe, named by its key `base`. Raises ValueError for anything else.
+    """
+    path = Path(name)
+    if path.is_dir() and name not in RECIPES:
+        path = path / "recipe.json"
+        if not path.is_file():
+            raise ValueError(f"{name} is a folder without a recipe.json: not a run")
+    if path.suffix in (".toml", ".json"):
+        return read(path)
+    return RECIPES[choose("recipe", name, RECIPES)]()
+
+
+def read(path: Path) -> Recipe:
+    """The recipe written in a .toml or .json file."""
+    try:
+        plain = (tomllib.loads if path.suffix == ".toml" else json.loads)(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"cannot read the recipe {path}: {error}") from error
+    base = plain.pop("base", None) if isinstance(plain, dict) else None
+    return from_plain(
+        Recipe, plain, default=Recipe() if base is None else RECIPES[choose("recipe", str(base), RECIPES)]()
+    )

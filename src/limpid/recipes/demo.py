@@ -1,0 +1,35 @@
+"""The demo: handwritten digits, from nothing to pictures in two minutes."""
+
+from limpid.data import Digits
+from limpid.data.augment import Augment
+from limpid.diffusion.denoiser import LogRatio
+from limpid.diffusion.samplers import Heun
+from limpid.diffusion.schedules import Karras, LogNormal
+from limpid.diffusion.targets import Edm
+from limpid.learning.average import Ema
+from limpid.learning.optim import Adam
+from limpid.nets import UNet
+from limpid.recipe import Every, Recipe, Sampling
+
+
+def demo() -> Recipe:
+    """1,797 real handwritten digits at 16x16, drawn by class; 1.1M parameters.
+
+    Cost: under two minutes on two CPU cores.
+    """
+    return Recipe(
+        images=32_000,
+        batch=32,
+        data=Digits(),
+        augment=Augment(flip=0.0),
+        network=UNet(width=32, multipliers=(1, 2, 2), blocks=1, attention=(8,), dropout=0.0),
+        conditional=True,
+        label_dropout=0.1,
+        schedule=LogNormal(),
+        target=Edm(),
+        condition=LogRatio(),
+        optimizer=Adam(rate=1.5e-3, warmup=1_600, decay="cosine"),
+        average=Ema(half_life=4_400),
+        sampling=Sampling(steps=20, sampler=Heun(), levels=Karras(), clip=False, guidance=0.5),
+        every=Every(log=640, sample=6_400, save=16_000),
+    )

@@ -1,0 +1,171 @@
+"""The shell around `train`: a folder that holds a run, which logs, draws, saves, stops when asked and goes on later."""
+
+import json
+import math
+import platform
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from limpid import show
+from limpid.data.images import Source
+from limpid.learning import checkpoint, runlog
+from limpid.learning.machine import Machine
+from limpid.learning.progress import Display, duration, stoppable
+from limpid.plain import from_plain, to_plain
+from limpid.recipe import Recipe
+from limpid.train import Report, State, restore, start, tensors_of, train
+
+# What may differ when a run goes on: how long it is, how pictures are drawn, and how often.
+FREE = ("images", "sampling", "every")
+
+
+@dataclass
+class Run:
+    """A run that is going on, and the folder that holds it."""
+
+    recipe: Recipe
+    folder: Path
+    machine: Machine
+    source: Source
+    state: State
+    meter: runlog.Meter
+    since: tuple[int, float] = field(default_factory=lambda: (0, 0.0))
+    """Images seen, and the clock, at the last line of the log."""
+
+    def log(self, report: Report) -> tuple[float, float]:
+        """Write a line of the log; the mean loss and images per second since the last one."""
+        loss, (seen, clock) = self.meter.read(), self.since
+        self.since = report.seen, time.perf_counter()
+        speed = (report.seen - seen) / (self.since[1] - clock)
+        if not math.isfinite(loss):
+            last = checkpoint.newest(self.folder / "checkpoints")
+            raise FloatingPointError(f"the loss is {loss} at {report.seen:,} images; the last checkpoint is {last}")
+        line = {"seen": report.seen, "loss": loss, "rate": report.rate, "gradient": report.gradient.item()}
+        runlog.append(self.folder / "log.jsonl", line | {"images_per_second": round(speed, 1)})
+        return loss, speed
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        data = {
+            "seen": self.state.seen,
+            "shape": list(self.source.shape),
+            "names": list(self.source.names),
+            "recipe": to_plain(self.recipe),
+        }
+        tensors = tensors_of(self.state) | {"meter": self.meter.total}
+        checkpoint.save(self.folder / "checkpoints", self.state.seen, tensors, data)
+
+    def draw(self) -> None:
+        """Draw the sample grid of this moment, from the same seeds as all of them."""
+        path = self.folder / "samples" / f"{self.state.seen:012d}.png"
+        show.samples(self.state.average, self.recipe, self.source, path, self.machine)
+
+
+def run(recipe: Recipe, folder: Path, machine: Machine) -> bool:
+    """Train `recipe` in `folder`, from its newest checkpoint if there is one; whether it came to its end.
+
+    Raises ValueError if the folder holds a run of another recipe, FloatingPointError if the loss is no longer a number.
+    """
+    now = opened(recipe, folder, machine.resolved())
+    ended = follow(now)
+    if not ended:
+        print(f"stopped after {now.state.seen:,} images, and saved: the same command goes on from there")
+        return False
+    print("drawing what it has learnt")
+    for path in show.results(now.state.average, recipe, now.source, folder, now.machine):
+        print(f"  {path}")
+    return True
+
+
+def follow(now: Run) -> bool:
+    """Train until the end or until asked to stop, logging, drawing and saving on the way; whether the end was reached."""
+    every = now.recipe.every
+    now.since = now.state.seen, time.perf_counter()
+    with stoppable() as stop, Display(now.recipe.images, now.state.seen) as display:
+        for report in train(now.state, now.recipe, now.source, now.machine):
+            passed = {
+                name: passes(report.seen, now.recipe.batch, getattr(every, name)) for name in ("log", "sample", "save")
+            }
+            now.meter.add(report.loss)
+            display.advance(report.seen)
+            if passed["log"]:
+                display.tell(report.seen, *now.log(report))
+            if passed["sample"]:
+                now.draw()
+            if passed["save"] or stop.asked or report.seen >= now.recipe.images:
+                now.save()
+            if stop.asked:
+                break
+    return now.state.seen >= now.recipe.images
+
+
+def passes(seen: int, batch: int, period: int) -> bool:
+    """Whether the last batch took the count of images to or past a multiple of `period`; 0 is never."""
+    return period > 0 and seen // period > (seen - batch) // period
+
+
+def opened(recipe: Recipe, folder: Path, machine: Machine) -> Run:
+    """The run of a folder where it stopped, or a new one. Raises ValueError if it is a run of another recipe."""
+    refuse_another(recipe, folder)
+    source = recipe.data.open(machine.device)
+    now = Run(
+        recipe,
+        folder,
+        machine,
+        source,
+        start(recipe, source.shape, len(source.names), machine),
+        runlog.Meter(machine.device),
+    )
+    if last := checkpoint.newest(folder / "checkpoints"):
+        tensors = checkpoint.read_tensors(last)
+        now.meter.total.copy_(tensors.pop("meter"))
+        restore(now.state, checkpoint.read_data(last)["seen"], tensors)
+    folder.mkdir(parents=True, exist_ok=True)
+    runlog.cut(folder / "log.jsonl", now.state.seen)
+    (folder / "recipe.json").write_text(json.dumps(to_plain(recipe), indent=2) + "\n", encoding="utf-8")
+    (folder / "environment.json").write_text(json.dumps(environment(machine), indent=2) + "\n", encoding="utf-8")
+    parameters = sum(weight.numel() for weight in now.state.model.parameters())
+    print(f"{folder}: {parameters:,} parameters, {recipe.images:,} images, on {machine}")
+    if now.state.seen:
+        print(f"going on after {now.state.seen:,} images")
+    return now
+
+
+def refuse_another(recipe: Recipe, folder: Path) -> None:
+    """Raise ValueError if the folder holds a run whose recipe differs in what may not change."""
+    path = folder / "recipe.json"
+    if not path.exists():
+        return
+    before = from_plain(Recipe, json.loads(path.read_text(encoding="utf-8")))
+    allowed = {name: getattr(recipe, name) for name in FREE}
+    if replace(before, **allowed) != recipe:
+        changed = ", ".join(differences(to_plain(replace(before, **allowed)), to_plain(recipe)))
+        raise ValueError(f"{folder} holds a run of another recipe ({changed}): name another folder with --run")
+
+
+def differences(before: Any, after: Any, where: str = "") -> list[str]:
+    """Where two plain values differ, in words: `batch 128 -> 64`."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        names = dict.fromkeys([*before, *after])
+        return [d for n in names for d in differences(before.get(n), after.get(n), f"{where}.{n}" if where else n)]
+    return [] if before == after else [f"{where} {before} -> {after}"]
+
+
+def environment(machine: Machine) -> dict[str, Any]:
+    """What a run was made with, for whoever asks later."""
+    packages = {name: version(name) for name in ("limpid", "torch", "numpy", "pillow", "safetensors")}
+    return {
+        "command": sys.argv,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "machine": str(machine),
+        "processor": torch.cuda.get_device_name() if machine.device.startswith("cuda") else platform.processor(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "packages": packages,
+    }

@@ -1,0 +1,108 @@
+"""Drawing: seeds in, pictures out. A picture depends on its own seed alone, whatever it is drawn together with."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from limpid.data.images import to_pixels
+from limpid.diffusion.denoiser import Denoise, Denoiser, Labels, classifier_free, clipped
+from limpid.diffusion.level import Batch, Level
+from limpid.diffusion.samplers import Noise, Step
+from limpid.diffusion.schedules import grid
+from limpid.learning.checkpoint import newest, read_data, read_tensors
+from limpid.learning.machine import Machine
+from limpid.learning.rng import generator
+from limpid.plain import from_plain
+from limpid.recipe import Recipe, build
+
+Shape = tuple[int, int, int]
+
+
+class Trained(NamedTuple):
+    """A denoiser from a checkpoint, with what is needed to draw from it."""
+
+    model: Denoiser
+    recipe: Recipe
+    shape: Shape
+    names: tuple[str, ...]
+    """What the classes are called; empty for a network that knows none."""
+    seen: int
+
+
+def load(path: Path | str, machine: Machine, weights: Literal["average", "model"] = "average") -> Trained:
+    """The network of a checkpoint file, or of the newest one of a run folder. Raises ValueError if there is none."""
+    path = Path(path)
+    file = newest(path / "checkpoints") if path.is_dir() else path
+    if file is None or not file.exists():
+        raise ValueError(f"no checkpoint in {path}: train it first, or name a checkpoint or run folder")
+    data = read_data(file)
+    recipe, shape, names = from_plain(Recipe, data["recipe"]), tuple(data["shape"]), tuple(data["names"])
+    model = build(recipe, shape, len(names)).to(machine.device, memory_format=torch.channels_last)
+    model.net.load_state_dict(read_tensors(file, f"{weights}."))
+    return Trained(model.eval(), recipe, shape, names if recipe.conditional else (), data["seen"])
+
+
+def noise_of(seeds: Sequence[int], shape: Shape, device: str) -> Noise:
+    """Standard normal noise for one picture per seed, drawn on the CPU: the same on every device, alone or in a batch."""
+    draws = [generator("cpu", "picture", seed) for seed in seeds]
+
+    def noise() -> Batch:
+        fresh = torch.stack([torch.randn(shape, generator=draw) for draw in draws])
+        return fresh.to(device).contiguous(memory_format=torch.channels_last)
+
+    return noise
+
+
+def denoise_with(model: Denoiser, recipe: Recipe, labels: Labels | None, machine: Machine) -> Denoise:
+    """The model as a sampler sees it: labels told, guided and clipped as the recipe's sampling says."""
+    sampling = recipe.sampling
+    if labels is not None and sampling.guidance:
+        guess = classifier_free(model, labels, sampling.guidance)
+    else:
+        guess = partial(model, labels=labels)
+
+    @torch.no_grad()
+    def denoise(x: Batch, level: Level) -> Batch:
+        with machine.autocast():
+            return guess(x, level)
+
+    return clipped(denoise) if sampling.clip else denoise
+
+
+def trajectory(
+    model: Denoiser, recipe: Recipe, seeds: Sequence[int], shape: Shape, machine: Machine, labels: Labels | None = None
+) -> Iterator[Step]:
+    """Every step from noise to the pictures of `seeds`, the starting noise first."""
+    noise = noise_of(seeds, shape, machine.device)
+    levels = grid(recipe.sampling_schedule, recipe.sampling.steps)
+    x = levels[0].sigma * noise()
+    yield Step(x, torch.zeros_like(x), levels[0])
+    yield from recipe.sampling.sampler(denoise_with(model, recipe, labels, machine), x, levels, noise)
+
+
+def sample(
+    model: Denoiser,
+    recipe: Recipe,
+    seeds: Sequence[int],
+    shape: Shape,
+    machine: Machine,
+    labels: Sequence[int] | None = None,
+    batch: int = 64,
+) -> Iterator[UInt8[Tensor, "b c h w"]]:
+    """One picture per seed, `batch` at a time, as uint8 on the CPU; `labels` are one per seed."""
+    for first in range(0, len(seeds), batch):
+        now = slice(first, first + batch)
+        told = None if labels is None else torch.tensor(labels[now], device=machine.device)
+        for step in trajectory(model, recipe, seeds[now], shape, machine, told):
+            last = step.x
+        yield to_pixels(last).cpu()
+
+
+def spread(n: int, classes: int) -> list[int] | None:
+    """Labels for n pictures in equal blocks, a block per class; None where there are no classes."""
+    return [i * classes // n for i in range(n)] if classes else None

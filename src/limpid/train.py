@@ -1,0 +1,119 @@
+"""Training, from pictures to weights, read straight down: data, noise, network, loss, optimiser, average.
+
+Every draw comes from its address (seed, purpose, images seen so far), so a run that was stopped and resumed is the run
+that never stopped.
+"""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from limpid.data.images import Source, from_pixels
+from limpid.diffusion.denoiser import Denoiser, Labels
+from limpid.diffusion.level import PerSample
+from limpid.diffusion.losses import denoising_loss
+from limpid.diffusion.schedules import stratified
+from limpid.learning.average import update
+from limpid.learning.checkpoint import optimizer_tensors, restore_optimizer
+from limpid.learning.machine import Machine
+from limpid.learning.rng import address, generator
+from limpid.recipe import Recipe, build
+
+
+@dataclass
+class State:
+    """All that changes while a run goes on."""
+
+    model: Denoiser
+    average: Denoiser
+    optimizer: torch.optim.Optimizer
+    seen: int = 0
+    """Images shown to the network so far."""
+
+
+class Report(NamedTuple):
+    """What one step tells: tensors stay on the device until somebody reads them."""
+
+    seen: int
+    loss: PerSample
+    gradient: Float[Tensor, ""]
+    rate: float
+
+
+def start(recipe: Recipe, shape: tuple[int, int, int], classes: int, machine: Machine) -> State:
+    """A run at its beginning, for pictures of `shape` (channels, height, width)."""
+    with torch.random.fork_rng():
+        torch.manual_seed(address(recipe.seed, "weights"))
+        model = build(recipe, shape, classes)
+    model = model.to(machine.device, memory_format=torch.channels_last)
+    average = copy.deepcopy(model).requires_grad_(False).eval()
+    state = State(model, average, recipe.optimizer.build(model.parameters()))
+    if machine.compile:
+        model.net.compile()
+    return state
+
+
+def train(state: State, recipe: Recipe, source: Source, machine: Machine) -> Iterator[Report]:
+    """Train until the recipe's number of images, yielding after each step."""
+    batches = source.batches(state.seen, recipe.batch, recipe.seed)
+    while state.seen < recipe.images:
+        yield train_step(state, recipe, *next(batches), machine)
+
+
+def train_step(
+    state: State, recipe: Recipe, pixels: UInt8[Tensor, "b c h w"], labels: Labels, machine: Machine
+) -> Report:
+    """One step on a batch of pixels: the network learns to see through noise of one level per picture."""
+
+    def draws(purpose: str) -> torch.Generator:
+        return generator(pixels.device, recipe.seed, purpose, state.seen)
+
+    x0 = from_pixels(recipe.augment(pixels, draws("augment"))).contiguous(memory_format=torch.channels_last)
+    level = recipe.schedule(stratified(len(x0), draws("levels")))
+    eps = torch.empty_like(x0).normal_(generator=draws("noise"))
+    told = withheld(labels, recipe, state, draws("labels")) if recipe.conditional else None
+    torch.manual_seed(address(recipe.seed, "dropout", state.seen))
+    with machine.autocast():
+        loss = denoising_loss(state.model, x0, eps, level, told, recipe.weight)
+    loss.mean().backward()
+
+    state.seen += len(x0)
+    gradient = torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.optimizer.clip)
+    rate = recipe.optimizer.rate_at(state.seen, recipe.images)
+    for group in state.optimizer.param_groups:
+        group["lr"] = rate
+    state.optimizer.step()
+    state.optimizer.zero_grad()
+    decay = recipe.average.decay(state.seen, len(x0))
+    update(state.average.parameters(), state.model.parameters(), decay)
+    return Report(state.seen, loss.detach(), gradient, rate)
+
+
+def withheld(labels: Labels, recipe: Recipe, state: State, draw: torch.Generator) -> Labels:
+    """The labels with a share of them replaced by the one that stands for no label, the last."""
+    drop = torch.rand(len(labels), generator=draw, device=labels.device) < recipe.label_dropout
+    return labels.masked_fill(drop, state.model.no_label)
+
+
+def tensors_of(state: State) -> dict[str, Tensor]:
+    """Every tensor of a state by name, as `restore` takes them back."""
+    parts = {"model": state.model.net.state_dict(), "average": state.average.net.state_dict()}
+    parts["optimizer"] = optimizer_tensors(state.optimizer)
+    return {f"{part}.{name}": value for part, tensors in parts.items() for name, value in tensors.items()}
+
+
+def restore(state: State, seen: int, tensors: dict[str, Tensor]) -> None:
+    """Put a state back to where it was when `tensors_of` read it."""
+
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+    state.model.net.load_state_dict(part("model."))
+    state.average.net.load_state_dict(part("average."))
+    restore_optimizer(state.optimizer, part("optimizer."))
+    state.seen = seen

@@ -1,0 +1,112 @@
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.testing import assert_close
+
+from limpid.diffusion.denoiser import Denoiser, LogRatio, Timestep, classifier_free, clipped, guided
+from limpid.diffusion.level import Level, eps_from, mix
+from limpid.diffusion.losses import denoising_loss
+from limpid.diffusion.oracle import Gaussian, Points
+from limpid.diffusion.schedules import Cosine, Karras, LinearBeta, LogNormal, Schedule, grid
+from limpid.diffusion.targets import X0, Edm, Eps, Flow, Target, V, target
+
+LAW = Gaussian(torch.tensor([0.4, -0.2]), torch.tensor([0.3, 0.7]))
+TARGETS = [X0(), Eps(), V(), Flow(), Edm()]
+
+
+class Perfect(nn.Module):
+    """A network that answers its target exactly: it undoes the scaling of its input and asks the oracle."""
+
+    def __init__(self, kind: Target, schedule: Schedule):
+        super().__init__()
+        self.kind, self.schedule = kind, schedule
+
+    def forward(self, x: Tensor, c_noise: Tensor, labels: Tensor | None) -> Tensor:
+        ratio = (4 * c_noise.double()).exp()
+        level = Level(torch.ones_like(ratio), ratio)
+        x = x * torch.hypot(torch.tensor(0.5), ratio)[:, None].float()
+        x0 = LAW(x, level)
+        return target(self.kind, x0, eps_from(x0, x, level), level)
+
+
+@pytest.mark.parametrize("kind", TARGETS, ids=str)
+@pytest.mark.parametrize("schedule", [LinearBeta(), Karras()], ids=str)
+def test_a_network_that_answers_its_target_is_the_exact_denoiser_on_every_path(kind: Target, schedule: Schedule):
+    model = Denoiser(Perfect(kind, schedule), kind, LogRatio(), LogNormal())
+    levels = schedule(torch.linspace(0.2, 0.9, 6, dtype=torch.float64))
+    x = torch.randn(6, 2) * levels.sigma[:, None].float()
+    assert_close(model(x, levels), LAW(x, levels), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("schedule", [LinearBeta(), Cosine(T=200)], ids=str)
+def test_the_network_is_told_the_timestep_of_the_published_code(schedule: LinearBeta | Cosine):
+    levels = grid(schedule, schedule.T)[:-1]
+    told = Timestep(schedule.T).c_noise(levels, schedule)
+    assert_close(told, torch.arange(schedule.T - 1, -1, -1, dtype=torch.float64), rtol=0, atol=1e-6)
+
+
+def test_a_level_between_two_steps_is_told_as_a_fraction():
+    a, b = (LinearBeta()(torch.tensor([t / 1000], dtype=torch.float64)) for t in (500, 501))
+    between = Level(torch.ones(1, dtype=torch.float64), (a.ratio * b.ratio).sqrt())
+    assert_close(Timestep().c_noise(between, LinearBeta()), torch.tensor([499.5], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("condition", [Timestep(), LogRatio()], ids=str)
+def test_what_the_network_is_told_is_finite_at_both_ends(condition: Timestep | LogRatio):
+    ends = Level(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]))
+    assert condition.c_noise(ends, LinearBeta()).isfinite().all()
+
+
+class Recorder(nn.Module):
+    """A network that remembers what it was given."""
+
+    def forward(self, x: Tensor, c_noise: Tensor, labels: Tensor | None) -> Tensor:
+        self.x, self.c_noise = x, c_noise
+        return torch.zeros_like(x)
+
+
+def test_the_network_sees_pictures_of_variance_one_at_every_level():
+    net, levels = Recorder(), LogNormal()(torch.linspace(0.01, 0.99, 8, dtype=torch.float64))
+    x0, eps = 0.5 * torch.randn(8, 50_000), torch.randn(8, 50_000)
+    Denoiser(net, Edm(), LogRatio(0.5), LogNormal())(mix(x0, eps, levels), levels)
+    assert_close(net.x.std(1), torch.ones(8), rtol=0.02, atol=0)
+
+
+def test_the_loss_is_the_squared_error_of_the_noise():
+    x0, eps = torch.randn(2, 4, 3, 8, 8)
+    level = LinearBeta()(torch.tensor([0.1, 0.3, 0.6, 1.0]))
+    loss = denoising_loss(Denoiser(Recorder(), Eps(), Timestep(), LinearBeta()), x0, eps, level)
+    assert_close(loss, eps.square().mean((1, 2, 3)))
+
+
+def one(x: Tensor, level: Level) -> Tensor:
+    return torch.full_like(x, 1.0)
+
+
+def two(x: Tensor, level: Level) -> Tensor:
+    return torch.full_like(x, 2.0)
+
+
+@pytest.mark.parametrize(("weight", "expected"), [(0.0, 2.0), (1.0, 3.0), (-1.0, 1.0), (0.5, 2.5)])
+def test_guidance_goes_past_the_strong_denoiser_away_from_the_weak(weight: float, expected: float):
+    assert guided(two, one, weight)(torch.zeros(2), grid(Karras(), 2)[0]).tolist() == [expected] * 2
+
+
+class ByLabel(nn.Module):
+    """A network whose answer is the label; 10 stands for none."""
+
+    def forward(self, x: Tensor, c_noise: Tensor, labels: Tensor | None) -> Tensor:
+        said = torch.full((len(x),), 10) if labels is None else labels
+        return said[:, None].float().expand_as(x)
+
+
+def test_guidance_in_one_batch_is_guidance_in_two():
+    model = Denoiser(ByLabel(), X0(), LogRatio(), Karras(), no_label=10)
+    labels, x, level = torch.tensor([3, 7]), torch.zeros(2, 5), grid(Karras(), 2)[0]
+    apart = guided(lambda x, level: model(x, level, labels), model, 0.7)(x, level)
+    assert_close(classifier_free(model, labels, 0.7)(x, level), apart)
+
+
+def test_clipping_holds_the_picture_in_range():
+    points = Points(torch.tensor([[3.0, -2.0]]))
+    assert clipped(points)(torch.zeros(1, 2), grid(Karras(), 2)[0]).tolist() == [[1, -1]]

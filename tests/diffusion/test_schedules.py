@@ -1,0 +1,98 @@
+import math
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from limpid.diffusion.schedules import Cosine, Karras, LinearBeta, LogNormal, Schedule, alpha_bars, grid, stratified
+from limpid.learning.rng import generator
+
+CPU = torch.device("cpu")
+SCHEDULES = [LinearBeta(), LinearBeta(T=10), Cosine(), Cosine(T=50), LogNormal(), Karras()]
+SAMPLED = [schedule for schedule in SCHEDULES if not isinstance(schedule, LogNormal)]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
+def test_noise_grows_with_u(schedule: Schedule):
+    levels = schedule(torch.linspace(0.01, 0.99, 400, dtype=torch.float64))
+    assert (levels.logsnr.diff() <= 0).all()
+    assert (levels.logsnr[0] - levels.logsnr[-1]) > 1
+
+
+def test_the_table_is_the_product_of_one_minus_beta():
+    expected, product = [1.0], 1.0
+    for t in range(1000):
+        product *= 1 - (1e-4 + (0.02 - 1e-4) * t / 999)
+        expected.append(product)
+    assert_close(
+        alpha_bars(LinearBeta(), torch.float64, CPU), torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=0
+    )
+
+
+@pytest.mark.parametrize("schedule", [LinearBeta(), LinearBeta(T=10), Cosine(T=333)], ids=str)
+def test_a_grid_of_all_steps_meets_every_row_of_the_table(schedule: LinearBeta | Cosine):
+    table = alpha_bars(schedule, torch.float64, CPU)
+    levels = grid(schedule, schedule.T)
+    assert_close(levels.alpha, table.flip(0).sqrt(), rtol=0, atol=0)
+    assert_close(levels.alpha.square() + levels.sigma.square(), torch.ones_like(table))
+
+
+def test_the_tables_are_those_of_diffusers(diffusers):
+    linear = diffusers.DDPMScheduler().alphas_cumprod.double()
+    cosine = diffusers.DDPMScheduler(beta_schedule="squaredcos_cap_v2").alphas_cumprod.double()
+    assert_close(alpha_bars(LinearBeta(), torch.float64, CPU)[1:], linear, rtol=2e-5, atol=1e-8)
+    assert_close(alpha_bars(Cosine(), torch.float64, CPU)[1:], cosine, rtol=2e-4, atol=1e-8)
+
+
+def test_steps_between_whole_ones_go_to_the_noisier():
+    levels, table = (
+        LinearBeta(T=4)(torch.tensor([0.0, 0.01, 0.25, 0.26, 1.0])),
+        alpha_bars(LinearBeta(T=4), torch.float32, CPU),
+    )
+    assert_close(levels.alpha.square(), table[[0, 1, 1, 2, 4]])
+
+
+def test_karras_levels_are_those_of_the_paper():
+    n, low, high = 18, 0.002 ** (1 / 7), 80 ** (1 / 7)
+    expected = [(high + i / (n - 1) * (low - high)) ** 7 for i in range(n)] + [0.0]
+    levels = grid(Karras(), n)
+    assert_close(levels.sigma, torch.tensor(expected, dtype=torch.float64))
+    assert levels.alpha.tolist() == [1.0] * (n + 1)
+
+
+def test_the_log_normal_is_normal_in_the_logarithm():
+    logs = LogNormal(-1.2, 1.2)(stratified(20_000, generator("cpu", 0))).sigma.log()
+    assert logs.mean().item() == pytest.approx(-1.2, abs=1e-3)
+    assert logs.std().item() == pytest.approx(1.2, abs=2e-3)
+    below = (logs < -1.2 - 1.2).double().mean().item()
+    assert below == pytest.approx((1 + math.erf(-1 / math.sqrt(2))) / 2, abs=1e-3)
+
+
+def test_stratified_uniforms_fall_one_into_each_part():
+    u = stratified(1000, generator("cpu", 1))
+    assert ((u * 1000).long() == torch.arange(1000)).all()
+    assert 0 < u.min() and u.max() < 1
+
+
+@pytest.mark.parametrize("schedule", SAMPLED, ids=str)
+@pytest.mark.parametrize("steps", [1, 2, 7, 10])
+def test_a_grid_falls_from_the_noisiest_level_to_none(schedule: Schedule, steps: int):
+    levels = grid(schedule, steps)
+    top = schedule(torch.ones(1, dtype=torch.float64))
+    assert len(levels) == steps + 1
+    assert levels.sigma[0] == top.sigma[0]
+    assert (levels.alpha[-1].item(), levels.sigma[-1].item()) == (1, 0)
+    assert (levels.logsnr.diff() > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("schedule", "steps", "said"),
+    [
+        (LinearBeta(T=10), 11, "no 11 different levels"),
+        (LogNormal(), 5, "infinitely noisy"),
+        (Karras(), 0, "at least 1 step"),
+    ],
+)
+def test_a_grid_that_cannot_be_is_refused(schedule: Schedule, steps: int, said: str):
+    with pytest.raises(ValueError, match=said):
+        grid(schedule, steps)

@@ -1,0 +1,127 @@
+import math
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from limpid.learning import checkpoint, runlog
+from limpid.learning.average import Ema, update
+from limpid.learning.machine import Machine
+from limpid.learning.optim import Adam
+from limpid.learning.rng import address, generator
+
+
+def test_equal_addresses_draw_alike_and_others_do_not():
+    draws = [
+        torch.rand(4, generator=generator("cpu", *parts))
+        for parts in [(1, "noise", 2), (1, "noise", 2), (1, "noise", 3)]
+    ]
+    assert_close(draws[0], draws[1], rtol=0, atol=0)
+    assert not torch.equal(draws[0], draws[2])
+
+
+def test_an_address_is_not_the_words_run_together():
+    assert address(1, 23) != address(12, 3)
+    assert address("1") != address(1)
+
+
+@pytest.mark.parametrize("decay", ["none", "linear", "cosine"])
+def test_the_rate_rises_then_falls(decay):
+    adam = Adam(rate=1.0, warmup=100, decay=decay)
+    rates = [adam.rate_at(seen, 1000) for seen in range(1, 1001)]
+    assert rates[49] == pytest.approx(0.5, rel=0.1)
+    assert max(rates) <= 1.0
+    assert rates[-1] == pytest.approx(1.0 if decay == "none" else 0.0)
+    assert all(a >= b for a, b in pairwise(rates[100:]))
+
+
+def test_ten_thousand_batches_at_half_life_are_ddpms_average():
+    assert Ema(half_life=887_000, ramp=0).decay(10**9, 128) == pytest.approx(0.9999, abs=1e-7)
+
+
+def test_the_average_forgets_half_in_a_half_life():
+    average, weights = [torch.ones(1)], [torch.zeros(1)]
+    for step in range(10):
+        update(average, weights, Ema(half_life=640, ramp=0).decay(64 * (step + 1), 64))
+    assert average[0].item() == pytest.approx(0.5)
+
+
+def test_the_average_soon_forgets_the_start():
+    average, weights, ema = [torch.ones(1)], [torch.zeros(1)], Ema(half_life=887_000)
+    for step in range(100):
+        update(average, weights, ema.decay(128 * (step + 1), 128))
+    assert average[0].item() < 1e-6
+
+
+def test_an_unknown_device_is_answered_with_those_there_are():
+    with pytest.raises(ValueError, match=r"no device 'gpu' here: choose from .*cpu"):
+        Machine("gpu").resolved()
+
+
+def test_a_checkpoint_gives_back_tensors_and_data(tmp_path: Path):
+    tensors = {"a.w": torch.randn(3, 4, 2, 2).to(memory_format=torch.channels_last), "b.w": torch.arange(3)}
+    path = checkpoint.save(tmp_path, 128, tensors, {"seen": 128, "names": ["cat"]})
+    assert checkpoint.newest(tmp_path) == path
+    assert checkpoint.read_data(path) == {"seen": 128, "names": ["cat"]}
+    assert_close(checkpoint.read_tensors(path), {name: value.contiguous() for name, value in tensors.items()})
+    assert list(checkpoint.read_tensors(path, "b.")) == ["w"]
+
+
+def test_only_the_last_checkpoints_are_kept(tmp_path: Path):
+    for seen in (10, 20, 30, 40):
+        checkpoint.save(tmp_path, seen, {"w": torch.zeros(1)}, {})
+    assert [int(path.stem) for path in checkpoint.all_in(tmp_path)] == [30, 40]
+    assert list(tmp_path.glob("*.part")) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", bytes(100)])
+def test_a_broken_checkpoint_is_one_clear_line(tmp_path: Path, content: bytes):
+    path = tmp_path / "1.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="is not a whole checkpoint of limpid"):
+        checkpoint.read_data(path)
+
+
+def test_an_optimiser_goes_on_where_it_was():
+    def steps(parameters: list[torch.Tensor], optimizer: torch.optim.Optimizer, first: int, last: int) -> None:
+        for step in range(first, last):
+            for index, parameter in enumerate(parameters):
+                parameter.grad = torch.randn(parameter.shape, generator=generator("cpu", step, index))
+            optimizer.step()
+
+    def fresh() -> tuple[list[torch.Tensor], torch.optim.Optimizer]:
+        kernel = torch.ones(4, 3, 3, 3).to(memory_format=torch.channels_last)
+        parameters = [kernel.requires_grad_(), torch.ones(4, requires_grad=True)]
+        return parameters, Adam().build(parameters)
+
+    straight, optimizer = fresh()
+    steps(straight, optimizer, 0, 6)
+    stopped, optimizer = fresh()
+    steps(stopped, optimizer, 0, 3)
+    resumed, again = fresh()
+    for new, old in zip(resumed, stopped, strict=True):
+        new.data.copy_(old.data)
+    checkpoint.restore_optimizer(again, checkpoint.optimizer_tensors(optimizer))
+    steps(resumed, again, 3, 6)
+    assert all(torch.equal(a, b) for a, b in zip(straight, resumed, strict=True))
+
+
+def test_the_log_is_cut_where_a_run_goes_on(tmp_path: Path):
+    path = tmp_path / "log.jsonl"
+    for seen in (10, 20, 30):
+        runlog.append(path, {"seen": seen})
+    with path.open("a") as file:
+        file.write('{"seen": 4')
+    runlog.cut(path, 20)
+    assert runlog.read(path) == [{"seen": 10}, {"seen": 20}]
+
+
+def test_the_meter_tells_the_mean_and_starts_anew():
+    meter = runlog.Meter("cpu")
+    meter.add(torch.tensor([1.0, 2.0]))
+    meter.add(torch.tensor([6.0]))
+    assert meter.read() == 3
+    meter.add(torch.tensor([math.inf]))
+    assert meter.read() == math.inf
