@@ -25,7 +25,7 @@ LAYERS = {
     "__main__": 8,
 }
 # Inside the mathematics, and of the rooms that stand beside each other: what each may see of the others.
-ORDER = ["level", "schedules", "targets", "denoiser", "losses", "samplers", "oracle"]
+ORDER = ["level", "schedules", "targets", "denoiser", "losses", "steps", "onestep", "multistep", "samplers", "oracle"]
 SEES = {"data": {"data", "learning.rng"}, "nets": {"nets"}, "pictures": {"pictures"}, "learning": {"learning"}}
 
 

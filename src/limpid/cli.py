@@ -8,7 +8,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-VERBS = ("train", "sample", "show", "recipes")
+VERBS = {"train": "train", "sample": "draw", "show": "show", "recipes": "recipes"}
+"""What the commands are called in `limpid.verbs`."""
 
 USAGE = """\
 limpid: train diffusion models from scratch on small images
@@ -35,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if verb == "--version":
             print(f"limpid {import_module('limpid').__version__}")
             return 0
-        name = import_module("limpid.plain").choose("command", verb, VERBS)
-        return getattr(import_module("limpid.verbs"), name)(rest)
+        function = VERBS[import_module("limpid.plain").choose("command", verb, VERBS)]
+        return getattr(import_module("limpid.verbs"), function)(rest)
     except (ValueError, FloatingPointError) as error:
         if "LIMPID_DEBUG" in os.environ:
             raise

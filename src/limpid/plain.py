@@ -22,7 +22,7 @@ def from_plain(kind: Any, value: Any, where: str = "recipe", default: Any = None
     """`value` as the type `kind`; fields that are missing are those of `default`, or else of the class."""
     if members := union(kind):
         return _from_member(members, value, where, default)
-    if is_dataclass(kind):
+    if isinstance(kind, type) and is_dataclass(kind):
         return _from_fields(kind, value, where, default)
     if get_origin(kind) is tuple:
         return _from_list(get_args(kind), value, where)
@@ -42,7 +42,7 @@ def union(kind: Any) -> dict[str, type]:
 
 
 def choose(what: str, name: str, choices: Iterable[str]) -> str:
-    """`name` as it is written among `choices`, in whatever case it was given. Raises ValueError with the nearest ones."""
+    """`name` as it is written among `choices`, in whatever case it came. Raises ValueError with the nearest of them."""
     choices = list(choices)
     if found := [choice for choice in choices if choice.lower() == name.lower()]:
         return found[0]

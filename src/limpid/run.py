@@ -5,6 +5,7 @@ import math
 import platform
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -13,12 +14,13 @@ from typing import Any
 import torch
 
 from limpid import show
-from limpid.data.images import Source
+from limpid.data import Source
 from limpid.learning import checkpoint, runlog
 from limpid.learning.machine import Machine
-from limpid.learning.progress import Display, duration, stoppable
+from limpid.learning.progress import Display, stoppable
 from limpid.plain import from_plain, to_plain
 from limpid.recipe import Recipe
+from limpid.sample import Trained
 from limpid.train import Report, State, restore, start, tensors_of, train
 
 # What may differ when a run goes on: how long it is, how pictures are drawn, and how often.
@@ -50,6 +52,12 @@ class Run:
         runlog.append(self.folder / "log.jsonl", line | {"images_per_second": round(speed, 1)})
         return loss, speed
 
+    def untimed(self, act: Callable[[], None]) -> None:
+        """Do something that does not count as training when speed is measured."""
+        begin = time.perf_counter()
+        act()
+        self.since = self.since[0], self.since[1] + time.perf_counter() - begin
+
     def save(self) -> None:
         """Write a checkpoint."""
         data = {
@@ -63,8 +71,12 @@ class Run:
 
     def draw(self) -> None:
         """Draw the sample grid of this moment, from the same seeds as all of them."""
-        path = self.folder / "samples" / f"{self.state.seen:012d}.png"
-        show.samples(self.state.average, self.recipe, self.source, path, self.machine)
+        show.samples(self.trained(), self.folder / "samples" / f"{self.state.seen:012d}.png", self.machine)
+
+    def trained(self) -> Trained:
+        """The averaged network of this moment."""
+        names = self.source.names if self.recipe.conditional else ()
+        return Trained(self.state.average, self.recipe, self.source.shape, names, self.state.seen)
 
 
 def run(recipe: Recipe, folder: Path, machine: Machine) -> bool:
@@ -78,31 +90,29 @@ def run(recipe: Recipe, folder: Path, machine: Machine) -> bool:
         print(f"stopped after {now.state.seen:,} images, and saved: the same command goes on from there")
         return False
     print("drawing what it has learnt")
-    for path in show.results(now.state.average, recipe, now.source, folder, now.machine):
+    for path in show.results(now.trained(), folder, now.machine):
         print(f"  {path}")
     return True
 
 
 def follow(now: Run) -> bool:
-    """Train until the end or until asked to stop, logging, drawing and saving on the way; whether the end was reached."""
-    every = now.recipe.every
+    """Train to the end or until asked to stop, logging, drawing and saving on the way; whether it came to the end."""
+    recipe, every = now.recipe, now.recipe.every
     now.since = now.state.seen, time.perf_counter()
-    with stoppable() as stop, Display(now.recipe.images, now.state.seen) as display:
-        for report in train(now.state, now.recipe, now.source, now.machine):
-            passed = {
-                name: passes(report.seen, now.recipe.batch, getattr(every, name)) for name in ("log", "sample", "save")
-            }
+    with stoppable() as stop, Display(recipe.images, now.state.seen) as display:
+        for report in train(now.state, recipe, now.source, now.machine):
             now.meter.add(report.loss)
             display.advance(report.seen)
-            if passed["log"]:
+            ended = report.seen >= recipe.images
+            if passes(report.seen, recipe.batch, every.log) or ended:
                 display.tell(report.seen, *now.log(report))
-            if passed["sample"]:
-                now.draw()
-            if passed["save"] or stop.asked or report.seen >= now.recipe.images:
-                now.save()
+            if passes(report.seen, recipe.batch, every.sample):
+                now.untimed(now.draw)
+            if passes(report.seen, recipe.batch, every.save) or ended or stop.asked:
+                now.untimed(now.save)
             if stop.asked:
                 break
-    return now.state.seen >= now.recipe.images
+    return now.state.seen >= recipe.images
 
 
 def passes(seen: int, batch: int, period: int) -> bool:

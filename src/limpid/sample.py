@@ -12,8 +12,8 @@ from torch import Tensor
 from limpid.data.images import to_pixels
 from limpid.diffusion.denoiser import Denoise, Denoiser, Labels, classifier_free, clipped
 from limpid.diffusion.level import Batch, Level
-from limpid.diffusion.samplers import Noise, Step
 from limpid.diffusion.schedules import grid
+from limpid.diffusion.steps import Noise, Step
 from limpid.learning.checkpoint import newest, read_data, read_tensors
 from limpid.learning.machine import Machine
 from limpid.learning.rng import generator
@@ -35,20 +35,30 @@ class Trained(NamedTuple):
 
 
 def load(path: Path | str, machine: Machine, weights: Literal["average", "model"] = "average") -> Trained:
-    """The network of a checkpoint file, or of the newest one of a run folder. Raises ValueError if there is none."""
-    path = Path(path)
-    file = newest(path / "checkpoints") if path.is_dir() else path
-    if file is None or not file.exists():
-        raise ValueError(f"no checkpoint in {path}: train it first, or name a checkpoint or run folder")
+    """The network of a checkpoint, or of the newest one of a run folder. Raises ValueError if there is none."""
+    file = checkpoint_of(Path(path))
     data = read_data(file)
     recipe, shape, names = from_plain(Recipe, data["recipe"]), tuple(data["shape"]), tuple(data["names"])
-    model = build(recipe, shape, len(names)).to(machine.device, memory_format=torch.channels_last)
+    model = build(recipe, shape, len(names)).to(torch.device(machine.device), memory_format=torch.channels_last)
     model.net.load_state_dict(read_tensors(file, f"{weights}."))
     return Trained(model.eval(), recipe, shape, names if recipe.conditional else (), data["seen"])
 
 
+def checkpoint_of(path: Path) -> Path:
+    """The file itself, or the newest checkpoint of a run folder. Raises ValueError if there is none."""
+    file = newest(path / "checkpoints") if path.is_dir() else path
+    if file is None or not file.exists():
+        raise ValueError(f"no checkpoint in {path}: train it first, or name a run folder or a checkpoint")
+    return file
+
+
+def recipe_of(path: Path) -> Recipe:
+    """The recipe of a checkpoint or a run folder."""
+    return from_plain(Recipe, read_data(checkpoint_of(path))["recipe"])
+
+
 def noise_of(seeds: Sequence[int], shape: Shape, device: str) -> Noise:
-    """Standard normal noise for one picture per seed, drawn on the CPU: the same on every device, alone or in a batch."""
+    """Standard normal noise, one picture per seed, drawn on the CPU: the same on every device, alone or in a batch."""
     draws = [generator("cpu", "picture", seed) for seed in seeds]
 
     def noise() -> Batch:
@@ -98,9 +108,8 @@ def sample(
     for first in range(0, len(seeds), batch):
         now = slice(first, first + batch)
         told = None if labels is None else torch.tensor(labels[now], device=machine.device)
-        for step in trajectory(model, recipe, seeds[now], shape, machine, told):
-            last = step.x
-        yield to_pixels(last).cpu()
+        *_, last = trajectory(model, recipe, seeds[now], shape, machine, told)
+        yield to_pixels(last.x).cpu()
 
 
 def spread(n: int, classes: int) -> list[int] | None:

@@ -1,5 +1,6 @@
 """Pictures of the process itself: the noise, the schedule, the data, a trajectory, samples, the loss."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,40 +8,125 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from limpid.data.images import Source, from_pixels, to_pixels
-from limpid.diffusion.level import Level, mix
-from limpid.diffusion.samplers import Ddim, Step
-from limpid.diffusion.schedules import Cosine, LinearBeta, Schedule
+from limpid.data.images import from_pixels, to_pixels
+from limpid.diffusion.level import mix
+from limpid.diffusion.samplers import Ddim
+from limpid.diffusion.schedules import Schedule
+from limpid.diffusion.steps import Step
 from limpid.learning import runlog
 from limpid.learning.machine import Machine
 from limpid.learning.rng import generator
 from limpid.pictures.animate import animate
-from limpid.pictures.grid import grid, save
-from limpid.pictures.plot import Curve, Panel, curves, panels
+from limpid.pictures.grid import grid, save, strip
+from limpid.pictures.plot import Curve, Panel, curves, panels, with_mean
 from limpid.recipe import Recipe
-from limpid.sample import Trained, spread, trajectory
+from limpid.sample import Trained, sample, spread, trajectory
 
 PREVIEW_STEPS = 50
+FRAMES = 24
 
 
 def preview(recipe: Recipe) -> Recipe:
-    """The recipe with sampling quick enough to look at: at most 50 steps, and DDIM where it asked for more."""
+    """The recipe with sampling quick enough to look at: DDIM in 50 steps where it asked for more."""
     if recipe.sampling.steps <= PREVIEW_STEPS:
         return recipe
     return replace(recipe, sampling=replace(recipe.sampling, steps=PREVIEW_STEPS, sampler=Ddim()))
 
 
-def forward(recipe: Recipe, path: Path, rows: int = 5) -> Path:
-    """A strip of real pictures, a row each, that sink into noise from left to right."""
+def data(recipe: Recipe, path: Path) -> Path:
+    """The first 64 pictures of training as the network meets them: resized and augmented."""
     source = recipe.data.open("cpu")
-    pixels, labels = source.batch(0, rows, recipe.seed)
-    schedule = recipe.sampling_schedule
-    u = torch.tensor([0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0], dtype=torch.float64)
-    levels = schedule(u)
-    circle = levels.unit()
-    x0 = from_pixels(pixels)
+    pixels, _ = next(source.batches(0, 64, recipe.seed))
+    return save(grid(recipe.augment(pixels, generator("cpu", recipe.seed, "augment", 0))), path)
+
+
+def forward(recipe: Recipe, path: Path, rows: int = 6) -> Path:
+    """A strip of real pictures, a row each, that sink into noise from left to right."""
+    source, schedule = recipe.data.open("cpu"), recipe.sampling_schedule
+    pixels, labels = next(source.batches(0, rows, recipe.seed))
+    u = torch.tensor([0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1], dtype=torch.float64)
+    x0, levels = from_pixels(pixels), schedule(u)
     eps = torch.randn(x0.shape, generator=generator("cpu", recipe.seed, "strip"))
-    columns = [to_pixels(mix(x0, eps, circle[i])) for i in range(len(u))]
-    names = [source.names[i] for i in labels.tolist()] if source.names else []
-    picture = grid(torch.stack(columns, 1).flatten(0, 1), columns=len(u), rows=names, heads=heads(schedule, u, levels))
-    return save(picture, path)
+    columns = [to_pixels(mix(x0, eps, levels.unit()[i])) for i in range(len(u))]
+    names = [source.names[label] for label in labels.tolist()] if source.names else ()
+    return save(strip(torch.stack(columns, 1), names, heads(schedule, u)), path)
+
+
+def heads(schedule: Schedule, u: Tensor) -> list[str]:
+    """What the levels at `u` are called: the step of a discrete schedule, else sigma over alpha."""
+    if steps := getattr(schedule, "T", None):
+        return [f"t = {round(part * steps)}" for part in u.tolist()]
+    return [f"σ = {ratio:.2g}" for ratio in schedule(u).ratio.tolist()]
+
+
+def samples(trained: Trained, path: Path, machine: Machine) -> Path:
+    """A grid from seeds 0, 1, 2, ...: a row for each class, or a square where there are none."""
+    n = 8 * (len(trained.names) or 8)
+    labels = spread(n, len(trained.names))
+    pixels = sample(trained.model, preview(trained.recipe), range(n), trained.shape, machine, labels)
+    return save(grid(torch.cat(list(pixels)), columns=8, rows=trained.names), path)
+
+
+def denoising(trained: Trained, path: Path, machine: Machine, seeds: Sequence[int], labels: list[int] | None) -> Path:
+    """An animation of the pictures of `seeds` coming out of the noise."""
+    walk = list(walked(trained, machine, seeds, labels))
+    frames = [walk[round(i)] for i in torch.linspace(0, len(walk) - 1, min(FRAMES, len(walk))).tolist()]
+    return animate((grid(visible(step)) for step in frames), path)
+
+
+def way(trained: Trained, path: Path, machine: Machine, seeds: Sequence[int], labels: list[int] | None) -> Path:
+    """Two rows for each of `seeds`, along the steps of the sampler: x, and the picture that the network saw in it."""
+    walk = list(walked(trained, machine, seeds, labels))[1:]
+    chosen = [walk[round(i)] for i in torch.linspace(0, len(walk) - 1, min(9, len(walk))).tolist()]
+    columns = [torch.stack([visible(step), to_pixels(step.x0).cpu()], 1).flatten(0, 1) for step in chosen]
+    rows = [word for seed in seeds for word in (f"seed {seed}", "sees")]
+    return save(strip(torch.stack(columns, 1), rows, [f"σ = {step.level.ratio.item():.2g}" for step in chosen]), path)
+
+
+def walked(trained: Trained, machine: Machine, seeds: Sequence[int], labels: list[int] | None) -> Iterator[Step]:
+    """The steps from noise to the pictures of `seeds`, quickly."""
+    told = None if labels is None else torch.tensor(labels, device=machine.device)
+    return trajectory(trained.model, preview(trained.recipe), seeds, trained.shape, machine, told)
+
+
+def visible(step: Step) -> UInt8[Tensor, "b c h w"]:
+    """The noisy pictures of a step as pixels: brought to the circle, where they keep their range on every path."""
+    return to_pixels(step.x / torch.hypot(step.level.alpha, step.level.sigma)).cpu()
+
+
+def results(trained: Trained, folder: Path, machine: Machine) -> list[Path]:
+    """Everything that shows what a finished run has learnt, and how."""
+    classes = len(trained.names)
+    few = classes or 16
+    return [
+        samples(trained, folder / "samples.png", machine),
+        denoising(trained, folder / "denoising.webp", machine, range(few), spread(few, classes)),
+        forward(trained.recipe, folder / "forward.png"),
+        loss(folder, folder / "loss.png"),
+    ]
+
+
+def loss(folder: Path, path: Path) -> Path:
+    """The loss of a run along its log: its points, and their running mean. Raises ValueError without a log."""
+    lines = runlog.read(folder / "log.jsonl")
+    if not lines:
+        raise ValueError(f"{folder / 'log.jsonl'} has no lines yet: nothing to draw")
+    curve = Curve("loss", [line["seen"] for line in lines], [line["loss"] for line in lines])
+    return curves(with_mean(curve), path, title=f"{folder.name}: training loss", x="images seen", y="loss", log_y=True)
+
+
+def schedule(recipe: Recipe, path: Path) -> Path:
+    """What the noise does along the schedule: alpha_bar, the signal-to-noise ratio, and beta where steps are discrete."""
+    kind = recipe.sampling_schedule
+    steps = getattr(kind, "T", 1000)
+    u = torch.arange(1, steps + 1, dtype=torch.float64) / steps
+    levels, along = kind(u), (u * steps if hasattr(kind, "T") else u).tolist()
+    name, alpha_bar = type(kind).__name__, levels.unit().alpha.square()
+    beta = 1 - alpha_bar / torch.cat([torch.ones(1, dtype=torch.float64), alpha_bar[:-1]])
+    x = "t" if hasattr(kind, "T") else "u"
+    plots = [
+        Panel([Curve(name, along, alpha_bar.tolist())], "signal left, alpha_bar", x),
+        Panel([Curve(name, along, levels.snr.tolist())], "signal-to-noise ratio", x, log_y=True),
+        Panel([Curve(name, along, beta.tolist())], "noise added by a step, beta", x),
+    ]
+    return panels(plots, path)

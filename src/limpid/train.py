@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from limpid.data.images import Source, from_pixels
+from limpid.data import Source
+from limpid.data.images import from_pixels
 from limpid.diffusion.denoiser import Denoiser, Labels
 from limpid.diffusion.level import PerSample
 from limpid.diffusion.losses import denoising_loss
@@ -50,7 +51,7 @@ def start(recipe: Recipe, shape: tuple[int, int, int], classes: int, machine: Ma
     with torch.random.fork_rng():
         torch.manual_seed(address(recipe.seed, "weights"))
         model = build(recipe, shape, classes)
-    model = model.to(machine.device, memory_format=torch.channels_last)
+    model = model.to(torch.device(machine.device), memory_format=torch.channels_last)
     average = copy.deepcopy(model).requires_grad_(False).eval()
     state = State(model, average, recipe.optimizer.build(model.parameters()))
     if machine.compile:

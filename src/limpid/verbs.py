@@ -6,14 +6,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from limpid import show as pictures_of
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from limpid import show as pictures
 from limpid.learning.machine import Machine
 from limpid.options import INLINE, parse
+from limpid.pictures.grid import grid, save, singles
 from limpid.plain import choose
 from limpid.recipe import Recipe, Sampling
 from limpid.recipes import RECIPES, find
 from limpid.run import run
-from limpid.sample import draw, load
+from limpid.sample import Trained, load, recipe_of, sample, spread
 
 
 @dataclass(frozen=True)
@@ -36,25 +42,140 @@ def train(arguments: Sequence[str]) -> int:
 
 @dataclass(frozen=True)
 class Sample:
-    """Draw new pictures from a run, from its newest checkpoint and its averaged weights."""
+    """Draw new pictures from the newest checkpoint of a run, or from one checkpoint."""
 
-    n: int = 64
-    """How many."""
-    seed: int = 0
-    """Seed of the first picture; the next one has the next seed."""
-    labels: tuple[str, ...] = ()
-    """Classes to draw, by name or number, in turn; all of them if none is given."""
-    out: Path = Path("samples")
+    out: Path
     """The folder to write to."""
+    sampling: Annotated[Sampling, INLINE]
+    machine: Annotated[Machine, INLINE] = Machine()
+    n: int = 64
+    """How many pictures."""
+    seed: int = 0
+    """Seed of the first picture; each has its own, the next the next."""
+    labels: tuple[str, ...] = ()
+    """Classes to draw, by name or number, in equal parts; all of them if none is given."""
     singles: bool = False
     """Also write every picture as a PNG of its own."""
     npz: bool = False
-    """Also write all pictures and their labels as arrays."""
+    """Also write all pictures, labels and seeds as arrays."""
     animation: bool = False
     """Also write how the pictures come out of the noise, as WebP."""
     batch: int = 64
-    """Pictures drawn at once."""
+    """Pictures drawn at a time."""
     weights: Literal["average", "model"] = "average"
-    """Draw with the average of the weights or with the last of them."""
-    sampling: Annotated[Sampling, INLINE] = Sampling()
-    machine: Annotated[Machine, INLINE] = Machine()
+    """The average of the weights along training, or the last of them."""
+
+
+def draw(arguments: Sequence[str]) -> int:
+    """`limpid sample RUN [options]`."""
+    name, rest = named("sample", "RUN", arguments)
+    path = Path(name)
+    recipe = recipe_of(path)
+    folder = path if path.is_dir() else path.parent.parent
+    options = parse(Sample(folder / "drawn", recipe.sampling), rest, f"limpid sample {name}")
+    if options.n < 1 or options.batch < 1:
+        raise ValueError(f"--n {options.n} --batch {options.batch}: expected at least 1 of each")
+    machine = options.machine.resolved()
+    trained = load(path, machine, options.weights)
+    trained = trained._replace(recipe=replace(trained.recipe, sampling=options.sampling))
+    labels = labels_of(options.labels, trained, options.n)
+    seeds = range(options.seed, options.seed + options.n)
+    drawn = torch.cat(list(sample(trained.model, trained.recipe, seeds, trained.shape, machine, labels, options.batch)))
+    for written in write(drawn, labels, seeds, options):
+        print(written)
+    if options.animation:
+        print(pictures.denoising(trained, options.out / "denoising.webp", machine, seeds[:64], labels and labels[:64]))
+    return 0
+
+
+def labels_of(words: Sequence[str], trained: Trained, n: int) -> list[int] | None:
+    """A label for each of n pictures: the classes named, in equal blocks. Raises ValueError for what is no class."""
+    if not trained.names:
+        if words:
+            raise ValueError(f"this network knows no classes, so --labels {' '.join(words)} cannot be drawn")
+        return None
+    numbers = [str(i) for i in range(len(trained.names))]
+    chosen = [
+        int(word) if word in numbers else trained.names.index(choose("class", word, trained.names)) for word in words
+    ]
+    blocks = spread(n, len(chosen or numbers)) or []
+    return [chosen[block] if chosen else block for block in blocks]
+
+
+def write(drawn: UInt8[Tensor, "n c h w"], labels: list[int] | None, seeds: range, options: Sample) -> list[Path]:
+    """The pictures as a grid, and in the other forms asked for."""
+    classes = len(set(labels)) if labels else 0
+    columns = len(drawn) // classes if classes and len(drawn) % classes == 0 else 0
+    written = [save(grid(drawn, columns), options.out / "grid.png")]
+    if options.singles:
+        written += singles(drawn, options.out / "singles", [f"{seed:06d}" for seed in seeds])
+    if options.npz:
+        path = options.out / "pictures.npz"
+        images = drawn.permute(0, 2, 3, 1).numpy()
+        np.savez(path, images=images, seeds=np.array(seeds), labels=np.array(labels or [], dtype=np.int64))
+        written.append(path)
+    return written
+
+
+@dataclass(frozen=True)
+class Show:
+    """Draw the process itself."""
+
+    recipe: Annotated[Recipe, INLINE]
+    out: Path
+    """The file to write."""
+
+
+@dataclass(frozen=True)
+class ShowRun:
+    """Draw what a run has come to."""
+
+    out: Path
+    """The file to write."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """The pictures whose way from the noise is drawn."""
+
+
+OF_RECIPE = {"forward": pictures.forward, "schedule": pictures.schedule, "data": pictures.data}
+OF_RUN = ("trajectory", "loss")
+
+
+def show(arguments: Sequence[str]) -> int:
+    """`limpid show WHAT RECIPE [options]`."""
+    what, rest = named("show", f"WHAT ({', '.join([*OF_RECIPE, *OF_RUN])}) and a RECIPE or RUN", arguments)
+    what = choose("picture", what, [*OF_RECIPE, *OF_RUN])
+    name, rest = named(f"show {what}", "RUN" if what in OF_RUN else "RECIPE", rest)
+    out = (Path(name) if Path(name).is_dir() else Path("runs") / Path(name).stem) / f"{what}.png"
+    program = f"limpid show {what} {name}"
+    if what in OF_RECIPE:
+        options = parse(Show(find(name), out), rest, program)
+        print(OF_RECIPE[what](options.recipe, options.out))
+    else:
+        print(show_run(what, Path(name), parse(ShowRun(out), rest, program)))
+    return 0
+
+
+def show_run(what: str, path: Path, options: ShowRun) -> Path:
+    """The picture of a run that was asked for."""
+    if what == "loss":
+        return pictures.loss(path, options.out)
+    machine = Machine().resolved()
+    trained, seeds = load(path, machine), list(options.seeds)
+    return pictures.way(trained, options.out, machine, seeds, spread(len(seeds), len(trained.names)))
+
+
+def recipes(arguments: Sequence[str]) -> int:
+    """`limpid recipes`."""
+    if arguments:
+        raise ValueError(f"limpid recipes takes no options, but was given {' '.join(arguments)}")
+    for name, recipe in RECIPES.items():
+        print(f"{name}\n    " + inspect.cleandoc(recipe.__doc__ or "").replace("\n", "\n    ") + "\n")
+    return 0
+
+
+def named(verb: str, what: str, arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """The name that a verb begins with, and the rest. Raises ValueError without one."""
+    if not arguments or arguments[0].startswith("-"):
+        names = f" ({', '.join(RECIPES)})" if what == "RECIPE" else ""
+        raise ValueError(f"limpid {verb} needs a {what}{names}: limpid {verb} {what} [options]")
+    return arguments[0], list(arguments[1:])

@@ -9,8 +9,9 @@ from torch.testing import assert_close
 from limpid.diffusion.denoiser import Denoise
 from limpid.diffusion.level import Level, mix
 from limpid.diffusion.oracle import Gaussian, Points
-from limpid.diffusion.samplers import Ancestral, Ddim, DpmSolverPP, Heun, Sampler, Step, step_eps, step_x0
+from limpid.diffusion.samplers import Ancestral, Ddim, DpmSolverPP, Heun, Sampler
 from limpid.diffusion.schedules import Cosine, Karras, LinearBeta, Schedule, grid
+from limpid.diffusion.steps import Step, step_eps, step_x0
 from limpid.learning.rng import generator
 
 LAW = Gaussian(torch.tensor([0.4, -0.2], dtype=torch.float64), torch.tensor([0.3, 0.7], dtype=torch.float64))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from diffusers import UNet2DModel
+from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import Tensor, nn
 
 from limpid.nets import UNet
@@ -54,7 +54,6 @@ CASES = {
 RESIDUAL = {
     "norm1": ["norm1"],
     "conv1": ["conv1"],
-    "condition": ["time_emb_proj"],
     "norm2": ["norm2"],
     "conv2": ["conv2"],
     "shortcut": ["conv_shortcut"],
@@ -71,32 +70,41 @@ ENDS = {
 
 
 def places(config: UNet) -> Iterator[tuple[str, str, dict[str, list[str]]]]:
-    """(prefix here, prefix there, layers) for every part that a U-Net can have."""
+    """(prefix here, prefix there, layers) for every part that a U-Net can have, in the order of its maps."""
+
+    def side(name: str, blocks: int) -> Iterator[tuple[str, str, dict[str, list[str]]]]:
+        for level in range(len(config.multipliers)):
+            there = f"{name}_blocks.{level}."
+            for block in range(blocks):
+                here = f"{name}.{level * (blocks + 1) + block}."
+                yield f"{here}residual.", f"{there}resnets.{block}.", RESIDUAL
+                yield f"{here}attention.", f"{there}attentions.{block}.", ATTENTION
+            here = f"{name}.{level * (blocks + 1) + blocks}."
+            yield here, f"{there}{name}samplers.0.", {"conv": ["conv"]} if config.resample == "conv" else RESIDUAL
+
     yield "", "", ENDS
+    yield from side("down", config.blocks)
     yield "middle.0.residual.", "mid_block.resnets.0.", RESIDUAL
     yield "middle.0.attention.", "mid_block.attentions.0.", ATTENTION
     yield "middle.1.residual.", "mid_block.resnets.1.", RESIDUAL
-    for side, blocks in (("down", config.blocks), ("up", config.blocks + 1)):
-        for level in range(len(config.multipliers)):
-            for block in range(blocks):
-                here, there = f"{side}.{level * (blocks + 1) + block}.", f"{side}_blocks.{level}."
-                yield f"{here}residual.", f"{there}resnets.{block}.", RESIDUAL
-                yield f"{here}attention.", f"{there}attentions.{block}.", ATTENTION
-            here, there = f"{side}.{level * (blocks + 1) + blocks}.", f"{side}_blocks.{level}.{side}samplers.0."
-            yield here, there, {"conv": ["conv"]} if config.resample == "conv" else RESIDUAL
+    yield from side("up", config.blocks + 1)
 
 
 def copied(config: UNet, theirs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Their weights under our names; every one of them is used once."""
+    """Their tensors under our names; every one of them is used once."""
     left, ours = dict(theirs), {}
+
+    def join(here: str, there: list[str]) -> None:
+        for kind in ("weight", "bias"):
+            if parts := [left.pop(key) for name in there if (key := f"{name}.{kind}") in left]:
+                ours[f"{here}.{kind}"] = torch.cat(parts)
+
     for here, there, layers in places(config):
         for layer, names in layers.items():
-            for kind in ("weight", "bias"):
-                parts = [left.pop(key) for name in names if (key := f"{there}{name}.{kind}") in left]
-                if parts:
-                    ours[f"{here}{layer}.{kind}"] = torch.cat(parts)
+            join(f"{here}{layer}", [f"{there}{name}" for name in names])
+    join("embedding.parts", [f"{there}time_emb_proj" for _, there, layers in places(config) if layers is RESIDUAL])
     assert not left, f"weights without a place: {list(left)}"
-    # An attention layer there is a linear one: here a convolution of 1x1.
+    # What is a linear layer of attention there is a convolution of 1x1 here.
     return {n: w[:, :, None, None] if "attention" in n and w.ndim == 2 else w for n, w in ours.items()}
 
 
@@ -135,12 +143,15 @@ def test_outputs_are_those_of_another_implementation(pair: Pair, timesteps: list
 
 
 def test_gradients_are_those_of_another_implementation(pair: Pair):
-    for y in pair.outputs([3, 700]):
-        y.square().mean().backward()
-    theirs = copied(pair.config, {name: weight.grad for name, weight in pair.theirs.named_parameters()})
-    for name, weight in pair.ours.named_parameters():
-        largest = float(theirs[name].abs().max())
-        torch.testing.assert_close(weight.grad, theirs[name], rtol=1e-3, atol=1e-3 * largest + 1e-6, msg=name)
+    def gradients(net: nn.Module, y: Tensor) -> dict[str, Tensor]:
+        names, weights = zip(*net.named_parameters(), strict=True)
+        return dict(zip(names, torch.autograd.grad(y.square().mean(), weights), strict=True))
+
+    ours, theirs = pair.outputs([3, 700])
+    expected = copied(pair.config, gradients(pair.theirs, theirs))
+    for name, gradient in gradients(pair.ours, ours).items():
+        largest = float(expected[name].abs().max())
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-3, atol=1e-3 * largest + 1e-6)
 
 
 def test_the_default_is_the_papers_of_35_7_million_parameters():
@@ -153,4 +164,28 @@ def test_it_begins_by_answering_zero_with_every_block_passing_its_map_on():
     net = UNet(8, (1, 1), 1, (4,), patch=2).build((3, 16, 16), 0).eval()
     assert (net(torch.randn(2, 3, 16, 16), torch.rand(2), None) == 0).all()
     block, x = net.get_submodule("middle.0"), torch.randn(2, 8, 4, 4)
-    torch.testing.assert_close(block(x, torch.randn(2, 32)), x)
+    torch.testing.assert_close(block(x, torch.randn(2, 8)), x)
+
+
+def test_matrices_that_lie_in_one_are_drawn_as_if_each_were_alone():
+    net = UNet(32, (1, 1), 1, (), dropout=0.0).build((3, 8, 8), 0)
+    for name, fan_in in (("middle.0.attention.qkv", 32), ("embedding.parts", 128)):
+        largest = net.get_parameter(f"{name}.weight").detach().abs().max().item()
+        assert 0.99 < largest / (6 / (fan_in + 32)) ** 0.5 <= 1 + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (UNet(attention=(16, 5)), "no map has an edge of 5: attention can be at 32, 16, 8, 4"),
+        (UNet(patch=2, attention=(32,)), "no map has an edge of 32: attention can be at 16, 8, 4, 2"),
+        (UNet(head_width=48), "heads of 48 channels: expected a divisor of the width, 128"),
+        (UNet(width=7), "width 7: expected an even number"),
+        (UNet(multipliers=()), "one multiplier or more"),
+        (UNet(patch=0), "expected whole numbers from 1 up"),
+        (UNet(dropout=1.0), "dropout 1.0: expected a share"),
+    ],
+)
+def test_a_field_that_does_not_fit_is_refused_with_what_was_expected(network: UNet, message: str):
+    with pytest.raises(ValueError, match=message):
+        network.build((3, 32, 32), 0)

@@ -27,4 +27,4 @@ class Ema:
 @torch.no_grad()
 def update(average: Iterable[Tensor], weights: Iterable[Tensor], decay: float) -> None:
     """average <- decay * average + (1 - decay) * weights, in place."""
-    torch._foreach_lerp_(list(average), list(weights), 1 - decay)
+    torch._foreach_lerp_(list(average), list(weights), 1 - decay)  # pyright: ignore[reportPrivateImportUsage]

@@ -1,7 +1,7 @@
 """Randomness by address: every draw is made by a generator seeded with what it is for, so none has to be remembered.
 
-`generator(device, seed, "noise", 1280)` is the noise of the batch that starts at image 1280: the same in a run that never
-stopped, in one that was resumed there, and in every process of a distributed run.
+`generator(device, seed, "noise", 1280)` is the noise of the batch that starts at image 1280: the same in a run that
+never stopped, in one that was resumed there, and in every process of a distributed run.
 """
 
 import hashlib

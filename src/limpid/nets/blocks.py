@@ -1,7 +1,7 @@
 """The parts networks are made of: what tells them the level and the label, norms, residual blocks, attention."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import torch
@@ -13,6 +13,14 @@ Map: TypeAlias = Float[Tensor, "b c h w"]
 Heads: TypeAlias = Float[Tensor, "b heads n d"]
 
 
+def check_size(shape: tuple[int, int, int], stride: int) -> None:
+    """Raises ValueError, naming the nearest size that works, if height and width are not multiples of `stride`."""
+    height, width = shape[1:]
+    if height % stride or width % stride or min(shape) < 1:
+        near = "x".join(str(max(stride, stride * math.floor(edge / stride + 0.5))) for edge in (height, width))
+        raise ValueError(f"pictures of {height}x{width}: expected multiples of {stride}; the nearest size is {near}")
+
+
 def sinusoid(t: Float[Tensor, " b"], width: int) -> Float[Tensor, "b width"]:
     """Sines, then cosines, of t at width / 2 frequencies that fall geometrically from 1 to 1/10000 (Ho et al. 2020)."""
     half = width // 2
@@ -22,35 +30,29 @@ def sinusoid(t: Float[Tensor, " b"], width: int) -> Float[Tensor, "b width"]:
 
 
 class Embedding(nn.Module):
-    """The vector that tells every block the level of noise and the label: an MLP of a sinusoid, plus a row of a table.
+    """Tells every part of a network the level of noise and the label: an MLP of a sinusoid, plus a row of a table.
 
-    The table's last row, number `classes`, stands for "no label".
+    The table's last row, number `classes`, stands for "no label". `told` counts the numbers that each part is told; one
+    matrix makes them for all parts, as a matrix in each would cost 5% of a step of a small network on a CPU.
     """
 
-    def __init__(self, frequencies: int, width: int, classes: int):
+    def __init__(self, frequencies: int, width: int, classes: int, told: Sequence[int]):
         super().__init__()
-        self.frequencies = frequencies
+        self.frequencies, self.told = frequencies, list(told)
         self.mlp = nn.Sequential(nn.Linear(frequencies, width), nn.SiLU(), nn.Linear(width, width))
         self.labels = nn.Embedding(classes + 1, width) if classes else None
+        self.parts = nn.Linear(width, sum(told))
 
-    def forward(self, c_noise: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None) -> Float[Tensor, "b e"]:
-        """The vector of each picture; without `labels`, that of no label. Raises ValueError where there is no table."""
-        level = self.mlp(sinusoid(c_noise, self.frequencies))
-        if self.labels is None:
-            if labels is not None:
-                raise ValueError("labels were given to a network built with classes = 0: expected None")
-            return level
-        if labels is None:
-            return level + self.labels.weight[-1]
-        return level + self.labels(labels)
-
-
-def check_size(shape: tuple[int, int, int], stride: int) -> None:
-    """Raises ValueError, naming the nearest size that works, if height and width are not multiples of `stride`."""
-    height, width = shape[1:]
-    if height % stride or width % stride or min(shape) < 1:
-        near = "x".join(str(max(stride, stride * math.floor(edge / stride + 0.5))) for edge in (height, width))
-        raise ValueError(f"pictures of {height}x{width}: expected multiples of {stride}; the nearest size is {near}")
+    def forward(
+        self, c_noise: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None
+    ) -> tuple[Float[Tensor, "b _"], ...]:
+        """What each part is told; without `labels`, that there is none. Raises ValueError where there is no table."""
+        embedding = self.mlp(sinusoid(c_noise, self.frequencies))
+        if self.labels is not None:
+            embedding = embedding + (self.labels.weight[-1] if labels is None else self.labels(labels))
+        elif labels is not None:
+            raise ValueError("labels were given to a network built with classes = 0: expected None")
+        return self.parts(F.silu(embedding)).split(self.told, dim=1)
 
 
 def groups(channels: int) -> int:
@@ -86,6 +88,29 @@ def group_norm(x: Map, groups: int, weight: Float[Tensor, " c"], bias: Float[Ten
     return torch.addcmul(bias[:, None, None], normed, weight[:, None, None])
 
 
+class Dropout(nn.Module):
+    """Each number zero with probability `share`, the others scaled up to keep the mean (Srivastava et al. 2014)."""
+
+    def __init__(self, share: float):
+        super().__init__()
+        if not 0 <= share < 1:
+            raise ValueError(f"dropout {share}: expected a share from 0 up to, not including, 1")
+        self.share = share
+
+    def forward(self, x: Map) -> Map:
+        """`x` with its numbers dropped, while training."""
+        if not self.training or self.share == 0:
+            return x
+        if x.device.type != "cpu":
+            return F.dropout(x, self.share)
+        # CPUs draw numbers one after the other, a seventh of DDPM's step: so each draw of 64 bits serves for four.
+        b, c, h, w = x.shape
+        drawn = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
+        dropped = round(self.share * 2**16)
+        kept = (drawn[: x.numel()] >= dropped - 2**15).view(b, h, w, c).permute(0, 3, 1, 2)
+        return x * kept.to(x.dtype).mul_(2**16 / (2**16 - dropped))
+
+
 def halve(x: Map) -> Map:
     """`x` at half its height and width, by averages of 2x2."""
     return F.avg_pool2d(x, 2)
@@ -107,40 +132,39 @@ def conv3(channels_in: int, channels_out: int) -> nn.Conv2d:
 
 
 class Residual(nn.Module):
-    """x + conv(dropout(silu(norm(conv(silu(norm(x)))))), conditioned in the middle by the embedding.
+    """x + conv(dropout(silu(norm(conv(silu(norm(x))))))), and in its middle what the embedding tells it.
 
-    Ho et al. (2020) add a projection of the embedding before the second norm. With `scale_shift` it scales and shifts
-    what that norm returns (Dhariwal and Nichol 2021). `resample` acts on both branches (BigGAN; Song et al. 2021).
+    In Ho et al. (2020) that is added before the second norm; with `scale_shift` it scales and shifts what that norm
+    returns (Dhariwal and Nichol 2021). `resample` acts on both branches (BigGAN; Song et al. 2021).
     """
 
     def __init__(
         self,
         channels_in: int,
         channels_out: int,
-        embedding: int,
         dropout: float,
         scale_shift: bool = False,
         resample: Callable[[Map], Map] = same,
     ):
         super().__init__()
+        self.told = channels_out * (2 if scale_shift else 1)
         self.scale_shift, self.resample = scale_shift, resample
         self.norm1 = GroupNorm(channels_in)
         self.conv1 = conv3(channels_in, channels_out)
-        self.condition = nn.Linear(embedding, channels_out * (2 if scale_shift else 1))
         self.norm2 = GroupNorm(channels_out)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.conv2 = conv3(channels_out, channels_out)
         self.shortcut = nn.Identity() if channels_in == channels_out else nn.Conv2d(channels_in, channels_out, 1)
 
-    def forward(self, x: Map, embedding: Float[Tensor, "b e"]) -> Map:
-        """The next map; `embedding` is what `Embedding` returned, through silu."""
+    def forward(self, x: Map, told: Float[Tensor, "b _"]) -> Map:
+        """The next map; `told` holds a shift, or a scale and a shift, for each of its channels."""
         y = self.conv1(self.resample(F.silu(self.norm1(x))))
-        condition = self.condition(embedding)[:, :, None, None]
+        told = told[:, :, None, None]
         if self.scale_shift:
-            scale, shift = condition.chunk(2, dim=1)
+            scale, shift = told.chunk(2, dim=1)
             y = torch.addcmul(shift, self.norm2(y), 1 + scale)
         else:
-            y = self.norm2(y + condition)
+            y = self.norm2(y + told)
         return self.shortcut(self.resample(x)) + self.conv2(self.dropout(F.silu(y)))
 
 
@@ -164,9 +188,9 @@ class Attention(nn.Module):
 
 def attend(q: Heads, k: Heads, v: Heads) -> Heads:
     """softmax(q k' / sqrt(d)) v (Vaswani et al. 2017, eq. 1)."""
-    if q.device.type != "cpu":
+    if q.device.type != "cpu" or not torch.is_grad_enabled():
         return F.scaled_dot_product_attention(q, k, v)
-    # On CPUs the fused kernel's backward pass takes longer than that of two matrix products.
+    # On CPUs the fused kernel is quick forward and slow backward: two matrix products are quicker taken together.
     b, heads = q.shape[:2]
     q, k, v = q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1)
     weights = torch.softmax(torch.bmm(q * q.shape[-1] ** -0.5, k.mT), dim=-1)
@@ -176,22 +200,26 @@ def attend(q: Heads, k: Heads, v: Heads) -> Heads:
 class Downsample(nn.Module):
     """A convolution of stride 2, padded below and on the right as in Ho et al. (2020)."""
 
+    told = 0
+
     def __init__(self, channels: int):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, stride=2)
 
-    def forward(self, x: Map, embedding: Float[Tensor, "b e"]) -> Map:
-        """The map at half its height and width; the embedding, which every part is told, changes nothing."""
+    def forward(self, x: Map, told: Float[Tensor, "b 0"]) -> Map:
+        """The map at half its height and width."""
         return self.conv(F.pad(x, (0, 1, 0, 1)))
 
 
 class Upsample(nn.Module):
     """Every pixel repeated, then a convolution."""
 
+    told = 0
+
     def __init__(self, channels: int):
         super().__init__()
         self.conv = conv3(channels, channels)
 
-    def forward(self, x: Map, embedding: Float[Tensor, "b e"]) -> Map:
-        """The map at twice its height and width; the embedding, which every part is told, changes nothing."""
+    def forward(self, x: Map, told: Float[Tensor, "b 0"]) -> Map:
+        """The map at twice its height and width."""
         return self.conv(double(x))

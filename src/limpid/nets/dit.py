@@ -46,14 +46,13 @@ class DiTBlock(nn.Module):
     def __init__(self, width: int, heads: int):
         super().__init__()
         self.heads = heads
-        self.condition = nn.Linear(width, 6 * width)
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width))
 
-    def forward(self, x: Tokens, embedding: Float[Tensor, "b d"]) -> Tokens:
-        """The next tokens; `embedding` is what `Embedding` returned, through silu."""
-        shift1, scale1, gate1, shift2, scale2, gate2 = self.condition(embedding)[:, None].chunk(6, dim=2)
+    def forward(self, x: Tokens, told: Float[Tensor, "b _"]) -> Tokens:
+        """The next tokens; `told` holds shift, scale and gate for the attention, then for the MLP."""
+        shift1, scale1, gate1, shift2, scale2, gate2 = told[:, None].chunk(6, dim=2)
         x = x + gate1 * self.attention(modulated(x, shift1, scale1))
         return x + gate2 * self.mlp(modulated(x, shift2, scale2))
 
@@ -77,21 +76,20 @@ class DiTModule(nn.Module):
         super().__init__()
         channels, height, width = shape
         self.grid = (height // config.patch, width // config.patch)
-        self.embedding = Embedding(256, config.width, classes)
+        self.embedding = Embedding(256, config.width, classes, [6 * config.width] * config.depth + [2 * config.width])
         self.enter = nn.Conv2d(channels, config.width, config.patch, stride=config.patch)
         self.register_buffer("positions", positions(*self.grid, config.width), persistent=False)
         self.blocks = nn.ModuleList(DiTBlock(config.width, config.heads) for _ in range(config.depth))
-        self.condition = nn.Linear(config.width, 2 * config.width)
         self.leave = nn.Linear(config.width, channels * config.patch**2)
         self.shuffle = nn.PixelShuffle(config.patch)
 
     def forward(self, x: Map, c_noise: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None) -> Map:
         """The answer for each picture of `x`, told its level of noise and its label."""
-        embedding = F.silu(self.embedding(c_noise, labels))
+        told = iter(self.embedding(c_noise, labels))
         tokens = self.enter(x).flatten(2).mT + self.positions
         for block in self.blocks:
-            tokens = block(tokens, embedding)
-        shift, scale = self.condition(embedding)[:, None].chunk(2, dim=2)
+            tokens = block(tokens, next(told))
+        shift, scale = next(told)[:, None].chunk(2, dim=2)
         y = self.leave(modulated(tokens, shift, scale))
         return self.shuffle(y.mT.unflatten(2, self.grid))
 
@@ -105,16 +103,16 @@ def positions(height: int, width: int, channels: int) -> Float[Tensor, "n c"]:
 
 
 def initialise(net: DiTModule) -> None:
-    """The paper's weights: uniform, of variance 2 / (fan in + fan out); the embedding's normal; zero for the gates, the
-    scales, the shifts and the last layer, so that every block begins as the identity."""
+    """The paper's weights: uniform, of variance 2 / (fan in + fan out), and normal for the embedding; zero in every
+    bias, in the last layer, and in what makes gates, scales and shifts, so that every block begins as the identity."""
+    for name, bias in net.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(bias)
     for part in net.modules():
-        if isinstance(part, nn.Linear):
-            nn.init.xavier_uniform_(part.weight)
-            nn.init.zeros_(part.bias)
-    nn.init.xavier_uniform_(net.enter.weight.flatten(1))
-    nn.init.zeros_(net.enter.bias)
+        if isinstance(part, nn.Linear | nn.Conv2d):
+            nn.init.xavier_uniform_(part.weight.flatten(1))
     for part in net.embedding.modules():
         if isinstance(part, nn.Linear | nn.Embedding):
             nn.init.normal_(part.weight, std=0.02)
-    for last in (*(block.condition for block in net.blocks), net.condition, net.leave):
-        nn.init.zeros_(last.weight)
+    nn.init.zeros_(net.embedding.parts.weight)
+    nn.init.zeros_(net.leave.weight)

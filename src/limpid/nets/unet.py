@@ -4,6 +4,7 @@ Down through ever smaller maps, through a middle, and up again; every map made o
 the one that a block receives on the way up.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -77,12 +78,13 @@ class Block(nn.Module):
     def __init__(self, config: UNet, channels_in: int, channels_out: int, attends: bool):
         super().__init__()
         heads = channels_out // config.head_width if config.head_width else 1
-        self.residual = Residual(channels_in, channels_out, 4 * config.width, config.dropout, config.scale_shift)
+        self.residual = Residual(channels_in, channels_out, config.dropout, config.scale_shift)
         self.attention = Attention(channels_out, heads) if attends else nn.Identity()
+        self.told = self.residual.told
 
-    def forward(self, x: Map, embedding: Float[Tensor, "b e"]) -> Map:
+    def forward(self, x: Map, told: Float[Tensor, "b _"]) -> Map:
         """The next map."""
-        return self.attention(self.residual(x, embedding))
+        return self.attention(self.residual(x, told))
 
 
 class UNetModule(nn.Module):
@@ -92,70 +94,79 @@ class UNetModule(nn.Module):
         super().__init__()
         widths = [config.width * m for m in config.multipliers]
         self.patch = config.patch
-        self.embedding = Embedding(config.width, 4 * config.width, classes)
         self.enter = conv3(channels * config.patch**2, widths[0])
-        self.down, self.up = nn.ModuleList(), nn.ModuleList()
-
+        down, up = [], []
         here, kept = widths[0], [widths[0]]
         for level, width in enumerate(widths):
             if level > 0:
-                self.down.append(_smaller(config, here))
+                down.append(_smaller(config, here))
                 kept.append(here)
             for _ in range(config.blocks):
-                self.down.append(Block(config, here, width, attends[level]))
+                down.append(Block(config, here, width, attends[level]))
                 here = width
                 kept.append(here)
-        self.middle = nn.ModuleList(Block(config, here, here, attends=first) for first in (True, False))
+        middle = [Block(config, here, here, attends=True), Block(config, here, here, attends=False)]
         for level, width in reversed(list(enumerate(widths))):
             for _ in range(config.blocks + 1):
-                self.up.append(Block(config, here + kept.pop(), width, attends[level]))
+                up.append(Block(config, here + kept.pop(), width, attends[level]))
                 here = width
             if level > 0:
-                self.up.append(_larger(config, here))
-
+                up.append(_larger(config, here))
+        self.down, self.middle, self.up = nn.ModuleList(down), nn.ModuleList(middle), nn.ModuleList(up)
         self.norm = GroupNorm(here)
         self.leave = conv3(here, channels * config.patch**2)
+        told = [part.told for part in (*down, *middle, *up)]
+        self.embedding = Embedding(config.width, 4 * config.width, classes, told)
 
     def forward(self, x: Map, c_noise: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None) -> Map:
         """The answer for each picture of `x`, told its level of noise and its label."""
-        embedding = F.silu(self.embedding(c_noise, labels))
+        told = iter(self.embedding(c_noise, labels))
         x = self.enter(F.pixel_unshuffle(x, self.patch))
         kept = [x]
         for part in self.down:
-            x = part(x, embedding)
+            x = part(x, next(told))
             kept.append(x)
         for part in self.middle:
-            x = part(x, embedding)
+            x = part(x, next(told))
         for part in self.up:
             if isinstance(part, Block):
                 x = torch.cat((x, kept.pop()), dim=1)
-            x = part(x, embedding)
+            x = part(x, next(told))
         return F.pixel_shuffle(self.leave(F.silu(self.norm(x))), self.patch)
 
 
-def _smaller(config: UNet, channels: int) -> nn.Module:
+def _smaller(config: UNet, channels: int) -> Downsample | Residual:
     if config.resample == "conv":
         return Downsample(channels)
-    return Residual(channels, channels, 4 * config.width, config.dropout, config.scale_shift, halve)
+    return Residual(channels, channels, config.dropout, config.scale_shift, halve)
 
 
-def _larger(config: UNet, channels: int) -> nn.Module:
+def _larger(config: UNet, channels: int) -> Upsample | Residual:
     if config.resample == "conv":
         return Upsample(channels)
-    return Residual(channels, channels, 4 * config.width, config.dropout, config.scale_shift, double)
+    return Residual(channels, channels, config.dropout, config.scale_shift, double)
 
 
 def initialise(net: UNetModule) -> None:
     """DDPM's weights: uniform, of variance 2 / (fan in + fan out); zero where a branch ends, and in every bias."""
+    for name, bias in net.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(bias)
     for part in net.modules():
         if isinstance(part, nn.Conv2d | nn.Linear):
             nn.init.xavier_uniform_(part.weight)
-            nn.init.zeros_(part.bias) if part.bias is not None else None
     for part in net.modules():
         if isinstance(part, Residual):
             nn.init.zeros_(part.conv2.weight)
         if isinstance(part, Attention):
-            for third in part.qkv.weight.chunk(3):
-                nn.init.xavier_uniform_(third)
+            _xavier_each(part.qkv.weight.chunk(3))
             nn.init.zeros_(part.out.weight)
+    _xavier_each(net.embedding.parts.weight.split(net.embedding.told))
     nn.init.zeros_(net.leave.weight)
+
+
+def _xavier_each(matrices: Sequence[Tensor]) -> None:
+    """Draws matrices that lie together in one as if each were alone: the fan out of each is its own."""
+    for matrix in matrices:
+        if len(matrix):
+            nn.init.xavier_uniform_(matrix)

@@ -1,0 +1,11 @@
+"""Pictures in: where they come from, and the batches that a run is made of."""
+
+from typing import TypeAlias
+
+from limpid.data.cifar10 import Cifar10
+from limpid.data.digits import Digits
+from limpid.data.stream import Source
+
+Data: TypeAlias = Cifar10 | Digits
+
+__all__ = ["Cifar10", "Data", "Digits", "Source"]

@@ -1,0 +1,67 @@
+"""Random changes that leave a picture a picture: mirrored, or moved by a few pixels."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Int, UInt8
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Augment:
+    """What is done to a batch before it is shown, each picture by its own draw."""
+
+    flip: float = 0.5
+    """Probability of a picture being mirrored, left for right."""
+    shift: int = 0
+    """Farthest that a picture moves along either axis, in pixels; what it uncovers shows its own edge, mirrored."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.flip <= 1:
+            raise ValueError(f"flip {self.flip}: expected a probability, 0 to 1")
+        if self.shift < 0:
+            raise ValueError(f"shift {self.shift}: expected a number of pixels, 0 for none")
+
+    def __call__(self, pixels: UInt8[Tensor, "b c h w"], generator: torch.Generator) -> UInt8[Tensor, "b c h w"]:
+        if self.flip > 0:
+            pixels = flipped(pixels, _uniform(len(pixels), pixels.device, generator) < self.flip)
+        if self.shift > 0:
+            pixels = shifted(pixels, *_offsets(self.shift, pixels, generator))
+        return pixels
+
+
+def flipped(pixels: UInt8[Tensor, "b c h w"], which: Bool[Tensor, " b"]) -> UInt8[Tensor, "b c h w"]:
+    """The pictures, those of `which` mirrored left for right."""
+    return torch.where(which[:, None, None, None], pixels.flip(3), pixels)
+
+
+def shifted(
+    pixels: UInt8[Tensor, "b c h w"], down: Int[Tensor, " b"], right: Int[Tensor, " b"]
+) -> UInt8[Tensor, "b c h w"]:
+    """The pictures moved down and right by their own numbers of pixels (negative is up, left), edges reflected."""
+    b, c, h, w = pixels.shape
+    picture = torch.arange(b, device=pixels.device)[:, None, None, None]
+    channel = torch.arange(c, device=pixels.device)[:, None, None]
+    rows, columns = _sources(h, down), _sources(w, right)
+    return pixels[picture, channel, rows[:, None, :, None], columns[:, None, None, :]]
+
+
+def _sources(length: int, offset: Int[Tensor, " b"]) -> Int[Tensor, "b length"]:
+    """Where along an axis each place takes its pixel from: i - offset, reflected at the first and the last pixel."""
+    last = length - 1
+    place = torch.arange(length, device=offset.device) - offset[:, None]
+    return last - (last - place.abs()).abs()
+
+
+def _uniform(n: int, device: torch.device, generator: torch.Generator) -> Tensor:
+    """Uniform draws on `device`, whichever device the generator is of."""
+    return torch.rand(n, generator=generator, device=generator.device).to(device)
+
+
+def _offsets(most: int, pixels: UInt8[Tensor, "b c h w"], generator: torch.Generator) -> Int[Tensor, "2 b"]:
+    """Whole numbers -most..most, for each picture one down and one right."""
+    b, _, h, w = pixels.shape
+    if most >= min(h, w):
+        raise ValueError(f"shift {most} of pictures of {h}x{w}: expected less than their side")
+    draws = torch.randint(-most, most + 1, (2, b), generator=generator, device=generator.device)
+    return draws.to(pixels.device)

@@ -1,0 +1,86 @@
+"""CIFAR-10, found on this machine or downloaded to it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from limpid.data.cifar10_files import SOUGHT, Arrays, Split, find, read
+from limpid.data.download import download, home
+from limpid.data.images import Images, resize
+from limpid.data.stream import Source, Stream
+
+URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+MD5 = "c58f30108f718f92721af3b95e74349a"
+NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+@dataclass(frozen=True)
+class Cifar10:
+    """Small colour photographs of ten kinds of things: 50,000 to train on, 10,000 to test (Krizhevsky, 2009).
+
+    The set is looked for at `root`, and it is an error if it is not there. With no root it is looked for in
+    $LIMPID_DATA, or the user's cache folder if that is not set, and downloaded into it (170 MB) the first time.
+    """
+
+    size: int = 32
+    """Side of the pictures, in pixels; 32 is as published."""
+    split: Split = "train"
+    root: str = ""
+    """Where the set is: its folder or archive as published, or the folder that holds either."""
+    workers: int = 0
+    """Processes that read the pictures in the run's time; 0 holds all of them on the device from the start."""
+
+    def open(self, device: torch.device | str) -> Source:
+        """The pictures as a run takes them, in the form that `workers` asks for."""
+        return (self.stream(self.workers) if self.workers else self.load()).to(device)
+
+    def load(self) -> Images:
+        """All pictures in memory. Raises ValueError if they cannot be had."""
+        images = self._published()
+        return Images(resize(images.pixels, self.size), images.labels, NAMES)
+
+    def stream(self, workers: int) -> Stream:
+        """The pictures, each resized when it is asked for. Raises ValueError if they cannot be had."""
+        return Stream(Resized(self._published(), self.size), (3, self.size, self.size), NAMES, workers)
+
+    def _published(self) -> Images:
+        pixels, labels = _found(self.root, self.split) if self.root else _kept(self.split)
+        planes = torch.from_numpy(pixels).view(-1, 3, 32, 32)
+        return Images(planes, torch.from_numpy(labels.astype(np.int64)), NAMES)
+
+
+@dataclass(frozen=True, eq=False)
+class Resized:
+    """Images that are resized one by one, when they are asked for."""
+
+    images: Images
+    size: int
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int, /) -> tuple[UInt8[Tensor, "c h w"], int]:
+        pixels, labels = self.images.pixels[index : index + 1], self.images.labels
+        return resize(pixels, self.size)[0], int(labels[index])
+
+
+def _found(root: str, split: Split) -> Arrays:
+    place = Path(root).expanduser()
+    if not (found := find(place, split)):
+        raise ValueError(f"no CIFAR-10 at {place}: looked for {SOUGHT}, there and in it")
+    return read(*found, split)
+
+
+def _kept(split: Split) -> Arrays:
+    """The split from the folder that data is kept in, brought there if it has none."""
+    if not find(home(), split):
+        try:
+            download(URL, MD5, home() / URL.rpartition("/")[2])
+        except ValueError as error:
+            advice = "point to a copy with --data.root PATH or LIMPID_DATA"
+            raise ValueError(f"no CIFAR-10 in {home()} (looked for {SOUGHT}), and {error}; {advice}") from error
+    return _found(str(home()), split)

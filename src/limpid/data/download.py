@@ -1,0 +1,57 @@
+"""A file from the net: whole and checked, or not there at all."""
+
+import hashlib
+import os
+import secrets
+from contextlib import suppress
+from http.client import HTTPException
+from pathlib import Path
+from typing import BinaryIO, cast
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+TIMEOUT = 30.0
+"""Seconds of silence after which a server is given up."""
+
+
+def home() -> Path:
+    """The folder that data is kept in: $LIMPID_DATA, else limpid's own in the user's cache folder."""
+    if named := os.environ.get("LIMPID_DATA"):
+        return Path(named).expanduser()
+    variable, usual = ("LOCALAPPDATA", "AppData/Local") if os.name == "nt" else ("XDG_CACHE_HOME", ".cache")
+    return Path(os.environ.get(variable) or Path.home() / usual, "limpid")
+
+
+def download(url: str, md5: str, path: Path) -> None:
+    """Brings what is at `url` to `path`, which appears only when it is whole. Raises ValueError if that fails."""
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if (found := _fetch(url, partial)) != md5:
+            raise ValueError(f"cannot download {url}: what came has the MD5 checksum {found}, expected {md5}")
+        os.replace(partial, path)
+    except (OSError, HTTPException) as error:
+        if isinstance(error, HTTPError):
+            error.close()  # it holds the connection
+        raise ValueError(f"cannot download {url}: {error}") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+
+
+def _fetch(url: str, path: Path) -> str:
+    """Writes what is at `url` to `path` under a progress bar, and returns its MD5. Raises OSError if it is cut off."""
+    from rich.console import Console
+    from rich.progress import wrap_file
+
+    digest = hashlib.md5(usedforsecurity=False)
+    with urlopen(url, timeout=TIMEOUT) as response, path.open("xb") as file:
+        total = int(response.headers.get("Content-Length", 0))
+        title, screen = url.rpartition("/")[2], Console(stderr=True)
+        with wrap_file(cast(BinaryIO, response), total, description=title, console=screen) as reader:
+            while chunk := reader.read(2**18):
+                file.write(chunk)
+                digest.update(chunk)
+        if file.tell() < total:
+            raise OSError(f"cut off after {file.tell():,} of {total:,} bytes")
+    return digest.hexdigest()

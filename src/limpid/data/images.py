@@ -1,0 +1,104 @@
+"""Pictures in memory, and the order in which a run sees them.
+
+A run is one endless row of pictures: every epoch shows each of them once, in an order drawn from the run's seed. A
+batch is a stretch of that row, named by how many pictures came before it, so anyone can have it again at any time.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import count
+from typing import TypeAlias
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from limpid.learning.rng import generator
+
+Batch: TypeAlias = tuple[UInt8[Tensor, "b c h w"], Int[Tensor, " b"]]
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """A labelled set of pictures as one tensor, on the device where it is wanted."""
+
+    pixels: UInt8[Tensor, "n c h w"]
+    labels: Int[Tensor, " n"]
+    names: tuple[str, ...] = ()
+    """What the labels mean; empty where the pictures have no classes."""
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.pixels) == len(self.labels):
+            raise ValueError(f"{len(self.pixels)} pictures and {len(self.labels)} labels: expected one label a picture")
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of a picture."""
+        _, c, h, w = self.pixels.shape
+        return c, h, w
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are, 0 for none."""
+        return len(self.names)
+
+    def to(self, device: torch.device | str) -> "Images":
+        """The same pictures on another device."""
+        return replace(self, pixels=self.pixels.to(device), labels=self.labels.to(device))
+
+    def fetch(self, indices: Int[Tensor, " b"]) -> Batch:
+        """The pictures at `indices` and their labels."""
+        device = self.pixels.device
+        # A blocking copy would make the host wait in every step until the GPU has caught up.
+        there = indices.to(device, non_blocking=device.type == "cuda")
+        return self.pixels[there], self.labels[there]
+
+    def batch(self, seen: int, size: int, seed: int) -> Batch:
+        """The `size` pictures that the run of this seed shows after its first `seen`."""
+        return self.fetch(order(seen, size, len(self), seed))
+
+    def batches(self, seen: int, size: int, seed: int) -> Iterator[Batch]:
+        """All batches of a run from picture `seen` on, without end."""
+        return (self.batch(start, size, seed) for start in count(seen, size))
+
+
+def order(seen: int, size: int, n: int, seed: int) -> Int[Tensor, " b"]:
+    """Which of n pictures a run shows after its first `seen`; the `size` of them may reach over epochs."""
+    if size < 1:
+        raise ValueError(f"a batch of {size} pictures: expected at least 1")
+    epochs = range(seen // n, (seen + size - 1) // n + 1)
+    return torch.cat([_permutation(e, n, seed)[max(seen - e * n, 0) : seen + size - e * n] for e in epochs])
+
+
+@lru_cache(maxsize=2)
+def _permutation(epoch: int, n: int, seed: int) -> Int[Tensor, " n"]:
+    return torch.randperm(n, generator=generator("cpu", seed, "order", epoch))
+
+
+def from_pixels(pixels: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Pixels 0..255 as numbers in [-1, 1], in float32."""
+    return pixels.float() / 127.5 - 1
+
+
+def to_pixels(x: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
+    """Numbers in [-1, 1] as the nearest pixels 0..255; what lies outside is cut."""
+    return (x.float() * 127.5 + 128).clip(0, 255).to(torch.uint8)
+
+
+def resize(pixels: UInt8[Tensor, "n c h w"], size: int | tuple[int, int]) -> UInt8[Tensor, "n c h2 w2"]:
+    """The pictures at another size, (height, width) or the side of a square: bilinear and antialiased.
+
+    For pixels in the host's memory. Computed in whole numbers: at simple ratios (2:1, 1:2, 2:3) it is Pillow's result to
+    the bit, elsewhere some pixels differ from it by 1 or 2 of 255.
+    """
+    h, w = (size, size) if isinstance(size, int) else size
+    if min(h, w) < 2:  # where a side is 1, torch resizes wrongly or not at all
+        raise ValueError(f"pictures of {h}x{w}: expected at least 2x2")
+    if pixels.shape[2:] == (h, w):
+        return pixels
+    return F.interpolate(pixels, (h, w), mode="bilinear", antialias=True)

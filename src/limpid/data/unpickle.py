@@ -1,0 +1,52 @@
+"""Pickles of plain values and numpy's bytes, read without running what they ask for.
+
+A pickle is a program: it may name any function there is and have it called. Here it may name only the four that numpy's
+arrays are made with, and even those are not called: what it asks for is written down, and `array` reads it.
+"""
+
+import io
+import pickle
+
+import numpy as np
+from jaxtyping import UInt8
+
+ADMITTED = {
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+}
+
+
+class Record:
+    """A call that a pickle asked for and did not get: its arguments, and the state to be set on what it returns."""
+
+    def __init__(self, *arguments: object) -> None:
+        self.arguments = arguments
+        self.state: tuple = ()
+
+    def __setstate__(self, state: tuple) -> None:
+        self.state = state
+
+
+class _Reader(pickle.Unpickler):
+    def find_class(self, module: str, name: str, /) -> type[Record]:
+        if (module, name) not in ADMITTED:
+            raise pickle.UnpicklingError(f"it asks for {f'{module}.{name}'!r}, and only numpy arrays are admitted")
+        return Record
+
+
+def unpickle(blob: bytes) -> object:
+    """The value in a pickle: strings of Python 2 as bytes, arrays as records.
+
+    Raises UnpicklingError for a pickle that asks for more, and whatever pickle does for one that is broken.
+    """
+    return _Reader(io.BytesIO(blob), encoding="bytes").load()
+
+
+def array(record: Record) -> UInt8[np.ndarray, "..."]:
+    """The array of bytes that a record describes: its state is (version, shape, dtype, Fortran order, bytes)."""
+    _, shape, dtype, fortran, raw = record.state
+    if fortran or dtype.arguments[0] not in (b"u1", "u1"):
+        raise ValueError("its array is not of uint8 in C order")
+    return np.frombuffer(raw, np.uint8).reshape(shape)

@@ -1,0 +1,80 @@
+"""Samplers that forget: each step starts from the present picture alone.
+
+A sampler is a frozen dataclass whose call walks down the levels and yields after each step: it chooses which pictures
+and noises to average, and the exact steps move.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from limpid.diffusion.denoiser import Denoise
+from limpid.diffusion.level import Batch, Level, eps_from
+from limpid.diffusion.steps import Noise, Step, ancestral_std, moves, step_eps, step_mean, step_x0, stir
+
+
+@dataclass(frozen=True)
+class Ancestral:
+    """The reverse process of DDPM (Ho et al. 2020, algorithm 2): order 1, one evaluation a step, for hundreds of steps.
+
+    `variance` is that of the noise it adds: "small" the posterior's, beta~; "large" the forward step's, beta.
+    """
+
+    variance: Literal["small", "large"] = "small"
+
+    def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[Step]:
+        for here, there in moves(levels):
+            x0 = denoise(x, here)
+            small = ancestral_std(here, there)
+            # beta / beta~ = sigma^2 / sigma'^2 on the variance-preserving circle; no noise follows the last step.
+            large = small * here.unit().sigma / there.unit().sigma if there.sigma > 0 else small
+            mean = step_mean(x, x0, small, here, there)
+            x = stir(mean, large if self.variance == "large" else small, noise)
+            yield Step(x, x0, there)
+
+
+@dataclass(frozen=True)
+class Ddim:
+    """DDIM (Song et al. 2021, eq. 12): order 1, one evaluation a step, for 20 to 100 steps.
+
+    `eta` is the share of ancestral noise: 0 is deterministic and is Euler's method on every path, 1 is `Ancestral`.
+    """
+
+    eta: float = 0.0
+
+    def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[Step]:
+        for here, there in moves(levels):
+            x0 = denoise(x, here)
+            std = self.eta * ancestral_std(here, there)
+            x = stir(step_mean(x, x0, std, here, there), std, noise)
+            yield Step(x, x0, there)
+
+
+@dataclass(frozen=True)
+class Heun:
+    """Heun's method on the noise (Karras et al. 2022, algorithm 2): order 2, two evaluations a step, for 10 to 40.
+
+    `churn` adds fresh noise before a step, raising its level: S_churn of the paper, spread over the steps whose
+    sigma / alpha lies between `churn_min` and `churn_max`, its noise inflated by `churn_noise`.
+    """
+
+    churn: float = 0.0
+    churn_min: float = 0.0
+    churn_max: float = math.inf
+    churn_noise: float = 1.0
+
+    def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[Step]:
+        most = min(self.churn / (len(levels) - 1), math.sqrt(2) - 1)
+        for start, there in moves(levels):
+            raised = self.churn_min <= start.ratio <= self.churn_max
+            here = Level(start.alpha, start.sigma * (1 + (most if raised else 0.0)))
+            x = stir(x, self.churn_noise * (here.sigma.square() - start.sigma.square()).sqrt(), noise)
+            x0 = denoise(x, here)
+            guess = step_x0(x, x0, here, there)
+            # The mean of two noises needs noise at both ends, and a picture at both for their levels to be compared.
+            if there.sigma > 0 and here.alpha > 0:
+                eps = (eps_from(x0, x, here) + eps_from(denoise(guess, there), guess, there)) / 2
+                guess = step_eps(x, eps, here, there)
+            x = guess
+            yield Step(x, x0, there)

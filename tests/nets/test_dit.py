@@ -1,0 +1,88 @@
+"""The transformer is the published one: the same numbers as an independent implementation with the same weights."""
+
+import torch
+from diffusers.models.transformers.dit_transformer_2d import DiTTransformer2DModel
+from torch import Tensor
+
+from limpid.nets import DiT
+from limpid.nets.dit import positions
+
+BLOCK = {
+    "qkv": ["attn1.to_q", "attn1.to_k", "attn1.to_v"],
+    "out": ["attn1.to_out.0"],
+    "mlp.0": ["ff.net.0.proj"],
+    "mlp.2": ["ff.net.2"],
+}
+ENDS = {
+    "embedding.mlp.0": ["transformer_blocks.0.norm1.emb.timestep_embedder.linear_1"],
+    "embedding.mlp.2": ["transformer_blocks.0.norm1.emb.timestep_embedder.linear_2"],
+    "embedding.labels": ["transformer_blocks.0.norm1.emb.class_embedder.embedding_table"],
+    "embedding.parts": ["transformer_blocks.0.norm1.linear", "transformer_blocks.1.norm1.linear", "proj_out_1"],
+    "enter": ["pos_embed.proj"],
+    "leave": ["proj_out_2"],
+}
+
+
+def copied(theirs: dict[str, Tensor], patch: int) -> dict[str, Tensor]:
+    """Their tensors of two blocks under our names; every one of them is used once."""
+    # They hold the embedding once for each block, of which the first is used at the end as well: all are made equal.
+    left, ours = {name: weight for name, weight in theirs.items() if ".1.norm1.emb" not in name}, {}
+    layers = ENDS | {
+        f"blocks.{i}.{here}": [f"transformer_blocks.{i}.{name}" for name in there]
+        for i in (0, 1)
+        for here, there in BLOCK.items()
+    }
+    for here, there in layers.items():
+        for kind in ("weight", "bias"):
+            if parts := [left.pop(key) for name in there if (key := f"{name}.{kind}") in left]:
+                ours[f"{here}.{kind}"] = torch.cat(parts)
+    assert not left, f"weights without a place: {list(left)}"
+    # Their sinusoid is cosines, then sines; their last layer makes pixels of channels, ours channels of pixels.
+    ours["embedding.mlp.0.weight"] = ours["embedding.mlp.0.weight"].roll(128, dims=1)
+    for kind in ("weight", "bias"):
+        rows = ours[f"leave.{kind}"]
+        ours[f"leave.{kind}"] = rows.unflatten(0, (patch**2, -1)).transpose(0, 1).reshape(rows.shape)
+    return ours
+
+
+@torch.no_grad()
+def test_outputs_are_those_of_another_implementation():
+    torch.manual_seed(0)
+    theirs = DiTTransformer2DModel(
+        num_attention_heads=2,
+        attention_head_dim=16,
+        in_channels=3,
+        out_channels=3,
+        num_layers=2,
+        sample_size=16,
+        patch_size=2,
+        num_embeds_ada_norm=10,
+        norm_eps=1e-6,
+    ).eval()
+    weights = theirs.state_dict()
+    weights |= {n.replace(".0.norm1.emb", ".1.norm1.emb"): w for n, w in weights.items() if ".0.norm1.emb" in n}
+    theirs.load_state_dict(weights)
+    ours = DiT(patch=2, width=32, depth=2, heads=2).build((3, 16, 16), 10)
+    ours.load_state_dict(copied(weights, patch=2))
+
+    x, t, labels = torch.randn(4, 3, 16, 16), torch.tensor([0, 1, 500, 999]), torch.tensor([0, 3, 9, 10])
+    expected = theirs(x, t, labels).sample
+    assert expected.std() > 0.1
+    torch.testing.assert_close(ours(x, t.float(), labels), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_positions_tell_every_token_of_a_grid_that_is_not_square_apart():
+    where = positions(3, 5, 8)
+    assert where.shape == (15, 8)
+    assert torch.cdist(where, where).add(torch.eye(15)).min() > 0.5
+    rows, columns = where.unflatten(0, (3, 5))[..., 4:], where.unflatten(0, (3, 5))[..., :4]
+    assert (rows == rows[:, :1]).all()
+    assert (columns == columns[:1]).all()
+
+
+@torch.no_grad()
+def test_it_begins_by_answering_zero_with_every_block_passing_its_tokens_on():
+    net = DiT(2, 16, 2, 2).build((3, 8, 8), 0)
+    assert (net(torch.randn(2, 3, 8, 8), torch.rand(2), None) == 0).all()
+    block, x = net.get_submodule("blocks.0"), torch.randn(2, 16, 16)
+    assert torch.equal(block(x, torch.zeros(2, 96)), x)
