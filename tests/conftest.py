@@ -8,10 +8,15 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import torch
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared" / "cifar10"
 UNPACKED = REPOSITORY / ".cache" / "cifar10"
+
+
+# Small tensors gain nothing from threads, and processes whose threads wait for one another on shared cores crawl.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src" / "limpid"
 
-# A file imports from layers of a lower number. Files of one room may import one another as long as no circle comes of it.
+# A file imports from layers of a lower number; files of one room may import one another, in no circle.
 LAYERS = {
     "diffusion": 1,
     "nets": 1,

@@ -74,14 +74,17 @@ def _from_fields(kind: type, value: Any, where: str, default: Any) -> Any:
         raise ValueError(f"{where} is {value!r}: expected a table of its fields")
     hints, known = get_type_hints(kind), {f.name: f for f in fields(kind)}
     given = {choose(f"field of {where}", name, known): part for name, part in value.items() if name != "kind"}
-    same = isinstance(default, kind)
-    result = {name: getattr(default, name) for name in known} if same else {}
+    result = {name: getattr(default, name) for name in known} if isinstance(default, kind) else _defaults(kind)
     for name, part in given.items():
         result[name] = from_plain(hints[name], part, f"{where}.{name}", result.get(name))
-    for name, spec in known.items():
-        if name not in result and spec.default is MISSING and spec.default_factory is MISSING:
-            raise ValueError(f"{where} needs its field {name}")
+    if missing := known.keys() - result.keys():
+        raise ValueError(f"{where} needs its field {min(missing)}")
     return kind(**result)
+
+
+def _defaults(kind: type) -> dict[str, Any]:
+    plain = {f.name: f.default for f in fields(kind) if f.default is not MISSING}
+    return plain | {f.name: f.default_factory() for f in fields(kind) if f.default_factory is not MISSING}
 
 
 def _from_list(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:

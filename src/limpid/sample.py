@@ -39,7 +39,7 @@ def load(path: Path | str, machine: Machine, weights: Literal["average", "model"
     file = checkpoint_of(Path(path))
     data = read_data(file)
     recipe, shape, names = from_plain(Recipe, data["recipe"]), tuple(data["shape"]), tuple(data["names"])
-    model = build(recipe, shape, len(names)).to(torch.device(machine.device), memory_format=torch.channels_last)
+    model = build(recipe, shape, len(names)).to(machine.device).to(memory_format=torch.channels_last)
     model.net.load_state_dict(read_tensors(file, f"{weights}."))
     return Trained(model.eval(), recipe, shape, names if recipe.conditional else (), data["seen"])
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from limpid.data.images import from_pixels, to_pixels
@@ -40,16 +40,24 @@ def data(recipe: Recipe, path: Path) -> Path:
     return save(grid(recipe.augment(pixels, generator("cpu", recipe.seed, "augment", 0))), path)
 
 
-def forward(recipe: Recipe, path: Path, rows: int = 6) -> Path:
+def forward(recipe: Recipe, path: Path, rows: int = 6, columns: int = 9) -> Path:
     """A strip of real pictures, a row each, that sink into noise from left to right."""
-    source, schedule = recipe.data.open("cpu"), recipe.sampling_schedule
+    source, kind = recipe.data.open("cpu"), recipe.sampling_schedule
     pixels, labels = next(source.batches(0, rows, recipe.seed))
-    u = torch.tensor([0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1], dtype=torch.float64)
-    x0, levels = from_pixels(pixels), schedule(u)
+    x0, u = from_pixels(pixels), evenly_noisy(kind, columns)
     eps = torch.randn(x0.shape, generator=generator("cpu", recipe.seed, "strip"))
-    columns = [to_pixels(mix(x0, eps, levels.unit()[i])) for i in range(len(u))]
+    levels = kind(u).unit()
+    noisy = torch.stack([to_pixels(mix(x0, eps, levels[i])) for i in range(columns)], 1)
     names = [source.names[label] for label in labels.tolist()] if source.names else ()
-    return save(strip(torch.stack(columns, 1), names, heads(schedule, u)), path)
+    return save(strip(noisy, names, heads(kind, u)), path)
+
+
+def evenly_noisy(kind: Schedule, n: int) -> Float[Tensor, " n"]:
+    """n values of u from clean to noise between which the picture changes by equal angles of the circle."""
+    dense = torch.linspace(0, 1, 1001, dtype=torch.float64)
+    angle = torch.atan2(kind(dense).sigma, kind(dense).alpha)
+    wanted = torch.linspace(angle[0].item(), angle[-1].item(), n, dtype=torch.float64)
+    return dense[torch.searchsorted(angle, wanted).clamp(max=1000)]
 
 
 def heads(schedule: Schedule, u: Tensor) -> list[str]:
@@ -116,7 +124,7 @@ def loss(folder: Path, path: Path) -> Path:
 
 
 def schedule(recipe: Recipe, path: Path) -> Path:
-    """What the noise does along the schedule: alpha_bar, the signal-to-noise ratio, and beta where steps are discrete."""
+    """What the noise does along the schedule: alpha_bar, the signal-to-noise ratio, and beta for each step."""
     kind = recipe.sampling_schedule
     steps = getattr(kind, "T", 1000)
     u = torch.arange(1, steps + 1, dtype=torch.float64) / steps

@@ -51,7 +51,7 @@ def start(recipe: Recipe, shape: tuple[int, int, int], classes: int, machine: Ma
     with torch.random.fork_rng():
         torch.manual_seed(address(recipe.seed, "weights"))
         model = build(recipe, shape, classes)
-    model = model.to(torch.device(machine.device), memory_format=torch.channels_last)
+    model = model.to(machine.device).to(memory_format=torch.channels_last)
     average = copy.deepcopy(model).requires_grad_(False).eval()
     state = State(model, average, recipe.optimizer.build(model.parameters()))
     if machine.compile:

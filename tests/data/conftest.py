@@ -22,7 +22,10 @@ class Serve(Protocol):
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    """Starts a server that sends `body`, said to be of `length`, and `then` does as told; returns a file's address."""
+    """Starts a server that sends `body` and `then` does as told, and returns the address of a file there.
+
+    It says that the body is of `length`, the true one if none is given, and does not say if that is 0.
+    """
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with ExitStack() as stack:
 
@@ -32,7 +35,8 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
             class Site(BaseHTTPRequestHandler):
                 def do_GET(self) -> None:
                     self.send_response(status)
-                    self.send_header("Content-Length", str(len(body) if length is None else length))
+                    if length != 0:
+                        self.send_header("Content-Length", str(length or len(body)))
                     self.end_headers()
                     self.wfile.write(body)
                     self.wfile.flush()

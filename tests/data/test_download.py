@@ -26,6 +26,11 @@ def test_a_download_is_whole_and_alone_in_a_folder_made_for_it(serve, tmp_path: 
     assert files(tmp_path) == ["file.tar.gz"]
 
 
+def test_a_server_need_not_say_how_long_the_file_is(serve, tmp_path: Path):
+    download(serve(BODY, length=0), MD5, tmp_path / "file.tar.gz")
+    assert (tmp_path / "file.tar.gz").read_bytes() == BODY
+
+
 def test_progress_is_shown_apart_from_the_output(serve, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     download(serve(BODY), MD5, tmp_path / "file.tar.gz")
     out, err = capsys.readouterr()

@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 from typing import get_args
 
 import pytest
@@ -60,7 +61,7 @@ def test_the_error_falls_with_the_order_of_the_solver(sampler: Sampler, order: i
         start = x * torch.hypot(levels[0].alpha, levels[0].sigma)
         end = last(sampler(LAW, start, levels, silent)).x
         errors.append((end - LAW.carried(start, levels[0], levels[-1])).abs().max().item())
-    measured = [math.log2(a / b) for a, b in zip(errors, errors[1:], strict=False)]
+    measured = [math.log2(a / b) for a, b in pairwise(errors)]
     assert measured[-1] == pytest.approx(order, abs=0.15)
 
 

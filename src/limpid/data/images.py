@@ -31,7 +31,8 @@ class Images:
 
     def __post_init__(self) -> None:
         if not 0 < len(self.pixels) == len(self.labels):
-            raise ValueError(f"{len(self.pixels)} pictures and {len(self.labels)} labels: expected one label a picture")
+            given = f"{len(self.pixels)} pictures and {len(self.labels)} labels"
+            raise ValueError(f"{given}: expected at least one picture, and a label for each")
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -93,8 +94,8 @@ def to_pixels(x: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
 def resize(pixels: UInt8[Tensor, "n c h w"], size: int | tuple[int, int]) -> UInt8[Tensor, "n c h2 w2"]:
     """The pictures at another size, (height, width) or the side of a square: bilinear and antialiased.
 
-    For pixels in the host's memory. Computed in whole numbers: at simple ratios (2:1, 1:2, 2:3) it is Pillow's result to
-    the bit, elsewhere some pixels differ from it by 1 or 2 of 255.
+    For pixels in the host's memory. Computed in whole numbers: at simple ratios (2:1, 1:2, 2:3) it is Pillow's result
+    to the bit, elsewhere some pixels differ from it by 1 or 2 of 255.
     """
     h, w = (size, size) if isinstance(size, int) else size
     if min(h, w) < 2:  # where a side is 1, torch resizes wrongly or not at all

@@ -50,15 +50,16 @@ class Stream:
 
     def batches(self, seen: int, size: int, seed: int) -> Iterator[Batch]:
         """All batches of a run from picture `seen` on, without end; closing the iterator ends the workers."""
+        pinned = self.device.type == "cuda"
         loader = DataLoader(
             cast(Dataset[tuple[Tensor, int]], self.pictures),
             batch_sampler=(order(start, size, len(self), seed).tolist() for start in count(seen, size)),
             num_workers=self.workers,
-            pin_memory=self.device.type == "cuda",
+            pin_memory=pinned,
             generator=generator("cpu", seed, "workers", seen),  # else it would draw from torch's global one
         )
         for pixels, labels in loader:
-            yield pixels.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
+            yield pixels.to(self.device, non_blocking=pinned), labels.to(self.device, non_blocking=pinned)
 
 
 Source: TypeAlias = Images | Stream

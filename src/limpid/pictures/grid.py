@@ -12,7 +12,6 @@ from torch import Tensor, uint8
 from limpid.pictures.labels import extent, spelt
 from limpid.pictures.whole import whole
 
-MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 GROUND, INK, FAINT = (236, 236, 234), (32, 33, 36), (85, 89, 94)
 CELL = 96
 """Small pictures are enlarged to at most this many pixels, whatever their size: twelvefold for 8, threefold for 32."""
@@ -86,7 +85,7 @@ def singly(pixels: UInt8[Tensor, "n c h w"]) -> list[Image.Image]:
     if pixels.dtype != uint8:
         raise ValueError(f"pictures are uint8, not {pixels.dtype}")
     n, channels, _, _ = pixels.shape
-    if channels not in MODES:
+    if not 1 <= channels <= 4:
         raise ValueError(f"pictures of {channels} channels: expected 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA)")
     if n == 0:
         raise ValueError("no pictures were given: expected at least one")

@@ -1,0 +1,215 @@
+"""The command: every verb on real input, and every mistake answered in one line with exit code 2."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from limpid.cli import main
+from limpid.diffusion.schedules import Cosine
+from limpid.learning.machine import Machine
+from limpid.options import parse
+from limpid.recipe import Recipe
+from limpid.recipes import RECIPES
+from limpid.run import run
+from limpid.verbs import Train
+
+TINY = [
+    *("--images", "32", "--batch", "16", "--network.width", "16", "--network.multipliers", "1", "2"),
+    *(
+        "--network.attention",
+        "4",
+        "--data.size",
+        "8",
+        "--sampling.steps",
+        "2",
+        "--device",
+        "cpu",
+        "--precision",
+        "float32",
+    ),
+]
+
+
+def width(path: Path) -> int:
+    with Image.open(path) as image:
+        return image.width
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    assert main(["train", "demo", *TINY, "--run", str(folder)]) == 0
+    return folder
+
+
+def test_help_answers_at_once_and_names_every_verb(capsys):
+    begin = time.perf_counter()
+    assert main([]) == main(["--help"]) == 0
+    assert time.perf_counter() - begin < 0.1
+    said = capsys.readouterr().out
+    assert all(f"limpid {verb}" in said for verb in ("train", "sample", "show", "recipes"))
+
+
+def test_help_does_not_import_torch():
+    import subprocess
+    import sys
+
+    code = "import sys; from limpid.cli import main; main(['--help']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0
+
+
+def test_the_recipes_say_what_they_cost(capsys):
+    assert main(["recipes"]) == 0
+    said = capsys.readouterr().out
+    assert all(name in said for name in RECIPES)
+    assert said.count("Cost:") == len(RECIPES)
+
+
+def test_training_again_goes_on_and_its_folder_is_a_recipe(trained: Path, capsys):
+    assert main(["train", str(trained), "--device", "cpu", "--precision", "float32", "--images", "48"]) == 0
+    assert "going on after 32 images" in capsys.readouterr().out
+
+
+def test_sampling_writes_what_was_asked_for(trained: Path, tmp_path: Path, capsys):
+    out = tmp_path / "out"
+    args = ["--n", "6", "--labels", "3", "7", "--seed", "5", "--singles", "--npz", "--animation", "--out", str(out)]
+    assert main(["sample", str(trained), *args]) == 0
+    printed = capsys.readouterr().out.split()
+    assert {Path(line) for line in printed} >= {out / "grid.png", out / "pictures.npz", out / "denoising.webp"}
+    assert sorted(p.name for p in (out / "singles").iterdir()) == [f"{seed:06d}.png" for seed in range(5, 11)]
+    arrays = np.load(out / "pictures.npz")
+    assert arrays["images"].shape == (6, 8, 8, 1)
+    assert arrays["labels"].tolist() == [3, 3, 3, 7, 7, 7]
+    with Image.open(out / "singles" / "000007.png") as single:
+        assert np.array_equal(np.array(single), arrays["images"][2, :, :, 0])
+
+
+def test_a_picture_can_be_drawn_again_alone(trained: Path, tmp_path: Path):
+    for seed, n in ((0, 4), (2, 1)):
+        args = ["--n", str(n), "--seed", str(seed), "--labels", "4", "--npz", "--out", str(tmp_path / str(n))]
+        assert main(["sample", str(trained), *args, "--precision", "float32"]) == 0
+    four, one = (np.load(tmp_path / name / "pictures.npz")["images"].astype(int) for name in ("4", "1"))
+    assert abs(four[2] - one[0]).max() <= 1
+
+
+@pytest.mark.parametrize("sampler", ["Ancestral", "Ddim", "Heun", "DpmSolverPP"])
+def test_every_sampler_draws_from_any_model(sampler: str, trained: Path, tmp_path: Path):
+    args = ["--sampler", sampler, "--steps", "4", "--n", "2", "--guidance", "1", "--levels", "Cosine"]
+    assert main(["sample", str(trained), *args, "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "grid.png").exists()
+
+
+@pytest.mark.parametrize("what", ["forward", "schedule", "data"])
+def test_what_a_recipe_does_can_be_seen(what: str, tmp_path: Path):
+    out = tmp_path / "picture.png"
+    assert main(["show", what, "demo", "--schedule", "LinearBeta", "--out", str(out)]) == 0
+    assert width(out) > 300
+
+
+@pytest.mark.parametrize("what", ["trajectory", "loss"])
+def test_what_a_run_did_can_be_seen(what: str, trained: Path, tmp_path: Path):
+    out = tmp_path / "picture.png"
+    assert main(["show", what, str(trained), "--out", str(out)]) == 0
+    assert width(out) > 300
+
+
+def options(*args: str) -> Recipe:
+    default = Train(RECIPES["cifar10"](), Machine(), Path("runs/cifar10"))
+    return parse(default, args, "limpid train cifar10").recipe
+
+
+def test_everything_can_be_changed_from_the_command_line():
+    recipe = options(
+        *("--schedule", "Cosine", "--schedule.T", "400", "--data.size", "48", "--augment.flip", "0", "--batch", "32"),
+        *("--network.width", "64", "--images", "1000", "--sampling.sampler=heun", "--network.attention", "12", "24"),
+    )
+    paper = RECIPES["cifar10"]()
+    assert recipe == replace(
+        paper,
+        images=1000,
+        batch=32,
+        schedule=Cosine(T=400),
+        data=replace(paper.data, size=48),
+        augment=replace(paper.augment, flip=0.0),
+        network=replace(paper.network, width=64, attention=(12, 24)),
+        sampling=recipe.sampling,
+    )
+    assert type(recipe.sampling.sampler).__name__ == "Heun"
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["trian", "demo"], "no command 'trian': choose from train, sample, show, recipes; did you mean train?"),
+        (["train"], "limpid train needs a RECIPE (demo, cifar10, cifar10-64, cifar10-small)"),
+        (
+            ["train", "dmeo"],
+            "no recipe 'dmeo': choose from demo, cifar10, cifar10-64, cifar10-small; did you mean demo?",
+        ),
+        (["train", "none.toml"], "cannot read the recipe none.toml"),
+        (["train", "demo", "--schedule", "Cosin"], "no schedule 'Cosin': choose from LinearBeta, Cosine"),
+        (["train", "demo", "--schedule"], "--schedule needs a kind: choose from LinearBeta, Cosine"),
+        (["train", "demo", "--device", "tpu"], "no device 'tpu' here: choose from"),
+        (["sample", "nowhere"], "no checkpoint in nowhere"),
+        (["sample"], "limpid sample needs a RUN"),
+        (["show"], "limpid show needs a WHAT (forward, schedule, data, trajectory, loss)"),
+        (["show", "forwards", "demo"], "did you mean forward?"),
+        (["show", "forward"], "limpid show forward needs a RECIPE"),
+        (["show", "loss", "nowhere"], "has no lines yet"),
+        (["recipes", "demo"], "takes no options"),
+    ],
+)
+def test_a_mistake_gets_one_clear_line(args: list[str], said: str, capsys, monkeypatch, tmp_path: Path):
+    monkeypatch.chdir(tmp_path)
+    assert main(args) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.startswith("limpid: ")
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--scedule.T", "5"], "--schedule.T"),
+        (["--schedule.T", "many"], "many"),
+        (["--imges", "5"], "--images"),
+    ],
+)
+def test_a_misspelt_option_is_answered_with_the_nearest(args: list[str], said: str, capsys):
+    with pytest.raises(SystemExit) as ended:
+        options(*args)
+    assert ended.value.code == 2
+    printed = capsys.readouterr()
+    assert said in printed.out + printed.err
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--labels", "cat"], "no class 'cat': choose from 0, 1, 2"),
+        (["--n", "0"], "--n 0 --batch 64: expected at least 1 of each"),
+        (["--steps", "0"], "at least 1 step"),
+        (["--levels", "LogNormal"], "infinitely noisy at its end"),
+    ],
+)
+def test_a_wish_that_cannot_be_drawn_gets_one_clear_line(args: list[str], said: str, trained: Path, tmp_path, capsys):
+    assert main(["sample", str(trained), *args, "--out", str(tmp_path / "out")]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_missing_data_set_gets_one_line_that_says_what_was_looked_for(tmp_path: Path, capsys):
+    assert main(["train", "cifar10-small", "--data.root", str(tmp_path), "--run", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert f"no CIFAR-10 at {tmp_path}: looked for cifar-10-batches-py" in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_in_the_folder_of_another_is_refused(trained: Path):
+    with pytest.raises(ValueError, match="holds a run of another recipe"):
+        run(RECIPES["demo"](), trained, Machine("cpu"))

@@ -1,0 +1,87 @@
+"""What the README tells people to type works as it stands there."""
+
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from limpid.cli import main
+from limpid.plain import from_plain
+from limpid.recipe import Recipe
+from limpid.recipes import read
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+COMMANDS = [line.split("#")[0].strip() for block in blocks("bash") for line in block.splitlines()]
+LIMPID = [command for command in COMMANDS if command.startswith("limpid ")]
+SMALL = shlex.split(
+    "--images 32 --batch 16 --network.width 16 --network.multipliers 1 1 1 --network.blocks 1 --network.attention 16"
+    " --sampling.steps 2 --sampling.sampler Ddim --device cpu"
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the run that the README draws from."""
+    place = tmp_path_factory.mktemp("readme")
+    assert main(["train", "demo", *SMALL, "--run", str(place / "runs" / "demo")]) == 0
+    return place
+
+
+@pytest.mark.parametrize("command", [command for command in LIMPID if "cifar10" not in command])
+def test_a_command_does_what_it_says(command: str, folder: Path, monkeypatch):
+    monkeypatch.chdir(folder)
+    words = shlex.split(command)[1:]
+    assert main([*words, *(SMALL if words[0] == "train" else [])]) == 0
+
+
+@pytest.mark.parametrize("command", [command for command in LIMPID if "cifar10" in command])
+def test_a_command_about_cifar10_does_what_it_says(command: str, folder: Path, cifar_root: Path, monkeypatch):
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("LIMPID_DATA", str(cifar_root))
+    words = shlex.split(command)[1:]
+    if "--help" in words:
+        with pytest.raises(SystemExit, match="0"):
+            main(words)
+    else:
+        assert main([*words, *(SMALL if words[0] == "train" else [])]) == 0
+
+
+def test_the_two_commands_are_those_of_the_makefile():
+    makefile = (ROOT / "Makefile").read_text()
+    for command in COMMANDS:
+        if command.startswith("make "):
+            assert f"\n{command.removeprefix('make ')}: .venv/ready\n" in makefile
+    assert "limpid train demo --run runs/demo" in makefile
+    assert '-e ".[dev]"' in makefile
+
+
+def test_the_recipe_file_is_a_recipe(tmp_path: Path):
+    (text,) = blocks("toml")
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    recipe, plain = read(path), tomllib.loads(text)
+    assert (recipe.images, recipe.augment.shift) == (plain["images"], plain["augment"]["shift"])
+    assert from_plain(Recipe, {"schedule": plain["schedule"]}).schedule == recipe.schedule
+
+
+def test_the_python_code_runs(monkeypatch, tmp_path: Path, capsys):
+    (code,) = blocks("python")
+    names: dict[str, object] = {}
+    monkeypatch.chdir(tmp_path)
+    exec(code.replace("images=640", "images=64"), names)
+    assert names["pixels"].shape == (10, 1, 16, 16)
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_every_picture_and_page_is_there():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("http") or (ROOT / target).exists(), target

@@ -1,0 +1,171 @@
+"""A run: it can be stopped anywhere, and nobody can tell afterwards."""
+
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from limpid.data import Digits
+from limpid.learning import checkpoint, runlog
+from limpid.learning.machine import Machine
+from limpid.nets import UNet
+from limpid.recipe import Every, Recipe, Sampling
+from limpid.recipes import RECIPES
+from limpid.run import Run, run
+from limpid.sample import load, sample
+
+CPU = Machine("cpu", "float32").resolved()
+TINY = replace(
+    RECIPES["demo"](),
+    images=160,
+    batch=16,
+    data=Digits(size=8),
+    network=UNet(width=16, multipliers=(1, 2), blocks=1, attention=(4,), dropout=0.1),
+    optimizer=replace(RECIPES["demo"]().optimizer, warmup=0),
+    sampling=replace(RECIPES["demo"]().sampling, steps=3),
+    every=Every(log=32, sample=80, save=64),
+)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    file = checkpoint.newest(folder / "checkpoints")
+    assert file is not None
+    return checkpoint.read_tensors(file)
+
+
+def log(folder: Path) -> list[dict[str, float]]:
+    """The log without what depends on the clock."""
+    return [{k: v for k, v in line.items() if k != "images_per_second"} for line in runlog.read(folder / "log.jsonl")]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "straight"
+    assert run(TINY, folder, CPU)
+    return folder
+
+
+def stop_after(lines: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Press Ctrl-C when the log has so many lines."""
+    written = Run.log
+
+    def log_and_stop(self: Run, report):
+        result = written(self, report)
+        if len(runlog.read(self.folder / "log.jsonl")) == lines:
+            signal.raise_signal(signal.SIGINT)
+        return result
+
+    monkeypatch.setattr(Run, "log", log_and_stop)
+
+
+@pytest.mark.parametrize("lines", [1, 2, 4])
+def test_stopping_and_going_on_changes_no_bit(lines: int, finished: Path, tmp_path: Path, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        stop_after(lines, patch)
+        assert not run(TINY, tmp_path, CPU)
+    assert "the same command goes on from there" in capsys.readouterr().out
+    assert checkpoint.read_data(checkpoint.newest(tmp_path / "checkpoints"))["seen"] == 32 * lines
+    assert run(TINY, tmp_path, CPU)
+    straight, resumed = weights(finished), weights(tmp_path)
+    assert straight.keys() == resumed.keys()
+    assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+    assert log(tmp_path) == log(finished)
+
+
+def test_going_on_from_an_older_checkpoint_changes_no_bit(finished: Path, tmp_path: Path):
+    """As after a power cut: the log is ahead of the last checkpoint."""
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(4, patch)
+        run(TINY, tmp_path, CPU)
+    newest = checkpoint.newest(tmp_path / "checkpoints")
+    assert newest is not None
+    newest.unlink()
+    assert len(log(tmp_path)) == 4
+    assert run(TINY, tmp_path, CPU)
+    assert all(torch.equal(value, weights(finished)[name]) for name, value in weights(tmp_path).items())
+    assert log(tmp_path) == log(finished)
+
+
+def test_a_run_leaves_all_it_promises(finished: Path):
+    names = {path.name for path in finished.iterdir()}
+    assert names == {
+        *("recipe.json", "environment.json", "log.jsonl", "checkpoints", "samples"),
+        *("samples.png", "denoising.webp", "forward.png", "loss.png"),
+    }
+    assert [path.name for path in sorted((finished / "samples").iterdir())] == ["000000000080.png", "000000000160.png"]
+    assert [line["seen"] for line in log(finished)] == [32, 64, 96, 128, 160]
+    environment = json.loads((finished / "environment.json").read_text())
+    assert environment["packages"]["torch"] == torch.__version__
+
+
+def test_another_recipe_is_refused_in_the_folder_of_a_run(finished: Path):
+    with pytest.raises(ValueError, match=r"another recipe \(batch 16 -> 8, schedule.mean -1.2 -> 0.0\): name another"):
+        run(replace(TINY, batch=8, schedule=replace(TINY.schedule, mean=0.0)), finished, CPU)
+
+
+def test_a_finished_run_can_be_made_longer(finished: Path, tmp_path: Path):
+    run(TINY, tmp_path, CPU)
+    assert run(replace(TINY, images=192), tmp_path, CPU)
+    assert [line["seen"] for line in log(tmp_path)] == [32, 64, 96, 128, 160, 192]
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path):
+    hopeless = replace(TINY, optimizer=replace(TINY.optimizer, rate=1e30, warmup=0, clip=1e30))
+    with pytest.raises(FloatingPointError, match=r"the loss is (nan|inf) at \d+ images; the last checkpoint is"):
+        run(hopeless, tmp_path, CPU)
+
+
+def test_training_lowers_the_loss(finished: Path):
+    losses = [line["loss"] for line in log(finished)]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_a_picture_depends_on_its_own_seed_alone(finished: Path):
+    trained = load(finished, CPU)
+
+    def draw(seeds: list[int], batch: int) -> torch.Tensor:
+        labels = [seed % 10 for seed in seeds]
+        return torch.cat(list(sample(trained.model, trained.recipe, seeds, trained.shape, CPU, labels, batch)))
+
+    together, alone = draw([3, 4, 5, 6, 7], 5), draw([6], 1)
+    assert (together[3].int() - alone[0].int()).abs().max() <= 1  # rounding differs with the size of the batch
+    assert torch.equal(draw([3, 4, 5, 6, 7], 5), together)
+    assert not torch.equal(together[0], together[1])
+
+
+def test_the_average_is_drawn_with_unless_the_last_weights_are_asked_for(finished: Path):
+    average, last = load(finished, CPU).model, load(finished, CPU, "model").model
+    tensors = weights(finished)
+    assert all(torch.equal(value, tensors[f"average.{name}"]) for name, value in average.net.state_dict().items())
+    assert all(torch.equal(value, tensors[f"model.{name}"]) for name, value in last.net.state_dict().items())
+    assert any(not torch.equal(a, b) for a, b in zip(average.parameters(), last.parameters(), strict=True))
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path):
+    command = [
+        sys.executable,
+        "-m",
+        "limpid",
+        "train",
+        "demo",
+        "--run",
+        str(tmp_path),
+        "--batch",
+        "8",
+        "--every.log",
+        "8",
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    while "images/s" not in process.stdout.readline():
+        assert process.poll() is None, "the run ended before it had logged anything"
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "and saved: the same command goes on from there" in rest
+    assert checkpoint.newest(tmp_path / "checkpoints") is not None
