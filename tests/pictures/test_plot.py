@@ -52,6 +52,12 @@ def test_a_figure_is_written_in_the_format_of_its_suffix(suffix: str, head: byte
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_where_a_row_ends_early_nothing_is_drawn(tmp_path: Path):
+    with Image.open(panels([Panel([LINE])] * 5, tmp_path / "figure.png")) as image:
+        last = image.convert("RGB").crop((image.width * 2 // 3 + 30, image.height // 2 + 10, image.width, image.height))
+    assert (np.asarray(last) == 255).all()
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 7])
 def test_a_figure_is_1200_pixels_wide_and_shows_every_plot(n: int, tmp_path: Path):
     plots = [Panel([Curve(str(k), [0.0, 1.0], [0.0, 1.0]) for k in range(2)], f"plot {k}") for k in range(n)]

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-Map: TypeAlias = Float[Tensor, "b c h w"]
+Pictures: TypeAlias = Float[Tensor, "b c h w"]
+Map: TypeAlias = Float[Tensor, "b _ _ _"]
 Heads: TypeAlias = Float[Tensor, "b heads n d"]
 
 
@@ -72,7 +73,7 @@ class GroupNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: Map) -> Map:
+    def forward(self, x: Pictures) -> Pictures:
         """`x` with mean 0 and variance 1 in each group, times the weight, plus the bias."""
         # On CPUs the library's float32 kernel is quick and its bfloat16 one is not; on GPUs it returns another layout
         # than it was given, with a copy around every convolution, and the formula compiles to one kernel.
@@ -80,7 +81,9 @@ class GroupNorm(nn.Module):
         return norm(x.float(), self.groups, self.weight.float(), self.bias.float(), self.eps).to(x.dtype)
 
 
-def group_norm(x: Map, groups: int, weight: Float[Tensor, " c"], bias: Float[Tensor, " c"], eps: float) -> Map:
+def group_norm(
+    x: Pictures, groups: int, weight: Float[Tensor, " c"], bias: Float[Tensor, " c"], eps: float
+) -> Pictures:
     """`F.group_norm` as a formula, which keeps the layout of `x`."""
     grouped = x.unflatten(1, (groups, -1))
     var, mean = torch.var_mean(grouped, dim=(2, 3, 4), correction=0, keepdim=True)
@@ -97,7 +100,7 @@ class Dropout(nn.Module):
             raise ValueError(f"dropout {share}: expected a share from 0 up to, not including, 1")
         self.share = share
 
-    def forward(self, x: Map) -> Map:
+    def forward(self, x: Pictures) -> Pictures:
         """`x` with its numbers dropped, while training."""
         if not self.training or self.share == 0:
             return x
@@ -121,7 +124,7 @@ def double(x: Map) -> Map:
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
-def same(x: Map) -> Map:
+def same(x: Pictures) -> Pictures:
     """`x` itself."""
     return x
 
@@ -178,7 +181,7 @@ class Attention(nn.Module):
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = nn.Conv2d(channels, channels, 1)
 
-    def forward(self, x: Map) -> Map:
+    def forward(self, x: Pictures) -> Pictures:
         """The next map."""
         pixels = self.qkv(self.norm(x)).flatten(2).mT
         q, k, v = pixels.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)

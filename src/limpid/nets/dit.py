@@ -8,14 +8,14 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from limpid.nets.blocks import Embedding, Map, attend, check_size
+from limpid.nets.blocks import Embedding, Pictures, attend, check_size
 
 Tokens = Float[Tensor, "b n d"]
 
 
 @dataclass(frozen=True)
 class DiT:
-    """A diffusion transformer; as it stands, DiT-S, of 32.9M parameters."""
+    """A diffusion transformer; as it stands, DiT-S/2, of 32.5M parameters."""
 
     patch: int = 2
     """Edge of the squares of pixels that become tokens."""
@@ -83,7 +83,7 @@ class DiTModule(nn.Module):
         self.leave = nn.Linear(config.width, channels * config.patch**2)
         self.shuffle = nn.PixelShuffle(config.patch)
 
-    def forward(self, x: Map, c_noise: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None) -> Map:
+    def forward(self, x: Pictures, c_noise: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None) -> Pictures:
         """The answer for each picture of `x`, told its level of noise and its label."""
         told = iter(self.embedding(c_noise, labels))
         tokens = self.enter(x).flatten(2).mT + self.positions

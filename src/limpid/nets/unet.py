@@ -19,6 +19,7 @@ from limpid.nets.blocks import (
     Embedding,
     GroupNorm,
     Map,
+    Pictures,
     Residual,
     Upsample,
     check_size,
@@ -118,7 +119,7 @@ class UNetModule(nn.Module):
         told = [part.told for part in (*down, *middle, *up)]
         self.embedding = Embedding(config.width, 4 * config.width, classes, told)
 
-    def forward(self, x: Map, c_noise: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None) -> Map:
+    def forward(self, x: Pictures, c_noise: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None) -> Pictures:
         """The answer for each picture of `x`, told its level of noise and its label."""
         told = iter(self.embedding(c_noise, labels))
         x = self.enter(F.pixel_unshuffle(x, self.patch))
@@ -148,7 +149,10 @@ def _larger(config: UNet, channels: int) -> Upsample | Residual:
 
 
 def initialise(net: UNetModule) -> None:
-    """DDPM's weights: uniform, of variance 2 / (fan in + fan out); zero where a branch ends, and in every bias."""
+    """DDPM's weights: uniform, of variance 2 / (fan in + fan out); zero where a branch ends, and in every bias.
+
+    The table of labels keeps the normal distribution that torch gives it, as in ADM.
+    """
     for name, bias in net.named_parameters():
         if name.endswith("bias"):
             nn.init.zeros_(bias)
