@@ -18,6 +18,7 @@ LAYERS = {
     "train": 3,
     "sample": 3,
     "show": 4,
+    "edit": 4,
     "run": 5,
     "options": 5,
     "verbs": 6,
@@ -25,7 +26,20 @@ LAYERS = {
     "__main__": 8,
 }
 # Inside the mathematics, and of the rooms that stand beside each other: what each may see of the others.
-ORDER = ["level", "schedules", "targets", "denoiser", "losses", "steps", "onestep", "multistep", "samplers", "oracle"]
+ORDER = [
+    "level",
+    "schedules",
+    "targets",
+    "denoiser",
+    "guidance",
+    "losses",
+    "steps",
+    "onestep",
+    "multistep",
+    "samplers",
+    "editing",
+    "oracle",
+]
 SEES = {"data": {"data", "learning.rng"}, "nets": {"nets"}, "pictures": {"pictures"}, "learning": {"learning"}}
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from limpid.cli import main
 from limpid.data import Digits
 from limpid.learning import checkpoint, runlog
 from limpid.learning.machine import Machine
 from limpid.nets import UNet
-from limpid.recipe import Every, Recipe, Sampling
+from limpid.recipe import Every
 from limpid.recipes import RECIPES
 from limpid.run import Run, run
 from limpid.sample import load, sample
@@ -26,9 +27,10 @@ TINY = replace(
     batch=16,
     data=Digits(size=8),
     network=UNet(width=16, multipliers=(1, 2), blocks=1, attention=(4,), dropout=0.1),
+    snapshots=(0.05, 0.1),
     optimizer=replace(RECIPES["demo"]().optimizer, warmup=0),
     sampling=replace(RECIPES["demo"]().sampling, steps=3),
-    every=Every(log=32, sample=80, save=64),
+    every=Every(log=32, sample=80, save=64, snapshot=32),
 )
 
 
@@ -69,7 +71,7 @@ def test_stopping_and_going_on_changes_no_bit(lines: int, finished: Path, tmp_pa
         stop_after(lines, patch)
         assert not run(TINY, tmp_path, CPU)
     assert "the same command goes on from there" in capsys.readouterr().out
-    assert checkpoint.read_data(checkpoint.newest(tmp_path / "checkpoints"))["seen"] == 32 * lines
+    assert [int(path.stem) for path in checkpoint.all_in(tmp_path / "checkpoints")][-1] == 32 * lines
     assert run(TINY, tmp_path, CPU)
     straight, resumed = weights(finished), weights(tmp_path)
     assert straight.keys() == resumed.keys()
@@ -94,7 +96,7 @@ def test_going_on_from_an_older_checkpoint_changes_no_bit(finished: Path, tmp_pa
 def test_a_run_leaves_all_it_promises(finished: Path):
     names = {path.name for path in finished.iterdir()}
     assert names == {
-        *("recipe.json", "environment.json", "log.jsonl", "checkpoints", "samples"),
+        *("recipe.json", "environment.json", "log.jsonl", "checkpoints", "samples", "snapshots"),
         *("samples.png", "denoising.webp", "forward.png", "loss.png"),
     }
     assert [path.name for path in sorted((finished / "samples").iterdir())] == ["000000000080.png", "000000000160.png"]
@@ -123,6 +125,17 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path):
 def test_training_lowers_the_loss(finished: Path):
     losses = [line["loss"] for line in log(finished)]
     assert losses[-1] < 0.9 * losses[0]
+
+
+def test_a_kept_average_is_built_again_after_the_run(finished: Path):
+    assert main(["average", str(finished), "--std", "0.1"]) == 0
+    (built,) = (finished / "averages" / "0.100").glob("*.safetensors")
+    tracked = {name.removeprefix("power1."): value for name, value in weights(finished).items() if "power1." in name}
+    for name, value in checkpoint.read_tensors(built, "average.").items():
+        torch.testing.assert_close(
+            value.float(), tracked[name], rtol=2e-3, atol=2e-3
+        )  # they are kept in half precision
+    assert load(built, CPU).shape == (1, 8, 8)
 
 
 def test_a_picture_depends_on_its_own_seed_alone(finished: Path):

@@ -5,6 +5,7 @@ says where it is, what was given and what was expected.
 """
 
 import difflib
+import math
 import types
 from collections.abc import Iterable
 from dataclasses import MISSING, fields, is_dataclass
@@ -15,6 +16,8 @@ def to_plain(value: Any) -> Any:
     """Plain data that `from_plain` turns back into `value`."""
     if is_dataclass(value):
         return {"kind": type(value).__name__} | {f.name: to_plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no infinity
     return [to_plain(part) for part in value] if isinstance(value, tuple) else value
 
 
@@ -29,6 +32,7 @@ def from_plain(kind: Any, value: Any, where: str = "recipe", default: Any = None
     if get_origin(kind) is Literal:
         return _checked(value in get_args(kind), value, where, value, f"one of {', '.join(map(repr, get_args(kind)))}")
     if kind is float:
+        value = float(value) if value in ("inf", "-inf") else value
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return _checked(number, float(value) if number else value, where, value, "a number")
     right = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))

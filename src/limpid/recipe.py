@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from limpid.data import Cifar10, Data
 from limpid.data.augment import Augment
 from limpid.diffusion.denoiser import Condition, Denoiser, Timestep
+from limpid.diffusion.guidance import Guidance
 from limpid.diffusion.losses import Flat, Weight
 from limpid.diffusion.samplers import Ancestral, Sampler
-from limpid.diffusion.schedules import LinearBeta, Schedule
+from limpid.diffusion.schedules import LinearBeta, Schedule, Spacing
 from limpid.diffusion.targets import Eps, Target
-from limpid.learning.average import Ema
+from limpid.learning.average import Average, Ema
 from limpid.learning.optim import Adam
 from limpid.nets import Network, UNet
 
@@ -28,10 +29,14 @@ class Sampling:
     sampler: Sampler = Ancestral("large")
     levels: Schedule | Same = Same()
     """The schedule whose levels the steps visit."""
+    spacing: Spacing = "trailing"
+    """How a schedule of T steps is cut; the others are what published code does."""
     clip: bool = True
     """Hold every predicted picture in [-1, 1]."""
-    guidance: float = 0.0
-    """Classifier-free guidance: 0 is none; needs a network trained with labels, of which some were dropped."""
+    guidance: Guidance = Guidance()
+    guide: str = ""
+    """A run or checkpoint of a weaker network to be guided away from (autoguidance); without one it is the network
+    itself without labels (classifier-free guidance), which must have been trained with some of them withheld."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class Every:
     log: int = 12_800
     sample: int = 1_280_000
     save: int = 1_280_000
+    snapshot: int = 1_280_000
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,9 @@ class Recipe:
     condition: Condition = Timestep()
     weight: Weight = Flat()
     optimizer: Adam = Adam(warmup=640_000)
-    average: Ema = Ema(half_life=887_000)
+    average: Average = Ema(half_life=887_000)
+    snapshots: tuple[float, ...] = ()
+    """Relative lengths of power-function averages to keep from time to time; `limpid average` then builds any other."""
     sampling: Sampling = Sampling()
     every: Every = Every()
 

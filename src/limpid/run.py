@@ -58,16 +58,22 @@ class Run:
         act()
         self.since = self.since[0], self.since[1] + time.perf_counter() - begin
 
+    def about(self) -> checkpoint.Plain:
+        """What a checkpoint needs besides its tensors to be rebuilt alone."""
+        source, recipe = self.source, to_plain(self.recipe)
+        return {"seen": self.state.seen, "shape": list(source.shape), "names": list(source.names), "recipe": recipe}
+
     def save(self) -> None:
         """Write a checkpoint."""
-        data = {
-            "seen": self.state.seen,
-            "shape": list(self.source.shape),
-            "names": list(self.source.names),
-            "recipe": to_plain(self.recipe),
-        }
         tensors = tensors_of(self.state) | {"meter": self.meter.total}
-        checkpoint.save(self.folder / "checkpoints", self.state.seen, tensors, data)
+        checkpoint.save(self.folder / "checkpoints", self.state.seen, tensors, self.about())
+
+    def keep(self) -> None:
+        """Keep the power-function averages of this moment, in half precision."""
+        for std, net in zip(self.recipe.snapshots, self.state.powers, strict=True):
+            tensors = {f"average.{name}": value.half() for name, value in net.state_dict().items()}
+            data = self.about() | {"std": std}
+            checkpoint.save(self.folder / "snapshots" / f"{std:.3f}", self.state.seen, tensors, data, keep=0)
 
     def draw(self) -> None:
         """Draw the sample grid of this moment, from the same seeds as all of them."""
@@ -108,6 +114,8 @@ def follow(now: Run) -> bool:
                 display.tell(report.seen, *now.log(report))
             if passes(report.seen, recipe.batch, every.sample):
                 now.untimed(now.draw)
+            if passes(report.seen, recipe.batch, every.snapshot) or ended:
+                now.keep()
             if passes(report.seen, recipe.batch, every.save) or ended or stop.asked:
                 now.untimed(now.save)
             if stop.asked:

@@ -1,7 +1,7 @@
 """Drawing: seeds in, pictures out. A picture depends on its own seed alone, whatever it is drawn together with."""
 
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -10,7 +10,8 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from limpid.data.images import to_pixels
-from limpid.diffusion.denoiser import Denoise, Denoiser, Labels, classifier_free, clipped
+from limpid.diffusion.denoiser import Denoise, Denoiser, Labels
+from limpid.diffusion.guidance import classifier_free, clipped, guided
 from limpid.diffusion.level import Batch, Level
 from limpid.diffusion.schedules import grid
 from limpid.diffusion.steps import Noise, Step
@@ -39,9 +40,15 @@ def load(path: Path | str, machine: Machine, weights: Literal["average", "model"
     file = checkpoint_of(Path(path))
     data = read_data(file)
     recipe, shape, names = from_plain(Recipe, data["recipe"]), tuple(data["shape"]), tuple(data["names"])
-    model = build(recipe, shape, len(names)).to(machine.device).to(memory_format=torch.channels_last)
+    model = machine.place(build(recipe, shape, len(names)))
     model.net.load_state_dict(read_tensors(file, f"{weights}."))
     return Trained(model.eval(), recipe, shape, names if recipe.conditional else (), data["seen"])
+
+
+@lru_cache(maxsize=2)
+def load_once(path: str, machine: Machine) -> Trained:
+    """A network that is needed again and again, like a guide."""
+    return load(path, machine)
 
 
 def checkpoint_of(path: Path) -> Path:
@@ -69,12 +76,19 @@ def noise_of(seeds: Sequence[int], shape: Shape, device: str) -> Noise:
 
 
 def denoise_with(model: Denoiser, recipe: Recipe, labels: Labels | None, machine: Machine) -> Denoise:
-    """The model as a sampler sees it: labels told, guided and clipped as the recipe's sampling says."""
-    sampling = recipe.sampling
-    if labels is not None and sampling.guidance:
-        guess = classifier_free(model, labels, sampling.guidance)
-    else:
-        guess = partial(model, labels=labels)
+    """The model as a sampler sees it: labels told, guided and clipped as the recipe's sampling says.
+
+    Raises ValueError for guidance without labels and without a weaker network.
+    """
+    sampling, guidance = recipe.sampling, recipe.sampling.guidance
+    guess: Denoise = partial(model, labels=labels)
+    if guidance.weight and sampling.guide:
+        weak = load_once(sampling.guide, machine)
+        guess = guided(guess, partial(weak.model, labels=labels if weak.names else None), guidance)
+    elif guidance.weight and labels is None:
+        raise ValueError("guidance needs labels, or a weaker network: name one with --guide")
+    elif guidance.weight and labels is not None:
+        guess = classifier_free(model, labels, guidance)
 
     @torch.no_grad()
     def denoise(x: Batch, level: Level) -> Batch:
@@ -89,7 +103,7 @@ def trajectory(
 ) -> Iterator[Step]:
     """Every step from noise to the pictures of `seeds`, the starting noise first."""
     noise = noise_of(seeds, shape, machine.device)
-    levels = grid(recipe.sampling_schedule, recipe.sampling.steps)
+    levels = grid(recipe.sampling_schedule, recipe.sampling.steps, recipe.sampling.spacing)
     x = levels[0].sigma * noise()
     yield Step(x, torch.zeros_like(x), levels[0])
     yield from recipe.sampling.sampler(denoise_with(model, recipe, labels, machine), x, levels, noise)

@@ -6,12 +6,12 @@ that never stopped.
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 from limpid.data import Source
 from limpid.data.images import from_pixels
@@ -19,7 +19,7 @@ from limpid.diffusion.denoiser import Denoiser, Labels
 from limpid.diffusion.level import PerSample
 from limpid.diffusion.losses import denoising_loss
 from limpid.diffusion.schedules import stratified
-from limpid.learning.average import update
+from limpid.learning.average import PowerEma, update
 from limpid.learning.checkpoint import optimizer_tensors, restore_optimizer
 from limpid.learning.machine import Machine
 from limpid.learning.rng import address, generator
@@ -33,6 +33,8 @@ class State:
     model: Denoiser
     average: Denoiser
     optimizer: torch.optim.Optimizer
+    powers: list[nn.Module] = field(default_factory=list)
+    """Power-function averages of the network, one for each length in the recipe's `snapshots`."""
     seen: int = 0
     """Images shown to the network so far."""
 
@@ -51,9 +53,10 @@ def start(recipe: Recipe, shape: tuple[int, int, int], classes: int, machine: Ma
     with torch.random.fork_rng():
         torch.manual_seed(address(recipe.seed, "weights"))
         model = build(recipe, shape, classes)
-    model = model.to(machine.device).to(memory_format=torch.channels_last)
+    model = machine.place(model)
     average = copy.deepcopy(model).requires_grad_(False).eval()
-    state = State(model, average, recipe.optimizer.build(model.parameters()))
+    powers = [copy.deepcopy(average.net) for _ in recipe.snapshots]
+    state = State(model, average, recipe.optimizer.build(model.parameters()), powers)
     if machine.compile:
         model.net.compile()
     return state
@@ -90,8 +93,10 @@ def train_step(
         group["lr"] = rate
     state.optimizer.step()
     state.optimizer.zero_grad()
-    decay = recipe.average.decay(state.seen, len(x0))
-    update(state.average.parameters(), state.model.parameters(), decay)
+    averages = [(recipe.average, state.average.net)]
+    averages += [(PowerEma(std), net) for std, net in zip(recipe.snapshots, state.powers, strict=True)]
+    for kind, net in averages:
+        update(net.parameters(), state.model.net.parameters(), kind.decay(state.seen, len(x0)))
     return Report(state.seen, loss.detach(), gradient, rate)
 
 
@@ -104,6 +109,7 @@ def withheld(labels: Labels, recipe: Recipe, state: State, draw: torch.Generator
 def tensors_of(state: State) -> dict[str, Tensor]:
     """Every tensor of a state by name, as `restore` takes them back."""
     parts = {"model": state.model.net.state_dict(), "average": state.average.net.state_dict()}
+    parts |= {f"power{i}": net.state_dict() for i, net in enumerate(state.powers)}
     parts["optimizer"] = optimizer_tensors(state.optimizer)
     return {f"{part}.{name}": value for part, tensors in parts.items() for name, value in tensors.items()}
 
@@ -116,5 +122,7 @@ def restore(state: State, seen: int, tensors: dict[str, Tensor]) -> None:
 
     state.model.net.load_state_dict(part("model."))
     state.average.net.load_state_dict(part("average."))
+    for i, net in enumerate(state.powers):
+        net.load_state_dict(part(f"power{i}."))
     restore_optimizer(state.optimizer, part("optimizer."))
     state.seen = seen

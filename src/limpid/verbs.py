@@ -12,6 +12,8 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from limpid import show as pictures
+from limpid.learning import checkpoint
+from limpid.learning.average import combination, combined
 from limpid.learning.machine import Machine
 from limpid.options import INLINE, parse
 from limpid.pictures.grid import grid, save, singles
@@ -170,6 +172,30 @@ def recipes(arguments: Sequence[str]) -> int:
         raise ValueError(f"limpid recipes takes no options, but was given {' '.join(arguments)}")
     for name, recipe in RECIPES.items():
         print(f"{name}\n    " + inspect.cleandoc(recipe.__doc__ or "").replace("\n", "\n    ") + "\n")
+    return 0
+
+
+@dataclass(frozen=True)
+class Rebuild:
+    """Build the power-function average of any length from those that a run has kept (Karras et al. 2024)."""
+
+    std: float = 0.1
+    """Its relative length: the standard deviation of its memory, as a share of the run."""
+
+
+def average(arguments: Sequence[str]) -> int:
+    """`limpid average RUN [options]`."""
+    name, rest = named("average", "RUN", arguments)
+    options = parse(Rebuild(), rest, f"limpid average {name}")
+    files = [file for folder in sorted(Path(name, "snapshots").glob("*")) for file in checkpoint.all_in(folder)]
+    if not files:
+        raise ValueError(f"{name} has kept no averages: train with --snapshots 0.05 0.1")
+    data = [checkpoint.read_data(file) for file in files]
+    seen = max(one["seen"] for one in data)
+    shares = combination([(one["seen"], one["std"]) for one in data], (seen, options.std))
+    tensors = combined([checkpoint.read_tensors(file) for file in files], shares)
+    last = data[-1] | {"seen": seen, "std": options.std}
+    print(checkpoint.save(Path(name, "averages", f"{options.std:.3f}"), seen, tensors, last))
     return 0
 
 

@@ -3,10 +3,10 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from limpid.diffusion.denoiser import Denoiser, LogRatio, Timestep, classifier_free, clipped, guided
+from limpid.diffusion.denoiser import Denoiser, LogRatio, Timestep
 from limpid.diffusion.level import Level, eps_from, mix
 from limpid.diffusion.losses import denoising_loss
-from limpid.diffusion.oracle import Gaussian, Points
+from limpid.diffusion.oracle import Gaussian
 from limpid.diffusion.schedules import Cosine, Karras, LinearBeta, LogNormal, Schedule, grid
 from limpid.diffusion.targets import X0, Edm, Eps, Flow, Target, V, target
 
@@ -77,36 +77,3 @@ def test_the_loss_is_the_squared_error_of_the_noise():
     level = LinearBeta()(torch.tensor([0.1, 0.3, 0.6, 1.0]))
     loss = denoising_loss(Denoiser(Recorder(), Eps(), Timestep(), LinearBeta()), x0, eps, level)
     assert_close(loss, eps.square().mean((1, 2, 3)))
-
-
-def one(x: Tensor, level: Level) -> Tensor:
-    return torch.full_like(x, 1.0)
-
-
-def two(x: Tensor, level: Level) -> Tensor:
-    return torch.full_like(x, 2.0)
-
-
-@pytest.mark.parametrize(("weight", "expected"), [(0.0, 2.0), (1.0, 3.0), (-1.0, 1.0), (0.5, 2.5)])
-def test_guidance_goes_past_the_strong_denoiser_away_from_the_weak(weight: float, expected: float):
-    assert guided(two, one, weight)(torch.zeros(2), grid(Karras(), 2)[0]).tolist() == [expected] * 2
-
-
-class ByLabel(nn.Module):
-    """A network whose answer is the label; 10 stands for none."""
-
-    def forward(self, x: Tensor, c_noise: Tensor, labels: Tensor | None) -> Tensor:
-        said = torch.full((len(x),), 10) if labels is None else labels
-        return said[:, None].float().expand_as(x)
-
-
-def test_guidance_in_one_batch_is_guidance_in_two():
-    model = Denoiser(ByLabel(), X0(), LogRatio(), Karras(), no_label=10)
-    labels, x, level = torch.tensor([3, 7]), torch.zeros(2, 5), grid(Karras(), 2)[0]
-    apart = guided(lambda x, level: model(x, level, labels), model, 0.7)(x, level)
-    assert_close(classifier_free(model, labels, 0.7)(x, level), apart)
-
-
-def test_clipping_holds_the_picture_in_range():
-    points = Points(torch.tensor([[3.0, -2.0]]))
-    assert clipped(points)(torch.zeros(1, 2), grid(Karras(), 2)[0]).tolist() == [[1, -1]]

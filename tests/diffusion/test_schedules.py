@@ -1,15 +1,42 @@
 import math
+from typing import get_args
 
 import pytest
 import torch
 from torch.testing import assert_close
 
-from limpid.diffusion.schedules import Cosine, Karras, LinearBeta, LogNormal, Schedule, alpha_bars, grid, stratified
+from limpid.diffusion.schedules import (
+    ContinuousBeta,
+    Cosine,
+    Discrete,
+    Karras,
+    Laplace,
+    LinearBeta,
+    LogitNormal,
+    LogNormal,
+    ScaledLinear,
+    Schedule,
+    Shifted,
+    Sigmoid,
+    Straight,
+    ZeroTerminal,
+    alpha_bars,
+    grid,
+    stratified,
+)
 from limpid.learning.rng import generator
 
 CPU = torch.device("cpu")
-SCHEDULES = [LinearBeta(), LinearBeta(T=10), Cosine(), Cosine(T=50), LogNormal(), Karras()]
+SCHEDULES = [
+    *(LinearBeta(), LinearBeta(T=10), ScaledLinear(), Cosine(), Cosine(T=50), ZeroTerminal(), ZeroTerminal(Cosine())),
+    *(ContinuousBeta(), Sigmoid(), Straight(), Straight(shift=3.0), LogitNormal(), LogNormal(), Laplace(), Karras()),
+    *(Shifted(), Shifted(LinearBeta(), 0.5)),
+]
 SAMPLED = [schedule for schedule in SCHEDULES if not isinstance(schedule, LogNormal)]
+
+
+def test_every_kind_of_schedule_is_tested_here():
+    assert {type(schedule) for schedule in SCHEDULES} == set(get_args(Schedule))
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
@@ -29,8 +56,8 @@ def test_the_table_is_the_product_of_one_minus_beta():
     )
 
 
-@pytest.mark.parametrize("schedule", [LinearBeta(), LinearBeta(T=10), Cosine(T=333)], ids=str)
-def test_a_grid_of_all_steps_meets_every_row_of_the_table(schedule: LinearBeta | Cosine):
+@pytest.mark.parametrize("schedule", [LinearBeta(), LinearBeta(T=10), Cosine(T=333), ZeroTerminal()], ids=str)
+def test_a_grid_of_all_steps_meets_every_row_of_the_table(schedule: Discrete):
     table = alpha_bars(schedule, torch.float64, CPU)
     levels = grid(schedule, schedule.T)
     assert_close(levels.alpha, table.flip(0).sqrt(), rtol=0, atol=0)
@@ -40,6 +67,11 @@ def test_a_grid_of_all_steps_meets_every_row_of_the_table(schedule: LinearBeta |
 def test_the_tables_are_those_of_diffusers(diffusers):
     linear = diffusers.DDPMScheduler().alphas_cumprod.double()
     cosine = diffusers.DDPMScheduler(beta_schedule="squaredcos_cap_v2").alphas_cumprod.double()
+    ends = {"beta_start": 0.00085, "beta_end": 0.012}
+    scaled = diffusers.DDPMScheduler(beta_schedule="scaled_linear", **ends).alphas_cumprod.double()
+    bent = diffusers.DDPMScheduler(rescale_betas_zero_snr=True).alphas_cumprod.double()
+    assert_close(alpha_bars(ScaledLinear(), torch.float64, CPU)[1:], scaled, rtol=2e-5, atol=1e-8)
+    assert_close(alpha_bars(ZeroTerminal(), torch.float64, CPU)[1:], bent, rtol=1e-4, atol=1e-7)
     assert_close(alpha_bars(LinearBeta(), torch.float64, CPU)[1:], linear, rtol=2e-5, atol=1e-8)
     assert_close(alpha_bars(Cosine(), torch.float64, CPU)[1:], cosine, rtol=2e-4, atol=1e-8)
 
@@ -50,6 +82,60 @@ def test_steps_between_whole_ones_go_to_the_noisier():
         alpha_bars(LinearBeta(T=4), torch.float32, CPU),
     )
     assert_close(levels.alpha.square(), table[[0, 1, 1, 2, 4]])
+
+
+@pytest.mark.parametrize("spacing", ["trailing", "leading", "linspace"])
+@pytest.mark.parametrize("steps", [10, 50])
+def test_the_spacings_are_those_of_diffusers(spacing, steps: int, diffusers):
+    scheduler = diffusers.DDIMScheduler(timestep_spacing=spacing)
+    scheduler.set_timesteps(steps)
+    table = alpha_bars(LinearBeta(), torch.float64, CPU)
+    levels = grid(LinearBeta(), steps, spacing)
+    assert_close(levels.alpha[:-1].square(), table[scheduler.timesteps + 1])
+    assert levels.sigma[-1] == 0
+
+
+def test_spacings_of_steps_are_refused_where_there_are_none():
+    with pytest.raises(ValueError, match="leading spacing is for schedules of T steps"):
+        grid(Straight(), 10, "leading")
+
+
+def test_a_zero_terminal_table_ends_in_noise_alone():
+    bent, straight = grid(ZeroTerminal(), 1000), grid(LinearBeta(), 1000)
+    assert (bent.alpha[0], bent.sigma[0]) == (0, 1)
+    assert_close(bent.alpha[-2], straight.alpha[-2])
+
+
+def test_the_continuous_beta_is_the_limit_of_the_table():
+    u = torch.linspace(0, 1, 11, dtype=torch.float64)
+    table = LinearBeta(T=100_000, beta_start=0.1 / 100_000, beta_end=20 / 100_000)
+    assert_close(ContinuousBeta()(u).alpha, table(u).alpha, rtol=1e-3, atol=0)
+
+
+def test_the_straight_path_shifts_as_the_ratio():
+    u = torch.linspace(0.1, 0.9, 9, dtype=torch.float64)
+    assert_close(Straight(shift=3.0)(u).ratio, 3 * Straight()(u).ratio)
+    assert_close(Straight(shift=3.0)(u).alpha + Straight(shift=3.0)(u).sigma, torch.ones(9, dtype=torch.float64))
+
+
+def test_a_shifted_schedule_has_the_ratio_multiplied():
+    u = torch.linspace(0.1, 0.9, 9, dtype=torch.float64)
+    assert_close(Shifted(Cosine(), 4.0)(u).ratio, 4 * Cosine()(u).ratio)
+
+
+def test_the_sigmoid_runs_from_no_noise_to_nothing_else():
+    ends = Sigmoid()(torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)).alpha.square()
+    assert_close(ends, torch.tensor([1.0, 0.5, 0.0], dtype=torch.float64))
+
+
+def test_laplace_and_logit_normal_have_their_laws():
+    u = stratified(20_000, generator("cpu", 2))
+    laplace = Laplace(mean=0.3, scale=0.5)(u).logsnr
+    assert laplace.median().item() == pytest.approx(0.3, abs=1e-3)
+    assert (laplace - 0.3).abs().mean().item() == pytest.approx(0.5, abs=2e-3)
+    logit = LogitNormal(0.2, 0.8)(u).ratio.log()
+    assert logit.mean().item() == pytest.approx(0.2, abs=1e-3)
+    assert logit.std().item() == pytest.approx(0.8, abs=2e-3)
 
 
 def test_karras_levels_are_those_of_the_paper():

@@ -79,27 +79,3 @@ class Denoiser(nn.Module):
     def forward(self, x: Batch, level: Level, labels: Labels | None = None) -> Batch:
         """The picture expected in `x`."""
         return x0_from(self.target, self.predict(x, level, labels), x, level)
-
-
-def clipped(denoise: Denoise) -> Denoise:
-    """`denoise` with its pictures held in [-1, 1] (Ho et al. 2020 sample so)."""
-    return lambda x, level: denoise(x, level).clamp(-1, 1)
-
-
-def guided(strong: Denoise, weak: Denoise, weight: float) -> Denoise:
-    """Away from `weak`, past `strong`: x0 = strong + weight (strong - weak), so 0 is no guidance.
-
-    With a smaller or less trained network for `weak` this is autoguidance (Karras et al. 2024, eq. 3: w = weight + 1).
-    """
-    return lambda x, level: torch.lerp(weak(x, level), strong(x, level), 1 + weight)
-
-
-def classifier_free(model: Denoiser, labels: Labels, weight: float) -> Denoise:
-    """`model` guided away from itself without labels (Ho and Salimans 2022, eq. 6), both in one batch."""
-    both = torch.cat([labels, torch.full_like(labels, model.no_label)])
-
-    def denoise(x: Batch, level: Level) -> Batch:
-        strong, weak = model(torch.cat([x, x]), level, both).chunk(2)
-        return torch.lerp(weak, strong, 1 + weight)
-
-    return denoise

@@ -1,4 +1,8 @@
-"""The training loss: the squared error of the network in its target's own space, times a weight of the level."""
+"""The training loss: the squared error of the network in its target's own space, times a weight of the level.
+
+Papers state their weights in different spaces. An error of the target is an error of the picture over `gain`, so each
+weight is written once, for the picture's error, and carried over.
+"""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -9,18 +13,85 @@ from torch import Tensor
 
 from limpid.diffusion.denoiser import Denoiser, Labels
 from limpid.diffusion.level import Batch, Level, PerSample, mix
-from limpid.diffusion.targets import Target, target
+from limpid.diffusion.targets import Target, gain, target
+
+Factor: TypeAlias = Float[Tensor, "*b"]
 
 
 @dataclass(frozen=True)
 class Flat:
     """Every level counts the same: L_simple (Ho et al. 2020, eq. 14), EDM's weight for its own F, flow matching's."""
 
-    def __call__(self, kind: Target, level: Level) -> Float[Tensor, "*b"]:
+    def __call__(self, kind: Target, level: Level) -> Factor:
         return torch.ones_like(level.alpha)
 
 
-Weight: TypeAlias = Flat
+@dataclass(frozen=True)
+class Snr:
+    """The picture's error times the signal-to-noise ratio: the noise's error, whatever the target."""
+
+    def __call__(self, kind: Target, level: Level) -> Factor:
+        return _for_target(level.snr, kind, level)
+
+
+@dataclass(frozen=True)
+class MinSnr:
+    """The picture's error times the SNR, at most `gamma` (Hang et al. 2023, eq. 7)."""
+
+    gamma: float = 5.0
+
+    def __call__(self, kind: Target, level: Level) -> Factor:
+        return _for_target(level.snr.clamp(max=self.gamma), kind, level)
+
+
+@dataclass(frozen=True)
+class SoftMinSnr:
+    """MinSnr without its corner: SNR gamma / (SNR + gamma) (Crowson et al. 2024, section 3.2)."""
+
+    gamma: float = 4.0
+
+    def __call__(self, kind: Target, level: Level) -> Factor:
+        # The same, divided above and below so that no signal and no noise both have a value.
+        return _for_target(self.gamma / (1 + self.gamma / level.snr), kind, level)
+
+
+@dataclass(frozen=True)
+class P2:
+    """The noise's error over (k + SNR)^gamma (Choi et al. 2022, eq. 8)."""
+
+    k: float = 1.0
+    gamma: float = 1.0
+
+    def __call__(self, kind: Target, level: Level) -> Factor:
+        return _for_target(level.snr / (self.k + level.snr) ** self.gamma, kind, level)
+
+
+@dataclass(frozen=True)
+class SigmoidWeight:
+    """The noise's error times sigmoid(bias - log SNR) (Hoogeboom et al. 2024, section 3; Kingma and Gao 2023)."""
+
+    bias: float = -1.0
+
+    def __call__(self, kind: Target, level: Level) -> Factor:
+        return _for_target(level.snr * torch.sigmoid(self.bias - level.logsnr), kind, level)
+
+
+@dataclass(frozen=True)
+class EdmWeight:
+    """The picture's error times (r^2 + s^2) / (r s)^2, r = sigma / alpha (Karras et al. 2022, table 1)."""
+
+    sigma_data: float = 0.5
+
+    def __call__(self, kind: Target, level: Level) -> Factor:
+        return _for_target(level.snr + self.sigma_data**-2, kind, level)
+
+
+Weight: TypeAlias = Flat | Snr | MinSnr | SoftMinSnr | P2 | SigmoidWeight | EdmWeight
+
+
+def _for_target(for_picture: Factor, kind: Target, level: Level) -> Factor:
+    """What a weight of the picture's error is for the target's."""
+    return for_picture * gain(kind, level).square()
 
 
 def denoising_loss(

@@ -1,28 +1,148 @@
-"""Samplers that remember: one evaluation a step, and what the last steps saw is extrapolated to the next."""
+"""Samplers that remember: one evaluation a step, and what the last steps saw is extrapolated over the next.
 
-from collections.abc import Iterator
+What is extrapolated is the picture, in lambda = ln(alpha / sigma) (DPM-Solver++, UniPC), or the noise, in lambda (DEIS)
+or in sigma / alpha (LMS). Each holds the average of its polynomial over the step, which an exact step then moves by.
+Pure noise and no noise lie at infinite lambda, through which no polynomial runs: a step from or to them is of order 1.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import Literal, NamedTuple
 
+from limpid.diffusion.averages import average
 from limpid.diffusion.denoiser import Denoise
-from limpid.diffusion.level import Batch, Level
-from limpid.diffusion.steps import Noise, Step, moves, step_x0
+from limpid.diffusion.level import Batch, Level, eps_from
+from limpid.diffusion.steps import Noise, Step, ancestral_std, moves, step_eps, step_mean, step_x0, stir
+
+
+class Seen(NamedTuple):
+    """A picture or a noise, and when it was seen."""
+
+    what: Batch
+    time: float
+
+
+def lambda_of(level: Level) -> float:
+    """Half the log-SNR, ln(alpha / sigma): the time of the DPM-Solver papers."""
+    return (level.logsnr / 2).item()
+
+
+def held(seen: Sequence[Seen], end: float, speed: float) -> Batch:
+    """The mean of what was `seen`, newest first, over the step from the newest to `end`, weighed by exp(speed * time)."""
+    if len(seen) == 1:
+        return seen[0].what
+    start = seen[0].time
+    width = end - start
+    return average([old.what for old in seen], [(old.time - start) / width for old in seen], speed * width)
+
+
+def rising(levels: Level, order: int) -> list[int]:
+    """The order of each step, which is at most the number of pictures seen; the one seen in pure noise is forgotten."""
+    blind = int(levels.alpha[0] == 0)
+    return [min(order, max(1, i + 1 - blind)) for i in range(len(levels) - 1)]
+
+
+def rising_and_falling(levels: Level, order: int) -> list[int]:
+    """As `rising`, and where the last step goes to no noise at most the number of steps left: ... 3, 2, 1."""
+    orders = rising(levels, order)
+    if levels.sigma[-1] > 0:
+        return orders
+    return [min(most, len(orders) - i) for i, most in enumerate(orders)]
 
 
 @dataclass(frozen=True)
 class DpmSolverPP:
-    """DPM-Solver++(2M) (Lu et al. 2022b, algorithm 2): order 2, one evaluation a step, for 10 to 30 steps.
+    """DPM-Solver++ (Lu et al. 2022b), multistep: of the given order, one evaluation a step, for 10 to 30 steps.
 
-    The picture is extrapolated along log-SNR from the last two; the first and the last step are of order 1.
+    2 is the paper's 2M and the safe choice, 3 its 3M for models without strong guidance, 1 is `Ddim`. With `sde` it
+    solves the stochastic equation (the paper's SDE-DPM-Solver++), whose fresh noise makes up for earlier errors, for 20
+    to 60 steps; its strong order is 1 and its order for the mean that of the solver. Order 1 is then `Ancestral`.
     """
 
+    order: Literal[1, 2, 3] = 2
+    sde: bool = False
+
     def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[Step]:
-        before = None
-        for here, there in moves(levels):
+        seen: deque[Seen] = deque(maxlen=self.order)
+        for (here, there), order in zip(moves(levels), rising_and_falling(levels, self.order), strict=True):
             x0 = denoise(x, here)
-            ahead = x0
-            if before is not None and there.sigma > 0:
-                last_x0, last = before
-                r = (here.logsnr - last.logsnr) / (there.logsnr - here.logsnr)
-                ahead = x0 + (x0 - last_x0) / (2 * r)
-            x, before = step_x0(x, ahead, here, there), (x0, here)
+            seen.appendleft(Seen(x0, lambda_of(here)))
+            ahead = held(list(islice(seen, order)), lambda_of(there), _speed(order, 2 if self.sde else 1))
+            std = ancestral_std(here, there) if self.sde else 0 * there.sigma
+            x = stir(step_mean(x, ahead, std, here, there), std, noise)
             yield Step(x, x0, there)
+
+
+@dataclass(frozen=True)
+class UniPC:
+    """UniPC (Zhao et al. 2023, algorithms 1 and 2, B_2): predicts as `DpmSolverPP`, then corrects with what it sees there.
+
+    The correction raises the order by one and costs nothing, since its evaluation is that of the next step: one
+    evaluation a step, for 5 to 20 steps. 2 suits strong guidance, 3 models without.
+    """
+
+    order: Literal[1, 2, 3] = 2
+
+    def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[Step]:
+        seen: deque[Seen] = deque(maxlen=self.order)
+        before: tuple[Batch, Level, list[Seen]] | None = None
+        for (here, there), order in zip(moves(levels), rising_and_falling(levels, self.order), strict=True):
+            x0, time = denoise(x, here), lambda_of(here)
+            if before is not None:
+                last_x, last, known = before
+                between = held([*known, Seen(x0, time)], time, _speed(len(known) + 1, 1))
+                x = step_x0(last_x, between, last, here)
+            seen.appendleft(Seen(x0, time))
+            known = list(islice(seen, order))
+            before = (x, here, known) if here.alpha > 0 else None
+            x = step_x0(x, held(known, lambda_of(there), _speed(order, 1)), here, there)
+            yield Step(x, x0, there)
+
+
+def _speed(values: int, speed: float) -> float:
+    """How the average over a step grows with lambda: both papers take two values at even weight, as good to order 2."""
+    return speed if values > 2 else 0
+
+
+@dataclass(frozen=True)
+class Deis:
+    """DEIS (Zhang and Chen 2023), the noise a polynomial in ln(sigma / alpha): one evaluation a step.
+
+    Of the given order, for 10 to 20 steps. 3 is the paper's best; 1 is `Ddim`.
+    """
+
+    order: Literal[1, 2, 3, 4] = 3
+
+    def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[Step]:
+        return _adams(denoise, x, levels, rising_and_falling(levels, self.order), lambda_of, -1)
+
+
+@dataclass(frozen=True)
+class Lms:
+    """Adams and Bashforth's linear multistep method in sigma / alpha, with the weights of uneven steps: one evaluation.
+
+    Of the given order, for 20 to 50 steps; 4 is usual. 1 is `Ddim`. It is the least stable of the family when steps
+    are few, and the best where they are many.
+    """
+
+    order: Literal[1, 2, 3, 4] = 4
+
+    def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[Step]:
+        return _adams(denoise, x, levels, rising(levels, self.order), lambda level: level.ratio.item(), 0)
+
+
+def _adams(
+    denoise: Denoise, x: Batch, levels: Level, orders: list[int], time: Callable[[Level], float], speed: float
+) -> Iterator[Step]:
+    """Steps that hold the average noise, a polynomial in `time`, which weighs exp(speed * time)."""
+    seen: deque[Seen] = deque(maxlen=max(orders))
+    for (here, there), order in zip(moves(levels), orders, strict=True):
+        x0 = denoise(x, here)
+        seen.appendleft(Seen(eps_from(x0, x, here), time(here)))
+        if here.alpha > 0:
+            x = step_eps(x, held(list(islice(seen, order)), time(there), speed), here, there)
+        else:
+            x = step_x0(x, x0, here, there)
+        yield Step(x, x0, there)

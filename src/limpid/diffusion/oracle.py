@@ -1,12 +1,18 @@
-"""Exact denoisers of known laws: what a perfect network would say, so that everything above it can be proven."""
+"""Exact denoisers of known laws: what a perfect network would say, so that everything above it can be proven.
 
+A law is called like a denoiser, and knows the log density of its noised samples at every level.
+"""
+
+import math
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from limpid.diffusion.level import Batch, Level, pad
+from limpid.diffusion.denoiser import Labels
+from limpid.diffusion.level import Batch, Level, PerSample, pad
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +28,16 @@ class Gaussian:
         signal = alpha * self.std.square()
         return self.mean + signal / (alpha * signal + sigma.square()) * (x - alpha * self.mean)
 
+    def log_density(self, x: Batch, level: Level) -> PerSample:
+        """ln p(x) at this level, where x ~ N(alpha mean, alpha^2 std^2 + sigma^2)."""
+        alpha, sigma = pad(level.alpha, x), pad(level.sigma, x)
+        spread = torch.hypot(alpha * self.std, sigma)
+        return (
+            -(((x - alpha * self.mean) / spread).square() / 2 + (math.sqrt(2 * math.pi) * spread).log())
+            .flatten(1)
+            .sum(1)
+        )
+
     def carried(self, x: Batch, here: Level, there: Level) -> Batch:
         """Where the probability-flow ODE takes `x` from one level to another: the same quantile of both marginals."""
 
@@ -33,12 +49,53 @@ class Gaussian:
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """Data that are `points`, all as likely: what a network that learnt its training set by heart says."""
+    """Data that are `points`: what a network that learnt its training set by heart says."""
 
     points: Float[Tensor, "k *d"]
+    weights: Float[Tensor, " k"] | None = None
+    """How likely each point is; all the same if not given."""
+
+    def _joint(self, x: Batch, level: Level) -> Float[Tensor, "b k"]:
+        """ln of each point's weight and of the exponential with which it becomes x, without the Gaussian's constant."""
+        alpha, sigma = pad(level.alpha, x), pad(level.sigma, x)
+        apart = ((x / sigma)[:, None] - (alpha / sigma)[..., None] * self.points[None]).flatten(2).square().sum(2)
+        return -apart / 2 + (0.0 if self.weights is None else self.weights.log())
 
     def __call__(self, x: Batch, level: Level) -> Batch:
         """E[x0 | x]: the points, weighted by how likely each is to have become x."""
-        alpha, sigma = pad(level.alpha, x), pad(level.sigma, x)
-        apart = ((x / sigma)[:, None] - (alpha / sigma)[..., None] * self.points[None]).flatten(2).square().sum(2)
-        return torch.einsum("bk,k...->b...", (-apart / 2).softmax(1), self.points)
+        return torch.einsum("bk,k...->b...", self._joint(x, level).softmax(1), self.points)
+
+    def log_density(self, x: Batch, level: Level) -> PerSample:
+        """ln p(x) at a level with noise: one Gaussian around each point."""
+        whole = len(self.points) if self.weights is None else self.weights.sum()
+        width = (math.sqrt(2 * math.pi) * level.sigma).log().to(x.device, x.dtype) * x[0].numel()
+        return self._joint(x, level).logsumexp(1) - width - torch.as_tensor(whole).log()
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """Data from one of several laws, each as often as its weight says; the laws are its classes."""
+
+    weights: Float[Tensor, " k"]
+    parts: tuple["Law", ...]
+
+    def _joint(self, x: Batch, level: Level) -> Float[Tensor, "b k"]:
+        densities = torch.stack([part.log_density(x, level) for part in self.parts], 1)
+        return densities + self.weights.log().log_softmax(0)
+
+    def __call__(self, x: Batch, level: Level) -> Batch:
+        """E[x0 | x]: what each part says, weighted by how likely x came from it."""
+        said = torch.stack([part(x, level) for part in self.parts], 1)
+        return torch.einsum("bk,bk...->b...", self._joint(x, level).softmax(1), said)
+
+    def log_density(self, x: Batch, level: Level) -> PerSample:
+        """ln p(x) at this level."""
+        return self._joint(x, level).logsumexp(1)
+
+    def told(self, x: Batch, level: Level, labels: Labels) -> Batch:
+        """E[x0 | x, class]: what the part of each sample's label says."""
+        said = torch.stack([part(x, level) for part in self.parts])
+        return said[labels, torch.arange(len(x), device=x.device)]
+
+
+Law: TypeAlias = Gaussian | Points | Mixture

@@ -1,8 +1,9 @@
-"""Every sampler there is."""
+"""Every sampler there is. Euler's method is `Ddim()`, and DPM-Solver++ of order 1 too."""
 
 from typing import TypeAlias
 
-from limpid.diffusion.multistep import DpmSolverPP
-from limpid.diffusion.onestep import Ancestral, Ddim, Heun
+from limpid.diffusion.adaptive import Adaptive
+from limpid.diffusion.multistep import Deis, DpmSolverPP, Lms, UniPC
+from limpid.diffusion.onestep import Ancestral, Ddim, DpmSolverPP2S, Heun
 
-Sampler: TypeAlias = Ancestral | Ddim | Heun | DpmSolverPP
+Sampler: TypeAlias = Ancestral | Ddim | Heun | DpmSolverPP | DpmSolverPP2S | UniPC | Deis | Lms | Adaptive

@@ -6,7 +6,7 @@ Fed stratified uniforms it is the distribution of levels in training; fed a fall
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -17,9 +17,12 @@ from limpid.diffusion.level import Level
 Unit: TypeAlias = Float[Tensor, " n"]
 
 
+# Schedules of T steps: a table of betas, of which u is at step t = ceil(u T).
+
+
 @dataclass(frozen=True)
 class LinearBeta:
-    """T steps whose beta rises linearly (Ho et al. 2020, section 4): u is at step t = ceil(u T)."""
+    """T steps whose beta rises linearly (Ho et al. 2020, section 4)."""
 
     T: int = 1000
     beta_start: float = 1e-4
@@ -28,6 +31,22 @@ class LinearBeta:
     def betas(self) -> Float[Tensor, " T"]:
         """beta_1 ... beta_T in float64."""
         return torch.linspace(self.beta_start, self.beta_end, self.T, dtype=torch.float64)
+
+    def __call__(self, u: Unit) -> Level:
+        return _from_table(self, u)
+
+
+@dataclass(frozen=True)
+class ScaledLinear:
+    """T steps whose square root of beta rises linearly (Rombach et al. 2022, latent diffusion)."""
+
+    T: int = 1000
+    beta_start: float = 0.00085
+    beta_end: float = 0.012
+
+    def betas(self) -> Float[Tensor, " T"]:
+        """beta_1 ... beta_T in float64."""
+        return torch.linspace(self.beta_start**0.5, self.beta_end**0.5, self.T, dtype=torch.float64).square()
 
     def __call__(self, u: Unit) -> Level:
         return _from_table(self, u)
@@ -51,7 +70,103 @@ class Cosine:
         return _from_table(self, u)
 
 
-Discrete: TypeAlias = LinearBeta | Cosine
+@dataclass(frozen=True)
+class ZeroTerminal:
+    """Another table bent so that its last step is pure noise and its first stays (Lin et al. 2023, algorithm 1).
+
+    There the noise says nothing of the picture: ask the network for V, Flow, X0 or Edm, never for Eps.
+    """
+
+    table: LinearBeta | ScaledLinear | Cosine = LinearBeta()
+
+    @property
+    def T(self) -> int:
+        """The steps of the table."""
+        return self.table.T
+
+    def betas(self) -> Float[Tensor, " T"]:
+        """beta_1 ... beta_T in float64; the last is 1."""
+        alpha = (1 - self.table.betas()).cumprod(0).sqrt()
+        bent = (alpha - alpha[-1]) * alpha[0] / (alpha[0] - alpha[-1])
+        alpha_bar = torch.cat([torch.ones(1, dtype=torch.float64), bent.square()])
+        return 1 - alpha_bar[1:] / alpha_bar[:-1]
+
+    def __call__(self, u: Unit) -> Level:
+        return _from_table(self, u)
+
+
+Discrete: TypeAlias = LinearBeta | ScaledLinear | Cosine | ZeroTerminal
+
+
+@lru_cache(maxsize=64)
+def alpha_bars(schedule: Discrete, dtype: torch.dtype, device: torch.device) -> Float[Tensor, " T+1"]:
+    """alpha_bar_0 = 1, then alpha_bar_t = prod_{s <= t} (1 - beta_s), multiplied in float64."""
+    products = (1 - schedule.betas()).cumprod(0)
+    return torch.cat([torch.ones(1, dtype=torch.float64), products]).to(dtype).to(device)
+
+
+def _from_table(schedule: Discrete, u: Unit) -> Level:
+    """The level at step t = ceil(u T); the small term keeps u = t / T at t where the division rounded up."""
+    t = (u * schedule.T - 1e-6).ceil().long().clamp(0, schedule.T)
+    alpha_bar = alpha_bars(schedule, u.dtype, u.device)[t]
+    return Level(alpha_bar.sqrt(), (1 - alpha_bar).sqrt())
+
+
+# Schedules without steps.
+
+
+@dataclass(frozen=True)
+class ContinuousBeta:
+    """The limit of LinearBeta for many steps, the variance-preserving SDE (Song et al. 2021, eq. 33)."""
+
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+
+    def __call__(self, u: Unit) -> Level:
+        exponent = u * self.beta_min + u.square() * (self.beta_max - self.beta_min) / 2
+        return Level((-exponent / 2).exp(), (-torch.expm1(-exponent)).sqrt())
+
+
+@dataclass(frozen=True)
+class Sigmoid:
+    """alpha_bar falls along a sigmoid from `start` to `end`, to zero at the end (Jabri et al. 2022, algorithm 1)."""
+
+    start: float = -3.0
+    end: float = 3.0
+    tau: float = 1.0
+
+    def __call__(self, u: Unit) -> Level:
+        first, last = (1 / (1 + math.exp(-edge / self.tau)) for edge in (self.start, self.end))
+        here = torch.sigmoid((self.start + u * (self.end - self.start)) / self.tau)
+        gone = ((here - first) / (last - first)).clamp(0, 1)
+        return Level((1 - gone).sqrt(), gone.sqrt())
+
+
+@dataclass(frozen=True)
+class Straight:
+    """The straight path alpha = 1 - t, sigma = t of flow matching (Lipman et al. 2022; Liu et al. 2022).
+
+    `shift` above 1 spends more on noise, as large pictures need: t = shift u / (1 + (shift - 1) u) (Esser et al. 2024,
+    eq. 23).
+    """
+
+    shift: float = 1.0
+
+    def __call__(self, u: Unit) -> Level:
+        t = self.shift * u / (1 + (self.shift - 1) * u)
+        return Level(1 - t, t)
+
+
+@dataclass(frozen=True)
+class LogitNormal:
+    """logit(t) ~ N(mean, std) on the straight path, for training flows (Esser et al. 2024, eq. 19)."""
+
+    mean: float = 0.0
+    std: float = 1.0
+
+    def __call__(self, u: Unit) -> Level:
+        logit = self.mean + self.std * torch.special.ndtri(u)
+        return Level(torch.sigmoid(-logit), torch.sigmoid(logit))
 
 
 @dataclass(frozen=True)
@@ -64,6 +179,19 @@ class LogNormal:
     def __call__(self, u: Unit) -> Level:
         sigma = (self.mean + self.std * torch.special.ndtri(u)).exp()
         return Level(torch.ones_like(sigma), sigma)
+
+
+@dataclass(frozen=True)
+class Laplace:
+    """log-SNR ~ Laplace(mean, scale) on the variance-preserving path, for training (Hang et al. 2024, table 1)."""
+
+    mean: float = 0.0
+    scale: float = 0.5
+
+    def __call__(self, u: Unit) -> Level:
+        away = 0.5 - u
+        logsnr = self.mean - self.scale * away.sign() * torch.log1p(-2 * away.abs())
+        return Level(torch.sigmoid(logsnr).sqrt(), torch.sigmoid(-logsnr).sqrt())
 
 
 @dataclass(frozen=True)
@@ -83,21 +211,24 @@ class Karras:
         return Level(torch.ones_like(sigma), sigma)
 
 
-Schedule: TypeAlias = LinearBeta | Cosine | LogNormal | Karras
+@dataclass(frozen=True)
+class Shifted:
+    """Another schedule with every sigma / alpha multiplied, on the variance-preserving path.
+
+    A picture of twice the edge shows as much through twice the noise: `factor` is the edge over that for which the
+    schedule was made (Hoogeboom et al. 2023, eq. 4).
+    """
+
+    schedule: LinearBeta | ScaledLinear | Cosine | ContinuousBeta | Sigmoid | LogNormal | Laplace | Karras = Cosine()
+    factor: float = 2.0
+
+    def __call__(self, u: Unit) -> Level:
+        level = self.schedule(u)
+        return Level(level.alpha, self.factor * level.sigma).unit()
 
 
-@lru_cache(maxsize=64)
-def alpha_bars(schedule: Discrete, dtype: torch.dtype, device: torch.device) -> Float[Tensor, " T+1"]:
-    """alpha_bar_0 = 1, then alpha_bar_t = prod_{s <= t} (1 - beta_s), multiplied in float64."""
-    products = (1 - schedule.betas()).cumprod(0)
-    return torch.cat([torch.ones(1, dtype=torch.float64), products]).to(dtype).to(device)
-
-
-def _from_table(schedule: Discrete, u: Unit) -> Level:
-    """The level at step t = ceil(u T); the small term keeps u = t / T at t where the division rounded up."""
-    t = (u * schedule.T - 1e-6).ceil().long().clamp(0, schedule.T)
-    alpha_bar = alpha_bars(schedule, u.dtype, u.device)[t]
-    return Level(alpha_bar.sqrt(), (1 - alpha_bar).sqrt())
+Continuous: TypeAlias = ContinuousBeta | Sigmoid | Straight | LogitNormal | LogNormal | Laplace | Karras | Shifted
+Schedule: TypeAlias = Discrete | Continuous
 
 
 def stratified(n: int, generator: torch.Generator) -> Unit:
@@ -108,30 +239,38 @@ def stratified(n: int, generator: torch.Generator) -> Unit:
     return (torch.arange(n, dtype=dtype, device=generator.device) + within) / n
 
 
-def grid(schedule: Schedule, steps: int) -> Level:
+Spacing: TypeAlias = Literal["trailing", "leading", "linspace"]
+
+
+def grid(schedule: Schedule, steps: int, spacing: Spacing = "trailing") -> Level:
     """The levels of a sampler: `steps + 1` of them on the CPU in float64, from noise down to sigma = 0.
 
     A schedule that is clean at u = 0 is cut into `steps` equal parts of u. One that keeps some noise there (Karras)
-    gives `steps` levels, and the last step goes from the lowest of them to none. Raises ValueError where the schedule
-    has fewer levels than that, or is infinitely noisy at u = 1.
+    gives `steps` levels, and the last step goes from the lowest of them to none. A discrete one can also be cut as
+    published code does it (Lin et al. 2023, table 2): "leading" never meets its noisiest step, "linspace" both ends.
+    Raises ValueError where the schedule has fewer levels than that, or is infinitely noisy at u = 1.
     """
     if steps < 1:
         raise ValueError(f"sampling takes at least 1 step, not {steps}")
-    clean = schedule(torch.zeros(1, dtype=torch.float64)).sigma.item() == 0
-    levels = schedule(torch.linspace(1, 0, steps + 1 if clean else steps, dtype=torch.float64))
-    if not clean:
-        levels = Level(
-            *(
-                torch.cat([values, end])
-                for values, end in zip(
-                    (levels.alpha, levels.sigma), torch.tensor([[1.0], [0.0]], dtype=torch.float64), strict=True
-                )
-            )
-        )
+    levels = schedule(_falling(schedule, steps, spacing))
+    if levels.sigma[-1] > 0:
+        one, zero = torch.eye(2, dtype=torch.float64)
+        levels = Level(torch.cat([levels.alpha, one[:1]]), torch.cat([levels.sigma, zero[:1]]))
     if not levels.sigma.isfinite().all():
-        raise ValueError(
-            f"{schedule} is infinitely noisy at its end and cannot be sampled along: choose another, like Karras"
-        )
+        raise ValueError(f"{schedule} is infinitely noisy at its end: choose another to sample along, like Karras")
     if (levels.alpha[1:] * levels.sigma[:-1] <= levels.alpha[:-1] * levels.sigma[1:]).any():
         raise ValueError(f"{schedule} has no {steps} different levels: ask for fewer steps")
     return levels
+
+
+def _falling(schedule: Schedule, steps: int, spacing: Spacing) -> Unit:
+    """u from 1 to 0 where the schedule is clean there, else to the last level before the step to none."""
+    T = getattr(schedule, "T", 0)
+    if spacing == "trailing":
+        clean = schedule(torch.zeros(1, dtype=torch.float64)).sigma.item() == 0
+        return torch.linspace(1, 0, steps + 1 if clean else steps, dtype=torch.float64)
+    if not T:
+        raise ValueError(f"{spacing} spacing is for schedules of T steps, not for {schedule}: leave it at trailing")
+    if spacing == "leading":
+        return (torch.arange(steps, dtype=torch.float64).flip(0) * (T // steps) + 1) / T
+    return (torch.linspace(0, T - 1, steps, dtype=torch.float64).round().flip(0) + 1) / T

@@ -1,8 +1,14 @@
-"""The average of the weights along training, which draws better than the last of them."""
+"""Averages of the weights along training, which draw better than the last of them.
 
-from collections.abc import Iterable
+A power-function average at time t weighs the weights of time s by s^gamma (Karras et al. 2024, section 3). Two of them,
+kept from time to time, are enough to build one of almost any length after the run: see `combination`.
+"""
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +21,7 @@ class Ema:
     (Karras et al. 2022, appendix F.2); 0 turns that off.
     """
 
-    half_life: float
+    half_life: float = 500_000.0
     ramp: float = 0.05
 
     def decay(self, seen: int, batch: int) -> float:
@@ -24,7 +30,53 @@ class Ema:
         return 0.5 ** (batch / half_life)
 
 
+@dataclass(frozen=True)
+class PowerEma:
+    """A power-function average: its memory is a fixed share of the run so far (Karras et al. 2024, eq. 123-127)."""
+
+    std: float = 0.05
+    """The standard deviation of its memory, as a share of the run: EDM2's relative EMA length."""
+
+    def decay(self, seen: int, batch: int) -> float:
+        """The share kept of the average at the step that ends at image `seen`; none at the first."""
+        return (1 - min(batch / seen, 1.0)) ** (exponent(self.std) + 1)
+
+
+Average: TypeAlias = Ema | PowerEma
+
+
 @torch.no_grad()
 def update(average: Iterable[Tensor], weights: Iterable[Tensor], decay: float) -> None:
     """average <- decay * average + (1 - decay) * weights, in place."""
     torch._foreach_lerp_(list(average), list(weights), 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
+
+
+def exponent(std: float) -> float:
+    """gamma of the power-function average of relative length `std`, which is below 0.289 (eq. 126-127)."""
+    if not 0 < std < 12**-0.5:
+        raise ValueError(f"a power-function average has a relative length between 0 and 0.288, not {std}")
+    return float(np.roots([1, 7, 16 - std**-2, 12 - std**-2]).real.max())
+
+
+def combination(kept: Sequence[tuple[float, float]], wanted: tuple[float, float]) -> np.ndarray:
+    """How much of each kept average (seen, std) makes the one `wanted`: least squares over profiles (algorithm 3)."""
+    profiles = [(seen, exponent(std)) for seen, std in kept]
+    target = (wanted[0], exponent(wanted[1]))
+    among = np.array([[_overlap(a, b) for b in profiles] for a in profiles])
+    return np.linalg.solve(among, np.array([_overlap(a, target) for a in profiles]))
+
+
+def _overlap(a: tuple[float, float], b: tuple[float, float]) -> float:
+    """The integral of the product of two profiles (gamma + 1) s^gamma / t^(gamma + 1) over s."""
+    (earlier, gamma_earlier), (later, gamma_later) = sorted([a, b])
+    both = (gamma_earlier + 1) * (gamma_later + 1) / (gamma_earlier + gamma_later + 1)
+    return both * (earlier / later) ** gamma_later / later
+
+
+def combined(tensors: Sequence[dict[str, Tensor]], shares: np.ndarray) -> dict[str, Tensor]:
+    """The sum of several sets of weights by their shares, in float64 on the way."""
+    total = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in tensors[0].items()}
+    for weights, share in zip(tensors, shares, strict=True):
+        for name, value in weights.items():
+            total[name] += share * value.double()
+    return {name: value.to(tensors[0][name].dtype) for name, value in total.items()}

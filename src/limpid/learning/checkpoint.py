@@ -18,7 +18,7 @@ Plain = dict[str, Any]
 
 
 def save(folder: Path, seen: int, tensors: Mapping[str, Tensor], data: Plain, keep: int = 2) -> Path:
-    """Write the checkpoint after `seen` images; of the older ones the last `keep - 1` stay."""
+    """Write the checkpoint after `seen` images; of all in the folder the last `keep` stay, 0 for every one."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{seen:012d}.safetensors"
     part = path.with_suffix(".part")
@@ -27,7 +27,7 @@ def save(folder: Path, seen: int, tensors: Mapping[str, Tensor], data: Plain, ke
     with part.open("rb") as file:
         os.fsync(file.fileno())
     part.replace(path)
-    for old in all_in(folder)[:-keep]:
+    for old in all_in(folder)[:-keep] if keep else []:
         old.unlink()
     return path
 

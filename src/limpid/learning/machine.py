@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
+from torch import nn
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,10 @@ class Machine:
             raise ValueError(f"no device '{device}' here: choose from {', '.join(_devices())}") from error
         best = "bfloat16" if _has_bfloat16(device) else "float32"
         return Machine(device, best if self.precision == "auto" else self.precision, self.compile)
+
+    def place(self, module: Module) -> Module:
+        """The module on this device, its kernels laid out with channels last, as convolutions like them."""
+        return module.to(self.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def autocast(self) -> torch.autocast:
         """The context in which the network runs."""

@@ -7,15 +7,24 @@ from pathlib import Path
 
 from limpid.plain import choose, from_plain
 from limpid.recipe import Recipe
-from limpid.recipes.cifar10 import cifar10, cifar10_64, cifar10_small
+from limpid.recipes.cifar10 import (
+    cifar10,
+    cifar10_64,
+    cifar10_cond,
+    cifar10_edm,
+    cifar10_edm_cond,
+    cifar10_flow,
+    cifar10_iddpm,
+    cifar10_small,
+    cifar10_v,
+)
 from limpid.recipes.demo import demo
 
-RECIPES: dict[str, Callable[[], Recipe]] = {
-    "demo": demo,
-    "cifar10": cifar10,
-    "cifar10-64": cifar10_64,
-    "cifar10-small": cifar10_small,
-}
+NAMED = (
+    *(demo, cifar10_small, cifar10, cifar10_64, cifar10_cond),
+    *(cifar10_iddpm, cifar10_v, cifar10_edm, cifar10_edm_cond, cifar10_flow),
+)
+RECIPES: dict[str, Callable[[], Recipe]] = {recipe.__name__.replace("_", "-"): recipe for recipe in NAMED}
 
 
 def find(name: str) -> Recipe:

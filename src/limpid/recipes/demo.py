@@ -3,6 +3,7 @@
 from limpid.data import Digits
 from limpid.data.augment import Augment
 from limpid.diffusion.denoiser import LogRatio
+from limpid.diffusion.guidance import Guidance
 from limpid.diffusion.samplers import Heun
 from limpid.diffusion.schedules import Karras, LogNormal
 from limpid.diffusion.targets import Edm
@@ -30,6 +31,6 @@ def demo() -> Recipe:
         condition=LogRatio(),
         optimizer=Adam(rate=1.5e-3, warmup=1_600, decay="cosine"),
         average=Ema(half_life=4_400),
-        sampling=Sampling(steps=20, sampler=Heun(), levels=Karras(), clip=False, guidance=0.5),
+        sampling=Sampling(steps=20, sampler=Heun(), levels=Karras(), clip=False, guidance=Guidance(0.5)),
         every=Every(log=640, sample=6_400, save=16_000),
     )

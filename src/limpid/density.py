@@ -1,0 +1,155 @@
+"""How likely a trained network finds pictures: bits per dimension, with the protocol written beside the number."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from limpid.data import Data
+from limpid.data.images import Batch as Pictures
+from limpid.data.images import from_pixels
+from limpid.diffusion import likelihood
+from limpid.diffusion.denoiser import Denoise
+from limpid.diffusion.guidance import clipped
+from limpid.diffusion.level import Level
+from limpid.diffusion.likelihood import BIN, DEQUANTISED, bits_per_dimension
+from limpid.diffusion.schedules import grid
+from limpid.learning.machine import Machine
+from limpid.learning.rng import generator
+from limpid.sample import Trained
+
+NOISIEST = 1e4
+"""The highest sigma / alpha to begin from, for schedules that end in pure noise: nothing of a picture is left there."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How bits per dimension are measured."""
+
+    n: int = 100
+    """How many pictures, drawn from the set without repetition."""
+    method: Literal["bound", "continuous", "ode"] = "bound"
+    """The chain's bound (DDPM), its limit of infinitely many steps (VDM), or the probability-flow ODE's density."""
+    steps: int = 1000
+    """Steps of the chain whose bound it is."""
+    draws: int = 20
+    """Levels or steps evaluated for each picture, drawn at random for the two bounds; 0 is every step of the chain."""
+    variance: Literal["small", "large"] = "small"
+    """The variance of the chain's steps: the posterior's, beta~, or the forward step's, beta."""
+    decoder: float = 1.0
+    """The standard deviation of the decoder of pixels, in units of the noise of the last level."""
+    tolerance: float = 1e-3
+    """Error that the ODE's solver may make, relative and absolute."""
+    split: Literal["train", "test"] = "test"
+    """Which pictures, where the data set has a choice."""
+    seed: int = 0
+    """What the choice of pictures and all noise begin from."""
+    batch: int = 50
+    """Pictures at a time; noise is drawn by the batch, so that the number depends on this within its error."""
+
+
+class Density(NamedTuple):
+    """Bits per dimension over pictures: their mean, its standard error, the mean of each term, and the protocol."""
+
+    mean: float
+    error: float
+    terms: dict[str, float]
+    """What the mean is made of: prior, steps and decoder of a bound."""
+    evaluations: float
+    """How often the network was asked, per picture."""
+    protocol: Protocol
+    split: str
+    conditional: bool
+    """Whether the network was told the classes: it is then the likelihood of a picture given its class."""
+
+    def __str__(self) -> str:
+        p = self.protocol
+        how = {
+            "bound": f"bound of {p.steps} steps of {p.variance} variance, {p.draws or 'all'} drawn",
+            "continuous": f"continuous-time bound, {p.draws} levels drawn",
+            "ode": f"probability-flow ODE, tolerance {p.tolerance:g}, {self.evaluations:g} evaluations",
+        }
+        parts = ", ".join(f"{name} {value:.4f}" for name, value in self.terms.items())
+        what = f"{p.n} pictures of the {self.split} set{', classes told' if self.conditional else ''}, seed {p.seed}"
+        return f"{self.mean:.4f} +- {self.error:.4f} bits/dim{f' ({parts})' if parts else ''}: {how[p.method]}; {what}"
+
+
+def density(trained: Trained, protocol: Protocol, machine: Machine) -> Density:
+    """Bits per dimension of pictures under a trained network, in float32, clipped as its sampling is but not guided.
+
+    Raises ValueError for numbers that cannot be, for more pictures than there are, and without torchdiffeq for the ODE.
+    """
+    data, split = data_of(trained.recipe.data, protocol.split)
+    source = data.open(machine.device)
+    if not 2 <= protocol.n <= len(source) or min(protocol.batch, protocol.steps) < 1 or protocol.draws < 0:
+        given = f"n {protocol.n}, batch {protocol.batch}, steps {protocol.steps}, draws {protocol.draws}"
+        raise ValueError(f"{given}: expected 2 to {len(source)} pictures, and at least 1, 1 and 0 of the others")
+    batches = source.batches(0, min(protocol.batch, protocol.n), protocol.seed)
+    rows, asked = [], []
+    for pictures, wanted in zip(batches, wanted_of(protocol), strict=False):
+        draw = generator(machine.device, protocol.seed, "likelihood", len(asked))
+        terms, evaluations = measured(trained, protocol, (pictures[0][:wanted], pictures[1][:wanted]), draw)
+        rows.append(terms)
+        asked.append(evaluations)
+    table = {name: torch.cat([row[name] for row in rows]).double().cpu() for name in rows[0]}
+    whole = torch.stack(list(table.values())).sum(0)
+    means = {name: values.mean().item() for name, values in table.items()} if len(table) > 1 else {}
+    error = whole.std().item() / math.sqrt(protocol.n)
+    mean_asked = sum(asked) / len(asked)
+    return Density(whole.mean().item(), error, means, mean_asked, protocol, split, bool(trained.names))
+
+
+def data_of(data: Data, split: Literal["train", "test"]) -> tuple[Data, str]:
+    """The split of a data set that has splits, else all of it; and what to call it."""
+    if "split" not in {spec.name for spec in fields(data)}:
+        return data, "whole training"
+    return replace(data, split=split), split
+
+
+def wanted_of(protocol: Protocol) -> Iterator[int]:
+    """How many pictures of each batch count: all of them, but in the last."""
+    return (min(protocol.batch, protocol.n - first) for first in range(0, protocol.n, protocol.batch))
+
+
+def measured(
+    trained: Trained, protocol: Protocol, pictures: Pictures, draw: torch.Generator
+) -> tuple[dict[str, Float[Tensor, " b"]], float]:
+    """The terms of a batch in bits per dimension, and how often the network was asked."""
+    pixels, labels = pictures
+    x0 = from_pixels(pixels).contiguous(memory_format=torch.channels_last)
+    denoise: Denoise = partial(trained.model, labels=labels if trained.names else None)
+    denoise = clipped(denoise) if trained.recipe.sampling.clip else denoise
+    levels = ladder(trained, protocol)
+    top, draws = levels[0], protocol.draws
+    noisy = Level(torch.ones_like(top.ratio), top.ratio.clamp(max=NOISIEST))
+    if protocol.method == "ode":
+        clean = at(DEQUANTISED)
+        nats, asked = likelihood.flow(denoise, x0, noisy, clean, draw, protocol.tolerance)
+        return {"nats": bits_per_dimension(nats, x0)}, asked
+    if protocol.method == "bound":
+        bound = likelihood.discrete_bound(denoise, x0, levels, draw, draws, protocol.variance, protocol.decoder)
+    else:
+        bound = likelihood.continuous_bound(denoise, x0, noisy, at(BIN), draw, max(draws, 1), protocol.decoder)
+    terms = {"prior": bound.prior, "steps": bound.steps.sum(1), "decoder": bound.decoder}
+    return {name: bits_per_dimension(nats, x0) for name, nats in terms.items()}, 1 + bound.steps.shape[1]
+
+
+def ladder(trained: Trained, protocol: Protocol) -> Level:
+    """The levels of the chain, without those that have less noise than a bin is wide: there the pixels are read off.
+
+    A network that never saw so little noise knows nothing of the grid that pixels lie on, and would pay for each.
+    """
+    steps = protocol.steps if protocol.method == "bound" else 1
+    levels = grid(trained.recipe.sampling_schedule, steps, trained.recipe.sampling.spacing)
+    kept = (levels.ratio >= BIN) | (levels.sigma == 0)
+    return Level(levels.alpha[kept], levels.sigma[kept])
+
+
+def at(ratio: float) -> Level:
+    """The level of this sigma / alpha."""
+    return Level(torch.ones((), dtype=torch.float64), torch.tensor(ratio, dtype=torch.float64))

@@ -1,0 +1,44 @@
+"""The average of a polynomial over a step, from its values at a few times: what every multistep solver holds still.
+
+Time runs over [0, 1] during the step and weighs exp(rate * time); the values may lie before, in or after it. Adams and
+Bashforth's weights are those of rate 0, DEIS's and DPM-Solver++'s those of a rate that follows log-SNR.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from limpid.diffusion.level import Batch
+
+
+def average(values: Sequence[Batch], times: Sequence[float], rate: float) -> Batch:
+    """The weighted mean over [0, 1] of the polynomial that meets `values` at `times`."""
+    total = values[0]
+    for share, value in zip(weights(times, rate)[1:], values[1:], strict=True):
+        total = total + share * (value - values[0])
+    return total
+
+
+def weights(times: Sequence[float], rate: float) -> list[float]:
+    """The mean of each Lagrange polynomial of `times`; they sum to 1 and are exact for powers below their number."""
+    n = len(times)
+    powers = torch.tensor(times, dtype=torch.float64) ** torch.arange(n)[:, None]
+    return torch.linalg.solve(powers, moments(rate, n)).tolist()
+
+
+def moments(rate: float, n: int) -> Float[Tensor, " n"]:
+    """The means of 1, t ... t^(n - 1) over [0, 1] weighed by exp(rate * t): (k + 1)! phi_(k+1) / phi_1, at any rate."""
+    t, dt = _gauss()
+    density = dt * (rate * t - max(rate, 0.0)).exp()
+    return (t ** torch.arange(n)[:, None]) @ density / density.sum()
+
+
+@lru_cache(maxsize=1)
+def _gauss() -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
+    """Gauss and Legendre's points and weights on [0, 1], to rounding for every rate within +-100."""
+    points, shares = np.polynomial.legendre.leggauss(64)
+    return torch.from_numpy(points + 1) / 2, torch.from_numpy(shares) / 2

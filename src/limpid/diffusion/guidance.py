@@ -1,0 +1,62 @@
+"""What stands between a network and a sampler: pictures held in range, and guidance away from a weaker guess."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from limpid.diffusion.denoiser import Denoise, Denoiser, Labels
+from limpid.diffusion.level import Batch, Level
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """Past a strong guess, away from a weak one: x0 = strong + weight (strong - weak)."""
+
+    weight: float = 0.0
+    """0 is no guidance; the guidance scale of other systems is this plus 1."""
+    low: float = 0.0
+    """Guide only where sigma / alpha is above this ..."""
+    high: float = math.inf
+    """... and below this (Kynkaanniemi et al. 2024); elsewhere the weak guess is not even computed."""
+    rescale: float = 0.0
+    """How far the contrast of the guided picture is brought back to the strong guess's (Lin et al. 2023, eq. 16)."""
+
+    def acts(self, level: Level) -> bool:
+        """Whether there is anything to guide at this level of a sampler."""
+        return self.weight != 0 and bool(self.low <= level.ratio <= self.high)
+
+    def __call__(self, strong: Batch, weak: Batch) -> Batch:
+        guided = torch.lerp(weak, strong, 1 + self.weight)
+        if not self.rescale:
+            return guided
+        axes = tuple(range(1, strong.ndim))
+        contrast = strong.std(axes, keepdim=True) / guided.std(axes, keepdim=True)
+        return guided * torch.lerp(torch.ones_like(contrast), contrast, self.rescale)
+
+
+def guided(strong: Denoise, weak: Denoise, guidance: Guidance) -> Denoise:
+    """`strong` guided away from `weak`: a smaller or less trained network makes it autoguidance (Karras et al. 2024)."""
+
+    def denoise(x: Batch, level: Level) -> Batch:
+        here = strong(x, level)
+        return guidance(here, weak(x, level)) if guidance.acts(level) else here
+
+    return denoise
+
+
+def classifier_free(model: Denoiser, labels: Labels, guidance: Guidance) -> Denoise:
+    """`model` guided away from itself without labels (Ho and Salimans 2022, eq. 6), both in one batch."""
+    both = torch.cat([labels, torch.full_like(labels, model.no_label)])
+
+    def denoise(x: Batch, level: Level) -> Batch:
+        if not guidance.acts(level):
+            return model(x, level, labels)
+        return guidance(*model(torch.cat([x, x]), level, both).chunk(2))
+
+    return denoise
+
+
+def clipped(denoise: Denoise) -> Denoise:
+    """`denoise` with its pictures held in [-1, 1] (Ho et al. 2020 sample so)."""
+    return lambda x, level: denoise(x, level).clamp(-1, 1)

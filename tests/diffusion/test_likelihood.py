@@ -1,0 +1,331 @@
+"""Each way to bits per dimension meets the closed form on Gaussian data, and their order is that of the theory."""
+
+import builtins
+import math
+import sys
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from limpid import density as densities
+from limpid.data import Digits
+from limpid.density import Protocol, data_of, density
+from limpid.diffusion.level import Level
+from limpid.diffusion.likelihood import (
+    BIN,
+    DEQUANTISED,
+    Bound,
+    bits_per_dimension,
+    continuous_bound,
+    decoder_nats,
+    discrete_bound,
+    flow,
+)
+from limpid.diffusion.oracle import Gaussian, Law, Mixture, Points
+from limpid.diffusion.schedules import Karras, LinearBeta, grid
+from limpid.learning.machine import Machine
+from limpid.learning.rng import generator
+from limpid.nets import UNet
+from limpid.recipe import Every
+from limpid.recipes import RECIPES
+from limpid.run import run
+from limpid.sample import Trained, load
+
+F64 = torch.float64
+MEAN, STD = 0.1, 0.2
+PIXELS = torch.arange(256, dtype=F64)[:, None] / 127.5 - 1
+
+
+def at(ratio: float) -> Level:
+    return Level(torch.ones((), dtype=F64), torch.tensor(ratio, dtype=F64))
+
+
+def chances(mean: float, std: float) -> Tensor:
+    """What N(mean, std^2) gives to the bin of each pixel."""
+    edges = torch.cat([torch.tensor([-math.inf], dtype=F64), PIXELS[1:, 0] - BIN / 2, torch.tensor([math.inf])])
+    return torch.special.ndtr((edges - mean) / std).diff()
+
+
+CHANCES = chances(MEAN, STD)
+ENTROPY = -(CHANCES * CHANCES.log()).nan_to_num().sum().item()
+# The law of pixels itself, whose denoiser knows the grid that they lie on, and the Gaussian that it was cut from.
+LATTICE = Points(PIXELS, CHANCES.clamp(min=1e-300))
+SMOOTH = Gaussian(torch.tensor([MEAN], dtype=F64), torch.tensor([math.hypot(STD, DEQUANTISED)], dtype=F64))
+NOISY, CLEAN = at(80.0), at(BIN)
+
+
+def pictures(n: int, axes: int = 1) -> Tensor:
+    """Pixels of the law, at equal quantiles, so that a mean over them is nearly the expectation."""
+    u = (torch.arange(n, dtype=F64) + 0.5) / n
+    return PIXELS[torch.searchsorted(CHANCES.cumsum(0), u).clamp(max=255), 0][:, None].expand(n, axes).contiguous()
+
+
+def squared_error(x0: Tensor, ratio: Tensor) -> Tensor:
+    """E |x0 - x0_hat|^2 over the noise, for the Gaussian's denoiser: its shrinkage, and the noise it lets through."""
+    variance = SMOOTH.std.square()
+    kept = variance / (variance + ratio.square())
+    return (1 - kept).square() * (x0 - SMOOTH.mean).square() + (kept * ratio).square()
+
+
+def within(draws: Tensor, expected: Tensor | float, slack: float = 0.0) -> None:
+    """The mean of the draws is the expectation, up to four standard errors and what is explained where it is used."""
+    error = (draws - expected).std() / math.sqrt(len(draws))
+    assert abs((draws - expected).mean()) < 4 * error + slack
+
+
+# The terms of the bounds.
+
+
+def test_the_decoder_gives_every_bin_its_share_of_the_gaussian():
+    for mean, std in ((0.1, 0.2), (-0.99, 0.03), (1.3, 0.5)):
+        means = torch.full_like(PIXELS, mean)
+        nats = decoder_nats(PIXELS, means, torch.tensor(std, dtype=F64))
+        assert_close((-nats).exp(), chances(mean, std), rtol=1e-9, atol=1e-15)
+        assert (-nats).exp().sum().item() == pytest.approx(1, abs=1e-12)
+
+
+def test_the_decoder_is_finite_however_far_it_is_off():
+    x0, mean = torch.tensor([[-0.5], [0.5], [1.0], [-1.0]]), torch.tensor([[0.9], [-0.9], [-1.0], [1.0]])
+    nats = decoder_nats(x0, mean, torch.tensor(0.002, dtype=F64))
+    # A tail at z falls like exp(-z^2 / 2), and all else is small beside it.
+    nearest = (x0 - mean).abs()[:, 0] - BIN / 2
+    assert_close(nats, (nearest / 0.002).square() / 2, rtol=1e-3, atol=0)
+
+
+def test_the_prior_is_the_divergence_of_torch():
+    x0, levels = pictures(9, axes=3), grid(LinearBeta(), 1000)
+    prior = discrete_bound(SMOOTH, x0, levels, generator("cpu", 0), draws=1).prior
+    mean, std = levels.alpha[0] * x0, levels.sigma[0]
+    normal = torch.distributions.Normal
+    unit = normal(torch.zeros((), dtype=F64), torch.ones((), dtype=F64))
+    assert_close(prior, torch.distributions.kl_divergence(normal(mean, std), unit).sum(1), rtol=1e-8, atol=0)
+
+
+@pytest.mark.parametrize("variance", ["small", "large"])
+def test_a_step_costs_the_divergence_of_its_two_gaussians(variance):
+    """Posterior mean and variance from Ho et al. (2020), eq. 7, by its table of betas."""
+    levels, x0 = grid(LinearBeta(T=40), 40), pictures(50, axes=3)
+    said = torch.full_like(x0, 0.3)
+    steps = discrete_bound(lambda x, level: said, x0, levels, generator("cpu", 0), variance=variance).steps
+    beta, bar = LinearBeta(T=40).betas(), levels.alpha.square().flip(0)
+    for t in (2, 3, 20, 40):
+        b, here, there = beta[t - 1], bar[t], bar[t - 1]
+        small = (1 - there) / (1 - here) * b
+        far = there.sqrt() * b / (1 - here) * (x0 - said)
+        q = torch.distributions.Normal(far, small.sqrt())
+        p = torch.distributions.Normal(torch.zeros_like(far), (small if variance == "small" else b).sqrt())
+        assert_close(steps[:, 40 - t], torch.distributions.kl_divergence(q, p).sum(1))
+
+
+def test_steps_of_a_gaussian_cost_what_its_squared_error_says():
+    x0, levels = pictures(4_000), grid(Karras(0.02), 12)
+    steps = discrete_bound(SMOOTH, x0, levels, generator("cpu", 1)).steps
+    assert steps.shape == (4_000, 11)
+    for i in range(11):
+        expected = (levels[i + 1].snr - levels[i].snr) / 2 * squared_error(x0[:, 0], levels[i].ratio)
+        within(steps[:, i], expected)
+
+
+def test_a_few_steps_stand_for_all():
+    x0, levels = pictures(4_000), grid(Karras(0.02), 60)
+    few = discrete_bound(SMOOTH, x0, levels, generator("cpu", 2), draws=7).nats
+    whole = discrete_bound(SMOOTH, x0, levels, generator("cpu", 3)).nats
+    within(few - whole, 0.0)
+
+
+def test_the_continuous_bound_is_its_integral():
+    x0 = pictures(4_000)
+    steps = continuous_bound(SMOOTH, x0, NOISY, CLEAN, generator("cpu", 4), draws=20).steps.sum(1)
+    log_ratio = torch.linspace(math.log(BIN), math.log(80), 4_001, dtype=F64)
+    ratio = log_ratio.exp()[:, None]
+    expected = torch.trapezoid(squared_error(x0[:, 0][None], ratio) / ratio.square(), log_ratio, dim=0)
+    within(steps, expected)
+
+
+# The closed forms: entropy, cross entropy, and their order.
+
+
+@pytest.mark.parametrize("law", [SMOOTH, LATTICE], ids=["Gaussian", "pixels"])
+def test_the_continuous_bound_of_the_exact_denoiser_is_the_entropy(law: Law):
+    """At a bin's width of noise the grid of pixels no longer shows, so both denoisers are exact there.
+
+    The slack: the decoder's bins are integrals where the posterior has points, which makes it wider by bin^2 / 12. Of
+    a variance of bin^2 that costs (1 / 12 - ln(1 + 1 / 12)) / 2 = 0.0017 nats; and the prior's width adds 1e-4.
+    """
+    n = 20_000 if law is SMOOTH else 2_000
+    bound = continuous_bound(law, pictures(n), NOISY, CLEAN, generator("cpu", 5), draws=20 if law is SMOOTH else 10)
+    within(bound.nats, ENTROPY, slack=0.003)
+
+
+def test_the_discrete_bound_comes_down_to_the_continuous_one_which_is_above_the_entropy():
+    x0, gaps = pictures(20_000), []
+    for steps in (10, 20, 40, 80):
+        levels = grid(Karras(BIN, 80.0, rho=50.0), steps)
+        bound = discrete_bound(SMOOTH, x0, levels, generator("cpu", 6), draws=20)
+        log_ratio = torch.linspace(math.log(BIN), math.log(80), 4_001, dtype=F64)
+        ratio = log_ratio.exp()[:, None]
+        mean = squared_error(x0[:, 0][None], ratio).mean(1)
+        limit = torch.trapezoid(mean / ratio[:, 0].square(), log_ratio)
+        gaps.append((bound.steps.sum(1).mean() - limit).item())
+    assert gaps[-1] > 0
+    # The sum is a Riemann sum from above: the gap is of order 1 / T, here to within the noise of the draws.
+    assert all(1.6 < a / b < 2.9 for a, b in pairwise(gaps))
+
+
+def test_the_ode_gives_the_density_of_a_gaussian_exactly():
+    x0 = pictures(200, axes=3)
+    law = Gaussian(torch.tensor([0.1, 0.0, -0.2], dtype=F64), torch.tensor([0.2, 0.4, 0.1], dtype=F64))
+    nats = flow(law, x0, NOISY, at(DEQUANTISED), generator("cpu", 7), tolerance=1e-8).nats
+    y = x0 + BIN * (torch.rand(x0.shape, generator=generator("cpu", 7)).double() - 0.5)
+    # Where 80^2 of noise and a variance of 0.04 are taken for one of 80^2 + 1, a density is off by about 1 / 80^2.
+    assert_close(nats, -law.log_density(y, at(DEQUANTISED)) - 3 * math.log(BIN), rtol=0, atol=1e-3)
+
+
+def test_the_three_stand_in_the_order_of_the_theory():
+    """For the exact denoiser: the chain's bound, then its limit, then the ODE, which is the entropy itself."""
+    x0 = pictures(20_000)
+    chain = discrete_bound(SMOOTH, x0, grid(Karras(BIN), 40), generator("cpu", 8)).nats.mean().item()
+    limit = continuous_bound(SMOOTH, x0, NOISY, CLEAN, generator("cpu", 8), draws=40).nats.mean().item()
+    ode = flow(SMOOTH, x0, NOISY, at(DEQUANTISED), generator("cpu", 8), tolerance=1e-6).nats.mean().item()
+    # One standard error of a mean over 20,000 pictures and 40 levels is below 0.002.
+    assert chain > limit + 0.05
+    assert limit > ode - 0.005
+    # 1 nat of the ODE's density is 1 nat of the bin, but for the bins' curvature, (bin / std)^2 / 24 = 6e-5, and for
+    # the noise of bin^2 / 12 that is in the pixels, in their dequantisation and in the first level.
+    assert ode == pytest.approx(ENTROPY, abs=2e-3)
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0.1, 0.4), (0.3, 0.2), (0.1, 0.12)])
+def test_a_denoiser_of_another_law_pays_the_cross_entropy_at_least(mean: float, std: float):
+    x0 = pictures(20_000)
+    wrong = Gaussian(torch.tensor([mean], dtype=F64), torch.tensor([math.hypot(std, DEQUANTISED)], dtype=F64))
+    cross = -(CHANCES * chances(mean, std).clamp(min=1e-300).log()).sum().item()
+    ode = flow(wrong, x0, NOISY, at(DEQUANTISED), generator("cpu", 9), tolerance=1e-6).nats.mean().item()
+    # Two noises of bin^2 / 12 are in x, one in the model: (bin / std)^2 / 24 = 2e-4 nats at most.
+    assert ode == pytest.approx(cross, abs=2e-3)
+    bound = continuous_bound(wrong, x0, NOISY, CLEAN, generator("cpu", 9), draws=40).nats
+    assert bound.mean() > ENTROPY + 4 * bound.std() / math.sqrt(len(bound))
+
+
+def test_no_bound_is_below_the_entropy_whatever_the_denoiser():
+    x0 = pictures(20_000)
+    guesses = [lambda x, level: torch.zeros_like(x), lambda x, level: x / level.like(x).alpha, SMOOTH]
+    for guess in guesses:
+        bounds = [
+            continuous_bound(guess, x0, NOISY, CLEAN, generator("cpu", 10), draws=20),
+            *(
+                discrete_bound(guess, x0, grid(Karras(0.02), 30), generator("cpu", 10), 10, variance)
+                for variance in ("small", "large")
+            ),
+        ]
+        for bound in bounds:
+            assert bound.nats.mean() > ENTROPY - 4 * bound.nats.std() / math.sqrt(len(x0))
+
+
+# Hutchinson's trace.
+
+PLANAR = Mixture(
+    torch.tensor([0.4, 0.6], dtype=F64),
+    (
+        Gaussian(torch.tensor([-0.3, 0.3], dtype=F64), torch.tensor([0.2, 0.1], dtype=F64)),
+        Gaussian(torch.tensor([0.4, 0.1], dtype=F64), torch.tensor([0.1, 0.3], dtype=F64)),
+    ),
+)
+
+
+def test_the_ode_with_the_exact_trace_gives_the_density_of_a_mixture():
+    x0 = 0.4 * torch.randn(40, 2, dtype=F64, generator=generator("cpu", 11))
+    nats = flow(PLANAR, x0, NOISY, at(DEQUANTISED), generator("cpu", 12), tolerance=1e-7, probes=0).nats
+    y = x0 + BIN * (torch.rand(x0.shape, generator=generator("cpu", 12)).double() - 0.5)
+    assert_close(nats, -PLANAR.log_density(y, at(DEQUANTISED)) - 2 * math.log(BIN), rtol=0, atol=1e-3)
+
+
+def test_hutchinsons_guess_is_right_on_average():
+    one = torch.tensor([[0.1, 0.2]], dtype=F64)
+    signs = torch.tensor([[1.0, 1.0], [1.0, -1.0]], dtype=F64)
+    level = at(0.3)
+    jacobian = torch.func.jacrev(lambda x: PLANAR(x[None], level)[0])(one[0])
+    assert abs(jacobian[0, 1]) > 0.05  # else any sign would give the trace
+    # The mean over both kinds of pairs of signs is the trace itself.
+    assert_close(torch.stack([sign @ jacobian @ sign for sign in signs]).mean(), jacobian.trace())
+    many = one.expand(400, 2).contiguous()
+    guesses = flow(PLANAR, many, NOISY, at(DEQUANTISED), generator("cpu", 13), 1e-5).nats
+    exact = flow(PLANAR, many, NOISY, at(DEQUANTISED), generator("cpu", 13), 1e-5, probes=0).nats
+    assert (guesses - exact).std() > 0.01
+    within(guesses, exact, slack=1e-3)
+
+
+def test_the_ode_asks_for_torchdiffeq_where_it_is_missing(monkeypatch):
+    real = builtins.__import__
+
+    def missing(name, *rest):
+        if name == "torchdiffeq":
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.delitem(sys.modules, "torchdiffeq", raising=False)
+    monkeypatch.setattr(builtins, "__import__", missing)
+    with pytest.raises(ValueError, match=r'needs torchdiffeq: pip install "limpid\[likelihood\]"'):
+        flow(SMOOTH, pictures(2), NOISY, CLEAN, generator("cpu", 0))
+
+
+def test_eight_bits_a_dimension_are_what_an_even_guess_costs():
+    x0 = torch.zeros(2, 3, 4, 4)
+    assert_close(bits_per_dimension(torch.full((2,), 48 * math.log(256)), x0), torch.full((2,), 8.0))
+    assert Bound(torch.ones(2), torch.ones(2, 5), torch.ones(2)).nats.tolist() == [7, 7]
+
+
+# The verb, on a tiny network.
+
+CPU = Machine("cpu", "float32").resolved()
+TINY = replace(
+    RECIPES["demo"](),
+    images=64,
+    batch=16,
+    data=Digits(size=8),
+    network=UNet(width=16, multipliers=(1, 2), blocks=1, attention=(4,)),
+    every=Every(log=64, sample=0, save=64),
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("likelihood")
+    assert run(TINY, folder, CPU)
+    return load(folder, CPU)
+
+
+@pytest.mark.parametrize("method", ["bound", "continuous", "ode"])
+def test_a_run_has_a_likelihood_that_says_how_it_was_measured(method, trained: Trained):
+    protocol = Protocol(n=5, method=method, steps=30, draws=3, tolerance=1e-2, batch=3)
+    measured = density(trained, protocol, CPU)
+    assert measured.protocol == protocol and measured.conditional
+    assert 0 < measured.mean < 12 and 0 < measured.error < 2
+    if method != "ode":
+        assert measured.mean == pytest.approx(sum(measured.terms.values()))
+    assert f"{measured.mean:.4f} +- {measured.error:.4f} bits/dim" in str(measured)
+    assert "5 pictures of the whole training set, classes told, seed 0" in str(measured)
+    assert density(trained, protocol, CPU) == measured
+
+
+def test_the_test_split_is_measured_where_there_is_one():
+    from limpid.data import Cifar10
+
+    assert data_of(Cifar10(size=8), "test") == (Cifar10(size=8, split="test"), "test")
+    assert data_of(Digits(size=8), "test") == (Digits(size=8), "whole training")
+
+
+@pytest.mark.parametrize("wrong", [{"n": 1}, {"n": 2_000}, {"steps": 0}, {"draws": -1}, {"batch": 0}], ids=str)
+def test_a_protocol_that_cannot_be_is_refused(wrong, trained: Trained):
+    with pytest.raises(ValueError, match="expected 2 to 1797 pictures"):
+        density(trained, replace(Protocol(), **wrong), CPU)
+
+
+def test_levels_finer_than_a_bin_are_left_to_the_decoder(trained: Trained):
+    ratios = densities.ladder(trained, Protocol(steps=40)).ratio
+    assert ratios[-1] == 0 and BIN <= ratios[-2] < 1.5 * BIN

@@ -1,0 +1,53 @@
+from typing import get_args
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from limpid.diffusion.level import Level
+from limpid.diffusion.losses import P2, EdmWeight, Flat, MinSnr, SigmoidWeight, Snr, SoftMinSnr, Weight
+from limpid.diffusion.schedules import LogNormal
+from limpid.diffusion.targets import X0, Edm, Eps, Flow, Target, V, gain
+
+ANGLES = torch.linspace(0.05, 1.5, 30, dtype=torch.float64)
+CIRCLE = Level(ANGLES.cos(), ANGLES.sin())
+SNR = CIRCLE.snr
+# What the papers say each weight is for the error of the noise.
+FOR_THE_NOISE = {
+    Snr(): torch.ones_like(SNR),
+    MinSnr(5.0): SNR.clamp(max=5) / SNR,
+    SoftMinSnr(4.0): 4 / (SNR + 4),
+    P2(1.0, 1.0): 1 / (1 + SNR),
+    P2(1.0, 0.5): (1 + SNR) ** -0.5,
+    SigmoidWeight(-1.0): torch.sigmoid(-1 - SNR.log()),
+    EdmWeight(0.5): 1 + 4 / SNR,
+    Flat(): torch.ones_like(SNR),
+}
+
+
+def test_every_kind_of_weight_is_tested_here():
+    assert {type(weight) for weight in FOR_THE_NOISE} == set(get_args(Weight))
+
+
+@pytest.mark.parametrize("weight", FOR_THE_NOISE, ids=str)
+def test_a_weight_is_that_of_its_paper(weight: Weight):
+    assert_close(weight(Eps(), CIRCLE), FOR_THE_NOISE[weight])
+
+
+@pytest.mark.parametrize("kind", [X0(), V(), Flow(), Edm()], ids=str)
+@pytest.mark.parametrize("weight", [weight for weight in FOR_THE_NOISE if weight != Flat()], ids=str)
+def test_a_weight_counts_the_same_error_of_the_picture_whatever_the_target(weight: Weight, kind: Target):
+    # An error d of the picture is an error d / gain of the target.
+    for_picture = weight(kind, CIRCLE) / gain(kind, CIRCLE).square()
+    assert_close(for_picture, weight(X0(), CIRCLE))
+
+
+def test_edms_weight_is_flat_for_edms_target():
+    levels = LogNormal()(torch.linspace(0.01, 0.99, 20, dtype=torch.float64))
+    assert_close(EdmWeight(0.5)(Edm(0.5), levels), torch.ones(20, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("weight", FOR_THE_NOISE, ids=str)
+def test_a_weight_is_finite_where_no_signal_is_left(weight: Weight):
+    end = Level(torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64))
+    assert weight(V(), end).isfinite().all()
