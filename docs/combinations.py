@@ -71,7 +71,7 @@ def drawn(sampler: Sampler, denoise: Denoise, levels: Level, dtype: torch.dtype)
 
 
 def error(mean: Tensor, std: Tensor, law: Gaussian = LAW) -> float:
-    """How far a law is from the data's: the larger of the error of the mean, in standard deviations, and of the latter."""
+    """How far a law is from the data's: the larger error of mean and standard deviation, both in the latter."""
     return torch.maximum((mean - law.mean).abs() / law.std, (std / law.std - 1).abs()).max().item()
 
 
@@ -110,16 +110,16 @@ def table() -> str:
     lines = [
         "# Every schedule with every target and every sampler",
         "",
-        f"How far what is drawn in {STEPS} steps is from the data, with a network that makes no error: the larger of the "
-        "error of the mean, in standard deviations, and the relative error of the standard deviation. The data are "
+        f"How far what is drawn in {STEPS} steps is from the data, with a network that makes no error: the larger of the",
+        "error of the mean, in standard deviations, and the relative error of the standard deviation. The data are",
         "Gaussian, so both are computed without chance. Made by `docs/combinations.py`; a test runs each cell.",
         "",
-        "A star: sampled along Karras, since a model trained on one schedule is sampled on any other. The schedule's own "
-        "levels begin at infinite noise (LogNormal), at pure noise of which a network that says only the noise cannot "
-        "tell the picture (Eps), or end far from the picture (Laplace).",
+        "A star: sampled along Karras, since a model trained on one schedule is sampled on any other. The schedule's own",
+        "levels begin at infinite noise (LogNormal), begin at pure noise of which a network that says only the noise",
+        "cannot tell the picture (Eps), or end far from the picture (Laplace).",
         "",
-        "What is left in the rows of second and higher order is the last step, a plain one, from the schedule's own last "
-        "level. Heun and Lms keep time by sigma / alpha: the first step from nearly pure noise (Cosine) is long for them.",
+        "What is left with the solvers of second and higher order is the last step, a plain one, from the schedule's own",
+        "last level. Heun keeps time by sigma / alpha, in which the first step from nearly pure noise (Cosine) is long.",
         "",
         f"| schedule | target | {' | '.join(map(called, SAMPLERS))} |",
         f"|---|---|{'---|' * len(SAMPLERS)}",

@@ -17,6 +17,8 @@ LAYERS = {
     "recipes": 3,
     "train": 3,
     "sample": 3,
+    "given": 3,
+    "density": 4,
     "show": 4,
     "edit": 4,
     "run": 5,
@@ -39,6 +41,7 @@ ORDER = [
     "samplers",
     "editing",
     "oracle",
+    "likelihood",
 ]
 SEES = {"data": {"data", "learning.rng"}, "nets": {"nets"}, "pictures": {"pictures"}, "learning": {"learning"}}
 

@@ -83,5 +83,13 @@ def test_the_python_code_runs(monkeypatch, tmp_path: Path, capsys):
 
 
 def test_every_picture_and_page_is_there():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
+    for target in re.findall(r"\]\(([^)#]+)\)|src=\"([^\"]+)\"", README):
+        target = next(filter(None, target))
         assert target.startswith("http") or (ROOT / target).exists(), target
+
+
+def test_the_guide_names_tests_that_there_are():
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "mathematics.md").read_text(encoding="utf-8")))
+    written = {name for path in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())}
+    assert named
+    assert named <= written

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.testing import assert_close
 
-from limpid.diffusion.editing import below, inpaint, interpolate, invert, renoised, slerp, vary
+from limpid.diffusion.editing import Solver, below, inpaint, interpolate, invert, renoised, slerp, vary
 from limpid.diffusion.level import Batch, Level, mix
 from limpid.diffusion.oracle import Gaussian, Points
 from limpid.diffusion.samplers import Ancestral, Ddim, DpmSolverPP, Heun, Sampler
@@ -159,7 +159,7 @@ FINE = [grid(Karras(sigma_min=1e-4, sigma_max=20.0, rho=9.0), steps) for steps i
 
 @pytest.mark.parametrize("frame", ["variance exploding", "variance preserving"])
 @pytest.mark.parametrize(("sampler", "order"), [(Ddim(), 1), (Heun(), 2), (DpmSolverPP(), 2)], ids=str)
-def test_inversion_goes_where_the_ode_does_with_the_order_of_its_solver(sampler: Sampler, order: int, frame: str):
+def test_inversion_goes_where_the_ode_does_with_the_order_of_its_solver(sampler: Solver, order: int, frame: str):
     x0 = torch.tensor([[1.0, -2.0], [0.3, 0.9]], dtype=torch.float64)
     errors, returned = [], []
     for levels in FINE:
@@ -185,8 +185,8 @@ def test_one_level_is_its_own_inversion():
     assert torch.equal(last(invert(Ddim(), LAW, x0, levels)).x, x0)
 
 
-@pytest.mark.parametrize("sampler", [Ancestral(), Ddim(1.0), Heun(churn=5)], ids=str)
-def test_a_sampler_that_draws_noise_cannot_go_back_and_forth(sampler: Sampler):
+@pytest.mark.parametrize("sampler", [Ddim(1.0), Heun(churn=5)], ids=str)
+def test_a_sampler_that_draws_noise_cannot_go_back_and_forth(sampler: Solver):
     ends, t = torch.randn(2, 2, dtype=torch.float64), torch.tensor([0.5])
     with pytest.raises(ValueError, match="this sampler draws noise"):
         last(interpolate(sampler, LAW, ends, t, grid(Karras(), 20)))

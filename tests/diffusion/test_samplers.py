@@ -161,7 +161,7 @@ def test_a_known_law_is_drawn(sampler: Sampler, schedule: Schedule, combinations
     mean, std = combinations.drawn(sampler, LAW, levels, torch.float64)
     # Computed without chance: what remains is the error of 200 steps of order 1, and that the noisiest level of Karras
     # and LinearBeta still holds a trace of the picture.
-    assert combinations.error(mean, std, LAW) < 0.05
+    assert combinations.error(mean, std, LAW) < 0.06
 
 
 @pytest.mark.parametrize("schedule", [Karras(), Straight()], ids=str)
@@ -213,8 +213,7 @@ def test_the_adaptive_solver_is_as_exact_as_asked_and_no_slower_than_it_says(tol
     assert denoise.calls <= 6 * len(steps) * 1.5 + 1  # at most one try in three is refused
 
 
-def test_the_adaptive_solver_takes_a_shorter_way_where_little_happens():
-    """Its pictures are those that each step saw, and the levels fall to the last of the grid."""
+def test_each_adaptive_step_goes_down_and_shows_the_picture_that_it_saw():
     levels = grid(Karras(), 18)
     steps = list(Adaptive()(LAW, 80 * torch.randn(3, 2, dtype=torch.float64), levels, silent))
     assert all(here.level.ratio > there.level.ratio for here, there in pairwise(steps))
@@ -230,8 +229,8 @@ def test_the_adaptive_solver_refuses_what_no_step_can_solve(answer: float):
 
 
 def test_the_adaptive_solver_refuses_more_digits_than_there_are():
-    with pytest.raises(ArithmeticError, match=r"digits of torch\.float32"):
-        last(Adaptive(1e-14, 1e-14)(LAW, torch.ones(1, 2, dtype=torch.float32), grid(Karras(), 9), silent))
+    with pytest.raises(ValueError, match=r"more digits than torch\.float32"):
+        last(Adaptive(1e-14, 1e-14)(Points(torch.eye(2)), torch.ones(1, 2), grid(Karras(), 9), silent))
 
 
 def test_ancestral_sampling_is_ddim_with_all_of_its_noise():

@@ -14,8 +14,8 @@ from limpid.diffusion.denoiser import Denoise
 from limpid.diffusion.level import Batch, Level
 from limpid.diffusion.steps import Noise, Step, step_x0
 
-# Dormand and Prince (1980), the pair of orders 5 and 4: where each slope is taken, as a mean of those before it. The last
-# mean is the result of order 5, whose slope is the first of the next step.
+# Dormand and Prince (1980), the pair of orders 5 and 4: how far along each slope is taken, and where, by a mean of those
+# before it. The last mean is the result of order 5, whose slope is the first of the next step.
 PLACES = (1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0)
 MEANS = (
     (1 / 5,),
@@ -27,7 +27,7 @@ MEANS = (
 )
 # The result of order 5 less that of order 4.
 ERROR = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
-NARROWEST = 1e-9  # radians; no level is so near another
+NARROWEST = 1e-9  # radians: no step that a finite denoiser needs is so short
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,16 @@ class Adaptive:
     For trajectories as exact as one likes, not for speed: n tries take 6 n + 1 evaluations, usually 40 to 200. A try is
     taken if the error of no sample is above `atol + rtol |x|`, root mean square, and the next width follows from it;
     so a picture depends on its batch, by less than that. The levels give the range: their first, and their last with
-    noise, from which a plain step goes to none. Reads one number back from the device each try.
+    noise, from which a plain step goes to none. Reads one number back from the device each try. Raises ValueError if asked for
+    more digits than x has, ArithmeticError if the denoiser's answer is not finite.
     """
 
     rtol: float = 1e-3
     atol: float = 1e-3
 
     def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[Step]:
+        if self.atol + self.rtol < torch.finfo(x.dtype).eps:
+            raise ValueError(f"rtol={self.rtol} and atol={self.atol} ask for more digits than {x.dtype} has")
         low = levels[-1] if levels[-1].sigma > 0 else levels[-2]
         here, end, width = _angle(levels[0]), _angle(low), _angle(levels[0]) - _angle(levels[1])
         x = x / torch.hypot(levels[0].alpha, levels[0].sigma)
@@ -59,10 +62,7 @@ class Adaptive:
             # The error of a try goes with the fifth power of its width; .9, .2 and 5 keep that from swinging.
             width *= min(5.0, max(0.2, 0.9 * max(excess, 1e-10) ** -0.2)) if math.isfinite(excess) else 0.2
             if width < NARROWEST:
-                raise ArithmeticError(
-                    f"no step is small enough at {_level(here)}: the denoiser's answer is not finite, or "
-                    f"rtol={self.rtol} and atol={self.atol} ask for more than the digits of {x.dtype}"
-                )
+                raise ArithmeticError(f"no step is short enough at {_level(here)}: the denoiser's answer is not finite")
         if levels[-1].sigma == 0:
             x0 = _picture(x, v, here)
             yield Step(step_x0(x * torch.hypot(low.alpha, low.sigma), x0, low, levels[-1]), x0, levels[-1])

@@ -5,6 +5,7 @@ Sampling starts from noise; editing starts from a picture, and each way of it sa
 
 import math
 from collections.abc import Iterator
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Bool
@@ -12,8 +13,11 @@ from torch import Tensor
 
 from limpid.diffusion.denoiser import Denoise
 from limpid.diffusion.level import Batch, Level, PerSample, mix, pad
-from limpid.diffusion.samplers import Sampler
+from limpid.diffusion.samplers import Ddim, DpmSolverPP, Heun, Sampler
 from limpid.diffusion.steps import Noise, Step, ancestral_std, moves, step_mean, stir
+
+Solver: TypeAlias = Ddim | Heun | DpmSolverPP
+"""Samplers that solve an ODE along the levels they are given, be they falling or rising."""
 
 
 def inpaint(
@@ -65,10 +69,11 @@ def vary(sampler: Sampler, denoise: Denoise, x0: Batch, levels: Level, noise: No
     """
     x = mix(x0, noise(), levels[0])
     yield Step(x, x0, levels[0])
-    yield from sampler(denoise, x, levels, noise)
+    if len(levels) > 1:
+        yield from sampler(denoise, x, levels, noise)
 
 
-def invert(sampler: Sampler, denoise: Denoise, x0: Batch, levels: Level) -> Iterator[Step]:
+def invert(sampler: Solver, denoise: Denoise, x0: Batch, levels: Level) -> Iterator[Step]:
     """From pictures up to the noise that a deterministic sampler makes them of (Song et al. 2021, section 4.3).
 
     A deterministic sampler solves the probability-flow ODE, in either direction: it walks `levels`, those of sampling,
@@ -79,10 +84,11 @@ def invert(sampler: Sampler, denoise: Denoise, x0: Batch, levels: Level) -> Iter
     rising = Level(levels.alpha[:-1].flip(0), levels.sigma[:-1].flip(0))
     x = rising[0].like(x0).alpha * x0
     yield Step(x, x0, rising[0])
-    yield from sampler(denoise, x, rising, silent)
+    if len(rising) > 1:
+        yield from sampler(denoise, x, rising, silent)
 
 
-def interpolate(sampler: Sampler, denoise: Denoise, ends: Batch, t: PerSample, levels: Level) -> Iterator[Step]:
+def interpolate(sampler: Solver, denoise: Denoise, ends: Batch, t: PerSample, levels: Level) -> Iterator[Step]:
     """Pictures on the way from `ends[0]`, at t = 0, to `ends[1]`, at t = 1: between the noises that they are made of.
 
     Takes two pictures and gives one for each t (Song et al. 2021, section 5.3, between real pictures). The first step

@@ -3,12 +3,13 @@
 `discrete_bound` and `continuous_bound` are upper bounds of -ln P(x0), P the probability of the pixels themselves: a
 price for the noisiest level, one for each step down, and one for reading the pixels off the least noisy x. `flow` is
 the density that the probability-flow ODE carries from the prior to the least noisy level, at uniformly dequantised
-pixels: the mean of -ln(density x bin) is an upper bound too (Theis et al. 2016, section 3.1). Only sigma / alpha enters.
+pixels: the mean of -ln(density x bin) is an upper bound too (Theis et al. 2016, section 3.1). Only
+sigma / alpha counts.
 """
 
 import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, cast
 
 import torch
 from jaxtyping import Float
@@ -223,4 +224,4 @@ def _solver() -> Callable[..., tuple[Tensor, Tensor]]:
         from torchdiffeq import odeint
     except ImportError:
         raise ValueError('the ODE likelihood needs torchdiffeq: pip install "limpid[likelihood]"') from None
-    return odeint
+    return cast(Callable[..., tuple[Tensor, Tensor]], odeint)

@@ -30,7 +30,7 @@ def lambda_of(level: Level) -> float:
 
 
 def held(seen: Sequence[Seen], end: float, speed: float) -> Batch:
-    """The mean of what was `seen`, newest first, over the step from the newest to `end`, weighed by exp(speed * time)."""
+    """The mean of what was `seen`, newest first, over the step from there to `end`, weighed by exp(speed * time)."""
     if len(seen) == 1:
         return seen[0].what
     start = seen[0].time
@@ -56,9 +56,9 @@ def rising_and_falling(levels: Level, order: int) -> list[int]:
 class DpmSolverPP:
     """DPM-Solver++ (Lu et al. 2022b), multistep: of the given order, one evaluation a step, for 10 to 30 steps.
 
-    2 is the paper's 2M and the safe choice, 3 its 3M for models without strong guidance, 1 is `Ddim`. With `sde` it
-    solves the stochastic equation (the paper's SDE-DPM-Solver++), whose fresh noise makes up for earlier errors, for 20
-    to 60 steps; its strong order is 1 and its order for the mean that of the solver. Order 1 is then `Ancestral`.
+    2 is the paper's 2M and the safe choice; 3 its 3M, for models without strong guidance; 1 is `Ddim`. With `sde` it
+    solves the stochastic equation (the paper's SDE-DPM-Solver++), for 20 to 60 steps: fresh noise makes up for earlier
+    errors, and the law drawn converges with order 2 at most. Order 1 is then `Ancestral`.
     """
 
     order: Literal[1, 2, 3] = 2
@@ -77,7 +77,7 @@ class DpmSolverPP:
 
 @dataclass(frozen=True)
 class UniPC:
-    """UniPC (Zhao et al. 2023, algorithms 1 and 2, B_2): predicts as `DpmSolverPP`, then corrects with what it sees there.
+    """UniPC (Zhao et al. 2023, algorithms 1 and 2, B_2): predicts as `DpmSolverPP`, then corrects by what it sees there.
 
     The correction raises the order by one and costs nothing, since its evaluation is that of the next step: one
     evaluation a step, for 5 to 20 steps. 2 suits strong guidance, 3 models without.

@@ -78,9 +78,12 @@ class DpmSolverPP2S:
 
 @dataclass(frozen=True)
 class Heun:
-    """Heun's method on the noise (Karras et al. 2022, algorithm 2): order 2, two evaluations a step.
+    """Heun's method on the noise (Karras et al. 2022, algorithm 2): order 2, two evaluations a step, for 10 to 40.
 
-    For 10 to 40 steps; the step to no noise and one from pure noise take one. `churn` adds fresh noise before a step, raising its level: S_churn of the paper, spread over the steps whose
+    The step to no noise and one from pure noise are plain and take one. Its time is sigma / alpha, in which a step from
+    nearly pure noise is long: it wants levels that begin at 100 or less, like `Karras`.
+
+    `churn` adds fresh noise before a step, raising its level: S_churn of the paper, spread over the steps whose
     sigma / alpha lies between `churn_min` and `churn_max`, its noise inflated by `churn_noise`.
     """
 

@@ -1,0 +1,38 @@
+"""How often a drawn digit is the one that was asked for: its nearest neighbour among the real digits tells its class.
+
+    python benchmarks/digits.py runs/demo [--n 500]
+
+As a floor, every real digit is asked the same about its nearest neighbour among the others.
+"""
+
+import argparse
+
+import torch
+
+from limpid.learning.machine import Machine
+from limpid.sample import load, sample, spread
+
+
+def main() -> None:
+    """Print the agreement of a run's digits, and of the real ones."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run")
+    parser.add_argument("--n", type=int, default=500)
+    options = parser.parse_args()
+    machine = Machine().resolved()
+    trained = load(options.run, machine)
+    real = trained.recipe.data.open("cpu")
+    asked = spread(options.n, len(trained.names))
+    assert asked is not None, "the run knows no classes"
+    pixels = torch.cat(list(sample(trained.model, trained.recipe, range(options.n), trained.shape, machine, asked, 100)))
+
+    pictures, labels = real.fetch(torch.arange(len(real)))
+    known = pictures.float().flatten(1)
+    near = labels[torch.cdist(pixels.float().flatten(1), known).argmin(1)]
+    among = torch.cdist(known, known).fill_diagonal_(torch.inf)
+    print(f"{(near == torch.tensor(asked)).float().mean():.1%} of {options.n} drawn digits are of the class asked for")
+    print(f"{(labels[among.argmin(1)] == labels).float().mean():.1%} of {len(known)} real digits, by their neighbours")
+
+
+if __name__ == "__main__":
+    main()

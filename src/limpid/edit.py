@@ -1,0 +1,200 @@
+"""Changing real pictures with a trained network: fill a part anew, vary, invert, go from one to another."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+
+from limpid.data.images import from_pixels, to_pixels
+from limpid.diffusion import editing
+from limpid.diffusion.denoiser import Denoise
+from limpid.diffusion.guidance import Guidance
+from limpid.diffusion.level import Batch, Level
+from limpid.diffusion.samplers import Heun, Sampler
+from limpid.diffusion.schedules import grid
+from limpid.diffusion.steps import Step
+from limpid.given import classes, hole_of, pictures
+from limpid.learning.machine import Machine
+from limpid.pictures.grid import save, strip
+from limpid.plain import choose
+from limpid.sample import Trained, denoise_with, noise_of
+
+Pixels = UInt8[Tensor, "n c h w"]
+ODE = Heun()
+"""What inversion walks up with, and down again."""
+ERROR_SCALE = 8
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Change real pictures with the newest checkpoint of a run, or with one checkpoint."""
+
+    out: Path
+    """The file to write."""
+    pictures: tuple[str, ...] = ("0", "1", "2", "3")
+    """What to begin from: numbers in the data set of the run, or files, which are cut and resized to fit."""
+    labels: tuple[str, ...] = ()
+    """The class to tell the network, by name or number: one for each picture, or one for all; none if not given."""
+    mask: str = "right"
+    """inpaint: the part to draw anew: left, right, top, bottom, centre, or a PNG that is white there."""
+    resample: int = 5
+    """inpaint: how often each step is taken, for the new part to agree with the old."""
+    strengths: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
+    """vary: how much noise hides each picture before it is drawn again, from 0 (none) to 1 (nothing else)."""
+    columns: int = 6
+    """inpaint: how many fillings; interpolate: how many pictures from one to the other."""
+    steps: int = 50
+    """Steps of a whole way from noise to picture."""
+    sampler: Sampler = Heun()
+    """vary: what draws."""
+    seed: int = 0
+    """Seed of the first filling or variation; each has its own, the next the next."""
+
+
+def edit(what: str, trained: Trained, options: Edit, machine: Machine) -> Path:
+    """The sheet of one of `EDITS`, written. Raises ValueError for what cannot be done."""
+    act = EDITS[choose("edit", what, EDITS)]
+    for name, value in (("resample", options.resample), ("columns", options.columns), ("steps", options.steps)):
+        if value < 1:
+            raise ValueError(f"--{name} {value}: expected at least 1")
+    return save(act(trained, options, machine), options.out)
+
+
+def inpaint(trained: Trained, options: Edit, machine: Machine) -> Image.Image:
+    """A row for each picture: itself, what is kept of it, and several fillings of the rest."""
+    hole, labels = hole_of(options.mask, trained.shape), labels_of(options, trained)
+    pixels, names = pictures(options.pictures, trained.recipe.data, trained.shape)
+    n, levels = options.columns, levels_of(trained, options)
+    noise = noise_of([options.seed + i for i in range(n)] * len(pixels), trained.shape, machine.device)
+    known = from_pixels(pixels).repeat_interleave(n, 0).to(machine.device)
+    denoise, x = denoiser(trained, labels, machine), levels[0].sigma * noise()
+    walk = editing.inpaint(denoise, x, levels, noise, known, hole.to(machine.device), options.resample)
+    drawn = visible(last(walk).x).unflatten(0, (len(pixels), n))
+    kept = torch.where(hole, checks_like(pixels), pixels)
+    heads = ["picture", "kept", *(f"filled, {options.seed + i}" for i in range(n))]
+    title = "Inpainting: the checked part is drawn anew, from several seeds"
+    return strip(torch.cat([pixels[:, None], kept[:, None], drawn], 1), names, heads, title)
+
+
+def vary(trained: Trained, options: Edit, machine: Machine) -> Image.Image:
+    """Two rows for each picture, a column for each strength: the noisy picture, and what is drawn from it."""
+    if wrong := [strength for strength in options.strengths if not 0 <= strength <= 1]:
+        raise ValueError(f"--strengths {wrong[0]}: expected numbers from 0 (the picture) to 1 (noise)")
+    labels = labels_of(options, trained)
+    pixels, names = pictures(options.pictures, trained.recipe.data, trained.shape)
+    x0, denoise = from_pixels(pixels).to(machine.device), denoiser(trained, labels, machine)
+    columns = [torch.stack([pixels, pixels], 1)]
+    for strength in options.strengths:
+        levels = editing.below(levels_of(trained, options), strength)
+        noise = noise_of(range(options.seed, options.seed + len(pixels)), trained.shape, machine.device)
+        walk = editing.vary(options.sampler, denoise, x0, levels, noise)
+        noisy = next(walk)
+        columns.append(torch.stack([visible(unit(noisy)), visible(last(chain([noisy], walk)).x)], 1))
+    rows = [word for name in names for word in (f"{name}, noisy", "drawn from it")]
+    heads = ["picture", *(f"strength {strength:g}" for strength in options.strengths)]
+    title = "Image to image: the more noise hides a picture, the more freely it is drawn again"
+    return strip(torch.stack(columns, 2).flatten(0, 1), rows, heads, title)
+
+
+def invert(trained: Trained, options: Edit, machine: Machine) -> Image.Image:
+    """A row for each picture: itself, the noise it is made of, what comes of that noise, and how far that is off."""
+    labels = labels_of(options, trained)
+    pixels, names = pictures(options.pictures, trained.recipe.data, trained.shape)
+    levels, denoise = levels_of(trained, options), denoiser(unguided(trained), labels, machine)
+    top = last(editing.invert(ODE, denoise, from_pixels(pixels).to(machine.device), levels))
+    again = visible(last(ODE(denoise, top.x, levels, editing.silent)).x)
+    error = ((again.int() - pixels.int()).abs() * ERROR_SCALE).clamp(max=255).to(torch.uint8)
+    columns = torch.stack([pixels, visible(unit(top) / 2), again, error], 1)
+    heads = ["picture", "its noise", "drawn from it", f"error x {ERROR_SCALE}"]
+    title = "Inversion: the noise that a picture is made of"
+    return strip(columns, names, heads, title)
+
+
+def interpolate(trained: Trained, options: Edit, machine: Machine) -> Image.Image:
+    """A row for each two pictures: the one, pictures drawn from the noises between theirs, the other."""
+    labels, count = labels_of(options, trained), len(options.pictures)
+    if count % 2:
+        raise ValueError(f"--pictures names {count}: interpolation takes them by twos")
+    if labels and labels[::2] != labels[1::2]:
+        raise ValueError("--labels: interpolation tells the network one class for both pictures")
+    pixels, names = pictures(options.pictures, trained.recipe.data, trained.shape)
+    x0, levels = from_pixels(pixels).to(machine.device), levels_of(trained, options)
+    t, rows = torch.linspace(0, 1, options.columns), []
+    for i in range(0, count, 2):
+        denoise = denoiser(unguided(trained), labels and labels[i : i + 1], machine)
+        drawn = visible(last(editing.interpolate(ODE, denoise, x0[i : i + 2], t, levels)).x)
+        rows.append(torch.cat([pixels[i : i + 1], drawn, pixels[i + 1 : i + 2]]))
+    heads = ["picture", *(f"{100 * share:.0f} %" for share in t.tolist()), "picture"]
+    ways = [f"{one} to {other}" for one, other in zip(names[::2], names[1::2], strict=True)]
+    return strip(torch.stack(rows), ways, heads, "Interpolation: drawn from the noises between those of two pictures")
+
+
+EDITS = {"inpaint": inpaint, "vary": vary, "interpolate": interpolate, "invert": invert}
+
+
+def levels_of(trained: Trained, options: Edit) -> Level:
+    """The levels that a whole drawing visits."""
+    return grid(trained.recipe.sampling_schedule, options.steps, trained.recipe.sampling.spacing)
+
+
+def denoiser(trained: Trained, labels: Sequence[int] | None, machine: Machine) -> Denoise:
+    """The network as the recipe samples with it, told the label of each picture for all in a batch made from it.
+
+    Nothing guides a network that is told nothing, unless the recipe names a weaker one for that.
+    """
+    recipe = trained.recipe
+    if labels is None and not recipe.sampling.guide:
+        recipe = unguided(trained, clip=recipe.sampling.clip).recipe
+
+    if labels is None:
+        return denoise_with(trained.model, recipe, None, machine)
+
+    def denoise(x: Batch, level: Level) -> Batch:
+        each = torch.tensor(labels, device=x.device).repeat_interleave(len(x) // len(labels))
+        return denoise_with(trained.model, recipe, each, machine)(x, level)
+
+    return denoise
+
+
+def labels_of(options: Edit, trained: Trained) -> list[int] | None:
+    """A label for each picture; None where the network is told nothing. Raises ValueError for what is no class."""
+    if options.labels:
+        return classes(options.labels, trained.names, len(options.pictures))
+    if trained.names and not trained.recipe.label_dropout:
+        raise ValueError(f"this network was always told a class: name one with --labels ({', '.join(trained.names)})")
+    return None
+
+
+def unguided(trained: Trained, clip: bool = False) -> Trained:
+    """The network alone: guidance and clipping make an ODE that is hard to walk back."""
+    sampling = replace(trained.recipe.sampling, guidance=Guidance(), guide="", clip=clip)
+    return trained._replace(recipe=replace(trained.recipe, sampling=sampling))
+
+
+def checks_like(pixels: Pixels) -> Pixels:
+    """The grey squares that stand for nothing."""
+    *_, h, w = pixels.shape
+    y, x = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
+    side = max(1, min(h, w) // 16)
+    return (128 + 64 * ((y // side + x // side) % 2)).to(torch.uint8).expand_as(pixels)
+
+
+def unit(step: Step) -> Batch:
+    """The noisy pictures of a step on the circle, where they keep their range on every path."""
+    return step.x / torch.hypot(step.level.alpha, step.level.sigma)
+
+
+def visible(x: Batch) -> Pixels:
+    """Pictures as pixels in the host's memory."""
+    return to_pixels(x).cpu()
+
+
+def last(steps: Iterator[Step]) -> Step:
+    """Where a walk ends; the steps before it are forgotten on the way."""
+    return deque(steps, maxlen=1).pop()

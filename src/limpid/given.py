@@ -1,0 +1,63 @@
+"""What an edit is given, by the words of a command: pictures, their classes, the part to change."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, UInt8
+from torch import Tensor
+
+from limpid.data import Data
+from limpid.data.files import picture
+from limpid.data.stream import Source, Stream
+from limpid.plain import choose
+
+Shape = tuple[int, int, int]
+
+
+def pictures(words: Sequence[str], data: Data, shape: Shape) -> tuple[UInt8[Tensor, "n c h w"], list[str]]:
+    """The pictures that are meant, numbers of the data set or files, and what to call them. Raises ValueError."""
+    if not words:
+        raise ValueError("--pictures names none: expected numbers in the data set, or files")
+    found = {word: (picture(word, shape), Path(word).stem) for word in words if not word.isdecimal()}
+    if len(found) < len(set(words)):
+        source = data.open("cpu")
+        found |= {word: numbered(int(word), source) for word in words if word.isdecimal()}
+    return torch.stack([found[word][0] for word in words]), [found[word][1] for word in words]
+
+
+def numbered(index: int, source: Source) -> tuple[UInt8[Tensor, "c h w"], str]:
+    """A picture of a data set, and the name of its class. Raises ValueError if there is none of that number."""
+    if index >= len(source):
+        raise ValueError(f"no picture {index}: the data set has {len(source):,}, numbered from 0")
+    if isinstance(source, Stream):
+        pixels, label = source.pictures[index]
+    else:
+        pixels, label = source.pixels[index], int(source.labels[index])
+    return pixels, source.names[label] if source.names else str(index)
+
+
+def classes(words: Sequence[str], names: Sequence[str], n: int) -> list[int]:
+    """The labels that are meant, by name or number, for n pictures: one for each, or one for all. Raises ValueError."""
+    if not names:
+        raise ValueError(f"this network knows no classes, so it cannot be told --labels {' '.join(words)}")
+    if len(words) not in (1, n):
+        raise ValueError(f"{len(words)} --labels for {n} pictures: expected one for each, or one for all")
+    numbers = [str(i) for i in range(len(names))]
+    labels = [int(word) if word in numbers else list(names).index(choose("class", word, names)) for word in words]
+    return labels * n if len(labels) == 1 else labels
+
+
+def hole_of(mask: str, shape: Shape) -> Bool[Tensor, "h w"]:
+    """Where pictures are drawn anew. Raises ValueError for a mask that changes nothing or leaves nothing."""
+    _, h, w = shape
+    if Path(mask).suffix:
+        hole = picture(mask, (1, h, w))[0] > 127
+    else:
+        y, x = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
+        centre = (y >= h // 4) & (y < h - h // 4) & (x >= w // 4) & (x < w - w // 4)
+        parts = {"left": x < w // 2, "right": x >= w // 2, "top": y < h // 2, "bottom": y >= h // 2, "centre": centre}
+        hole = parts[choose("mask", mask, parts)]
+    if hole.all() or not hole.any():
+        raise ValueError(f"--mask {mask} is white {'all over' if hole.all() else 'nowhere'}: expected some of both")
+    return hole

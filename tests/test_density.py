@@ -1,0 +1,64 @@
+"""The likelihood of a run, measured on a tiny network."""
+
+from dataclasses import replace
+
+import pytest
+
+from limpid.data import Cifar10, Digits
+from limpid.density import Protocol, data_of, density, ladder
+from limpid.diffusion.likelihood import BIN
+from limpid.learning.machine import Machine
+from limpid.nets import UNet
+from limpid.recipe import Every
+from limpid.recipes import RECIPES
+from limpid.run import run
+from limpid.sample import Trained, load
+
+CPU = Machine("cpu", "float32").resolved()
+TINY = replace(
+    RECIPES["demo"](),
+    images=64,
+    batch=16,
+    data=Digits(size=8),
+    network=UNet(width=16, multipliers=(1, 2), blocks=1, attention=(4,)),
+    every=Every(log=64, sample=0, save=64),
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("likelihood")
+    assert run(TINY, folder, CPU)
+    return load(folder, CPU)
+
+
+@pytest.mark.parametrize("method", ["bound", "continuous", "ode"])
+def test_a_run_has_a_likelihood_that_says_how_it_was_measured(method, trained: Trained):
+    protocol = Protocol(n=5, method=method, steps=30, draws=3, tolerance=1e-2, batch=3)
+    measured = density(trained, protocol, CPU)
+    assert measured.protocol == protocol
+    assert measured.conditional
+    assert 0 < measured.mean < 12
+    assert 0 < measured.error < 2
+    if method != "ode":
+        assert measured.mean == pytest.approx(sum(measured.terms.values()))
+    assert f"{measured.mean:.4f} +- {measured.error:.4f} bits/dim" in str(measured)
+    assert "5 pictures of the whole training set, classes told, seed 0" in str(measured)
+    assert density(trained, protocol, CPU) == measured
+
+
+def test_the_test_split_is_measured_where_there_is_one():
+    assert data_of(Cifar10(size=8), "test") == (Cifar10(size=8, split="test"), "test")
+    assert data_of(Digits(size=8), "test") == (Digits(size=8), "whole training")
+
+
+@pytest.mark.parametrize("wrong", [{"n": 1}, {"n": 2_000}, {"steps": 0}, {"draws": -1}, {"batch": 0}], ids=str)
+def test_a_protocol_that_cannot_be_is_refused(wrong, trained: Trained):
+    with pytest.raises(ValueError, match="expected 2 to 1797 pictures"):
+        density(trained, replace(Protocol(), **wrong), CPU)
+
+
+def test_levels_finer_than_a_bin_are_left_to_the_decoder(trained: Trained):
+    ratios = ladder(trained, Protocol(steps=40)).ratio
+    assert ratios[-1] == 0
+    assert BIN <= ratios[-2] < 1.5 * BIN

@@ -1,0 +1,157 @@
+"""Editing from the command's side: every edit writes a sheet that shows what it says, every mistake gets one line."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from limpid.data import Digits
+from limpid.data.files import picture
+from limpid.data.images import Images
+from limpid.data.stream import Stream
+from limpid.diffusion.samplers import Ddim
+from limpid.edit import EDITS, Edit, edit
+from limpid.given import hole_of, numbered, pictures
+from limpid.learning.machine import Machine
+from limpid.learning.rng import generator
+from limpid.nets import UNet
+from limpid.recipe import build
+from limpid.recipes import RECIPES
+from limpid.sample import Trained
+
+CPU = Machine("cpu", "float32").resolved()
+CELL = 96  # a picture of 8x8 on a sheet
+
+
+@pytest.fixture(scope="module")
+def trained() -> Trained:
+    """A small network with random weights: edits are right or wrong whatever it has learnt."""
+    network = UNet(width=16, multipliers=(1, 2), blocks=1, attention=(4,), dropout=0.0)
+    recipe = replace(RECIPES["demo"](), data=Digits(size=8), network=network)
+    model = build(recipe, (1, 8, 8), 10).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 0.05, generator=generator("cpu", "weights", parameter.numel()))
+    return Trained(model, recipe, (1, 8, 8), tuple("0123456789"), 0)
+
+
+def options(path: Path, **changed) -> Edit:
+    return replace(Edit(path / "sheet.png", columns=3, steps=4, resample=2, sampler=Ddim()), **changed)
+
+
+@pytest.mark.parametrize("what", EDITS)
+@pytest.mark.parametrize("labels", [(), ("3",)], ids=["told nothing", "told a class"])
+def test_every_edit_writes_its_sheet(what: str, labels: tuple[str, ...], trained: Trained, tmp_path: Path):
+    path = edit(what, trained, options(tmp_path, labels=labels), CPU)
+    with Image.open(path) as sheet:
+        assert sheet.width > 4 * CELL
+        assert sheet.height > 2 * CELL
+
+
+@pytest.mark.parametrize("what", EDITS)
+def test_the_same_edit_gives_the_same_sheet_and_another_seed_another(what: str, trained: Trained, tmp_path: Path):
+    def drawn(seed: int) -> bytes:
+        path = edit(what, trained, options(tmp_path, seed=seed, pictures=("0", "7"), strengths=(0.5,)), CPU)
+        return path.read_bytes()
+
+    assert drawn(1) == drawn(1)
+    assert (drawn(1) == drawn(2)) == (what in ("invert", "interpolate"))
+
+
+@pytest.mark.parametrize("mask", ["left", "right", "top", "bottom", "centre"])
+def test_a_mask_by_name_is_the_part_it_says(mask: str):
+    hole = hole_of(mask, (3, 8, 4))
+    y, x = (where.double().mean().item() for where in hole.nonzero().T)
+    assert hole.double().mean() == (0.25 if mask == "centre" else 0.5)
+    towards = {"left": (3.5, 0.5), "right": (3.5, 2.5), "top": (1.5, 1.5), "bottom": (5.5, 1.5), "centre": (3.5, 1.5)}
+    assert (y, x) == towards[mask]
+
+
+def drawing(path: Path, pixels: np.ndarray) -> str:
+    Image.fromarray(pixels).save(path)
+    return str(path)
+
+
+def test_a_mask_can_be_drawn(tmp_path: Path):
+    white = np.zeros((32, 32), np.uint8)
+    white[:8, 8:] = 255
+    hole = hole_of(drawing(tmp_path / "mask.png", white), (1, 8, 8))
+    assert hole.nonzero().tolist() == [[y, x] for y in range(2) for x in range(2, 8)]
+
+
+def test_a_file_becomes_a_picture_of_the_networks_shape(tmp_path: Path):
+    """A wide colour picture: its middle is kept, and its grey is what Pillow makes of its colours."""
+    wide = np.zeros((16, 48, 3), np.uint8)
+    wide[:, 16:32] = (200, 100, 50)
+    file = drawing(tmp_path / "wide.png", wide)
+    assert picture(file, (3, 8, 8))[:, 4, 4].tolist() == [200, 100, 50]
+    assert picture(file, (1, 8, 8))[0, 1:7, 1:7].unique().tolist() == [124]
+    assert picture(file, (1, 8, 8)).min() > 100, "the black sides are cut away"
+
+
+def test_pictures_keep_their_order_whether_numbers_or_files(tmp_path: Path):
+    file = drawing(tmp_path / "mine.png", np.full((8, 8), 77, np.uint8))
+    found, names = pictures(["5", file, "2", "5"], Digits(size=8), (1, 8, 8))
+    digits = Digits(size=8).load()
+    assert torch.equal(found[[0, 2, 3]], digits.pixels[[5, 2, 5]])
+    assert found[1].unique().tolist() == [77]
+    assert names == [digits.names[digits.labels[5]], "mine", digits.names[digits.labels[2]], names[0]]
+
+
+def test_a_streamed_data_set_has_the_same_numbers():
+    digits = Digits(size=8).load()
+    streamed = Stream([(digits.pixels[i], int(digits.labels[i])) for i in range(9)], digits.shape, digits.names)
+    for index in (0, 8):
+        (here, name), (there, same) = numbered(index, digits), numbered(index, streamed)
+        assert torch.equal(here, there)
+        assert name == same
+    assert numbered(0, Images(digits.pixels[:1], digits.labels[:1]))[1] == "0"
+
+
+WRONG = [
+    ("paint", {}, "no edit 'paint': choose from inpaint, vary, interpolate, invert; did you mean inpaint?"),
+    ("inpaint", {"mask": "middle"}, "no mask 'middle': choose from left, right, top, bottom, centre"),
+    ("inpaint", {"mask": "none.png"}, "cannot read the picture none.png: No such file or directory"),
+    ("inpaint", {"resample": 0}, "--resample 0: expected at least 1"),
+    ("inpaint", {"columns": 0}, "--columns 0: expected at least 1"),
+    ("vary", {"strengths": (0.5, 1.5)}, "--strengths 1.5: expected numbers from 0 (the picture) to 1 (noise)"),
+    ("vary", {"steps": 0}, "--steps 0: expected at least 1"),
+    ("vary", {"pictures": ("1797",)}, "no picture 1797: the data set has 1,797, numbered from 0"),
+    ("vary", {"pictures": ("cat.png",)}, "cannot read the picture cat.png: No such file or directory"),
+    ("vary", {"pictures": (__file__,)}, "test_edit.py: it is in no known format"),
+    ("vary", {"pictures": ()}, "--pictures names none: expected numbers in the data set, or files"),
+    ("interpolate", {"pictures": ("1", "2", "3")}, "--pictures names 3: interpolation takes them by twos"),
+    ("interpolate", {"labels": ("1", "2", "3", "3")}, "interpolation tells the network one class for both"),
+    ("invert", {"labels": ("cat",)}, "no class 'cat': choose from 0, 1, 2"),
+    ("invert", {"labels": ("1", "2")}, "2 --labels for 4 pictures: expected one for each, or one for all"),
+]
+
+
+@pytest.mark.parametrize(("what", "changed", "said"), WRONG, ids=[f"{what}-{said[:24]}" for what, _, said in WRONG])
+def test_a_mistake_gets_one_clear_line(what, changed, said, trained: Trained, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError) as raised:  # noqa: PT011
+        edit(what, trained, options(tmp_path, **changed), CPU)
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("colour", "said"), [(255, "white all over"), (0, "white nowhere")])
+def test_a_mask_of_one_colour_is_refused(colour: int, said: str, tmp_path: Path):
+    with pytest.raises(ValueError, match=said):
+        hole_of(drawing(tmp_path / "mask.png", np.full((8, 8), colour, np.uint8)), (1, 8, 8))
+
+
+def test_a_network_that_was_always_told_a_class_asks_for_one(trained: Trained, tmp_path: Path):
+    always = trained._replace(recipe=replace(trained.recipe, label_dropout=0.0))
+    with pytest.raises(ValueError, match=r"always told a class: name one with --labels \(0, 1, 2"):
+        edit("vary", always, options(tmp_path), CPU)
+
+
+def test_a_network_without_classes_cannot_be_told_one(trained: Trained, tmp_path: Path):
+    with pytest.raises(ValueError, match="knows no classes, so it cannot be told --labels 3"):
+        edit("vary", trained._replace(names=()), options(tmp_path, labels=("3",)), CPU)

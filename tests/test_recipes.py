@@ -1,0 +1,56 @@
+"""Every recipe with a name can be trained and drawn from."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from limpid.data import Cifar10
+from limpid.learning.machine import Machine
+from limpid.nets import UNet
+from limpid.recipe import Recipe, build
+from limpid.recipes import RECIPES
+from limpid.sample import sample, spread
+from limpid.train import start, train
+
+CPU = Machine("cpu", "float32").resolved()
+# Parameters as the papers have them, in millions.
+PUBLISHED = {"cifar10": 35.746307, "cifar10-edm": 55.7}
+
+
+def narrow(recipe: Recipe, root: Path) -> Recipe:
+    """The recipe with a sixteenth of the width, few images and few steps of the sampler."""
+    assert isinstance(recipe.network, UNet)
+    network = replace(recipe.network, width=max(8, recipe.network.width // 16), head_width=0)
+    sampling = replace(recipe.sampling, steps=4)
+    data = replace(recipe.data, root=str(root)) if isinstance(recipe.data, Cifar10) else recipe.data
+    return replace(recipe, images=16, batch=8, network=network, sampling=sampling, data=data)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_takes_steps_on_real_pictures_and_draws(name: str, cifar_root: Path):
+    recipe = narrow(RECIPES[name](), cifar_root)
+    source = recipe.data.open("cpu")
+    state = start(recipe, source.shape, source.classes, CPU)
+    before = [weight.clone() for weight in state.model.parameters()]
+    losses = [report.loss.mean().item() for report in train(state, recipe, source, CPU)]
+    assert len(losses) == 2
+    assert all(0 < loss < 10 for loss in losses)
+    assert any(not torch.equal(a, b) for a, b in zip(before, state.model.parameters(), strict=True))
+    labels = spread(2, source.classes) if recipe.conditional else None
+    (pixels,) = sample(state.average, recipe, [0, 1], source.shape, CPU, labels)
+    assert pixels.shape == (2, *source.shape)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_network_has_as_many_parameters_as_the_published_one(name: str):
+    model = build(RECIPES[name](), (3, 32, 32), 0)
+    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(PUBLISHED[name], rel=2e-2)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_says_what_it_is_what_it_costs_and_what_is_published(name: str):
+    said = RECIPES[name].__doc__ or ""
+    assert "Cost:" in said
+    assert name == "demo" or "FID" in said
