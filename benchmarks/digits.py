@@ -24,7 +24,9 @@ def main() -> None:
     real = trained.recipe.data.open("cpu")
     asked = spread(options.n, len(trained.names))
     assert asked is not None, "the run knows no classes"
-    pixels = torch.cat(list(sample(trained.model, trained.recipe, range(options.n), trained.shape, machine, asked, 100)))
+    pixels = torch.cat(
+        list(sample(trained.model, trained.recipe, range(options.n), trained.shape, machine, asked, 100))
+    )
 
     pictures, labels = real.fetch(torch.arange(len(real)))
     known = pictures.float().flatten(1)

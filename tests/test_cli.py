@@ -110,6 +110,25 @@ def test_what_a_recipe_does_can_be_seen(what: str, tmp_path: Path):
     assert width(out) > 300
 
 
+def test_the_forward_strip_is_drawn_at_the_timesteps_asked_for(tmp_path: Path, capsys):
+    args = [
+        "show",
+        "forward",
+        "demo",
+        "--sampling.levels",
+        "LinearBeta",
+        "--out",
+        str(tmp_path / "strip.png"),
+        "--timesteps",
+    ]
+    assert main([*args, "0", "500", "1000"]) == 0
+    three = width(tmp_path / "strip.png")
+    assert main([*args, "0", "250", "500", "750", "1000"]) == 0
+    assert width(tmp_path / "strip.png") > three
+    assert main([*args, "1001"]) == 2
+    assert "has those from 0 to 1000" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("what", ["trajectory", "loss"])
 def test_what_a_run_did_can_be_seen(what: str, trained: Path, tmp_path: Path):
     out = tmp_path / "picture.png"
@@ -144,7 +163,10 @@ def test_everything_can_be_changed_from_the_command_line():
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["trian", "demo"], "no command 'trian': choose from train, sample, show, average, recipes; did you mean train?"),
+        (
+            ["trian", "demo"],
+            "no command 'trian': choose from train, sample, show, average, recipes; did you mean train?",
+        ),
         (["train"], "limpid train needs a RECIPE (demo, cifar10-small, cifar10, "),
         (
             ["train", "dmeo"],

@@ -4,6 +4,7 @@ import re
 import shlex
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,7 +76,7 @@ def test_the_recipe_file_is_a_recipe(tmp_path: Path):
 
 def test_the_python_code_runs(monkeypatch, tmp_path: Path, capsys):
     (code,) = blocks("python")
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
     monkeypatch.chdir(tmp_path)
     exec(code.replace("images=640", "images=64"), names)
     assert names["pixels"].shape == (10, 1, 16, 16)
@@ -90,6 +91,8 @@ def test_every_picture_and_page_is_there():
 
 def test_the_guide_names_tests_that_there_are():
     named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "mathematics.md").read_text(encoding="utf-8")))
-    written = {name for path in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())}
+    written = {
+        name for path in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())
+    }
     assert named
     assert named <= written

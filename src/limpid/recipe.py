@@ -71,7 +71,7 @@ class Recipe:
     condition: Condition = Timestep()
     weight: Weight = Flat()
     optimizer: Adam = Adam(warmup=640_000)
-    average: Average = Ema(half_life=887_000)
+    average: Average = Ema(half_life=887_000.0)
     snapshots: tuple[float, ...] = ()
     """Relative lengths of power-function averages to keep from time to time; `limpid average` then builds any other."""
     sampling: Sampling = Sampling()

@@ -40,16 +40,27 @@ def data(recipe: Recipe, path: Path) -> Path:
     return save(grid(recipe.augment(pixels, generator("cpu", recipe.seed, "augment", 0))), path)
 
 
-def forward(recipe: Recipe, path: Path, rows: int = 6, columns: int = 9) -> Path:
-    """A strip of real pictures, a row each, that sink into noise from left to right."""
+def forward(recipe: Recipe, path: Path, timesteps: Sequence[int] = (), rows: int = 6) -> Path:
+    """A strip of real pictures, a row each, that sink into noise from left to right, at `timesteps` or evenly.
+
+    Raises ValueError for timesteps that the schedule does not have.
+    """
     source, kind = recipe.data.open("cpu"), recipe.sampling_schedule
     pixels, labels = next(source.batches(0, rows, recipe.seed))
-    x0, u = from_pixels(pixels), evenly_noisy(kind, columns)
+    x0, u = from_pixels(pixels), at_steps(kind, timesteps) if timesteps else evenly_noisy(kind, 9)
     eps = torch.randn(x0.shape, generator=generator("cpu", recipe.seed, "strip"))
     levels = kind(u).unit()
-    noisy = torch.stack([to_pixels(mix(x0, eps, levels[i])) for i in range(columns)], 1)
+    noisy = torch.stack([to_pixels(mix(x0, eps, levels[i])) for i in range(len(u))], 1)
     names = [source.names[label] for label in labels.tolist()] if source.names else ()
     return save(strip(noisy, names, heads(kind, u)), path)
+
+
+def at_steps(kind: Schedule, timesteps: Sequence[int]) -> Float[Tensor, " n"]:
+    """u at these steps of a discrete schedule, 0 being the picture itself."""
+    T = getattr(kind, "T", 0)
+    if not all(0 <= t <= T for t in timesteps):
+        raise ValueError(f"timesteps {' '.join(map(str, timesteps))}: {kind} has those from 0 to {T}")
+    return torch.tensor(timesteps, dtype=torch.float64) / max(T, 1)
 
 
 def evenly_noisy(kind: Schedule, n: int) -> Float[Tensor, " n"]:
@@ -87,7 +98,7 @@ def way(trained: Trained, path: Path, machine: Machine, seeds: Sequence[int], la
     walk = list(walked(trained, machine, seeds, labels))[1:]
     chosen = [walk[round(i)] for i in torch.linspace(0, len(walk) - 1, min(9, len(walk))).tolist()]
     columns = [torch.stack([visible(step), to_pixels(step.x0).cpu()], 1).flatten(0, 1) for step in chosen]
-    rows = [word for seed in seeds for word in (f"seed {seed}", "sees")]
+    rows = [word for seed in seeds for word in (f"seed {seed}", "it sees")]
     return save(strip(torch.stack(columns, 1), rows, [f"σ = {step.level.ratio.item():.2g}" for step in chosen]), path)
 
 
@@ -133,8 +144,8 @@ def schedule(recipe: Recipe, path: Path) -> Path:
     beta = 1 - alpha_bar / torch.cat([torch.ones(1, dtype=torch.float64), alpha_bar[:-1]])
     x = "t" if hasattr(kind, "T") else "u"
     plots = [
-        Panel([Curve(name, along, alpha_bar.tolist())], "signal left, alpha_bar", x),
+        Panel([Curve(name, along, alpha_bar.tolist())], "alpha_bar", x),
         Panel([Curve(name, along, levels.snr.tolist())], "signal-to-noise ratio", x, log_y=True),
-        Panel([Curve(name, along, beta.tolist())], "noise added by a step, beta", x),
+        Panel([Curve(name, along, beta.tolist())], "beta of each step", x),
     ]
     return panels(plots, path)

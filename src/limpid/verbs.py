@@ -126,6 +126,8 @@ class Show:
     recipe: Annotated[Recipe, INLINE]
     out: Path
     """The file to write."""
+    timesteps: tuple[int, ...] = ()
+    """Columns of the forward strip, for a schedule of T steps; without any, equal steps of noise."""
 
 
 @dataclass(frozen=True)
@@ -138,8 +140,7 @@ class ShowRun:
     """The pictures whose way from the noise is drawn."""
 
 
-OF_RECIPE = {"forward": pictures.forward, "schedule": pictures.schedule, "data": pictures.data}
-OF_RUN = ("trajectory", "loss")
+OF_RECIPE, OF_RUN = ("forward", "schedule", "data"), ("trajectory", "loss")
 
 
 def show(arguments: Sequence[str]) -> int:
@@ -150,11 +151,17 @@ def show(arguments: Sequence[str]) -> int:
     out = (Path(name) if Path(name).is_dir() else Path("runs") / Path(name).stem) / f"{what}.png"
     program = f"limpid show {what} {name}"
     if what in OF_RECIPE:
-        options = parse(Show(find(name), out), rest, program)
-        print(OF_RECIPE[what](options.recipe, options.out))
+        print(show_recipe(what, parse(Show(find(name), out), rest, program)))
     else:
         print(show_run(what, Path(name), parse(ShowRun(out), rest, program)))
     return 0
+
+
+def show_recipe(what: str, options: Show) -> Path:
+    """The picture of a recipe that was asked for."""
+    if what == "forward":
+        return pictures.forward(options.recipe, options.out, options.timesteps)
+    return (pictures.schedule if what == "schedule" else pictures.data)(options.recipe, options.out)
 
 
 def show_run(what: str, path: Path, options: ShowRun) -> Path:

@@ -75,14 +75,20 @@ def test_what_is_known_stays_to_the_bit(schedule: Schedule):
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
 def test_the_hole_is_filled_by_the_conditional_law(schedule: Schedule):
-    """Within four standard errors of 4,000 draws, and a twentieth of a standard deviation for what 20 repetitions leave
-    undone: where the levels come close to clean, a step moves too little to go on agreeing."""
-    n = 4_000
-    drawn = painted(schedule, 20, n)[:, HOLE]
-    mean, variance = JOINT.given(KNOWN[0], HOLE)
-    std = variance.sqrt().item()
-    assert abs(drawn.mean() - mean).item() < std * (4 / math.sqrt(n) + 0.05)
-    assert abs(drawn.std() / std - 1).item() < 4 / math.sqrt(2 * n) + 0.05
+    """The mean within four standard errors of 4,000 draws, and 0.03 standard deviations of the steps' own error.
+
+    The spread comes out too narrow, by 18% in 30 steps: the noise of an ancestral step leaves out what it does not know
+    of the picture, an error of first order that every repetition makes anew. So it shrinks with the steps.
+    """
+    n, (mean, variance) = 4_000, JOINT.given(KNOWN[0], HOLE)
+    std, narrow = variance.sqrt().item(), []
+    for steps in (30, 120):
+        drawn = painted(schedule, 20, n, steps)[:, HOLE]
+        assert abs(drawn.mean() - mean).item() < std * (4 / math.sqrt(n) + 0.03)
+        narrow.append(1 - drawn.std().item() / std)
+    # The standard error of a spread is 0.011; the schedules of 1000 steps bunch their levels, and gain less.
+    assert 0 < narrow[1] < narrow[0] - 0.02
+    assert narrow[0] < 0.25
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from limpid.diffusion.averages import moments, weights
 from limpid.diffusion.level import Batch, Level, mix
 from limpid.diffusion.oracle import Gaussian, Points
 from limpid.diffusion.samplers import (
@@ -85,21 +84,6 @@ def test_both_exact_steps_are_exact_when_picture_and_noise_stay():
     assert_close(step_eps(x, eps, here, there), mix(x0, eps, there))
     assert_close(step_x0(x, x0, here, there), mix(x0, eps, there))
     assert_close(step_x0(x, x0, here, levels[3]), x0)
-
-
-@pytest.mark.parametrize("rate", [-20.0, -1.0, 0.0, 1e-7, 3.0, 20.0])
-def test_the_weights_are_exact_for_polynomials(rate: float):
-    times = [0.0, -0.7, -1.1, 1.0]
-    for power, moment in enumerate(moments(rate, 4).tolist()):
-        found = sum(share * time**power for share, time in zip(weights(times, rate), times, strict=True))
-        assert found == pytest.approx(moment, abs=1e-12)
-
-
-def test_the_moments_are_those_of_an_exponential():
-    for rate in (-4.0, 4.0):
-        mean = 1 / -math.expm1(-rate) - 1 / rate
-        assert moments(rate, 2).tolist() == pytest.approx([1, mean], abs=1e-14)
-    assert moments(0.0, 3).tolist() == pytest.approx([1, 1 / 2, 1 / 3], abs=1e-14)
 
 
 # The levels of the order tests are smooth and stop above zero noise, where log-SNR is finite. They begin with a short
@@ -202,37 +186,6 @@ def test_each_step_takes_the_evaluations_that_it_says(member: Member):
     assert counts == [member.evaluations] * 9 + [1]
 
 
-@pytest.mark.parametrize("tolerance", [1e-2, 1e-4, 1e-7, 1e-10])
-def test_the_adaptive_solver_is_as_exact_as_asked_and_no_slower_than_it_says(tolerance: float):
-    denoise, levels = Counted(), grid(Karras(), 18)[:-1]
-    start = 80 * torch.randn(50, 2, dtype=torch.float64, generator=generator("cpu", 2))
-    steps = list(Adaptive(tolerance, tolerance)(denoise, start, levels, silent))
-    # A local error within the tolerance at each step, over some tens of steps.
-    assert (steps[-1].x - LAW.carried(start, levels[0], levels[-1])).abs().max() < 10 * tolerance
-    assert denoise.calls % 6 == 1
-    assert denoise.calls <= 6 * len(steps) * 1.5 + 1  # at most one try in three is refused
-
-
-def test_each_adaptive_step_goes_down_and_shows_the_picture_that_it_saw():
-    levels = grid(Karras(), 18)
-    steps = list(Adaptive()(LAW, 80 * torch.randn(3, 2, dtype=torch.float64), levels, silent))
-    assert all(here.level.ratio > there.level.ratio for here, there in pairwise(steps))
-    assert steps[-1].level.sigma == 0
-    for step in steps[:-1]:
-        assert_close(step.x0, LAW(step.x, step.level), rtol=1e-9, atol=1e-9)
-
-
-@pytest.mark.parametrize("answer", [math.nan, math.inf])
-def test_the_adaptive_solver_refuses_what_no_step_can_solve(answer: float):
-    with pytest.raises(ArithmeticError, match="not finite"):
-        last(Adaptive()(lambda x, level: torch.full_like(x, answer), torch.ones(1, 2), grid(Karras(), 9), silent))
-
-
-def test_the_adaptive_solver_refuses_more_digits_than_there_are():
-    with pytest.raises(ValueError, match=r"more digits than torch\.float32"):
-        last(Adaptive(1e-14, 1e-14)(Points(torch.eye(2)), torch.ones(1, 2), grid(Karras(), 9), silent))
-
-
 def test_ancestral_sampling_is_ddim_with_all_of_its_noise():
     levels = grid(Cosine(), 20)
     x = torch.randn(3, 2, dtype=torch.float64)
@@ -249,3 +202,24 @@ def test_ancestral_sampling_is_ddim_with_all_of_its_noise():
 def test_every_solver_of_order_one_is_ddim(sampler: Sampler):
     levels, x = grid(Straight(), 7), torch.randn(3, 2, dtype=torch.float64)
     assert_close(last(sampler(LAW, x, levels, silent)).x, last(Ddim()(LAW, x, levels, silent)).x)
+
+
+def test_heun_with_churn_is_algorithm_2_of_the_paper():
+    """As printed in Karras et al. (2022)."""
+    N, S_churn, S_tmin, S_tmax, S_noise = 18, 30.0, 0.05, 50.0, 1.003
+    levels, points = grid(Karras(), N), Points(torch.randn(5, 2, dtype=torch.float64, generator=generator("cpu", 1)))
+    t, (first, *noises) = levels.sigma, torch.randn(20, 3, 2, dtype=torch.float64, generator=generator("cpu", 2))
+
+    def D(x: Tensor, sigma: Tensor) -> Tensor:
+        return points(x, Level(torch.ones_like(sigma), sigma))
+
+    x, fresh, again = t[0] * first, iter(noises), iter(noises)
+    for i, step in enumerate(Heun(S_churn, S_tmin, S_tmax, S_noise)(points, x, levels, lambda: next(again))):
+        gamma = min(S_churn / N, math.sqrt(2) - 1) if S_tmin <= t[i] <= S_tmax else 0.0
+        t_hat = t[i] + gamma * t[i]
+        x_hat = x + (t_hat**2 - t[i] ** 2).sqrt() * S_noise * next(fresh) if gamma else x
+        d = (x_hat - D(x_hat, t_hat)) / t_hat
+        x = x_hat + (t[i + 1] - t_hat) * d
+        if t[i + 1] != 0:
+            x = x_hat + (t[i + 1] - t_hat) * (d + (x - D(x, t[i + 1])) / t[i + 1]) / 2
+        assert_close(step.x, x, rtol=1e-9, atol=1e-9)

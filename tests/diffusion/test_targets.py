@@ -31,7 +31,8 @@ def test_every_target_gives_back_x0_on_every_path(kind: Target, path: str, pair)
 def test_the_network_is_asked_the_same_on_every_path(kind: Target, pair):
     circle = PATHS["variance preserving"]
     scaled = Level(3 * circle.alpha, 3 * circle.sigma)
-    assert_close(target(kind, *pair, circle), target(kind, *pair, scaled))
+    x0, eps = pair
+    assert_close(target(kind, x0, eps, circle), target(kind, x0, eps, scaled))
 
 
 @pytest.mark.parametrize("kind", TARGETS, ids=str)

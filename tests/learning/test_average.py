@@ -62,5 +62,5 @@ def test_an_average_of_another_length_is_built_afterwards_as_if_it_had_been_trac
 
 @pytest.mark.parametrize("std", [0.0, 0.3, -1.0])
 def test_a_length_that_no_power_average_has_is_refused(std: float):
-    with pytest.raises(ValueError, match="between 0 and 0.288"):
+    with pytest.raises(ValueError, match=r"between 0 and 0\.288"):
         exponent(std)

@@ -38,18 +38,18 @@ def test_the_rate_rises_then_falls(decay):
 
 
 def test_ten_thousand_batches_at_half_life_are_ddpms_average():
-    assert Ema(half_life=887_000, ramp=0).decay(10**9, 128) == pytest.approx(0.9999, abs=1e-7)
+    assert Ema(half_life=887_000.0, ramp=0).decay(10**9, 128) == pytest.approx(0.9999, abs=1e-7)
 
 
 def test_the_average_forgets_half_in_a_half_life():
     average, weights = [torch.ones(1)], [torch.zeros(1)]
     for step in range(10):
-        update(average, weights, Ema(half_life=640, ramp=0).decay(64 * (step + 1), 64))
+        update(average, weights, Ema(half_life=640.0, ramp=0).decay(64 * (step + 1), 64))
     assert average[0].item() == pytest.approx(0.5)
 
 
 def test_the_average_soon_forgets_the_start():
-    average, weights, ema = [torch.ones(1)], [torch.zeros(1)], Ema(half_life=887_000)
+    average, weights, ema = [torch.ones(1)], [torch.zeros(1)], Ema(half_life=887_000.0)
     for step in range(100):
         update(average, weights, ema.decay(128 * (step + 1), 128))
     assert average[0].item() < 1e-6

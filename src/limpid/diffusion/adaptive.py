@@ -14,7 +14,7 @@ from limpid.diffusion.denoiser import Denoise
 from limpid.diffusion.level import Batch, Level
 from limpid.diffusion.steps import Noise, Step, step_x0
 
-# Dormand and Prince (1980), the pair of orders 5 and 4: how far along each slope is taken, and where, by a mean of those
+# Dormand and Prince (1980), the pair of orders 5 and 4: how far along each slope is taken, and by which mean of those
 # before it. The last mean is the result of order 5, whose slope is the first of the next step.
 PLACES = (1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0)
 MEANS = (
@@ -37,8 +37,9 @@ class Adaptive:
     For trajectories as exact as one likes, not for speed: n tries take 6 n + 1 evaluations, usually 40 to 200. A try is
     taken if the error of no sample is above `atol + rtol |x|`, root mean square, and the next width follows from it;
     so a picture depends on its batch, by less than that. The levels give the range: their first, and their last with
-    noise, from which a plain step goes to none. Reads one number back from the device each try. Raises ValueError if asked for
-    more digits than x has, ArithmeticError if the denoiser's answer is not finite.
+    noise, from which a plain step goes to none. Reads one number back from the device each try.
+
+    Raises ValueError if asked for more digits than x has, ArithmeticError if the denoiser's answer is not finite.
     """
 
     rtol: float = 1e-3

@@ -36,7 +36,7 @@ class Guidance:
 
 
 def guided(strong: Denoise, weak: Denoise, guidance: Guidance) -> Denoise:
-    """`strong` guided away from `weak`: a smaller or less trained network makes it autoguidance (Karras et al. 2024)."""
+    """`strong` guided away from `weak`; with a smaller or less trained network, autoguidance (Karras et al. 2024)."""
 
     def denoise(x: Batch, level: Level) -> Batch:
         here = strong(x, level)

@@ -39,15 +39,15 @@ def held(seen: Sequence[Seen], end: float, speed: float) -> Batch:
 
 
 def rising(levels: Level, order: int) -> list[int]:
-    """The order of each step, which is at most the number of pictures seen; the one seen in pure noise is forgotten."""
-    blind = int(levels.alpha[0] == 0)
+    """The order of each step, which is at most the number of pictures seen; one seen in pure noise is forgotten."""
+    blind = int(levels.logsnr[0].isinf())
     return [min(order, max(1, i + 1 - blind)) for i in range(len(levels) - 1)]
 
 
 def rising_and_falling(levels: Level, order: int) -> list[int]:
-    """As `rising`, and where the last step goes to no noise at most the number of steps left: ... 3, 2, 1."""
+    """As `rising`, and if the last step goes to no noise at most the number of steps left: ... 3, 2, 1."""
     orders = rising(levels, order)
-    if levels.sigma[-1] > 0:
+    if levels.logsnr[-1].isfinite():
         return orders
     return [min(most, len(orders) - i) for i, most in enumerate(orders)]
 
@@ -77,7 +77,7 @@ class DpmSolverPP:
 
 @dataclass(frozen=True)
 class UniPC:
-    """UniPC (Zhao et al. 2023, algorithms 1 and 2, B_2): predicts as `DpmSolverPP`, then corrects by what it sees there.
+    """UniPC (Zhao et al. 2023, algorithms 1 and 2, B_2): predicts as `DpmSolverPP`, corrects by what it sees there.
 
     The correction raises the order by one and costs nothing, since its evaluation is that of the next step: one
     evaluation a step, for 5 to 20 steps. 2 suits strong guidance, 3 models without.
@@ -96,7 +96,7 @@ class UniPC:
                 x = step_x0(last_x, between, last, here)
             seen.appendleft(Seen(x0, time))
             known = list(islice(seen, order))
-            before = (x, here, known) if here.alpha > 0 else None
+            before = (x, here, known) if here.logsnr.isfinite() else None
             x = step_x0(x, held(known, lambda_of(there), _speed(order, 1)), here, there)
             yield Step(x, x0, there)
 

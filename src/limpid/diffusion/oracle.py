@@ -32,11 +32,8 @@ class Gaussian:
         """ln p(x) at this level, where x ~ N(alpha mean, alpha^2 std^2 + sigma^2)."""
         alpha, sigma = pad(level.alpha, x), pad(level.sigma, x)
         spread = torch.hypot(alpha * self.std, sigma)
-        return (
-            -(((x - alpha * self.mean) / spread).square() / 2 + (math.sqrt(2 * math.pi) * spread).log())
-            .flatten(1)
-            .sum(1)
-        )
+        away = (x - alpha * self.mean) / spread
+        return -(away.square() / 2 + spread.log() + math.log(2 * math.pi) / 2).flatten(1).sum(1)
 
     def carried(self, x: Batch, here: Level, there: Level) -> Batch:
         """Where the probability-flow ODE takes `x` from one level to another: the same quantile of both marginals."""

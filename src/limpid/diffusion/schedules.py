@@ -99,7 +99,7 @@ Discrete: TypeAlias = LinearBeta | ScaledLinear | Cosine | ZeroTerminal
 
 
 @lru_cache(maxsize=64)
-def alpha_bars(schedule: Discrete, dtype: torch.dtype, device: torch.device) -> Float[Tensor, " T+1"]:
+def alpha_bars(schedule: Discrete, dtype: torch.dtype, device: torch.device) -> Float[Tensor, " steps"]:
     """alpha_bar_0 = 1, then alpha_bar_t = prod_{s <= t} (1 - beta_s), multiplied in float64."""
     products = (1 - schedule.betas()).cumprod(0)
     return torch.cat([torch.ones(1, dtype=torch.float64), products]).to(dtype).to(device)

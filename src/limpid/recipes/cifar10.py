@@ -69,7 +69,7 @@ def cifar10_edm() -> Recipe:
         target=Edm(),
         condition=LogRatio(),
         optimizer=Adam(rate=1e-3, warmup=10_000_000),
-        average=Ema(half_life=500_000),
+        average=Ema(half_life=500_000.0),
         sampling=Sampling(steps=18, sampler=Heun(), levels=Karras(), clip=False),
     )
 
@@ -115,7 +115,7 @@ def cifar10_small() -> Recipe:
         target=Edm(),
         condition=LogRatio(),
         optimizer=Adam(rate=2e-3, warmup=6_400, decay="linear"),
-        average=Ema(half_life=11_000),
+        average=Ema(half_life=11_000.0),
         sampling=Sampling(steps=25, sampler=Heun(), levels=Karras(), clip=False),
         every=Every(log=3_200, sample=64_000, save=32_000),
     )

@@ -30,7 +30,7 @@ def demo() -> Recipe:
         target=Edm(),
         condition=LogRatio(),
         optimizer=Adam(rate=1.5e-3, warmup=1_600, decay="cosine"),
-        average=Ema(half_life=4_400),
+        average=Ema(half_life=4_400.0),
         sampling=Sampling(steps=20, sampler=Heun(), levels=Karras(), clip=False, guidance=Guidance(0.5)),
         every=Every(log=640, sample=6_400, save=16_000),
     )
