@@ -1,14 +1,17 @@
 """The command: every verb on real input, and every mistake answered in one line with exit code 2."""
 
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from limpid.cli import main
+from limpid.cli import VERBS, main
+from limpid.diffusion.samplers import Sampler
 from limpid.diffusion.schedules import Cosine
 from limpid.learning.machine import Machine
 from limpid.options import parse
@@ -51,14 +54,14 @@ def test_help_answers_at_once_and_names_every_verb(capsys):
     assert main([]) == main(["--help"]) == 0
     assert time.perf_counter() - begin < 0.1
     said = capsys.readouterr().out
-    assert all(f"limpid {verb}" in said for verb in ("train", "sample", "show", "recipes"))
+    assert all(f"limpid {verb}" in said for verb in VERBS)
 
 
 def test_help_does_not_import_torch():
     import subprocess
     import sys
 
-    code = "import sys; from limpid.cli import main; main(['--help']); sys.exit('torch' in sys.modules)"
+    code = "import sys; from limpid.cli import VERBS, main; main(['--help']); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0
 
 
@@ -96,11 +99,27 @@ def test_a_picture_can_be_drawn_again_alone(trained: Path, tmp_path: Path):
     assert abs(four[2] - one[0]).max() <= 1
 
 
-@pytest.mark.parametrize("sampler", ["Ancestral", "Ddim", "Heun", "DpmSolverPP"])
+@pytest.mark.parametrize("sampler", [kind.__name__ for kind in get_args(Sampler)])
 def test_every_sampler_draws_from_any_model(sampler: str, trained: Path, tmp_path: Path):
     args = ["--sampler", sampler, "--steps", "4", "--n", "2", "--guidance.weight", "1", "--levels", "Cosine"]
     assert main(["sample", str(trained), *args, "--out", str(tmp_path)]) == 0
     assert (tmp_path / "grid.png").exists()
+
+
+@pytest.mark.parametrize("what", ["inpaint", "vary", "invert", "interpolate"])
+def test_real_pictures_can_be_changed(what: str, trained: Path, tmp_path: Path):
+    args = ["--steps", "3", "--pictures", "0", "1", "--resample", "2", "--columns", "2"]
+    assert main(["edit", what, str(trained), *args, "--out", str(tmp_path / "sheet.png")]) == 0
+    assert width(tmp_path / "sheet.png") > 200
+
+
+@pytest.mark.parametrize("method", ["bound", "continuous", "ode"])
+def test_the_likelihood_states_its_protocol(method: str, trained: Path, capsys):
+    args = ["--method", method, "--n", "4", "--draws", "2", "--steps", "10", "--tolerance", "0.1"]
+    assert main(["likelihood", str(trained), *args]) == 0
+    said = capsys.readouterr().out
+    assert re.match(r"-?\d+\.\d{4} \+- \d+\.\d{4} bits/dim", said)
+    assert "4 pictures of the whole training set, classes told, seed 0; average weights after" in said
 
 
 @pytest.mark.parametrize("what", ["forward", "schedule", "data"])
@@ -165,7 +184,7 @@ def test_everything_can_be_changed_from_the_command_line():
     [
         (
             ["trian", "demo"],
-            "no command 'trian': choose from train, sample, show, average, recipes; did you mean train?",
+            "no command 'trian': choose from train, sample, edit, show, likelihood, average, recipes; did you mean train?",
         ),
         (["train"], "limpid train needs a RECIPE (demo, cifar10-small, cifar10, "),
         (
@@ -173,8 +192,8 @@ def test_everything_can_be_changed_from_the_command_line():
             "; did you mean demo?",
         ),
         (["train", "none.toml"], "cannot read the recipe none.toml"),
-        (["train", "demo", "--schedule", "Cosin"], "no schedule 'Cosin': choose from LinearBeta, Cosine"),
-        (["train", "demo", "--schedule"], "--schedule needs a kind: choose from LinearBeta, Cosine"),
+        (["train", "demo", "--schedule", "Cosin"], "did you mean Cosine?"),
+        (["train", "demo", "--schedule"], "--schedule needs a kind: choose from LinearBeta, "),
         (["train", "demo", "--device", "tpu"], "no device 'tpu' here: choose from"),
         (["sample", "nowhere"], "no checkpoint in nowhere"),
         (["sample"], "limpid sample needs a RUN"),
@@ -183,6 +202,10 @@ def test_everything_can_be_changed_from_the_command_line():
         (["show", "forward"], "limpid show forward needs a RECIPE"),
         (["show", "loss", "nowhere"], "has no lines yet"),
         (["recipes", "demo"], "takes no options"),
+        (["edit"], "limpid edit needs a WHAT (inpaint, vary, interpolate, invert)"),
+        (["edit", "inpant", "nowhere"], "did you mean inpaint?"),
+        (["likelihood", "nowhere"], "no checkpoint in nowhere"),
+        (["average", "nowhere"], "nowhere has kept no averages"),
     ],
 )
 def test_a_mistake_gets_one_clear_line(args: list[str], said: str, capsys, monkeypatch, tmp_path: Path):

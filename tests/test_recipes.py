@@ -15,8 +15,6 @@ from limpid.sample import sample, spread
 from limpid.train import start, train
 
 CPU = Machine("cpu", "float32").resolved()
-# Parameters as the papers have them, in millions.
-PUBLISHED = {"cifar10": 35.746307, "cifar10-edm": 55.7}
 
 
 def narrow(recipe: Recipe, root: Path) -> Recipe:
@@ -43,10 +41,9 @@ def test_a_recipe_takes_steps_on_real_pictures_and_draws(name: str, cifar_root: 
     assert pixels.shape == (2, *source.shape)
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_a_network_has_as_many_parameters_as_the_published_one(name: str):
-    model = build(RECIPES[name](), (3, 32, 32), 0)
-    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(PUBLISHED[name], rel=2e-2)
+def test_the_papers_network_has_as_many_parameters_as_published():
+    model = build(RECIPES["cifar10"](), (3, 32, 32), 0)
+    assert sum(p.numel() for p in model.parameters()) == 35_746_307
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -8,7 +8,15 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-VERBS = {"train": "train", "sample": "draw", "show": "show", "average": "average", "recipes": "recipes"}
+VERBS = {
+    "train": "train",
+    "sample": "draw",
+    "edit": "edit",
+    "show": "show",
+    "likelihood": "likelihood",
+    "average": "average",
+    "recipes": "recipes",
+}
 """What the commands are called in `limpid.verbs`."""
 
 USAGE = """\
@@ -16,9 +24,11 @@ limpid: train diffusion models from scratch on small images
 
   limpid train RECIPE [options]       train, or go on where the run stopped
   limpid sample RUN [options]         draw new pictures
+  limpid edit WHAT RUN [options]      change real pictures: inpaint, vary, invert or interpolate
   limpid show WHAT RECIPE [options]   draw the process itself: forward, schedule or data;
                                       with a RUN for the recipe also trajectory or loss
-  limpid average RUN --std 0.1        build an average of the weights of another length, after the run
+  limpid likelihood RUN [options]     bits per dimension of real pictures
+  limpid average RUN --std 0.1        an average of the weights of another length, after the run
   limpid recipes                      what there is to train, and what it costs
 
 RECIPE is a name from `limpid recipes`, a .toml or .json file, or a run folder.

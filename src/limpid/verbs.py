@@ -12,6 +12,9 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from limpid import show as pictures
+from limpid.density import Protocol, density
+from limpid.edit import EDITS, Edit
+from limpid.edit import edit as change
 from limpid.learning import checkpoint
 from limpid.learning.average import combination, combined
 from limpid.learning.machine import Machine
@@ -203,6 +206,38 @@ def average(arguments: Sequence[str]) -> int:
     tensors = combined([checkpoint.read_tensors(file) for file in files], shares)
     last = data[-1] | {"seen": seen, "std": options.std}
     print(checkpoint.save(Path(name, "averages", f"{options.std:.3f}"), seen, tensors, last))
+    return 0
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """Measure how likely a run finds real pictures, in bits per dimension."""
+
+    protocol: Annotated[Protocol, INLINE] = Protocol()
+    machine: Annotated[Machine, INLINE] = Machine()
+    weights: Literal["average", "model"] = "average"
+    """The average of the weights along training, or the last of them."""
+
+
+def likelihood(arguments: Sequence[str]) -> int:
+    """`limpid likelihood RUN [options]`."""
+    name, rest = named("likelihood", "RUN", arguments)
+    options = parse(Likelihood(), rest, f"limpid likelihood {name}")
+    machine = options.machine.resolved()
+    trained = load(name, machine, options.weights)
+    print(f"{density(trained, options.protocol, machine)}; {options.weights} weights after {trained.seen:,} images")
+    return 0
+
+
+def edit(arguments: Sequence[str]) -> int:
+    """`limpid edit WHAT RUN [options]`."""
+    what, rest = named("edit", f"WHAT ({', '.join(EDITS)}) and a RUN", arguments)
+    what = choose("edit", what, EDITS)
+    name, rest = named(f"edit {what}", "RUN", rest)
+    folder = Path(name) if Path(name).is_dir() else Path(name).parent.parent
+    options = parse(Edit(folder / f"{what}.png"), rest, f"limpid edit {what} {name}")
+    machine = Machine().resolved()
+    print(change(what, load(name, machine), options, machine))
     return 0
 
 

@@ -87,8 +87,11 @@ def test_an_interrupted_download_leaves_nothing(serve, tmp_path: Path):
         over.wait(10)
 
     url = serve(BODY[:1000], length=len(BODY), then=interrupt)
+    # Programs that a shell starts in the background ignore SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.raises(KeyboardInterrupt):
         download(url, MD5, tmp_path / "file.tar.gz")
+    signal.signal(signal.SIGINT, before)
     over.set()
     assert files(tmp_path) == []
 

@@ -22,7 +22,9 @@ class Call:
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 4])
-@pytest.mark.parametrize("function", [os.system, builtins.eval, builtins.open, np.load], ids=["system", "eval", "open", "load"])
+@pytest.mark.parametrize(
+    "function", [os.system, builtins.eval, builtins.open, np.load], ids=["system", "eval", "open", "load"]
+)
 def test_a_pickle_cannot_call_anything(protocol: int, function: object, tmp_path: Path):
     blob = pickle.dumps(Call(function, f"touch {tmp_path / 'ran'}"), protocol)
     with pytest.raises(pickle.UnpicklingError, match="only numpy arrays are admitted"):
