@@ -1,6 +1,7 @@
 """A run: it can be stopped anywhere, and nobody can tell afterwards."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -127,9 +128,10 @@ def test_training_lowers_the_loss(finished: Path):
     assert losses[-1] < 0.9 * losses[0]
 
 
-def test_a_kept_average_is_built_again_after_the_run(finished: Path):
-    assert main(["average", str(finished), "--std", "0.1"]) == 0
-    (built,) = (finished / "averages" / "0.100").glob("*.safetensors")
+def test_a_kept_average_is_built_again_after_the_run(finished: Path, tmp_path: Path):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    assert main(["average", str(folder), "--std", "0.1"]) == 0
+    (built,) = (folder / "averages" / "0.100").glob("*.safetensors")
     tracked = {name.removeprefix("power1."): value for name, value in weights(finished).items() if "power1." in name}
     for name, value in checkpoint.read_tensors(built, "average.").items():
         torch.testing.assert_close(
