@@ -35,6 +35,7 @@ ORDER = [
     "denoiser",
     "guidance",
     "losses",
+    "emphasis",
     "steps",
     "averages",
     "onestep",

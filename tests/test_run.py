@@ -13,6 +13,7 @@ import torch
 
 from limpid.cli import main
 from limpid.data import Digits
+from limpid.diffusion.emphasis import LossMoment
 from limpid.learning import checkpoint, runlog
 from limpid.learning.machine import Machine
 from limpid.nets import UNet
@@ -29,6 +30,8 @@ TINY = replace(
     data=Digits(size=8),
     network=UNet(width=16, multipliers=(1, 2), blocks=1, attention=(4,), dropout=0.1),
     snapshots=(0.05, 0.1),
+    uncertainty=True,
+    emphasis=LossMoment(bins=4),
     optimizer=replace(RECIPES["demo"]().optimizer, warmup=0),
     sampling=replace(RECIPES["demo"]().sampling, steps=3),
     every=Every(log=32, sample=80, save=64, snapshot=32),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from limpid.data import Cifar10, Data
 from limpid.data.augment import Augment
 from limpid.diffusion.denoiser import Condition, Denoiser, Timestep
+from limpid.diffusion.emphasis import Emphasis, Even
 from limpid.diffusion.guidance import Guidance
 from limpid.diffusion.losses import Flat, Weight
 from limpid.diffusion.samplers import Ancestral, Sampler
@@ -70,6 +71,9 @@ class Recipe:
     target: Target = Eps()
     condition: Condition = Timestep()
     weight: Weight = Flat()
+    uncertainty: bool = False
+    """Learn how large the loss is at each level, and divide by it (EDM2)."""
+    emphasis: Emphasis = Even()
     optimizer: Adam = Adam(warmup=640_000)
     average: Average = Ema(half_life=887_000.0)
     snapshots: tuple[float, ...] = ()

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from limpid.data import Source
 from limpid.data.images import from_pixels
 from limpid.diffusion.denoiser import Denoiser, Labels
+from limpid.diffusion.emphasis import Moments, dwelt, remember
 from limpid.diffusion.level import PerSample
-from limpid.diffusion.losses import denoising_loss
+from limpid.diffusion.losses import Uncertainty, denoising_loss
 from limpid.diffusion.schedules import stratified
 from limpid.learning.average import PowerEma, update
 from limpid.learning.checkpoint import optimizer_tensors, restore_optimizer
@@ -33,6 +34,9 @@ class State:
     model: Denoiser
     average: Denoiser
     optimizer: torch.optim.Optimizer
+    moments: Moments
+    """The second moments of the loss along the schedule."""
+    uncertainty: Uncertainty | None = None
     powers: list[nn.Module] = field(default_factory=list)
     """Power-function averages of the network, one for each length in the recipe's `snapshots`."""
     seen: int = 0
@@ -52,11 +56,13 @@ def start(recipe: Recipe, shape: tuple[int, int, int], classes: int, machine: Ma
     """A run at its beginning, for pictures of `shape` (channels, height, width)."""
     with torch.random.fork_rng():
         torch.manual_seed(address(recipe.seed, "weights"))
-        model = build(recipe, shape, classes)
-    model = machine.place(model)
+        model = machine.place(build(recipe, shape, classes))
+        uncertainty = machine.place(Uncertainty()) if recipe.uncertainty else None
     average = copy.deepcopy(model).requires_grad_(False).eval()
+    learnt = [*model.parameters(), *(uncertainty.parameters() if uncertainty else ())]
+    moments = torch.zeros(recipe.emphasis.bins, device=machine.device)
     powers = [copy.deepcopy(average.net) for _ in recipe.snapshots]
-    state = State(model, average, recipe.optimizer.build(model.parameters()), powers)
+    state = State(model, average, recipe.optimizer.build(learnt), moments, uncertainty, powers)
     if machine.compile:
         model.net.compile()
     return state
@@ -78,13 +84,15 @@ def train_step(
         return generator(pixels.device, recipe.seed, purpose, state.seen)
 
     x0 = from_pixels(recipe.augment(pixels, draws("augment"))).contiguous(memory_format=torch.channels_last)
-    level = recipe.schedule(stratified(len(x0), draws("levels")))
+    u, rarity = dwelt(stratified(len(x0), draws("levels")), recipe.emphasis.density(state.moments))
+    level = recipe.schedule(u)
     eps = torch.empty_like(x0).normal_(generator=draws("noise"))
     told = withheld(labels, recipe, state, draws("labels")) if recipe.conditional else None
     torch.manual_seed(address(recipe.seed, "dropout", state.seen))
     with machine.autocast():
         loss = denoising_loss(state.model, x0, eps, level, told, recipe.weight)
-    loss.mean().backward()
+    objective = state.uncertainty.objective(loss, level) if state.uncertainty else loss
+    (objective * rarity.float()).mean().backward()
 
     state.seen += len(x0)
     gradient = torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.optimizer.clip)
@@ -93,11 +101,12 @@ def train_step(
         group["lr"] = rate
     state.optimizer.step()
     state.optimizer.zero_grad()
+    remember(state.moments, u, loss.detach())
     averages = [(recipe.average, state.average.net)]
     averages += [(PowerEma(std), net) for std, net in zip(recipe.snapshots, state.powers, strict=True)]
     for kind, net in averages:
         update(net.parameters(), state.model.net.parameters(), kind.decay(state.seen, len(x0)))
-    return Report(state.seen, loss.detach(), gradient, rate)
+    return Report(state.seen, loss.detach() * rarity.float(), gradient, rate)
 
 
 def withheld(labels: Labels, recipe: Recipe, state: State, draw: torch.Generator) -> Labels:
@@ -111,6 +120,8 @@ def tensors_of(state: State) -> dict[str, Tensor]:
     parts = {"model": state.model.net.state_dict(), "average": state.average.net.state_dict()}
     parts |= {f"power{i}": net.state_dict() for i, net in enumerate(state.powers)}
     parts["optimizer"] = optimizer_tensors(state.optimizer)
+    parts["loss"] = {"moments": state.moments}
+    parts["uncertainty"] = state.uncertainty.state_dict() if state.uncertainty else {}
     return {f"{part}.{name}": value for part, tensors in parts.items() for name, value in tensors.items()}
 
 
@@ -124,5 +135,8 @@ def restore(state: State, seen: int, tensors: dict[str, Tensor]) -> None:
     state.average.net.load_state_dict(part("average."))
     for i, net in enumerate(state.powers):
         net.load_state_dict(part(f"power{i}."))
+    state.moments.copy_(tensors["loss.moments"])
+    if state.uncertainty:
+        state.uncertainty.load_state_dict(part("uncertainty."))
     restore_optimizer(state.optimizer, part("optimizer."))
     state.seen = seen

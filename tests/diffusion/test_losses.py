@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from limpid.diffusion.level import Level
-from limpid.diffusion.losses import P2, EdmWeight, Flat, MinSnr, SigmoidWeight, Snr, SoftMinSnr, Weight
+from limpid.diffusion.losses import P2, EdmWeight, Flat, MinSnr, SigmoidWeight, Snr, SoftMinSnr, Uncertainty, Weight
 from limpid.diffusion.schedules import LogNormal
 from limpid.diffusion.targets import X0, Edm, Eps, Flow, Target, V, gain
 
@@ -51,3 +51,16 @@ def test_edms_weight_is_flat_for_edms_target():
 def test_a_weight_is_finite_where_no_signal_is_left(weight: Weight):
     end = Level(torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64))
     assert weight(V(), end).isfinite().all()
+
+
+def test_learnt_uncertainty_becomes_the_loss_of_each_level():
+    levels = LogNormal()(torch.linspace(0.01, 0.99, 64, dtype=torch.float64))
+    loss = (0.2 + levels.sigma.clamp(max=3)).float()
+    torch.manual_seed(0)
+    uncertainty = Uncertainty()
+    optimizer = torch.optim.Adam(uncertainty.parameters(), lr=0.1)
+    for _ in range(400):
+        optimizer.zero_grad()
+        uncertainty.objective(loss, levels).mean().backward()
+        optimizer.step()
+    assert_close(uncertainty(levels).exp(), loss, rtol=0.1, atol=0)

@@ -4,12 +4,13 @@ Papers state their weights in different spaces. An error of the target is an err
 weight is written once, for the picture's error, and carried over.
 """
 
+import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from limpid.diffusion.denoiser import Denoiser, Labels
 from limpid.diffusion.level import Batch, Level, PerSample, mix
@@ -87,6 +88,34 @@ class EdmWeight:
 
 
 Weight: TypeAlias = Flat | Snr | MinSnr | SoftMinSnr | P2 | SigmoidWeight | EdmWeight
+
+
+class Uncertainty(nn.Module):
+    """How large the loss is expected to be at each level, learnt along with the network (Karras et al. 2024, eq. 21).
+
+    Its answer is the logarithm of the loss: an objective of loss / exp(answer) + answer is least where that is so, and
+    every level then weighs the same. Levels are seen through random sines of ln(sigma / alpha).
+    """
+
+    frequencies: Float[Tensor, " n"]
+    phases: Float[Tensor, " n"]
+
+    def __init__(self, features: int = 128):
+        super().__init__()
+        self.register_buffer("frequencies", torch.randn(features))
+        self.register_buffer("phases", torch.rand(features))
+        self.weight = nn.Parameter(torch.zeros(features))
+
+    def forward(self, level: Level) -> PerSample:
+        """The logarithm of the loss expected at each level."""
+        where = (level.ratio.log() / 4).clamp(-5, 5).float()[:, None]
+        waves = torch.cos(2 * math.pi * (where * self.frequencies + self.phases))
+        return waves @ self.weight * (2 / len(self.weight)) ** 0.5
+
+    def objective(self, loss: PerSample, level: Level) -> PerSample:
+        """What to minimise in place of the loss."""
+        expected = self(level)
+        return loss / expected.exp() + expected
 
 
 def _for_target(for_picture: Factor, kind: Target, level: Level) -> Factor:

@@ -1,0 +1,69 @@
+"""Which levels training dwells on: all of the schedule alike, or more on those whose loss is large, made up for.
+
+Drawing u with density p and dividing the loss by p leaves the mean loss as it is and can lower its variance.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from limpid.diffusion.level import PerSample
+from limpid.diffusion.schedules import Unit
+
+Moments: TypeAlias = Float[Tensor, " bins"]
+
+
+@dataclass(frozen=True)
+class Even:
+    """Every part of u alike."""
+
+    bins: int = 1
+
+    def density(self, moments: Moments) -> Moments:
+        """The density of u in each of its equal parts, whose mean is 1."""
+        return torch.ones_like(moments)
+
+
+@dataclass(frozen=True)
+class LossMoment:
+    """In proportion to the root of the loss's second moment (Nichol and Dhariwal 2021, eq. 18)."""
+
+    bins: int = 100
+    """Equal parts of u, each with a moment of its own."""
+    floor: float = 0.001
+    """Share of the draws that stay even."""
+
+    def density(self, moments: Moments) -> Moments:
+        """The density of u in each of its equal parts, whose mean is 1; even until every part has been met."""
+        root = moments.sqrt()
+        dense = (1 - self.floor) * root / root.mean().clamp(min=torch.finfo(root.dtype).tiny) + self.floor
+        return torch.where((moments > 0).all(), dense, torch.ones_like(dense))
+
+
+Emphasis: TypeAlias = Even | LossMoment
+MEMORY = 0.99
+"""Share that a moment keeps when another loss comes; the paper averages the last ten of each step instead."""
+
+
+def dwelt(u: Unit, density: Moments) -> tuple[Unit, Unit]:
+    """Even uniforms bent to a density, and what each loss is multiplied by to make up for it."""
+    density = density.to(u.dtype)
+    below = torch.cat([density.new_zeros(1), density.cumsum(0)]) / len(density)
+    part = (torch.searchsorted(below, u, right=True) - 1).clamp(0, len(density) - 1)
+    within = (u * below[-1] - below[part]) * len(density) / density[part]
+    bent = ((part + within) / len(density)).clamp(torch.finfo(u.dtype).tiny, 1 - torch.finfo(u.dtype).eps)
+    return bent, 1 / density[part]
+
+
+@torch.no_grad()
+def remember(moments: Moments, u: Unit, loss: PerSample) -> None:
+    """Take the losses at u into the second moments of its parts, in place; the first of a part counts whole."""
+    part = (u * len(moments)).long().clamp(max=len(moments) - 1)
+    number = torch.zeros_like(moments).index_add_(0, part, torch.ones_like(u, dtype=moments.dtype))
+    total = torch.zeros_like(moments).index_add_(0, part, loss.square().to(moments.dtype))
+    fresh = total / number.clamp(min=1)
+    kept = torch.where(moments > 0, torch.lerp(fresh, moments, MEMORY), fresh)
+    moments.copy_(torch.where(number > 0, kept, moments))
