@@ -19,6 +19,12 @@ UNPACKED = REPOSITORY / ".cache" / "cifar10"
 torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def same_draws() -> None:
+    """Draws that a test makes without a generator of its own are the same in every run."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def cifar_root() -> Path:
     """A folder with the real CIFAR-10 in its official layout, for tests that are about real pictures."""

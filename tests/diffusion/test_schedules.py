@@ -76,6 +76,15 @@ def test_the_tables_are_those_of_diffusers(diffusers):
     assert_close(alpha_bars(Cosine(), torch.float64, CPU)[1:], cosine, rtol=2e-4, atol=1e-8)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("T", [7, 1000, 4000])
+def test_every_whole_step_is_met_whatever_the_rounding_of_its_u(T: int, dtype: torch.dtype):
+    table = alpha_bars(LinearBeta(T=T), dtype, CPU)
+    steps = torch.arange(T + 1, dtype=dtype)
+    for u in (steps / T, steps * (1 / T), torch.linspace(0, 1, T + 1, dtype=dtype)):
+        assert_close(LinearBeta(T=T)(u).alpha, table.sqrt(), rtol=0, atol=0)
+
+
 def test_steps_between_whole_ones_go_to_the_noisier():
     levels, table = (
         LinearBeta(T=4)(torch.tensor([0.0, 0.01, 0.25, 0.26, 1.0])),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TypeAlias
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from limpid.diffusion.denoiser import Denoise
@@ -26,7 +26,7 @@ def inpaint(
     levels: Level,
     noise: Noise,
     known: Batch,
-    hole: Bool[Tensor, "*d"],
+    hole: Bool[Tensor, "*part"],
     resample: int = 1,
 ) -> Iterator[Step]:
     """What fits into the `hole` of the `known` pictures (RePaint: Lugmayr et al. 2022, algorithm 1, on every path).
@@ -88,7 +88,9 @@ def invert(sampler: Solver, denoise: Denoise, x0: Batch, levels: Level) -> Itera
         yield from sampler(denoise, x, rising, silent)
 
 
-def interpolate(sampler: Solver, denoise: Denoise, ends: Batch, t: PerSample, levels: Level) -> Iterator[Step]:
+def interpolate(
+    sampler: Solver, denoise: Denoise, ends: Batch, t: Float[Tensor, " n"], levels: Level
+) -> Iterator[Step]:
     """Pictures on the way from `ends[0]`, at t = 0, to `ends[1]`, at t = 1: between the noises that they are made of.
 
     Takes two pictures and gives one for each t (Song et al. 2021, section 5.3, between real pictures). The first step

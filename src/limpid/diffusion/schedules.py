@@ -106,8 +106,8 @@ def alpha_bars(schedule: Discrete, dtype: torch.dtype, device: torch.device) -> 
 
 
 def _from_table(schedule: Discrete, u: Unit) -> Level:
-    """The level at step t = ceil(u T); the small term keeps u = t / T at t where the division rounded up."""
-    t = (u * schedule.T - 1e-6).ceil().long().clamp(0, schedule.T)
+    """The level at step t = ceil(u T), where a u that stands for t / T counts as that whatever its rounding."""
+    t = (u * schedule.T * (1 - 8 * torch.finfo(u.dtype).eps)).ceil().long().clamp(0, schedule.T)
     alpha_bar = alpha_bars(schedule, u.dtype, u.device)[t]
     return Level(alpha_bar.sqrt(), (1 - alpha_bar).sqrt())
 
