@@ -34,8 +34,6 @@ ORDER = [
     "targets",
     "denoiser",
     "guidance",
-    "losses",
-    "emphasis",
     "steps",
     "averages",
     "onestep",
@@ -45,6 +43,9 @@ ORDER = [
     "editing",
     "oracle",
     "likelihood",
+    "variance",
+    "losses",
+    "emphasis",
 ]
 SEES = {"data": {"data", "learning.rng"}, "nets": {"nets"}, "pictures": {"pictures"}, "learning": {"learning"}}
 

@@ -69,6 +69,8 @@ class Recipe:
     """Share of pictures whose class is withheld, so that the network can be guided."""
     schedule: Schedule = LinearBeta()
     target: Target = Eps()
+    learned_variance: bool = False
+    """Learn the variance of the reverse process besides, for `Ancestral("learned")` (improved DDPM)."""
     condition: Condition = Timestep()
     weight: Weight = Flat()
     uncertainty: bool = False
@@ -90,5 +92,6 @@ class Recipe:
 def build(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> Denoiser:
     """The recipe's denoiser of pictures of `shape` (channels, height, width), untrained."""
     classes = classes if recipe.conditional else 0
-    net = recipe.network.build(shape, classes)
-    return Denoiser(net, recipe.target, recipe.condition, recipe.schedule, no_label=classes)
+    learned = recipe.learned_variance
+    net = recipe.network.build(shape, classes, answers=2 if learned else 1)
+    return Denoiser(net, recipe.target, recipe.condition, recipe.schedule, classes, learned)

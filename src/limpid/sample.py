@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from limpid.data.images import to_pixels
-from limpid.diffusion.denoiser import Denoise, Denoiser, Labels
+from limpid.diffusion.denoiser import Denoise, Denoiser, Labels, Spreading
 from limpid.diffusion.guidance import classifier_free, clipped, guided
 from limpid.diffusion.level import Batch, Level
 from limpid.diffusion.schedules import grid
@@ -81,7 +81,7 @@ def denoise_with(model: Denoiser, recipe: Recipe, labels: Labels | None, machine
     Raises ValueError for guidance without labels and without a weaker network.
     """
     sampling, guidance = recipe.sampling, recipe.sampling.guidance
-    guess: Denoise = partial(model, labels=labels)
+    guess = Spreading(partial(model.look, labels=labels))
     if guidance.weight and sampling.guide:
         weak = load_once(sampling.guide, machine)
         guess = guided(guess, partial(weak.model, labels=labels if weak.names else None), guidance)
@@ -91,11 +91,11 @@ def denoise_with(model: Denoiser, recipe: Recipe, labels: Labels | None, machine
         guess = classifier_free(model, labels, guidance)
 
     @torch.no_grad()
-    def denoise(x: Batch, level: Level) -> Batch:
+    def look(x: Batch, level: Level) -> tuple[Batch, Batch | None]:
         with machine.autocast():
-            return guess(x, level)
+            return guess.look(x, level)
 
-    return clipped(denoise) if sampling.clip else denoise
+    return clipped(Spreading(look)) if sampling.clip else Spreading(look)
 
 
 def trajectory(

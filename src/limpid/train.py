@@ -20,6 +20,7 @@ from limpid.diffusion.emphasis import Moments, dwelt, remember
 from limpid.diffusion.level import PerSample
 from limpid.diffusion.losses import Uncertainty, denoising_loss
 from limpid.diffusion.schedules import stratified
+from limpid.diffusion.variance import chain
 from limpid.learning.average import PowerEma, update
 from limpid.learning.checkpoint import optimizer_tensors, restore_optimizer
 from limpid.learning.machine import Machine
@@ -86,11 +87,12 @@ def train_step(
     x0 = from_pixels(recipe.augment(pixels, draws("augment"))).contiguous(memory_format=torch.channels_last)
     u, rarity = dwelt(stratified(len(x0), draws("levels")), recipe.emphasis.density(state.moments))
     level = recipe.schedule(u)
+    step = chain(recipe.schedule, u) if recipe.learned_variance else None
     eps = torch.empty_like(x0).normal_(generator=draws("noise"))
     told = withheld(labels, recipe, state, draws("labels")) if recipe.conditional else None
     torch.manual_seed(address(recipe.seed, "dropout", state.seen))
     with machine.autocast():
-        loss = denoising_loss(state.model, x0, eps, level, told, recipe.weight)
+        loss = denoising_loss(state.model, x0, eps, level, told, recipe.weight, step)
     objective = state.uncertainty.objective(loss, level) if state.uncertainty else loss
     (objective * rarity.float()).mean().backward()
 

@@ -62,19 +62,63 @@ def _log_ratios(schedule: Schedule, steps: int, dtype: torch.dtype, device: torc
     return ratios.nan_to_num(posinf=torch.finfo(torch.float32).max).to(dtype).to(device)
 
 
+@dataclass(frozen=True, eq=False)
+class Spreading:
+    """A denoiser that can also say how much noise the step back should add, value by value."""
+
+    look: Callable[[Batch, Level], tuple[Batch, Batch | None]]
+    """The picture expected, and the share of the large variance: None for a network that has not learnt it."""
+
+    def __call__(self, x: Batch, level: Level) -> Batch:
+        return self.look(x, level)[0]
+
+
+def changed(denoise: Denoise, change: Callable[[Batch, Batch, Level], Batch]) -> Spreading:
+    """`denoise` with its picture turned into change(x0, x, level), and its share of the variance kept."""
+
+    def look(x: Batch, level: Level) -> tuple[Batch, Batch | None]:
+        x0, share = denoise.look(x, level) if isinstance(denoise, Spreading) else (denoise(x, level), None)
+        return change(x0, x, level), share
+
+    return Spreading(look)
+
+
 class Denoiser(nn.Module):
     """A network that knows its target and how it is told the level: E[x0 | x] on any path."""
 
-    def __init__(self, net: nn.Module, target: Target, condition: Condition, schedule: Schedule, no_label: int = 0):
+    def __init__(
+        self,
+        net: nn.Module,
+        target: Target,
+        condition: Condition,
+        schedule: Schedule,
+        no_label: int = 0,
+        learns_variance: bool = False,
+    ):
         super().__init__()
+        self.learns_variance = learns_variance
         self.net, self.target, self.condition, self.schedule = net, target, condition, schedule
         self.no_label = no_label  # the label that says nothing; the classes are those below it
 
-    def predict(self, x: Batch, level: Level, labels: Labels | None = None) -> Batch:
-        """The network's answer y, in float32, on `x` brought to variance one."""
+    def answer(self, x: Batch, level: Level, labels: Labels | None = None) -> tuple[Batch, Batch | None]:
+        """The network's answer y, in float32, on `x` brought to variance one; and the share of the large variance that
+        the step back should have, if it was built to answer that too."""
         norm = torch.hypot(self.condition.sigma_data * level.alpha, level.sigma)
         c_noise: PerSample = self.condition.c_noise(level, self.schedule).to(x.device, torch.float32).expand(len(x))
-        return self.net(x * pad(1 / norm, x), c_noise, labels).float()
+        said = self.net(x * pad(1 / norm, x), c_noise, labels).float()
+        if not self.learns_variance:
+            return said, None
+        y, share = said.chunk(2, dim=1)
+        return y, (share + 1) / 2
+
+    def predict(self, x: Batch, level: Level, labels: Labels | None = None) -> Batch:
+        """The network's answer y alone."""
+        return self.answer(x, level, labels)[0]
+
+    def look(self, x: Batch, level: Level, labels: Labels | None = None) -> tuple[Batch, Batch | None]:
+        """The picture expected in `x`, and the share of the large variance."""
+        y, share = self.answer(x, level, labels)
+        return x0_from(self.target, y, x, level), share
 
     def forward(self, x: Batch, level: Level, labels: Labels | None = None) -> Batch:
         """The picture expected in `x`."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from limpid.diffusion.denoiser import Denoise, Denoiser, Labels
+from limpid.diffusion.denoiser import Denoise, Denoiser, Labels, Spreading, changed
 from limpid.diffusion.level import Batch, Level
 
 
@@ -35,28 +35,24 @@ class Guidance:
         return guided * torch.lerp(torch.ones_like(contrast), contrast, self.rescale)
 
 
-def guided(strong: Denoise, weak: Denoise, guidance: Guidance) -> Denoise:
+def guided(strong: Denoise, weak: Denoise, guidance: Guidance) -> Spreading:
     """`strong` guided away from `weak`; with a smaller or less trained network, autoguidance (Karras et al. 2024)."""
-
-    def denoise(x: Batch, level: Level) -> Batch:
-        here = strong(x, level)
-        return guidance(here, weak(x, level)) if guidance.acts(level) else here
-
-    return denoise
+    return changed(strong, lambda x0, x, level: guidance(x0, weak(x, level)) if guidance.acts(level) else x0)
 
 
-def classifier_free(model: Denoiser, labels: Labels, guidance: Guidance) -> Denoise:
+def classifier_free(model: Denoiser, labels: Labels, guidance: Guidance) -> Spreading:
     """`model` guided away from itself without labels (Ho and Salimans 2022, eq. 6), both in one batch."""
     both = torch.cat([labels, torch.full_like(labels, model.no_label)])
 
-    def denoise(x: Batch, level: Level) -> Batch:
+    def look(x: Batch, level: Level) -> tuple[Batch, Batch | None]:
         if not guidance.acts(level):
-            return model(x, level, labels)
-        return guidance(*model(torch.cat([x, x]), level, both).chunk(2))
+            return model.look(x, level, labels)
+        x0, share = model.look(torch.cat([x, x]), level, both)
+        return guidance(*x0.chunk(2)), share if share is None else share[: len(x)]
 
-    return denoise
+    return Spreading(look)
 
 
-def clipped(denoise: Denoise) -> Denoise:
+def clipped(denoise: Denoise) -> Spreading:
     """`denoise` with its pictures held in [-1, 1] (Ho et al. 2020 sample so)."""
-    return lambda x, level: denoise(x, level).clamp(-1, 1)
+    return changed(denoise, lambda x0, x, level: x0.clamp(-1, 1))

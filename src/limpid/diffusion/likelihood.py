@@ -146,7 +146,7 @@ def _read(denoise: Denoise, x0: Batch, clean: Level, generator: torch.Generator,
     return decoder_nats(x0, mean, share * clean.ratio)
 
 
-def decoder_nats(x0: Batch, mean: Batch, std: Float[Tensor, ""]) -> PerSample:
+def decoder_nats(x0: Batch, mean: Batch, std: Float[Tensor, "..."]) -> PerSample:
     """-ln of what N(mean, std^2) gives to the bins of x0's pixels; the outer bins are open (Ho et al. 2020, eq. 13)."""
     away, half = x0 - mean, BIN / 2
     left = torch.where(x0 < -1 + half, -math.inf, (away - half) / pad(std, x0))

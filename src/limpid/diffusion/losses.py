@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from limpid.diffusion.denoiser import Denoiser, Labels
 from limpid.diffusion.level import Batch, Level, PerSample, mix
-from limpid.diffusion.targets import Target, gain, target
+from limpid.diffusion.targets import Target, gain, target, x0_from
+from limpid.diffusion.variance import Chain, variance_loss
 
 Factor: TypeAlias = Float[Tensor, "*b"]
 
@@ -124,8 +125,22 @@ def _for_target(for_picture: Factor, kind: Target, level: Level) -> Factor:
 
 
 def denoising_loss(
-    model: Denoiser, x0: Batch, eps: Batch, level: Level, labels: Labels | None = None, weight: Weight = Flat()
+    model: Denoiser,
+    x0: Batch,
+    eps: Batch,
+    level: Level,
+    labels: Labels | None = None,
+    weight: Weight = Flat(),
+    step: Chain | None = None,
 ) -> PerSample:
-    """The weighted mean squared error of each sample, in float32; `level` holds one level per sample."""
-    error = model.predict(mix(x0, eps, level), level, labels) - target(model.target, x0, eps, level)
-    return error.square().flatten(1).mean(1) * weight(model.target, level).float()
+    """The weighted mean squared error of each sample, in float32; `level` holds one level per sample.
+
+    A model that learns its variance is given the `step` of a chain at that level, and learns it besides.
+    """
+    x = mix(x0, eps, level)
+    y, share = model.answer(x, level, labels)
+    error = y - target(model.target, x0, eps, level)
+    loss = error.square().flatten(1).mean(1) * weight(model.target, level).float()
+    if share is None or step is None:
+        return loss
+    return loss + variance_loss(x0, x0_from(model.target, y.detach(), x, level), share, step)

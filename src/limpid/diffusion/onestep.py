@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from limpid.diffusion.denoiser import Denoise
+from limpid.diffusion.denoiser import Denoise, Spreading
 from limpid.diffusion.level import Batch, Level, eps_from
 from limpid.diffusion.steps import Noise, Step, ancestral_std, moves, step_eps, step_mean, step_x0, stir
 
@@ -18,20 +18,31 @@ from limpid.diffusion.steps import Noise, Step, ancestral_std, moves, step_eps, 
 class Ancestral:
     """The reverse process of DDPM (Ho et al. 2020, algorithm 2): order 1, one evaluation a step, for hundreds of steps.
 
-    `variance` is that of the noise it adds: "small" the posterior's, beta~; "large" the forward step's, beta.
+    `variance` is that of the noise it adds: "small" the posterior's, beta~; "large" the forward step's, beta; "learned"
+    what the network says, value by value (Nichol and Dhariwal 2021, eq. 15). Raises ValueError if it says nothing.
     """
 
-    variance: Literal["small", "large"] = "small"
+    variance: Literal["small", "large", "learned"] = "small"
 
     def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[Step]:
         for here, there in moves(levels):
-            x0 = denoise(x, here)
+            x0, share = self.seen(denoise, x, here)
             small = ancestral_std(here, there)
-            # beta / beta~ = sigma^2 / sigma'^2 on the variance-preserving circle; no noise follows the last step.
-            large = small * here.unit().sigma / there.unit().sigma if there.sigma > 0 else small
-            mean = step_mean(x, x0, small, here, there)
-            x = stir(mean, large if self.variance == "large" else small, noise)
+            x = step_mean(x, x0, small, here, there)
+            if there.sigma > 0:
+                # beta / beta~ = sigma^2 / sigma'^2 on the variance-preserving circle.
+                large = small * here.unit().sigma / there.unit().sigma
+                x = x + small ** (1 - share) * large**share * noise()
             yield Step(x, x0, there)
+
+    def seen(self, denoise: Denoise, x: Batch, here: Level) -> tuple[Batch, Batch | float]:
+        """The picture, and the share of the large variance."""
+        if self.variance != "learned":
+            return denoise(x, here), 1.0 if self.variance == "large" else 0.0
+        x0, share = denoise.look(x, here) if isinstance(denoise, Spreading) else (x, None)
+        if share is None:
+            raise ValueError("this network has learnt no variance: choose small or large")
+        return x0, share
 
 
 @dataclass(frozen=True)

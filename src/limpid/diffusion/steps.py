@@ -35,7 +35,7 @@ def step_x0(x: Batch, x0: Batch, here: Level, there: Level) -> Batch:
     return k * x + (there.alpha - k * here.alpha) * x0
 
 
-def ancestral_std(here: Level, there: Level) -> Float[Tensor, ""]:
+def ancestral_std(here: Level, there: Level) -> Float[Tensor, "*b"]:
     """The standard deviation of q(x' | x, x0): sigma' sqrt(1 - snr / snr') (Ho et al. 2020, eq. 7, on every path)."""
     ratio = (here.alpha * there.sigma) / (here.sigma * there.alpha)
     return there.sigma * (1 - ratio.square()).clamp(min=0).sqrt()

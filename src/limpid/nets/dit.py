@@ -26,16 +26,17 @@ class DiT:
     heads: int = 6
     """Heads of attention in each block."""
 
-    def build(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
+    def build(self, shape: tuple[int, int, int], classes: int, answers: int = 1) -> nn.Module:
         """The network for pictures of `shape` (channels, height, width), untrained.
 
+        It answers with the channels of so many pictures, one after another.
         Raises ValueError where the size is no multiple of the patch, or the width none of four and of the heads.
         """
         if min(self.patch, self.width, self.depth, self.heads) < 1 or self.width % 4 or self.width % self.heads:
             given = f"patch {self.patch}, width {self.width}, depth {self.depth}, heads {self.heads}"
             raise ValueError(f"{given}: expected numbers from 1 up, with the width a multiple of 4 and of the heads")
         check_size(shape, self.patch)
-        net = DiTModule(self, shape, classes)
+        net = DiTModule(self, shape, classes, answers)
         initialise(net)
         return net
 
@@ -72,7 +73,7 @@ class DiTModule(nn.Module):
 
     positions: Float[Tensor, "n d"]
 
-    def __init__(self, config: DiT, shape: tuple[int, int, int], classes: int):
+    def __init__(self, config: DiT, shape: tuple[int, int, int], classes: int, answers: int):
         super().__init__()
         channels, height, width = shape
         self.grid = (height // config.patch, width // config.patch)
@@ -80,7 +81,7 @@ class DiTModule(nn.Module):
         self.enter = nn.Conv2d(channels, config.width, config.patch, stride=config.patch)
         self.register_buffer("positions", positions(*self.grid, config.width), persistent=False)
         self.blocks = nn.ModuleList(DiTBlock(config.width, config.heads) for _ in range(config.depth))
-        self.leave = nn.Linear(config.width, channels * config.patch**2)
+        self.leave = nn.Linear(config.width, answers * channels * config.patch**2)
         self.shuffle = nn.PixelShuffle(config.patch)
 
     def forward(self, x: Pictures, c_noise: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None) -> Pictures:

@@ -51,9 +51,10 @@ class UNet:
     resample: Literal["conv", "biggan"] = "conv"
     """Between levels: a convolution, or a residual block that resamples in both branches (DDPM++, ADM)."""
 
-    def build(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
+    def build(self, shape: tuple[int, int, int], classes: int, answers: int = 1) -> nn.Module:
         """The network for pictures of `shape` (channels, height, width), untrained.
 
+        It answers with the channels of so many pictures, one after another.
         Raises ValueError where the size is no multiple of the network's stride, or a field does not fit the others.
         """
         if min(self.blocks, self.patch, *self.multipliers, len(self.multipliers)) < 1:
@@ -68,7 +69,7 @@ class UNet:
         edges = [min(shape[1:]) // stride for stride in strides]
         if missing := set(self.attention) - set(edges):
             raise ValueError(f"no map has an edge of {max(missing)}: attention can be at {', '.join(map(str, edges))}")
-        net = UNetModule(self, shape[0], [edge in self.attention for edge in edges], classes)
+        net = UNetModule(self, shape[0], [edge in self.attention for edge in edges], classes, answers)
         initialise(net)
         return net
 
@@ -91,7 +92,7 @@ class Block(nn.Module):
 class UNetModule(nn.Module):
     """What `UNet` builds: net(x, c_noise, labels) -> y."""
 
-    def __init__(self, config: UNet, channels: int, attends: list[bool], classes: int):
+    def __init__(self, config: UNet, channels: int, attends: list[bool], classes: int, answers: int):
         super().__init__()
         widths = [config.width * m for m in config.multipliers]
         self.patch = config.patch
@@ -115,7 +116,7 @@ class UNetModule(nn.Module):
                 up.append(_larger(config, here))
         self.down, self.middle, self.up = nn.ModuleList(down), nn.ModuleList(middle), nn.ModuleList(up)
         self.norm = GroupNorm(here)
-        self.leave = conv3(here, channels * config.patch**2)
+        self.leave = conv3(here, answers * channels * config.patch**2)
         told = [part.told for part in (*down, *middle, *up)]
         self.embedding = Embedding(config.width, 4 * config.width, classes, told)
 

@@ -25,6 +25,7 @@ NAMED = (
     *(cifar10_iddpm, cifar10_v, cifar10_edm, cifar10_edm_cond, cifar10_flow),
 )
 RECIPES: dict[str, Callable[[], Recipe]] = {recipe.__name__.replace("_", "-"): recipe for recipe in NAMED}
+RECIPES["cifar10-ddpm"] = cifar10
 
 
 def find(name: str) -> Recipe:
