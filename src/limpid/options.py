@@ -24,8 +24,9 @@ class Choice(NamedTuple):
 def parse(default: Options, args: Sequence[str], program: str) -> Options:
     """`default` with the options in `args`; a mistake prints its nearest name and exits with code 2."""
     default, rest = _with_kinds(default, args)
-    kinds = [f"{name}  {' | '.join(choice.members)}" for name, choice in choices(default).items()]
-    description = "\n\n".join([type(default).__doc__ or "", *(["Kinds to choose from:"] if kinds else []), *kinds])
+    kinds = [f"- {name}  {' | '.join(choice.members)}" for name, choice in choices(default).items()]
+    listed = "\n\n" + "\n".join(["Kinds to choose from:", *kinds]) if kinds else ""
+    description = (type(default).__doc__ or "") + listed
     config = (tyro.conf.AvoidSubcommands,)
     return tyro.cli(type(default), default=default, args=rest, prog=program, description=description, config=config)
 

@@ -79,36 +79,53 @@ def train(state: State, recipe: Recipe, source: Source, machine: Machine) -> Ite
 def train_step(
     state: State, recipe: Recipe, pixels: UInt8[Tensor, "b c h w"], labels: Labels, machine: Machine
 ) -> Report:
-    """One step on a batch of pixels: the network learns to see through noise of one level per picture."""
+    """One step on a batch of pixels: data, noise, network, loss, optimiser, averages."""
+    loss, objective = losses(state, recipe, pixels, labels, machine)
+    objective.mean().backward()
+    state.seen += len(pixels)
+    gradient, rate = descend(state, recipe)
+    follow(state, recipe, len(pixels))
+    return Report(state.seen, loss, gradient, rate)
+
+
+def losses(
+    state: State, recipe: Recipe, pixels: UInt8[Tensor, "b c h w"], labels: Labels, machine: Machine
+) -> tuple[PerSample, PerSample]:
+    """The loss of each picture under noise of a level of its own, and what to minimise."""
 
     def draws(purpose: str) -> torch.Generator:
         return generator(pixels.device, recipe.seed, purpose, state.seen)
 
     x0 = from_pixels(recipe.augment(pixels, draws("augment"))).contiguous(memory_format=torch.channels_last)
     u, rarity = dwelt(stratified(len(x0), draws("levels")), recipe.emphasis.density(state.moments))
-    level = recipe.schedule(u)
+    level, eps = recipe.schedule(u), torch.empty_like(x0).normal_(generator=draws("noise"))
     step = chain(recipe.schedule, u) if recipe.learned_variance else None
-    eps = torch.empty_like(x0).normal_(generator=draws("noise"))
     told = withheld(labels, recipe, state, draws("labels")) if recipe.conditional else None
     torch.manual_seed(address(recipe.seed, "dropout", state.seen))
     with machine.autocast():
         loss = denoising_loss(state.model, x0, eps, level, told, recipe.weight, step)
+    remember(state.moments, u, loss.detach())
     objective = state.uncertainty.objective(loss, level) if state.uncertainty else loss
-    (objective * rarity.float()).mean().backward()
+    return loss.detach() * rarity.float(), objective * rarity.float()
 
-    state.seen += len(x0)
+
+def descend(state: State, recipe: Recipe) -> tuple[Float[Tensor, ""], float]:
+    """A step of the optimiser down the gradients there are; their norm, and the rate of the step."""
     gradient = torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.optimizer.clip)
     rate = recipe.optimizer.rate_at(state.seen, recipe.images)
     for group in state.optimizer.param_groups:
         group["lr"] = rate
     state.optimizer.step()
     state.optimizer.zero_grad()
-    remember(state.moments, u, loss.detach())
+    return gradient, rate
+
+
+def follow(state: State, recipe: Recipe, batch: int) -> None:
+    """Move every average of the weights towards those of now."""
     averages = [(recipe.average, state.average.net)]
     averages += [(PowerEma(std), net) for std, net in zip(recipe.snapshots, state.powers, strict=True)]
     for kind, net in averages:
-        update(net.parameters(), state.model.net.parameters(), kind.decay(state.seen, len(x0)))
-    return Report(state.seen, loss.detach() * rarity.float(), gradient, rate)
+        update(net.parameters(), state.model.net.parameters(), kind.decay(state.seen, batch))
 
 
 def withheld(labels: Labels, recipe: Recipe, state: State, draw: torch.Generator) -> Labels:
