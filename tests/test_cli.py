@@ -129,6 +129,15 @@ def test_what_a_recipe_does_can_be_seen(what: str, tmp_path: Path):
     assert width(out) > 300
 
 
+def test_guidance_without_labels_or_a_weaker_network_is_refused(tmp_path: Path, capsys):
+    run_folder = str(tmp_path / "run")
+    assert (
+        main(["train", "demo", *TINY, "--no-conditional", "--sampling.guidance.weight", "0", "--run", run_folder]) == 0
+    )
+    assert main(["sample", run_folder, "--guidance.weight", "1", "--out", str(tmp_path / "out")]) == 2
+    assert "guidance needs labels, or a weaker network: name one with --guide" in capsys.readouterr().err
+
+
 def test_the_forward_strip_is_drawn_at_the_timesteps_asked_for(tmp_path: Path, capsys):
     args = [
         "show",

@@ -14,13 +14,15 @@ import torch
 from limpid.cli import main
 from limpid.data import Digits
 from limpid.diffusion.emphasis import LossMoment
+from limpid.diffusion.guidance import Guidance
+from limpid.diffusion.schedules import Karras, grid
 from limpid.learning import checkpoint, runlog
 from limpid.learning.machine import Machine
 from limpid.nets import UNet
 from limpid.recipe import Every
 from limpid.recipes import RECIPES
 from limpid.run import Run, run
-from limpid.sample import load, sample
+from limpid.sample import denoise_with, load, sample
 
 CPU = Machine("cpu", "float32").resolved()
 TINY = replace(
@@ -141,6 +143,18 @@ def test_a_kept_average_is_built_again_after_the_run(finished: Path, tmp_path: P
             value.float(), tracked[name], rtol=2e-3, atol=2e-3
         )  # they are kept in half precision
     assert load(built, CPU).shape == (1, 8, 8)
+
+
+def test_a_weaker_network_can_guide(finished: Path):
+    strong, weak = load(finished, CPU, "model"), load(finished, CPU)
+    sampling = replace(strong.recipe.sampling, guidance=Guidance(2.0), guide=str(finished))
+    labels, level = torch.tensor([3, 8]), grid(Karras(), 5)[2]
+    x = torch.randn(2, 1, 8, 8)
+    guess = denoise_with(strong.model, replace(strong.recipe, sampling=sampling), labels, CPU)(x, level)
+    with torch.no_grad():
+        one, other = strong.model(x, level, labels), weak.model(x, level, labels)
+    torch.testing.assert_close(guess, one + 2 * (one - other))
+    assert (one - other).abs().max() > 1e-3
 
 
 def test_a_picture_depends_on_its_own_seed_alone(finished: Path):
