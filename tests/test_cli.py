@@ -267,3 +267,23 @@ def test_a_missing_data_set_gets_one_line_that_says_what_was_looked_for(tmp_path
 def test_a_run_in_the_folder_of_another_is_refused(trained: Path):
     with pytest.raises(ValueError, match="holds a run of another recipe"):
         run(RECIPES["demo"](), trained, Machine("cpu"))
+
+
+@pytest.mark.parametrize("broken", ["recipe.json", "checkpoints/000000000032.safetensors"])
+def test_a_broken_run_gets_one_clear_line(broken: str, tmp_path: Path, capsys):
+    folder = tmp_path / "run"
+    assert main(["train", "demo", *TINY, "--run", str(folder)]) == 0
+    (folder / broken).write_bytes(b"{")
+    capsys.readouterr()
+    assert main(["train", "demo", *TINY, "--run", str(folder)]) == 2
+    error = capsys.readouterr().err
+    assert str(folder / broken) in error
+    assert error.count("\n") == 1
+
+
+def test_a_folder_that_cannot_be_written_to_gets_one_clear_line(tmp_path: Path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["train", "demo", *TINY, "--run", str(tmp_path / "file" / "run")]) == 1
+    error = capsys.readouterr().err
+    assert str(tmp_path / "file") in error
+    assert error.count("\n") == 1

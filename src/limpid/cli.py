@@ -49,13 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         function = VERBS[import_module("limpid.plain").choose("command", verb, VERBS)]
         return getattr(import_module("limpid.verbs"), function)(rest)
-    except (ValueError, FloatingPointError) as error:
+    except BrokenPipeError:  # whoever read the output has stopped, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, FloatingPointError, OSError) as error:
         if "LIMPID_DEBUG" in os.environ:
             raise
         print(f"limpid: {error}", file=sys.stderr)
         return 2 if isinstance(error, ValueError) else 1
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # whoever read the output has stopped, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0

@@ -18,8 +18,9 @@ from limpid.data import Source
 from limpid.learning import checkpoint, runlog
 from limpid.learning.machine import Machine
 from limpid.learning.progress import Display, stoppable
-from limpid.plain import from_plain, to_plain
+from limpid.plain import to_plain
 from limpid.recipe import Recipe
+from limpid.recipes import read
 from limpid.sample import Trained
 from limpid.train import Report, State, restore, start, tensors_of, train
 
@@ -141,9 +142,10 @@ def opened(recipe: Recipe, folder: Path, machine: Machine) -> Run:
         runlog.Meter(machine.device),
     )
     if last := checkpoint.newest(folder / "checkpoints"):
+        seen = checkpoint.read_data(last)["seen"]
         tensors = checkpoint.read_tensors(last)
         now.meter.total.copy_(tensors.pop("meter"))
-        restore(now.state, checkpoint.read_data(last)["seen"], tensors)
+        restore(now.state, seen, tensors)
     folder.mkdir(parents=True, exist_ok=True)
     runlog.cut(folder / "log.jsonl", now.state.seen)
     (folder / "recipe.json").write_text(json.dumps(to_plain(recipe), indent=2) + "\n", encoding="utf-8")
@@ -160,7 +162,7 @@ def refuse_another(recipe: Recipe, folder: Path) -> None:
     path = folder / "recipe.json"
     if not path.exists():
         return
-    before = from_plain(Recipe, json.loads(path.read_text(encoding="utf-8")))
+    before = read(path)
     allowed = {name: getattr(recipe, name) for name in FREE}
     if replace(before, **allowed) != recipe:
         changed = ", ".join(differences(to_plain(replace(before, **allowed)), to_plain(recipe)))
