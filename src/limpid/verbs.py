@@ -15,6 +15,7 @@ from limpid import show as pictures
 from limpid.density import Protocol, density
 from limpid.edit import EDITS, Edit
 from limpid.edit import edit as change
+from limpid.given import classes
 from limpid.learning import checkpoint
 from limpid.learning.average import combination, combined
 from limpid.learning.machine import Machine
@@ -94,17 +95,11 @@ def draw(arguments: Sequence[str]) -> int:
 
 
 def labels_of(words: Sequence[str], trained: Trained, n: int) -> list[int] | None:
-    """A label for each of n pictures: the classes named, in equal blocks. Raises ValueError for what is no class."""
-    if not trained.names:
-        if words:
-            raise ValueError(f"this network knows no classes, so --labels {' '.join(words)} cannot be drawn")
-        return None
-    numbers = [str(i) for i in range(len(trained.names))]
-    chosen = [
-        int(word) if word in numbers else trained.names.index(choose("class", word, trained.names)) for word in words
-    ]
-    blocks = spread(n, len(chosen or numbers)) or []
-    return [chosen[block] if chosen else block for block in blocks]
+    """A label for each of n pictures: the classes named, or all there are, in equal blocks. Raises ValueError."""
+    if not words:
+        return spread(n, len(trained.names))
+    chosen = classes(words, trained.names, len(words))
+    return [chosen[block] for block in spread(n, len(chosen)) or []]
 
 
 def write(drawn: UInt8[Tensor, "n c h w"], labels: list[int] | None, seeds: range, options: Sample) -> list[Path]:
