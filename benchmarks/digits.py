@@ -28,7 +28,7 @@ def main() -> None:
         list(sample(trained.model, trained.recipe, range(options.n), trained.shape, machine, asked, 100))
     )
 
-    pictures, labels = real.fetch(torch.arange(len(real)))
+    pictures, labels = next(real.batches(0, len(real), 0))
     known = pictures.float().flatten(1)
     near = labels[torch.cdist(pixels.float().flatten(1), known).argmin(1)]
     among = torch.cdist(known, known).fill_diagonal_(torch.inf)

@@ -138,6 +138,14 @@ def test_guidance_without_labels_or_a_weaker_network_is_refused(tmp_path: Path, 
     assert "guidance needs labels, or a weaker network: name one with --guide" in capsys.readouterr().err
 
 
+def test_guidance_of_a_network_that_was_told_every_label_is_refused(tmp_path: Path, capsys):
+    run_folder = str(tmp_path / "run")
+    told = ["--label-dropout", "0", "--sampling.guidance.weight", "0"]
+    assert main(["train", "demo", *TINY, *told, "--run", run_folder]) == 0
+    assert main(["sample", run_folder, "--guidance.weight", "1", "--out", str(tmp_path / "out")]) == 2
+    assert "told every label, so guidance needs a weaker network" in capsys.readouterr().err
+
+
 def test_the_forward_strip_is_drawn_at_the_timesteps_asked_for(tmp_path: Path, capsys):
     args = [
         "show",

@@ -3,26 +3,13 @@
 from dataclasses import replace
 
 import pytest
+from tiny import CPU, TINY
 
 from limpid.data import Cifar10, Digits
 from limpid.density import Protocol, data_of, density, ladder
 from limpid.diffusion.likelihood import BIN
-from limpid.learning.machine import Machine
-from limpid.nets import UNet
-from limpid.recipe import Every
-from limpid.recipes import RECIPES
 from limpid.run import run
 from limpid.sample import Trained, load
-
-CPU = Machine("cpu", "float32").resolved()
-TINY = replace(
-    RECIPES["demo"](),
-    images=64,
-    batch=16,
-    data=Digits(size=8),
-    network=UNet(width=16, multipliers=(1, 2), blocks=1, attention=(4,)),
-    every=Every(log=64, sample=0, save=64),
-)
 
 
 @pytest.fixture(scope="module")

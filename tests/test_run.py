@@ -9,33 +9,30 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import tiny
 import torch
+from tiny import CPU
 
+from limpid import train as train_module
 from limpid.cli import main
-from limpid.data import Digits
 from limpid.diffusion.emphasis import LossMoment
 from limpid.diffusion.guidance import Guidance
 from limpid.diffusion.schedules import Karras, grid
 from limpid.learning import checkpoint, runlog
-from limpid.learning.machine import Machine
-from limpid.nets import UNet
 from limpid.recipe import Every
-from limpid.recipes import RECIPES
 from limpid.run import Run, run
 from limpid.sample import denoise_with, load, sample
 
-CPU = Machine("cpu", "float32").resolved()
+# Everything that a run has to remember is on: dropout, averages of several lengths, moments and the size of the loss.
 TINY = replace(
-    RECIPES["demo"](),
+    tiny.TINY,
     images=160,
-    batch=16,
-    data=Digits(size=8),
-    network=UNet(width=16, multipliers=(1, 2), blocks=1, attention=(4,), dropout=0.1),
+    network=replace(tiny.TINY.network, dropout=0.1),
     snapshots=(0.05, 0.1),
     uncertainty=True,
     emphasis=LossMoment(bins=4),
-    optimizer=replace(RECIPES["demo"]().optimizer, warmup=0),
-    sampling=replace(RECIPES["demo"]().sampling, steps=3),
+    optimizer=replace(tiny.TINY.optimizer, warmup=0),
+    sampling=replace(tiny.TINY.sampling, steps=3),
     every=Every(log=32, sample=80, save=64, snapshot=32),
 )
 
@@ -124,8 +121,24 @@ def test_a_finished_run_can_be_made_longer(finished: Path, tmp_path: Path):
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path):
     hopeless = replace(TINY, optimizer=replace(TINY.optimizer, rate=1e30, warmup=0, clip=1e30))
-    with pytest.raises(FloatingPointError, match=r"the loss is (nan|inf) at \d+ images; the last checkpoint is"):
+    with pytest.raises(FloatingPointError, match=r"loss .*, gradient .* at \d+ images; the last checkpoint is"):
         run(hopeless, tmp_path, CPU)
+
+
+def test_weights_that_are_no_numbers_are_never_saved(tmp_path: Path, monkeypatch):
+    """The gradient breaks where nothing is logged but a checkpoint is due."""
+    descent = train_module.descend
+
+    def broken(state, recipe):
+        if state.seen == 64:
+            next(state.model.parameters()).grad.fill_(torch.inf)
+        return descent(state, recipe)
+
+    monkeypatch.setattr(train_module, "descend", broken)
+    quiet = replace(TINY, every=Every(log=10_000, sample=0, save=32, snapshot=0))
+    with pytest.raises(FloatingPointError, match=r"gradient inf at 64 images; the last checkpoint is .*000000000032"):
+        run(quiet, tmp_path, CPU)
+    assert all(value.isfinite().all() for value in weights(tmp_path).values())
 
 
 def test_training_lowers_the_loss(finished: Path):

@@ -43,15 +43,20 @@ class Run:
 
     def log(self, report: Report) -> tuple[float, float]:
         """Write a line of the log; the mean loss and images per second since the last one."""
+        self.check(report)
         loss, (seen, clock) = self.meter.read(), self.since
         self.since = report.seen, time.perf_counter()
         speed = (report.seen - seen) / (self.since[1] - clock)
-        if not math.isfinite(loss):
-            last = checkpoint.newest(self.folder / "checkpoints")
-            raise FloatingPointError(f"the loss is {loss} at {report.seen:,} images; the last checkpoint is {last}")
         line = {"seen": report.seen, "loss": loss, "rate": report.rate, "gradient": report.gradient.item()}
         runlog.append(self.folder / "log.jsonl", line | {"images_per_second": round(speed, 1)})
         return loss, speed
+
+    def check(self, report: Report) -> None:
+        """Raise FloatingPointError if a loss since the last line or this gradient is no number: the weights are bad."""
+        loss, gradient = self.meter.total[0].item(), report.gradient.item()
+        if not (math.isfinite(loss) and math.isfinite(gradient)):
+            what = f"loss {loss}, gradient {gradient} at {report.seen:,} images"
+            raise FloatingPointError(f"{what}; the last checkpoint is {checkpoint.newest(self.folder / 'checkpoints')}")
 
     def untimed(self, act: Callable[[], None]) -> None:
         """Do something that does not count as training when speed is measured."""
@@ -116,8 +121,9 @@ def follow(now: Run) -> bool:
             if passes(report.seen, recipe.batch, every.sample):
                 now.untimed(now.draw)
             if passes(report.seen, recipe.batch, every.snapshot) or ended:
-                now.keep()
+                now.untimed(now.keep)
             if passes(report.seen, recipe.batch, every.save) or ended or stop.asked:
+                now.check(report)
                 now.untimed(now.save)
             if stop.asked:
                 break

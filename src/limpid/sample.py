@@ -78,7 +78,7 @@ def noise_of(seeds: Sequence[int], shape: Shape, device: str) -> Noise:
 def denoise_with(model: Denoiser, recipe: Recipe, labels: Labels | None, machine: Machine) -> Denoise:
     """The model as a sampler sees it: labels told, guided and clipped as the recipe's sampling says.
 
-    Raises ValueError for guidance without labels and without a weaker network.
+    Raises ValueError for guidance without a weaker network where there are no labels, or none was ever withheld.
     """
     sampling, guidance = recipe.sampling, recipe.sampling.guidance
     guess = Spreading(partial(model.look, labels=labels))
@@ -87,6 +87,8 @@ def denoise_with(model: Denoiser, recipe: Recipe, labels: Labels | None, machine
         guess = guided(guess, partial(weak.model, labels=labels if weak.names else None), guidance)
     elif guidance.weight and labels is None:
         raise ValueError("guidance needs labels, or a weaker network: name one with --guide")
+    elif guidance.weight and not recipe.label_dropout:
+        raise ValueError("this network was told every label, so guidance needs a weaker network: name one with --guide")
     elif guidance.weight and labels is not None:
         guess = classifier_free(model, labels, guidance)
 

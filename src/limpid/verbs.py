@@ -118,57 +118,67 @@ def write(drawn: UInt8[Tensor, "n c h w"], labels: list[int] | None, seeds: rang
 
 
 @dataclass(frozen=True)
-class Show:
-    """Draw the process itself."""
+class ShowRecipe:
+    """Draw what a recipe does to pictures, or its schedule."""
+
+    recipe: Annotated[Recipe, INLINE]
+    out: Path
+    """The file to write."""
+
+
+@dataclass(frozen=True)
+class ShowForward:
+    """Draw real pictures sinking into noise."""
 
     recipe: Annotated[Recipe, INLINE]
     out: Path
     """The file to write."""
     timesteps: tuple[int, ...] = ()
-    """Columns of the forward strip, for a schedule of T steps; without any, equal steps of noise."""
+    """The columns, for a schedule of T steps; without any, equal steps of noise."""
 
 
 @dataclass(frozen=True)
-class ShowRun:
-    """Draw what a run has come to."""
+class ShowLoss:
+    """Draw the loss of a run."""
+
+    out: Path
+    """The file to write."""
+
+
+@dataclass(frozen=True)
+class ShowTrajectory:
+    """Draw the way from noise to pictures, and what the network sees on it."""
 
     out: Path
     """The file to write."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """The pictures whose way from the noise is drawn."""
+    """The pictures whose way is drawn."""
 
 
-OF_RECIPE, OF_RUN = ("forward", "schedule", "data"), ("trajectory", "loss")
+SHOWN = {"forward": "RECIPE", "schedule": "RECIPE", "data": "RECIPE", "trajectory": "RUN", "loss": "RUN"}
+"""What can be shown, and of what."""
 
 
 def show(arguments: Sequence[str]) -> int:
     """`limpid show WHAT RECIPE [options]`."""
-    what, rest = named("show", f"WHAT ({', '.join([*OF_RECIPE, *OF_RUN])}) and a RECIPE or RUN", arguments)
-    what = choose("picture", what, [*OF_RECIPE, *OF_RUN])
-    name, rest = named(f"show {what}", "RUN" if what in OF_RUN else "RECIPE", rest)
+    what, rest = named("show", f"WHAT ({', '.join(SHOWN)}) and a RECIPE or RUN", arguments)
+    what = choose("picture", what, SHOWN)
+    name, rest = named(f"show {what}", SHOWN[what], rest)
     out = (Path(name) if Path(name).is_dir() else Path("runs") / Path(name).stem) / f"{what}.png"
     program = f"limpid show {what} {name}"
-    if what in OF_RECIPE:
-        print(show_recipe(what, parse(Show(find(name), out), rest, program)))
-    else:
-        print(show_run(what, Path(name), parse(ShowRun(out), rest, program)))
-    return 0
-
-
-def show_recipe(what: str, options: Show) -> Path:
-    """The picture of a recipe that was asked for."""
     if what == "forward":
-        return pictures.forward(options.recipe, options.out, options.timesteps)
-    return (pictures.schedule if what == "schedule" else pictures.data)(options.recipe, options.out)
-
-
-def show_run(what: str, path: Path, options: ShowRun) -> Path:
-    """The picture of a run that was asked for."""
-    if what == "loss":
-        return pictures.loss(path, options.out)
-    machine = Machine().resolved()
-    trained, seeds = load(path, machine), list(options.seeds)
-    return pictures.way(trained, options.out, machine, seeds, spread(len(seeds), len(trained.names)))
+        forward = parse(ShowForward(find(name), out), rest, program)
+        print(pictures.forward(forward.recipe, forward.out, forward.timesteps))
+    elif SHOWN[what] == "RECIPE":
+        options = parse(ShowRecipe(find(name), out), rest, program)
+        print((pictures.schedule if what == "schedule" else pictures.data)(options.recipe, options.out))
+    elif what == "loss":
+        print(pictures.loss(Path(name), parse(ShowLoss(out), rest, program).out))
+    else:
+        walk, machine = parse(ShowTrajectory(out), rest, program), Machine().resolved()
+        trained, seeds = load(name, machine), list(walk.seeds)
+        print(pictures.way(trained, walk.out, machine, seeds, spread(len(seeds), len(trained.names))))
+    return 0
 
 
 def recipes(arguments: Sequence[str]) -> int:

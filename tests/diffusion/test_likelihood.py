@@ -71,7 +71,7 @@ def integral(x0: Tensor) -> Tensor:
     return torch.trapezoid(squared_error(kinds, ratio) / ratio.square(), log_ratio, dim=0)[which]
 
 
-def within(draws: Tensor, expected: Tensor | float, slack: float = 0.0) -> None:
+def assert_within(draws: Tensor, expected: Tensor | float, slack: float = 0.0) -> None:
     """The mean of the draws is the expectation, up to four standard errors and what is explained where it is used."""
     error = (draws - expected).std() / math.sqrt(len(draws))
     assert abs((draws - expected).mean()) < 4 * error + slack
@@ -127,20 +127,20 @@ def test_steps_of_a_gaussian_cost_what_its_squared_error_says():
     assert steps.shape == (4_000, 11)
     for i in range(11):
         expected = (levels[i + 1].snr - levels[i].snr) / 2 * squared_error(x0[:, 0], levels[i].ratio)
-        within(steps[:, i], expected)
+        assert_within(steps[:, i], expected)
 
 
 def test_a_few_steps_stand_for_all():
     x0, levels = pictures(4_000), grid(Karras(0.02), 60)
     few = discrete_bound(SMOOTH, x0, levels, generator("cpu", 2), draws=7).nats
     whole = discrete_bound(SMOOTH, x0, levels, generator("cpu", 3)).nats
-    within(few - whole, 0.0)
+    assert_within(few - whole, 0.0)
 
 
 def test_the_continuous_bound_is_its_integral():
     x0 = pictures(4_000)
     steps = continuous_bound(SMOOTH, x0, NOISY, CLEAN, generator("cpu", 4), draws=20).steps.sum(1)
-    within(steps, integral(x0))
+    assert_within(steps, integral(x0))
 
 
 # The closed forms: entropy, cross entropy, and their order.
@@ -155,7 +155,7 @@ def test_the_continuous_bound_of_the_exact_denoiser_is_the_entropy(law: Law):
     """
     n, draws = (20_000, 20) if law is SMOOTH else (2_000, 10)
     bound = continuous_bound(law, pictures(n), NOISY, CLEAN, generator("cpu", 5), draws)
-    within(bound.nats, ENTROPY, slack=0.003)
+    assert_within(bound.nats, ENTROPY, slack=0.003)
 
 
 def test_the_discrete_bound_comes_down_to_the_continuous_one_which_is_above_the_entropy():
@@ -254,7 +254,7 @@ def test_hutchinsons_guess_is_right_on_average():
     guesses = flow(PLANAR, many, NOISY, at(DEQUANTISED), generator("cpu", 13), 1e-5).nats
     exact = flow(PLANAR, many, NOISY, at(DEQUANTISED), generator("cpu", 13), 1e-5, probes=0).nats
     assert (guesses - exact).std() > 0.01
-    within(guesses, exact, slack=1e-3)
+    assert_within(guesses, exact, slack=1e-3)
 
 
 def test_the_ode_asks_for_torchdiffeq_where_it_is_missing(monkeypatch):

@@ -62,7 +62,7 @@ def ours(sampler: Sampler, levels: Level, denoise: Denoise = Told()) -> list[Ste
     return list(sampler(denoise, levels[0].sigma * first, levels, lambda: next(noises)))
 
 
-def agree(steps: list[Step], theirs: Iterable[Tensor], tolerance: float) -> None:
+def assert_agree(steps: list[Step], theirs: Iterable[Tensor], tolerance: float) -> None:
     for step, x in zip(steps, theirs, strict=True):
         assert_close(step.x, x, rtol=tolerance, atol=tolerance)
 
@@ -112,7 +112,7 @@ def test_ancestral_sampling_is_that_of_diffusers(variance: Any, steps: int, diff
     levels = levels_of(scheduler, CLEAN)
     noises = iter(draws()[1:])
     monkeypatch.setattr(f"{type(scheduler).__module__}.randn_tensor", lambda *args, **kwargs: next(noises))
-    agree(ours(Ancestral(variance), levels), walk(scheduler, levels), EXACT)
+    assert_agree(ours(Ancestral(variance), levels), walk(scheduler, levels), EXACT)
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
@@ -121,7 +121,7 @@ def test_ddim_is_that_of_diffusers(eta: float, diffusers: ModuleType):
     scheduler.set_timesteps(20)
     levels = levels_of(scheduler, CLEAN)
     theirs = walk(scheduler, levels, extra=lambda i: {"eta": eta, "variance_noise": draws()[i + 1]})
-    agree(ours(Ddim(eta), levels), theirs, EXACT)
+    assert_agree(ours(Ddim(eta), levels), theirs, EXACT)
 
 
 SOLVERS: list[tuple[str, dict[str, Any], int, Level, Sampler]] = [
@@ -139,7 +139,7 @@ def test_a_solver_is_that_of_diffusers(
     scheduler = getattr(diffusers, f"{name}Scheduler")(**config)
     scheduler.set_timesteps(steps)
     levels = levels_of(scheduler, end)
-    agree(ours(sampler, levels), walk(scheduler, levels), EXACT)
+    assert_agree(ours(sampler, levels), walk(scheduler, levels), EXACT)
 
 
 @pytest.mark.parametrize("steps", [10, 14])
@@ -152,7 +152,7 @@ def test_dpm_solver_is_that_of_diffusers(order: Any, kind: str, steps: int, diff
     levels = levels_of(scheduler, CLEAN)
     count_the_second_difference_once(scheduler)
     theirs = walk(scheduler, levels, extra=lambda i: {"variance_noise": draws()[i + 1]})
-    agree(ours(DpmSolverPP(order, kind.startswith("sde")), levels), theirs, ROUNDED)
+    assert_agree(ours(DpmSolverPP(order, kind.startswith("sde")), levels), theirs, ROUNDED)
 
 
 def count_the_second_difference_once(scheduler: Any) -> None:
@@ -192,7 +192,7 @@ def karras(scheduler: Any, steps: int) -> Level:
 def test_euler_is_edm_euler_of_diffusers(diffusers: ModuleType):
     scheduler = diffusers.EDMEulerScheduler()
     levels = karras(scheduler, 18)
-    agree(ours(Ddim(), levels, Told(Edm(), 0.5)), walk(scheduler, levels, 0.5), ROUNDED)
+    assert_agree(ours(Ddim(), levels, Told(Edm(), 0.5)), walk(scheduler, levels, 0.5), ROUNDED)
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])
@@ -200,7 +200,7 @@ def test_dpm_solver_is_edm_dpm_solver_of_diffusers(order: Any, diffusers: Module
     scheduler = diffusers.EDMDPMSolverMultistepScheduler(solver_order=order)
     levels = karras(scheduler, 12)
     count_the_second_difference_once(scheduler)
-    agree(ours(DpmSolverPP(order), levels, Told(Edm(), 0.5)), walk(scheduler, levels, 0.5), EXACT)
+    assert_agree(ours(DpmSolverPP(order), levels, Told(Edm(), 0.5)), walk(scheduler, levels, 0.5), EXACT)
 
 
 def test_the_third_order_of_diffusers_is_the_second(diffusers: ModuleType):
@@ -228,7 +228,7 @@ def test_heun_is_that_of_diffusers(diffusers: ModuleType):
     scheduler.sigmas = torch.cat([ratio[:1], ratio[1:-1].repeat_interleave(2), ratio[-1:]])
     levels = Level(torch.ones_like(ratio), ratio)
     _, *rest = walk(scheduler, levels, place=lambda i: (i + 1) // 2)
-    agree(ours(Heun(), levels), [*rest[::2], rest[-1]], EXACT)  # of each two, the first is a guess
+    assert_agree(ours(Heun(), levels), [*rest[::2], rest[-1]], EXACT)  # of each two, the first is a guess
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
@@ -239,7 +239,7 @@ def test_lms_is_that_of_diffusers(order: Any, diffusers: ModuleType):
     scheduler.sigmas = ratio = scheduler.sigmas.double()
     levels = Level(torch.ones_like(ratio), ratio)
     scheduler.is_scale_input_called = True
-    agree(ours(Lms(order), levels), walk(scheduler, levels, extra=lambda i: {"order": order}), EXACT)
+    assert_agree(ours(Lms(order), levels), walk(scheduler, levels, extra=lambda i: {"order": order}), EXACT)
 
 
 def test_euler_along_the_straight_path_is_flow_matching_euler_of_diffusers(diffusers: ModuleType):
@@ -247,4 +247,4 @@ def test_euler_along_the_straight_path_is_flow_matching_euler_of_diffusers(diffu
     scheduler.set_timesteps(20)
     levels = grid(Straight(), 20)
     scheduler.sigmas = levels.sigma
-    agree(ours(Ddim(), levels, Told(Flow())), walk(scheduler, levels), ROUNDED)
+    assert_agree(ours(Ddim(), levels, Told(Flow())), walk(scheduler, levels), ROUNDED)
