@@ -18,7 +18,7 @@ from limpid.options import parse
 from limpid.recipe import Recipe
 from limpid.recipes import RECIPES
 from limpid.run import run
-from limpid.verbs import Train
+from limpid.verbs.training import Train
 
 TINY = [
     *("--images", "32", "--batch", "16", "--network.width", "16", "--network.multipliers", "1", "2"),

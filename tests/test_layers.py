@@ -10,6 +10,7 @@ LAYERS = {
     "diffusion": 1,
     "nets": 1,
     "data": 1,
+    "metrics": 1,
     "pictures": 1,
     "learning": 1,
     "plain": 1,
@@ -47,7 +48,13 @@ ORDER = [
     "losses",
     "emphasis",
 ]
-SEES = {"data": {"data", "learning.rng"}, "nets": {"nets"}, "pictures": {"pictures"}, "learning": {"learning"}}
+SEES = {
+    "data": {"data", "learning.rng"},
+    "nets": {"nets"},
+    "metrics": {"metrics"},
+    "pictures": {"pictures"},
+    "learning": {"learning"},
+}
 
 
 def imports(path: Path) -> set[str]:

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from importlib import import_module
 
 VERBS = {
-    "train": "train",
-    "sample": "draw",
-    "edit": "edit",
-    "show": "show",
-    "likelihood": "likelihood",
-    "average": "average",
-    "recipes": "recipes",
+    "train": "training.train",
+    "sample": "drawing.draw",
+    "edit": "drawing.edit",
+    "show": "showing.show",
+    "likelihood": "judging.likelihood",
+    "average": "training.average",
+    "recipes": "training.recipes",
 }
-"""What the commands are called in `limpid.verbs`."""
+"""The file and the function of each command, in `limpid.verbs`."""
 
 USAGE = """\
 limpid: train diffusion models from scratch on small images
@@ -47,8 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if verb == "--version":
             print(f"limpid {import_module('limpid').__version__}")
             return 0
-        function = VERBS[import_module("limpid.plain").choose("command", verb, VERBS)]
-        return getattr(import_module("limpid.verbs"), function)(rest)
+        file, function = VERBS[import_module("limpid.plain").choose("command", verb, VERBS)].split(".")
+        return getattr(import_module(f"limpid.verbs.{file}"), function)(rest)
     except BrokenPipeError:  # whoever read the output has stopped, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

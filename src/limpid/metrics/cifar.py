@@ -1,0 +1,52 @@
+"""A judge that needs no download: a small classifier of CIFAR-10, trained from scratch by `benchmarks/train_judge.py`.
+
+Its Frechet distances are called FD-CIFAR, never FID: they live on another scale, and compare only with each other.
+"""
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from limpid.metrics.features import Seen
+
+# Mean and standard deviation of the training pictures' channels, in units of 1.
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+
+
+class Block(nn.Module):
+    """Convolution and pooling to half the size, then one residual convolution."""
+
+    def __init__(self, width: int, out: int):
+        super().__init__()
+        self.down, self.down_norm = convolution(width, out), nn.BatchNorm2d(out)
+        self.more, self.more_norm = convolution(out, out), nn.BatchNorm2d(out)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
+        x = F.relu(self.down_norm(F.max_pool2d(self.down(x), 2)))
+        return x + F.relu(self.more_norm(self.more(x)))
+
+
+class Classifier(nn.Module):
+    """Pixels 0..255 of 32x32 RGB pictures to 168 features and ten logits: seven convolutions, 0.92M weights."""
+
+    def __init__(self, widths: tuple[int, ...] = (32, 64, 168, 168), classes: int = 10):
+        super().__init__()
+        self.stem, self.stem_norm = convolution(3, widths[0]), nn.BatchNorm2d(widths[0])
+        self.blocks = nn.Sequential(*(Block(a, b) for a, b in pairwise(widths)))
+        self.head = nn.Linear(widths[-1], classes)
+        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(3, 1, 1) * 255, persistent=False)
+
+    def forward(self, pixels: UInt8[Tensor, "b c h w"]) -> Seen:
+        x = ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        x = self.blocks(F.relu(self.stem_norm(self.stem(x))))
+        features = x.mean((2, 3))
+        return Seen(features, self.head(features))
+
+
+def convolution(width: int, out: int) -> nn.Conv2d:
+    """A 3x3 convolution that keeps the size; the norm that follows has the bias."""
+    return nn.Conv2d(width, out, 3, padding=1, bias=False)

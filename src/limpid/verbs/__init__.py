@@ -1,0 +1,1 @@
+"""What each verb of the command takes, and does with it."""

@@ -1,0 +1,106 @@
+"""Drawing: `limpid sample` and `limpid edit`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from limpid import show
+from limpid.edit import EDITS, Edit
+from limpid.edit import edit as change
+from limpid.given import classes
+from limpid.learning.machine import Machine
+from limpid.options import INLINE, parse
+from limpid.pictures.grid import grid, save, singles
+from limpid.plain import choose
+from limpid.recipe import Sampling
+from limpid.sample import Trained, load, recipe_of, sample, spread
+from limpid.verbs.names import named
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Draw new pictures from the newest checkpoint of a run, or from one checkpoint."""
+
+    out: Path
+    """The folder to write to."""
+    sampling: Annotated[Sampling, INLINE]
+    machine: Annotated[Machine, INLINE] = Machine()
+    n: int = 64
+    """How many pictures."""
+    seed: int = 0
+    """Seed of the first picture; each has its own, the next the next."""
+    labels: tuple[str, ...] = ()
+    """Classes to draw, by name or number, in equal parts; all of them if none is given."""
+    singles: bool = False
+    """Also write every picture as a PNG of its own."""
+    npz: bool = False
+    """Also write all pictures, labels and seeds as arrays."""
+    animation: bool = False
+    """Also write how the pictures come out of the noise, as WebP."""
+    batch: int = 64
+    """Pictures drawn at a time."""
+    weights: Literal["average", "model"] = "average"
+    """The average of the weights along training, or the last of them."""
+
+
+def draw(arguments: Sequence[str]) -> int:
+    """`limpid sample RUN [options]`."""
+    name, rest = named("sample", "RUN", arguments)
+    path = Path(name)
+    recipe = recipe_of(path)
+    folder = path if path.is_dir() else path.parent.parent
+    options = parse(Sample(folder / "drawn", recipe.sampling), rest, f"limpid sample {name}")
+    if options.n < 1 or options.batch < 1:
+        raise ValueError(f"--n {options.n} --batch {options.batch}: expected at least 1 of each")
+    machine = options.machine.resolved()
+    trained = load(path, machine, options.weights)
+    trained = trained._replace(recipe=replace(trained.recipe, sampling=options.sampling))
+    labels = labels_of(options.labels, trained, options.n)
+    seeds = range(options.seed, options.seed + options.n)
+    drawn = torch.cat(list(sample(trained.model, trained.recipe, seeds, trained.shape, machine, labels, options.batch)))
+    for written in write(drawn, labels, seeds, options):
+        print(written)
+    if options.animation:
+        print(show.denoising(trained, options.out / "denoising.webp", machine, seeds[:64], labels and labels[:64]))
+    return 0
+
+
+def labels_of(words: Sequence[str], trained: Trained, n: int) -> list[int] | None:
+    """A label for each of n pictures: the classes named, or all there are, in equal blocks. Raises ValueError."""
+    if not words:
+        return spread(n, len(trained.names))
+    chosen = classes(words, trained.names, len(words))
+    return [chosen[block] for block in spread(n, len(chosen)) or []]
+
+
+def write(drawn: UInt8[Tensor, "n c h w"], labels: list[int] | None, seeds: range, options: Sample) -> list[Path]:
+    """The pictures as a grid, and in the other forms asked for."""
+    classes = len(set(labels)) if labels else 0
+    columns = len(drawn) // classes if classes and len(drawn) % classes == 0 else 0
+    written = [save(grid(drawn, columns), options.out / "grid.png")]
+    if options.singles:
+        written += singles(drawn, options.out / "singles", [f"{seed:06d}" for seed in seeds])
+    if options.npz:
+        path = options.out / "pictures.npz"
+        images = drawn.permute(0, 2, 3, 1).numpy()
+        np.savez(path, images=images, seeds=np.array(seeds), labels=np.array(labels or [], dtype=np.int64))
+        written.append(path)
+    return written
+
+
+def edit(arguments: Sequence[str]) -> int:
+    """`limpid edit WHAT RUN [options]`."""
+    what, rest = named("edit", f"WHAT ({', '.join(EDITS)}) and a RUN", arguments)
+    what = choose("edit", what, EDITS)
+    name, rest = named(f"edit {what}", "RUN", rest)
+    folder = Path(name) if Path(name).is_dir() else Path(name).parent.parent
+    options = parse(Edit(folder / f"{what}.png"), rest, f"limpid edit {what} {name}")
+    machine = Machine().resolved()
+    print(change(what, load(name, machine), options, machine))
+    return 0

@@ -1,0 +1,67 @@
+"""Training: `limpid train`, `limpid average`, `limpid recipes`."""
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from limpid.learning import checkpoint
+from limpid.learning.average import combination, combined
+from limpid.learning.machine import Machine
+from limpid.options import INLINE, parse
+from limpid.recipe import Recipe
+from limpid.recipes import RECIPES, find
+from limpid.run import run
+from limpid.verbs.names import named
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a recipe in a run folder, or go on where that run stopped."""
+
+    recipe: Annotated[Recipe, INLINE]
+    machine: Annotated[Machine, INLINE]
+    run: Path
+    """The folder that holds the run."""
+
+
+def train(arguments: Sequence[str]) -> int:
+    """`limpid train RECIPE [options]`."""
+    name, rest = named("train", "RECIPE", arguments)
+    folder = Path(name) if Path(name).is_dir() and name not in RECIPES else Path("runs") / Path(name).stem
+    options = parse(Train(find(name), Machine(), folder), rest, f"limpid train {name}")
+    return 0 if run(options.recipe, options.run, options.machine) else 130
+
+
+@dataclass(frozen=True)
+class Rebuild:
+    """Build the power-function average of any length from those that a run has kept (Karras et al. 2024)."""
+
+    std: float = 0.1
+    """Its relative length: the standard deviation of its memory, as a share of the run."""
+
+
+def average(arguments: Sequence[str]) -> int:
+    """`limpid average RUN [options]`."""
+    name, rest = named("average", "RUN", arguments)
+    options = parse(Rebuild(), rest, f"limpid average {name}")
+    files = [file for folder in sorted(Path(name, "snapshots").glob("*")) for file in checkpoint.all_in(folder)]
+    if not files:
+        raise ValueError(f"{name} has kept no averages: train with --snapshots 0.05 0.1")
+    data = [checkpoint.read_data(file) for file in files]
+    seen = max(one["seen"] for one in data)
+    shares = combination([(one["seen"], one["std"]) for one in data], (seen, options.std))
+    tensors = combined([checkpoint.read_tensors(file) for file in files], shares)
+    last = data[-1] | {"seen": seen, "std": options.std}
+    print(checkpoint.save(Path(name, "averages", f"{options.std:.3f}"), seen, tensors, last))
+    return 0
+
+
+def recipes(arguments: Sequence[str]) -> int:
+    """`limpid recipes`."""
+    if arguments:
+        raise ValueError(f"limpid recipes takes no options, but was given {' '.join(arguments)}")
+    for name, recipe in RECIPES.items():
+        print(f"{name}\n    " + inspect.cleandoc(recipe.__doc__ or "").replace("\n", "\n    ") + "\n")
+    return 0
