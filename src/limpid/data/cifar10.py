@@ -9,9 +9,9 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from limpid.data.cifar10_files import SOUGHT, Arrays, Split, find, read
-from limpid.data.download import download, home
 from limpid.data.images import Images, resize
 from limpid.data.stream import Source, Stream
+from limpid.download import download, home
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 MD5 = "c58f30108f718f92721af3b95e74349a"
@@ -79,7 +79,7 @@ def _kept(split: Split) -> Arrays:
     """The split from the folder that data is kept in, brought there if it has none."""
     if not find(home(), split):
         try:
-            download(URL, MD5, home() / URL.rpartition("/")[2])
+            download(URL, f"md5:{MD5}", home() / URL.rpartition("/")[2])
         except ValueError as error:
             advice = "point to a copy with --data.root PATH or LIMPID_DATA"
             raise ValueError(f"no CIFAR-10 in {home()} (looked for {SOUGHT}), and {error}; {advice}") from error

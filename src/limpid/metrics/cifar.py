@@ -3,15 +3,24 @@
 Its Frechet distances are called FD-CIFAR, never FID: they live on another scale, and compare only with each other.
 """
 
+import json
+from hashlib import sha256
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from limpid.metrics.features import Seen
+from limpid.metrics.features import Judge, Seen
 
+WEIGHTS = Path(__file__).with_name("cifar.safetensors")
+NETWORK = "limpid's CIFAR-10 classifier"
+NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+"""What its logits stand for."""
 # Mean and standard deviation of the training pictures' channels, in units of 1.
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
@@ -32,6 +41,9 @@ class Block(nn.Module):
 class Classifier(nn.Module):
     """Pixels 0..255 of 32x32 RGB pictures to 168 features and ten logits: seven convolutions, 0.92M weights."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, widths: tuple[int, ...] = (32, 64, 168, 168), classes: int = 10):
         super().__init__()
         self.stem, self.stem_norm = convolution(3, widths[0]), nn.BatchNorm2d(widths[0])
@@ -50,3 +62,39 @@ class Classifier(nn.Module):
 def convolution(width: int, out: int) -> nn.Conv2d:
     """A 3x3 convolution that keeps the size; the norm that follows has the bias."""
     return nn.Conv2d(width, out, 3, padding=1, bias=False)
+
+
+def judge(device: str = "cpu") -> Judge:
+    """The classifier as it comes with the package, in float32 on `device`.
+
+    Raises ValueError if its file is not the one whose hash stands beside it.
+    """
+    found, expected = sha256(WEIGHTS.read_bytes()).hexdigest(), about()["sha256"]
+    if found != expected:
+        raise ValueError(f"{WEIGHTS} has the sha256 {found}: expected {expected}; reinstall limpid")
+    network = Classifier()
+    network.load_state_dict(load_file(WEIGHTS))
+    network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+    def look(pixels: UInt8[Tensor, "b c h w"]) -> Seen:
+        with torch.no_grad(), torch.autocast(torch.device(device).type, enabled=False):
+            return network(fitted(pixels.to(device)))
+
+    return Judge("FD-CIFAR", NETWORK, found, "antialiased bilinear to 32x32, RGB", look)
+
+
+def about() -> dict[str, Any]:
+    """How the classifier was trained, its hash, and how often it is right."""
+    return json.loads(WEIGHTS.with_suffix(".json").read_text(encoding="utf-8"))
+
+
+def fitted(pixels: UInt8[Tensor, "b c h w"]) -> UInt8[Tensor, "b 3 32 32"]:
+    """Pictures as the classifier takes them: grey ones in three equal channels, all at 32x32.
+
+    Raises ValueError for other channels than 1 or 3.
+    """
+    channels = pixels.shape[1]
+    if channels not in (1, 3):
+        raise ValueError(f"pictures of {channels} channels: this judge takes grey or RGB ones")
+    wide = pixels.expand(-1, 3, -1, -1)
+    return wide if wide.shape[2:] == (32, 32) else F.interpolate(wide, (32, 32), mode="bilinear", antialias=True)

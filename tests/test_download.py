@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from limpid.data.download import download, home
+from limpid.download import download, home
 
 BODY = random.Random(0).randbytes(600_000)
 MD5 = hashlib.md5(BODY).hexdigest()
+CHECKSUM = f"md5:{MD5}"
 
 
 def files(folder: Path) -> list[str]:
@@ -21,18 +22,27 @@ def files(folder: Path) -> list[str]:
 
 def test_a_download_is_whole_and_alone_in_a_folder_made_for_it(serve, tmp_path: Path):
     path = tmp_path / "new" / "folder" / "file.tar.gz"
-    download(serve(BODY), MD5, path)
+    download(serve(BODY), CHECKSUM, path)
     assert path.read_bytes() == BODY
     assert files(tmp_path) == ["file.tar.gz"]
 
 
+@pytest.mark.parametrize("kind", ["md5", "sha256"])
+def test_a_checksum_says_its_kind(serve, tmp_path: Path, kind: str):
+    right = hashlib.new(kind, BODY).hexdigest()
+    download(serve(BODY), f"{kind}:{right}", tmp_path / "right")
+    with pytest.raises(ValueError, match=f"has the {kind.upper()} checksum {right}, expected {right[::-1]}"):
+        download(serve(BODY), f"{kind}:{right[::-1]}", tmp_path / "wrong")
+    assert files(tmp_path) == ["right"]
+
+
 def test_a_server_need_not_say_how_long_the_file_is(serve, tmp_path: Path):
-    download(serve(BODY, length=0), MD5, tmp_path / "file.tar.gz")
+    download(serve(BODY, length=0), CHECKSUM, tmp_path / "file.tar.gz")
     assert (tmp_path / "file.tar.gz").read_bytes() == BODY
 
 
 def test_progress_is_shown_apart_from_the_output(serve, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    download(serve(BODY), MD5, tmp_path / "file.tar.gz")
+    download(serve(BODY), CHECKSUM, tmp_path / "file.tar.gz")
     out, err = capsys.readouterr()
     assert out == ""
     assert "file.tar.gz" in err
@@ -51,7 +61,7 @@ def test_progress_is_shown_apart_from_the_output(serve, tmp_path: Path, capsys: 
 def test_a_download_that_fails_says_so_in_a_line_and_leaves_nothing(serve, tmp_path: Path, answer: dict, said: str):
     url = serve(**answer)
     with pytest.raises(ValueError, match=said) as error:
-        download(url, MD5, tmp_path / "file.tar.gz")
+        download(url, CHECKSUM, tmp_path / "file.tar.gz")
     assert str(error.value).startswith(f"cannot download {url}: ")
     assert "\n" not in str(error.value)
     assert files(tmp_path) == []
@@ -62,16 +72,16 @@ def test_a_server_that_is_not_there_is_named(tmp_path: Path):
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/file.tar.gz"
         with pytest.raises(ValueError, match=f"cannot download {url}"):
-            download(url, MD5, tmp_path / "file.tar.gz")
+            download(url, CHECKSUM, tmp_path / "file.tar.gz")
     assert files(tmp_path) == []
 
 
 def test_a_server_that_falls_silent_is_given_up(serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("limpid.data.download.TIMEOUT", 0.2)
+    monkeypatch.setattr("limpid.download.TIMEOUT", 0.2)
     over = threading.Event()
     url = serve(BODY[:1000], length=len(BODY), then=lambda: over.wait(10))
     with pytest.raises(ValueError, match="timed out"):
-        download(url, MD5, tmp_path / "file.tar.gz")
+        download(url, CHECKSUM, tmp_path / "file.tar.gz")
     over.set()
     assert files(tmp_path) == []
 
@@ -90,7 +100,7 @@ def test_an_interrupted_download_leaves_nothing(serve, tmp_path: Path):
     # Programs that a shell starts in the background ignore SIGINT.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.raises(KeyboardInterrupt):
-        download(url, MD5, tmp_path / "file.tar.gz")
+        download(url, CHECKSUM, tmp_path / "file.tar.gz")
     signal.signal(signal.SIGINT, before)
     over.set()
     assert files(tmp_path) == []
@@ -100,14 +110,14 @@ def test_what_was_there_before_stays_when_a_download_fails(serve, tmp_path: Path
     path = tmp_path / "file.tar.gz"
     path.write_bytes(b"older")
     with pytest.raises(ValueError, match="checksum"):
-        download(serve(b"other"), MD5, path)
+        download(serve(b"other"), CHECKSUM, path)
     assert path.read_bytes() == b"older"
 
 
 def test_a_place_that_cannot_be_written_to_is_a_clear_line(serve, tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="cannot download"):
-        download(serve(BODY), MD5, tmp_path / "file" / "file.tar.gz")
+        download(serve(BODY), CHECKSUM, tmp_path / "file" / "file.tar.gz")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the cache folder of POSIX")

@@ -22,13 +22,19 @@ def home() -> Path:
     return Path(os.environ.get(variable) or Path.home() / usual, "limpid")
 
 
-def download(url: str, md5: str, path: Path) -> None:
-    """Brings what is at `url` to `path`, which appears only when it is whole. Raises ValueError if that fails."""
+def download(url: str, checksum: str, path: Path) -> None:
+    """Brings what is at `url` to `path`, which appears only when it is whole. Raises ValueError if that fails.
+
+    The checksum is written with its kind, as in "md5:c58f30...", or "sha256:672682...".
+    """
+    kind, _, expected = checksum.partition(":")
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if (found := _fetch(url, partial)) != md5:
-            raise ValueError(f"cannot download {url}: what came has the MD5 checksum {found}, expected {md5}")
+        if (found := _fetch(url, kind, partial)) != expected:
+            raise ValueError(
+                f"cannot download {url}: what came has the {kind.upper()} checksum {found}, expected {expected}"
+            )
         os.replace(partial, path)
     except (OSError, HTTPException) as error:
         if isinstance(error, HTTPError):
@@ -39,12 +45,12 @@ def download(url: str, md5: str, path: Path) -> None:
             partial.unlink()
 
 
-def _fetch(url: str, path: Path) -> str:
-    """Writes what is at `url` to `path` under a progress bar, and returns its MD5. Raises OSError if it is cut off."""
+def _fetch(url: str, kind: str, path: Path) -> str:
+    """Writes what is at `url` to `path` under a progress bar, and returns its checksum. Raises OSError if cut off."""
     from rich.console import Console
     from rich.progress import wrap_file
 
-    digest = hashlib.md5(usedforsecurity=False)
+    digest = hashlib.new(kind, usedforsecurity=False)
     with urlopen(url, timeout=TIMEOUT) as response, path.open("xb") as file:
         total = int(response.headers.get("Content-Length", 0))
         title, screen = url.rpartition("/")[2], Console(stderr=True)

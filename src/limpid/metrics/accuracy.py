@@ -1,0 +1,15 @@
+"""How often a classifier is right.
+
+Of drawn pictures and the classes asked for, that is a generator's class-conditional accuracy; of real pictures, when
+the classifier was trained on drawn ones alone, its classification accuracy score (Ravuri and Vinyals 2019).
+"""
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from limpid.metrics.interval import Estimate, share_of
+
+
+def accuracy(logits: Float[Tensor, "n k"], labels: Int[Tensor, " n"]) -> Estimate:
+    """The share of pictures whose label has the highest logit."""
+    return share_of(logits.argmax(1) == labels)

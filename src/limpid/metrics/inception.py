@@ -1,0 +1,175 @@
+"""The Inception network of FID: TensorFlow's graph of 2015-12-05, by the names of its published PyTorch weights.
+
+It is Inception-v3 (Szegedy et al. 2016, figures 5 to 7 and 10) but for three things that decide its features: average
+pooling does not count what lies outside the picture, the last block pools by the maximum where the paper has the mean,
+and there are 1008 classes, of which 1000 are in use.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+FEATURES, CLASSES = 2048, 1008
+EPSILON = 1e-3
+"""Added to the variance by every batch norm of the graph."""
+
+Map: TypeAlias = Float[Tensor, "b _ _ _"]
+Pool: TypeAlias = Callable[[Tensor], Tensor]
+Kernel: TypeAlias = tuple[int, int, int]
+"""Channels that a convolution makes, its height and its width."""
+Branches: TypeAlias = dict[str, list[list[Kernel]]]
+"""By name: the stages of a branch in their order, each of one convolution or, at its end, two side by side."""
+
+
+def within(x: Map) -> Map:
+    """The mean of the 3x3 pixels around each, of those alone that lie in the picture."""
+    return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+
+
+around = partial(F.max_pool2d, kernel_size=3, stride=1, padding=1)
+halved = partial(F.max_pool2d, kernel_size=3, stride=2)
+
+
+class Unit(nn.Module):
+    """A convolution, a batch norm and a relu.
+
+    It keeps the size of the maps, but for those that are `inside` or of a stride of 2: they reach over no edge.
+    """
+
+    def __init__(self, width: int, kernel: Kernel, stride: int = 1, inside: bool = False):
+        super().__init__()
+        out, height, across = kernel
+        padding = (0, 0) if inside or stride > 1 else (height // 2, across // 2)
+        self.conv = nn.Conv2d(width, out, (height, across), stride, padding, bias=False)
+        self.bn: nn.Module = nn.BatchNorm2d(out, eps=EPSILON)
+
+    def forward(self, x: Map) -> Map:
+        return F.relu_(self.bn(self.conv(x)))
+
+    def fold(self) -> None:
+        """Makes one convolution of the convolution and the norm; what the unit computes stays."""
+        assert isinstance(self.bn, nn.BatchNorm2d)
+        self.conv, self.bn = fuse_conv_bn_eval(self.conv, self.bn), nn.Identity()
+
+
+class Mixed(nn.Module):
+    """Branches that see the same picture, joined along the channels; `branch_pool` sees it pooled.
+
+    A stride of 2 is that of the last stage of each branch.
+    """
+
+    def __init__(self, width: int, branches: Branches, pool: Pool = within, stride: int = 1):
+        super().__init__()
+        self.pool = pool
+        self.stages: dict[str, list[list[str]]] = {}
+        for branch, stages in branches.items():
+            entering, self.stages[branch] = width, []
+            for i, stage in enumerate(stages, 1):
+                name = branch if len(stages) == 1 else f"{branch}_{i}"
+                units = [name] if len(stage) == 1 else [f"{name}a", f"{name}b"]
+                for unit, kernel in zip(units, stage, strict=True):
+                    self.add_module(unit, Unit(entering, kernel, stride if i == len(stages) else 1))
+                self.stages[branch].append(units)
+                entering = stage[0][0]
+
+    def forward(self, x: Map) -> Map:
+        joined = []
+        for branch, stages in self.stages.items():
+            seen = [self.pool(x) if branch == "branch_pool" else x]
+            for stage in stages:
+                seen = [self.get_submodule(unit)(seen[0]) for unit in stage]
+            joined += seen
+        return torch.cat(joined, 1)
+
+
+def fine(pooled: int) -> Branches:
+    """Of the 35 x 35 maps (figure 5, but with a 5x5 convolution for its single 3x3)."""
+    return {
+        "branch1x1": [[(64, 1, 1)]],
+        "branch5x5": [[(48, 1, 1)], [(64, 5, 5)]],
+        "branch3x3dbl": [[(64, 1, 1)], [(96, 3, 3)], [(96, 3, 3)]],
+        "branch_pool": [[(pooled, 1, 1)]],
+    }
+
+
+def middle(c: int) -> Branches:
+    """Of the 17 x 17 maps (figure 6 with n = 7): 7x7 convolutions as pairs of 1x7 and 7x1, of `c` channels between."""
+    across, down = (c, 1, 7), (c, 7, 1)
+    return {
+        "branch1x1": [[(192, 1, 1)]],
+        "branch7x7": [[(c, 1, 1)], [across], [(192, 7, 1)]],
+        "branch7x7dbl": [[(c, 1, 1)], [down], [across], [down], [(192, 1, 7)]],
+        "branch_pool": [[(192, 1, 1)]],
+    }
+
+
+# Of the 8 x 8 maps (figure 7), and of the two places where the maps become smaller (after figure 10).
+COARSE: Branches = {
+    "branch1x1": [[(320, 1, 1)]],
+    "branch3x3": [[(384, 1, 1)], [(384, 1, 3), (384, 3, 1)]],
+    "branch3x3dbl": [[(448, 1, 1)], [(384, 3, 3)], [(384, 1, 3), (384, 3, 1)]],
+    "branch_pool": [[(192, 1, 1)]],
+}
+TO_MIDDLE: Branches = {
+    "branch3x3": [[(384, 3, 3)]],
+    "branch3x3dbl": [[(64, 1, 1)], [(96, 3, 3)], [(96, 3, 3)]],
+    "branch_pool": [],
+}
+TO_COARSE: Branches = {
+    "branch3x3": [[(192, 1, 1)], [(320, 3, 3)]],
+    "branch7x7x3": [[(192, 1, 1)], [(192, 1, 7)], [(192, 7, 1)], [(192, 3, 3)]],
+    "branch_pool": [],
+}
+
+
+class Inception(nn.Module):
+    """Pictures of 299 x 299, in about -1..1, to 2048 features; `fc` of features are the logits of 1008 classes."""
+
+    def __init__(self):
+        super().__init__()
+        self.Conv2d_1a_3x3 = Unit(3, (32, 3, 3), stride=2)
+        self.Conv2d_2a_3x3 = Unit(32, (32, 3, 3), inside=True)
+        self.Conv2d_2b_3x3 = Unit(32, (64, 3, 3))
+        self.Conv2d_3b_1x1 = Unit(64, (80, 1, 1))
+        self.Conv2d_4a_3x3 = Unit(80, (192, 3, 3), inside=True)
+        self.Mixed_5b = Mixed(192, fine(32))
+        self.Mixed_5c = Mixed(256, fine(64))
+        self.Mixed_5d = Mixed(288, fine(64))
+        self.Mixed_6a = Mixed(288, TO_MIDDLE, halved, stride=2)
+        self.Mixed_6b = Mixed(768, middle(128))
+        self.Mixed_6c = Mixed(768, middle(160))
+        self.Mixed_6d = Mixed(768, middle(160))
+        self.Mixed_6e = Mixed(768, middle(192))
+        self.Mixed_7a = Mixed(768, TO_COARSE, halved, stride=2)
+        self.Mixed_7b = Mixed(1280, COARSE)
+        self.Mixed_7c = Mixed(2048, COARSE, around)
+        self.fc = nn.Linear(FEATURES, CLASSES)
+        self.requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def forward(self, x: Float[Tensor, "b 3 299 299"]) -> Float[Tensor, "b 2048"]:
+        """The features: the last maps' means over their 8 x 8 places."""
+        x = x.contiguous(memory_format=torch.channels_last)
+        x = halved(self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x))))
+        x = halved(self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(x)))
+        x = self.Mixed_5d(self.Mixed_5c(self.Mixed_5b(x)))
+        x = self.Mixed_6e(self.Mixed_6d(self.Mixed_6c(self.Mixed_6b(self.Mixed_6a(x)))))
+        return self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x))).mean((2, 3))
+
+    @torch.no_grad()
+    def unbiased(self, features: Float[Tensor, "b 2048"]) -> Float[Tensor, "b 1008"]:
+        """The logits less the bias of `fc`: the first code of the Inception score took these (Salimans et al. 2016)."""
+        return features @ self.fc.weight.T
+
+    def fold(self) -> "Inception":
+        """The network itself with its batch norms folded into its convolutions: faster, and to rounding the same."""
+        for unit in self.modules():
+            if isinstance(unit, Unit):
+                unit.fold()
+        return self

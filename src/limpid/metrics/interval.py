@@ -1,0 +1,82 @@
+"""How far a score may be off: an estimate, its standard error, and the interval that the two make."""
+
+import math
+from typing import NamedTuple
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+NORMAL = 1.959963984540054
+"""The 97.5% quantile of the standard normal law: 95% of it lie within."""
+
+
+class Estimate(NamedTuple):
+    """A number that was measured, with its standard error."""
+
+    value: float
+    error: float
+    freedom: float = math.inf
+    """Degrees of freedom of the error, which is itself a guess if few blocks were compared."""
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The ends of the 95% confidence interval, by Student's law."""
+        reach = student(self.freedom) * self.error
+        return self.value - reach, self.value + reach
+
+
+def student(freedom: float) -> float:
+    """The 97.5% quantile of Student's law, right to 0.2% from 3 degrees of freedom and to 0.002% from 8.
+
+    By the expansion of Cornish and Fisher (Abramowitz and Stegun 1964, 26.7.5).
+    """
+    z = NORMAL
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(term / freedom**power for power, term in enumerate(terms, 1))
+
+
+def mean_of(values: Float[Tensor, " n"]) -> Estimate:
+    """The mean of independent values and its standard error. Raises ValueError for fewer than two."""
+    if len(values) < 2:
+        raise ValueError(f"{len(values)} values have no standard error: expected at least two")
+    wide = values.double()
+    return Estimate(wide.mean().item(), wide.std().item() / math.sqrt(len(wide)), len(wide) - 1)
+
+
+def share_of(hits: Bool[Tensor, " n"]) -> Estimate:
+    """The share that is true, and its binomial standard error.
+
+    The error is that of two hits and two misses more (Agresti and Coull 1998), so that it is not zero where none or all
+    were hit: no copy among 10,000 pictures is 0 +- 0.00014. Raises ValueError for none.
+    """
+    n, count = len(hits), int(hits.sum())
+    if n == 0:
+        raise ValueError("no values were given: a share needs at least one")
+    padded = (count + 2) / (n + 4)
+    return Estimate(count / n, math.sqrt(padded * (1 - padded) / (n + 4)))
+
+
+def jackknife(without_each: Float[Tensor, " k"]) -> float:
+    """The standard error of a score from its values without each of k equal blocks (Tukey 1958).
+
+    Right to first order for smooth scores of independent blocks, with k - 1 degrees of freedom. A bootstrap would count
+    blocks twice, and a Frechet distance is larger for fewer different pictures: its interval would miss the score.
+    Raises ValueError for fewer than two blocks.
+    """
+    k = len(without_each)
+    if k < 2:
+        raise ValueError(f"{k} blocks have no standard error: expected at least two")
+    return math.sqrt((k - 1) * without_each.double().var(correction=0).item())
+
+
+def difference(a: Estimate, b: Estimate) -> Estimate:
+    """a - b of independent estimates, with the degrees of freedom of Welch (1947). It is noise if 0 is inside."""
+    parts = [(estimate.error**2, estimate.freedom) for estimate in (a, b)]
+    slack = sum(square**2 / freedom for square, freedom in parts)
+    freedom = sum(square for square, _ in parts) ** 2 / slack if slack else math.inf
+    return Estimate(a.value - b.value, math.hypot(a.error, b.error), freedom)

@@ -1,0 +1,222 @@
+"""Frechet distances are the closed form's and other programs', and their errors and limits are what they claim."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import linalg
+from torch import Tensor, nn
+from torch.testing import assert_close
+from torchmetrics.image.fid import FrechetInceptionDistance
+
+from limpid.metrics.frechet import distance_to, frechet, infinite, line, scored
+from limpid.metrics.moments import Moments, Statistics, blocks_of
+
+F64 = torch.float64
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def drawn(n: int, d: int, seed: int = 0, shift: float = 0.0, scale: float = 1.0) -> Tensor:
+    return torch.randn(n, d, generator=generator(seed), dtype=F64) * scale + shift
+
+
+def mixed(n: int, d: int, seed: int) -> Statistics:
+    """The statistics of features that depend on each other."""
+    return Moments.of(drawn(n, d, seed) @ drawn(d, d, seed + 100) + drawn(1, d, seed + 200)).statistics
+
+
+def standard(d: int) -> Statistics:
+    return Statistics(torch.zeros(d, dtype=F64), torch.eye(d, dtype=F64))
+
+
+def reference_distance(a: Statistics, b: Statistics) -> float:
+    """The formula of Heusel et al. (2017) as written, with SciPy's root of the product."""
+    root = linalg.sqrtm(a.covariance.numpy() @ b.covariance.numpy())
+    apart = (a.mean - b.mean).square().sum() + (a.covariance + b.covariance).trace()
+    return apart.item() - 2 * float(np.real(np.trace(root)))
+
+
+# The distance itself.
+
+
+def test_the_distance_of_independent_axes_is_that_of_means_and_deviations():
+    means, stds = drawn(2, 9), drawn(2, 9, seed=1).abs()
+    a, b = (Statistics(mean, std.square().diag()) for mean, std in zip(means, stds, strict=True))
+    expected = (means[0] - means[1]).square().sum() + (stds[0] - stds[1]).square().sum()
+    assert frechet(a, b) == pytest.approx(expected.item(), rel=1e-13)
+
+
+def test_a_set_is_nowhere_from_itself():
+    statistics = mixed(100, 40, 0)
+    assert frechet(statistics, statistics) <= 1e-12 * statistics.covariance.trace()
+
+
+def test_the_distance_is_the_same_both_ways():
+    a, b = mixed(100, 20, 0), mixed(80, 20, 1)
+    assert frechet(a, b) == pytest.approx(frechet(b, a), rel=1e-12)
+
+
+def test_rotating_both_changes_nothing_and_scaling_both_scales():
+    a, b = mixed(100, 20, 0), mixed(100, 20, 1)
+    turn = torch.linalg.qr(drawn(20, 20, 2)).Q
+    turned, grown = (
+        [Statistics(factor @ s.mean, factor @ s.covariance @ factor.T) for s in (a, b)]
+        for factor in (turn, 3 * torch.eye(20, dtype=F64))
+    )
+    assert frechet(*turned) == pytest.approx(frechet(a, b), rel=1e-12)
+    assert frechet(*grown) == pytest.approx(9 * frechet(a, b), rel=1e-12)
+
+
+@pytest.mark.parametrize("d", [1, 2, 50, 200])
+def test_the_distance_is_that_of_scipys_root(d):
+    a, b = mixed(1_000, d, 0), mixed(800, d, 1)
+    assert frechet(a, b) == pytest.approx(reference_distance(a, b), rel=1e-9)
+
+
+class Flat(nn.Module):
+    """A network whose features are the pixels."""
+
+    num_features = 12
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(1).double()
+
+
+def test_the_distance_is_torchmetrics():
+    pictures = torch.randint(0, 256, (150, 3, 2, 2), generator=generator(), dtype=torch.uint8)
+    other = (pictures.flip(0).double() * 0.7 + 20).to(torch.uint8)
+    metric = FrechetInceptionDistance(feature=Flat(), input_img_size=(3, 2, 2)).set_dtype(F64)
+    metric.update(pictures, real=True)
+    metric.update(other, real=False)
+    found = frechet(Moments.of(other.flatten(1)).statistics, Moments.of(pictures.flatten(1)).statistics)
+    assert found == pytest.approx(metric.compute().item(), rel=1e-9)
+
+
+@pytest.mark.parametrize(("n", "m"), [(20, 500), (500, 20), (30, 20), (2, 2)])
+def test_fewer_samples_than_features_have_the_distance_of_their_factors(n, m):
+    """For rows X and Y the trace of the root is the sum of the singular values of X Y^T, which need no rank."""
+    d = 60
+    x, y = drawn(n, d, 0) * torch.arange(1, d + 1), drawn(m, d, 1, shift=0.5)
+    a, b = Moments.of(x).statistics, Moments.of(y).statistics
+    product = (x - x.mean(0)) @ (y - y.mean(0)).T / math.sqrt((n - 1) * (m - 1))
+    apart = (a.mean - b.mean).square().sum() + (a.covariance + b.covariance).trace()
+    expected = (apart - 2 * torch.linalg.svdvals(product).sum()).item()
+    top = max(torch.linalg.eigvalsh(s.covariance)[-1].item() for s in (a, b))
+    assert frechet(a, b) == pytest.approx(expected, abs=1e-7 * top)
+
+
+def test_features_that_never_change_add_nothing():
+    a, b = mixed(100, 8, 0), mixed(100, 8, 1)
+    grown = [
+        Statistics(
+            torch.cat([s.mean, torch.ones(3, dtype=F64)]), torch.block_diag(s.covariance, torch.zeros(3, 3, dtype=F64))
+        )
+        for s in (a, b)
+    ]
+    assert frechet(*grown) == pytest.approx(frechet(a, b), rel=1e-12)
+    points = Statistics(torch.tensor([1.0, 2.0], dtype=F64), torch.zeros(2, 2, dtype=F64))
+    assert frechet(points, Statistics(points.mean + 3, points.covariance)) == pytest.approx(18)
+
+
+def test_widths_that_do_not_fit_and_negative_eigenvalues_are_refused():
+    with pytest.raises(ValueError, match="features of 3 and 4 numbers"):
+        frechet(standard(3), standard(4))
+    wrong = Statistics(torch.zeros(2, dtype=F64), torch.tensor([[1.0, 2.0], [2.0, 1.0]], dtype=F64))
+    for pair in ((wrong, standard(2)), (standard(2), wrong)):
+        with pytest.raises(ValueError, match="a covariance has no negative ones"):
+            frechet(*pair)
+
+
+# Its error.
+
+
+# What chance does to a share of 200 that is 0.95, and to the standard deviation of 200: four standard errors of each.
+COVERED, SPREAD = 4 * math.sqrt(0.95 * 0.05 / 200), 4 / math.sqrt(2 * 199)
+
+
+@pytest.mark.parametrize(("n", "d", "scale", "slack"), [(1_000, 8, 1.2, 0.0), (40, 20, 1.3, 0.1)], ids=["many", "few"])
+def test_the_interval_covers_the_spread_between_independent_runs_as_it_claims(n, d, scale, slack):
+    """Around the mean of many runs of equal n: what n itself does to a Frechet distance is no noise.
+
+    For few samples the jackknife, whose parts have still fewer, is some percent too careful: that is the slack.
+    """
+    found = [scored(blocks_of(drawn(n, d, seed, 0.3, scale), 10, generator(seed)), standard(d)) for seed in range(200)]
+    values = torch.tensor([one.value for one in found])
+    claimed = torch.tensor([one.error for one in found]).square().mean().sqrt()
+    assert claimed / values.std() == pytest.approx(1 + slack, abs=SPREAD + slack)
+    held = [low < values.mean() < high for low, high in (one.interval for one in found)]
+    assert sum(held) / 200 > 0.95 - COVERED
+
+
+def test_the_error_of_equal_laws_is_careful():
+    """Where the distance is nearly zero it has no first order; the jackknife is then too large, never too small."""
+    found = [scored(blocks_of(drawn(1_000, 8, seed), 10, generator(seed)), standard(8)) for seed in range(100)]
+    spread = torch.tensor([one.value for one in found]).std()
+    claimed = torch.tensor([one.error for one in found]).square().mean().sqrt()
+    assert spread < claimed < 2 * spread
+
+
+def test_the_score_is_the_distance_of_all_blocks():
+    features = drawn(300, 5)
+    found = scored(blocks_of(features, 10, generator()), standard(5))
+    assert found.value == pytest.approx(frechet(Moments.of(features).statistics, standard(5)), rel=1e-12)
+    assert found.freedom == 9
+
+
+# Its limit.
+
+
+def test_the_line_and_its_error_are_numpys():
+    x = [1.0, 2.0, 4.0, 5.0]
+    y = [3.1, 4.0, 6.3, 6.9]
+    found = line(list(zip(x, y, strict=True)))
+    (slope, value), covariance = np.polyfit(x, y, 1, cov=True)
+    assert (found.slope, found.value) == pytest.approx((slope, value))
+    assert found.fit == pytest.approx(math.sqrt(covariance[1, 1]))
+
+
+def test_points_on_a_line_meet_its_end():
+    points = [(1 / n, 2.5 + 40 / n) for n in (100, 200, 500)]
+    found = line(points)
+    assert found[:3] == pytest.approx((2.5, 40, 0), abs=1e-9)
+    assert found.points == points
+
+
+def test_the_limit_is_the_distance_of_the_laws_where_that_of_samples_is_too_high():
+    """30 runs of 20 d samples in each of 10 blocks: the mean is the laws' within four standard errors."""
+    d, scale, shift = 10, 1.2, 0.2
+    true = d * (shift**2 + (scale - 1) ** 2)
+    runs = [blocks_of(drawn(2_000, d, seed, shift, scale), 10, generator(seed)) for seed in range(40)]
+    near = torch.tensor([scored(blocks, standard(d)).value for blocks in runs])
+    far = torch.tensor([infinite(blocks, standard(d)).value for blocks in runs])
+    error = far.std() / math.sqrt(40)
+    assert abs(far.mean() - true) < 4 * error
+    # The bias is seen run by run, as the limit moves with the score.
+    assert (near - far).mean() > 10 * (near - far).std() / math.sqrt(40)
+    # The limit scatters little more than the score itself, so that the score's error serves for it.
+    assert far.std() < 1.1 * near.std()
+
+
+def test_the_limit_of_equal_laws_may_be_negative():
+    limits = [infinite(blocks_of(drawn(1_000, 8, s), 10, generator(s)), standard(8)).value for s in range(40)]
+    assert min(limits) < 0 < max(limits)
+    assert abs(sum(limits) / 40) < 4 * torch.tensor(limits).std() / math.sqrt(40) + 1e-3
+
+
+def test_points_of_the_limit_are_the_means_of_groups_of_blocks():
+    blocks = blocks_of(drawn(240, 5), 6, generator())
+    distance = distance_to(standard(5))
+    points = infinite(blocks, standard(5)).points
+    assert_close([x for x, _ in points], [1 / 40, 1 / 80, 1 / 120, 1 / 240])
+    halves = [blocks[0] + blocks[1] + blocks[2], blocks[3] + blocks[4] + blocks[5]]
+    assert_close(points[2][1], sum(distance(half.statistics) for half in halves) / 2)
+
+
+@pytest.mark.parametrize(("n", "count", "said"), [(100, 7, "three sizes"), (50, 10, "more than 5 in each")])
+def test_blocks_that_tell_of_no_limit_are_refused(n, count, said):
+    with pytest.raises(ValueError, match=said):
+        infinite(blocks_of(drawn(n, 5), count, generator()), standard(5))

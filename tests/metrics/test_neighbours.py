@@ -1,0 +1,72 @@
+"""The nearest neighbours are those of a search by hand, and an exact copy is at distance 0."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from limpid.metrics.chunks import COLUMNS, ROWS
+from limpid.metrics.neighbours import middle_of, nearest, squared_distances
+
+F64 = torch.float64
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+@pytest.mark.parametrize(("n", "m", "d", "k"), [(7, 5, 3, 1), (7, 5, 3, 5), (ROWS + 5, COLUMNS + 9, 8, 4)])
+def test_neighbours_are_those_of_a_search_by_hand(n, m, d, k, dtype):
+    samples, reference = torch.randn(n, d, dtype=dtype), torch.randn(m, d, dtype=dtype)
+    found = nearest(samples, reference, k)
+    distances, indices = torch.cdist(samples.double(), reference.double()).topk(k, largest=False)
+    # Differences of float32 are themselves right to 1e-7.
+    assert_close(found.distances, distances, rtol=1e-6, atol=1e-6)
+    assert_close(found.indices, indices)
+
+
+@pytest.mark.parametrize("offset", [0.0, 100.0, -3_000.0])
+def test_a_copy_is_found_at_distance_0_also_far_from_the_origin(offset):
+    reference = torch.randn(COLUMNS + 300, 64) + offset
+    chosen = torch.tensor([0, COLUMNS - 1, COLUMNS, COLUMNS + 299, 17])
+    found = nearest(reference[chosen], reference)
+    assert_close(found.indices[:, 0], chosen)
+    assert (found.distances == 0).all()
+
+
+def test_a_copy_is_found_among_others_that_differ_by_one_level_of_one_pixel():
+    base = torch.randint(1, 255, (1, 3_072), dtype=torch.uint8)
+    reference = base.repeat(5, 1)
+    reference[torch.arange(4), torch.arange(4)] += 1
+    found = nearest(base, reference, 3)
+    assert found.indices[0, 0] == 4
+    assert found.distances[0].tolist() == [0, 1, 1]
+
+
+def test_pixels_are_compared_as_they_are():
+    samples = torch.randint(0, 256, (20, 48), dtype=torch.uint8)
+    reference = torch.randint(0, 256, (30, 48), dtype=torch.uint8)
+    found = nearest(samples, reference, 2)
+    assert_close(found.distances, torch.cdist(samples.double(), reference.double()).topk(2, largest=False).values)
+
+
+def test_a_sets_own_rows_are_their_own_nearest():
+    rows = torch.randn(50, 6)
+    found = nearest(rows, rows, 2)
+    assert_close(found.indices[:, 0], torch.arange(50))
+    apart = torch.cdist(rows.double(), rows.double()).fill_diagonal_(torch.inf)
+    assert_close(found.distances[:, 1], apart.min(1).values, rtol=1e-6, atol=0)
+
+
+def test_squared_distances_are_never_negative_and_right_to_rounding():
+    x = torch.randn(40, 500)
+    apart = squared_distances(x, x)
+    assert apart.min() >= 0
+    assert (apart.double() - torch.cdist(x.double(), x.double()).square()).abs().max() < 1e-6 * 2 * 500 * 2
+
+
+def test_the_middle_is_amid_the_rows():
+    rows = torch.randn(3 * ROWS, 4) + 70
+    assert (middle_of(rows) - 70).abs().max() < 0.2
+
+
+@pytest.mark.parametrize("k", [0, 6])
+def test_more_neighbours_than_rows_are_refused(k):
+    with pytest.raises(ValueError, match=f"{k} nearest neighbours: expected 1 to 5"):
+        nearest(torch.randn(3, 2), torch.randn(5, 2), k)

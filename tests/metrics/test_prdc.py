@@ -1,0 +1,112 @@
+"""Precision, recall, density and coverage are those of their definitions, and of known laws."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from limpid.metrics.chunks import COLUMNS
+from limpid.metrics.prdc import Prdc, expected_coverage, prdc, radii
+
+
+def drawn(n: int, d: int, seed: int, shift: float = 0.0, scale: float = 1.0) -> Tensor:
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed)) * scale + shift
+
+
+def values(found: Prdc) -> list[float]:
+    return [one.value for one in found]
+
+
+def by_hand(real: Tensor, fake: Tensor, k: int) -> list[float]:
+    """Kynkaanniemi et al. (2019), eq. 1 and 2, and Naeem et al. (2020), eq. 3 and 4, on all distances at once."""
+    real, fake = real.double(), fake.double()
+    reach_real, reach_fake = (torch.cdist(rows, rows).kthvalue(k + 1).values for rows in (real, fake))
+    apart = torch.cdist(real, fake)
+    precision = (apart <= reach_real[:, None]).any(0).double().mean()
+    recall = (apart <= reach_fake).any(1).double().mean()
+    density = (apart <= reach_real[:, None]).double().sum(0).mean() / k
+    coverage = (apart.min(1).values <= reach_real).double().mean()
+    return [value.item() for value in (precision, recall, density, coverage)]
+
+
+@pytest.mark.parametrize(("n", "m", "d", "k"), [(60, 50, 3, 1), (60, 90, 5, 4), (COLUMNS + 20, 1_100, 4, 3)])
+def test_they_are_those_of_their_definitions(n, m, d, k):
+    real, fake = drawn(n, d, 0), drawn(m, d, 1, 0.5, 0.8)
+    assert_close(values(prdc(real, fake, k)), by_hand(real, fake, k), rtol=1e-9, atol=0)
+
+
+def test_radii_reach_to_the_kth_other_row():
+    assert radii(torch.tensor([[0.0], [1.0], [3.0], [7.0]]), 2).tolist() == [3, 2, 3, 6]
+
+
+def test_a_set_against_itself_is_precise_recalled_and_covered():
+    """Each row is in its own ball, and in those of the rows whose k nearest it is among: k on average.
+
+    One of those k is on the edge of the ball, where rounding decides.
+    """
+    real = drawn(400, 5, 0)
+    precision, recall, density, coverage = values(prdc(real, real, 3))
+    assert precision == recall == coverage == 1
+    assert 1 <= density <= 4 / 3 + 1e-9
+
+
+def test_sets_far_apart_share_nothing():
+    assert values(prdc(drawn(100, 4, 0), drawn(100, 4, 1, 50.0), 3)) == [0, 0, 0, 0]
+
+
+def test_fakes_that_are_all_one_picture_are_precise_and_nothing_else():
+    real = drawn(500, 4, 0)
+    fake = real[real.norm(dim=1).argmin()].repeat(400, 1)
+    precision, recall, density, coverage = values(prdc(real, fake, 3))
+    assert precision == 1
+    assert recall == pytest.approx(1 / 500)
+    assert density > 1
+    assert coverage < 0.1
+
+
+def test_fakes_of_one_of_two_modes_recall_and_cover_half():
+    real = torch.cat([drawn(300, 4, 0), drawn(300, 4, 1, 30.0)])
+    precision, recall, density, coverage = values(prdc(real, drawn(600, 4, 2), 3))
+    assert precision > 0.8
+    assert density == pytest.approx(1, abs=0.2)
+    assert recall == pytest.approx(0.45, abs=0.05)
+    assert coverage == pytest.approx(expected_coverage(300, 600, 3) / 2, abs=0.05)
+
+
+@pytest.mark.parametrize(("n", "m", "k"), [(400, 400, 3), (300, 600, 5), (500, 200, 1)])
+def test_equal_laws_have_density_1_and_the_coverage_of_the_closed_form(n, m, k):
+    """Means of 40 runs within four of their standard errors; whatever the law is, as it is only a matter of ranks."""
+    runs = [prdc(drawn(n, 6, seed), drawn(m, 6, seed + 1_000), k) for seed in range(40)]
+    for name, expected in (("density", 1.0), ("coverage", expected_coverage(n, m, k))):
+        found = torch.tensor([getattr(run, name).value for run in runs])
+        assert abs(found.mean() - expected) < 4 * found.std() / math.sqrt(40)
+
+
+def test_the_expected_coverage_of_many_is_1_less_a_half_to_the_kth():
+    assert expected_coverage(10**7, 10**7, 5) == pytest.approx(1 - 2**-5, abs=1e-6)
+    assert expected_coverage(10**7, 3 * 10**7, 2) == pytest.approx(1 - 4**-2, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [("precision", 0.75, 1.35), ("density", 0.75, 1.35), ("recall", 0.6, 1.25), ("coverage", 0.6, 1.25)],
+)
+def test_errors_are_the_spread_between_draws_of_the_fakes_or_up_to_a_third_less(name, low, high, runs):
+    spread = torch.tensor([getattr(run, name).value for run in runs]).std()
+    claimed = torch.tensor([getattr(run, name).error for run in runs]).mean()
+    # The standard deviation of 60 is itself known to 9%: low and high leave three times that.
+    assert low < claimed / spread < high
+
+
+@pytest.fixture(scope="module")
+def runs() -> list[Prdc]:
+    real = drawn(400, 6, 0)
+    return [prdc(real, drawn(400, 6, seed, 0.3, 0.8), 3) for seed in range(1, 61)]
+
+
+@pytest.mark.parametrize("k", [0, 20])
+def test_balls_wider_than_a_set_are_refused(k):
+    with pytest.raises(ValueError, match=f"{k} neighbours among 30 and 20 rows"):
+        prdc(drawn(30, 2, 0), drawn(20, 2, 1), k)
