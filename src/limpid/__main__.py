@@ -4,4 +4,5 @@ import sys
 
 from limpid.cli import main
 
-sys.exit(main())
+if __name__ == "__main__":  # not in the processes that the command starts
+    sys.exit(main())

@@ -6,10 +6,19 @@ says where it is, what was given and what was expected.
 
 import difflib
 import math
+import reprlib
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+LARGEST = 1 << 63
+"""Whole numbers are smaller, as everything that computes with them holds them."""
+SHOWN = reprlib.Repr()
+"""How what was given is shown in a message: on one line, and cut where it is long or deep."""
+SHOWN.maxstring = SHOWN.maxother = 60
 
 
 def to_plain(value: Any) -> Any:
@@ -33,10 +42,23 @@ def from_plain(kind: Any, value: Any, where: str = "recipe", default: Any = None
         return _checked(value in get_args(kind), value, where, value, f"one of {', '.join(map(repr, get_args(kind)))}")
     if kind is float:
         value = float(value) if value in ("inf", "-inf") else value
-        number = isinstance(value, int | float) and not isinstance(value, bool)
+        number = isinstance(value, int | float) and not isinstance(value, bool) and value == value
+        number = number and (isinstance(value, float) or abs(value) < LARGEST)
         return _checked(number, float(value) if number else value, where, value, "a number")
     right = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+    right = right and (kind is not int or abs(value) < LARGEST)
     return _checked(right, value, where, value, {int: "a whole number", str: "a word", bool: "true or false"}[kind])
+
+
+@contextmanager
+def found_in(path: Path) -> Iterator[None]:
+    """Puts the name of a file before what is wrong with what was read from it."""
+    try:
+        yield
+    except ValueError as error:
+        if str(path) in str(error):
+            raise
+        raise ValueError(f"{path}: {error}") from error
 
 
 def union(kind: Any) -> dict[str, type]:
@@ -50,14 +72,14 @@ def choose(what: str, name: str, choices: Iterable[str]) -> str:
     choices = list(choices)
     if found := [choice for choice in choices if choice.lower() == name.lower()]:
         return found[0]
-    near = difflib.get_close_matches(name.lower(), {c.lower(): c for c in choices}, n=1)
+    near = difflib.get_close_matches(name.lower()[:100], {c.lower(): c for c in choices}, n=1)
     guess = next((f"; did you mean {c}?" for c in choices if near and c.lower() == near[0]), "")
-    raise ValueError(f"no {what} '{name}': choose from {', '.join(choices)}{guess}")
+    raise ValueError(f"no {what} {SHOWN.repr(name)}: choose from {', '.join(choices)}{guess}")
 
 
 def _checked(right: bool, result: Any, where: str, given: Any, expected: str) -> Any:
     if not right:
-        raise ValueError(f"{where} is {given!r}: expected {expected}")
+        raise ValueError(f"{where} is {SHOWN.repr(given)}: expected {expected}")
     return result
 
 
@@ -65,7 +87,7 @@ def _from_member(members: dict[str, type], value: Any, where: str, default: Any)
     if isinstance(value, str):
         value = {"kind": value}
     if not isinstance(value, dict):
-        raise ValueError(f"{where} is {value!r}: expected one of {', '.join(members)}")
+        raise ValueError(f"{where} is {SHOWN.repr(value)}: expected one of {', '.join(members)}")
     name = value.get("kind", type(default).__name__)
     if not isinstance(name, str) or name == "NoneType":
         raise ValueError(f"{where} needs a kind: choose from {', '.join(members)}")
@@ -75,7 +97,7 @@ def _from_member(members: dict[str, type], value: Any, where: str, default: Any)
 
 def _from_fields(kind: type, value: Any, where: str, default: Any) -> Any:
     if not isinstance(value, dict):
-        raise ValueError(f"{where} is {value!r}: expected a table of its fields")
+        raise ValueError(f"{where} is {SHOWN.repr(value)}: expected a table of its fields")
     hints, known = get_type_hints(kind), {f.name: f for f in fields(kind)}
     given = {choose(f"field of {where}", name, known): part for name, part in value.items() if name != "kind"}
     result = {name: getattr(default, name) for name in known} if isinstance(default, kind) else _defaults(kind)
@@ -93,10 +115,10 @@ def _defaults(kind: type) -> dict[str, Any]:
 
 def _from_list(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
-        raise ValueError(f"{where} is {value!r}: expected a list")
+        raise ValueError(f"{where} is {SHOWN.repr(value)}: expected a list")
     each = (kinds[0],) * len(value) if kinds[-1:] == (...,) else kinds
     if len(each) != len(value):
-        raise ValueError(f"{where} is {value!r}: expected {len(each)} values")
+        raise ValueError(f"{where} is {SHOWN.repr(value)}: expected {len(each)} values")
     return tuple(
         from_plain(kind, part, f"{where}[{i}]") for i, (kind, part) in enumerate(zip(each, value, strict=True))
     )

@@ -1,6 +1,6 @@
 """A run as frozen data: everything that decides what is learnt, and nothing about where or on what."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from limpid.data import Cifar10, Data
 from limpid.data.augment import Augment
@@ -47,7 +47,17 @@ class Every:
     log: int = 12_800
     sample: int = 1_280_000
     save: int = 1_280_000
+    milestone: int = 0
+    """Checkpoints that are kept for good; of the others only the last two are."""
     snapshot: int = 1_280_000
+    score: int = 0
+    """Scores, by limpid's own judge, of few pictures; the checkpoint that scored best is kept. 0 is never."""
+    scored: int = 1000
+    """Pictures of each score: only scores of equal numbers compare."""
+
+    def __post_init__(self) -> None:
+        if negative := [f"{spec.name} {value}" for spec in fields(self) if (value := getattr(self, spec.name)) < 0]:
+            raise ValueError(f"every {', '.join(negative)}: expected a number of images, 0 for never")
 
 
 @dataclass(frozen=True)
@@ -83,6 +93,12 @@ class Recipe:
     sampling: Sampling = Sampling()
     every: Every = Every()
 
+    def __post_init__(self) -> None:
+        if self.images < 1 or self.batch < 1:
+            raise ValueError(f"images {self.images}, batch {self.batch}: expected at least 1 of each")
+        if not 0 <= self.label_dropout <= 1:
+            raise ValueError(f"label dropout {self.label_dropout}: expected a share, 0 to 1")
+
     @property
     def sampling_schedule(self) -> Schedule:
         """The schedule that samplers walk down."""
@@ -90,7 +106,13 @@ class Recipe:
 
 
 def build(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> Denoiser:
-    """The recipe's denoiser of pictures of `shape` (channels, height, width), untrained."""
+    """The recipe's denoiser of pictures of `shape` (channels, height, width), untrained.
+
+    Raises ValueError if the network is to be told classes, and the pictures have none.
+    """
+    if recipe.conditional and not classes:
+        advice = "add --no-conditional --sampling.guidance.weight 0"
+        raise ValueError(f"the network is to be told classes, and these pictures have none: {advice}")
     classes = classes if recipe.conditional else 0
     learned = recipe.learned_variance
     net = recipe.network.build(shape, classes, answers=2 if learned else 1)

@@ -1,6 +1,7 @@
 """Drawing: seeds in, pictures out. A picture depends on its own seed alone, whatever it is drawn together with."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -15,13 +16,30 @@ from limpid.diffusion.guidance import classifier_free, clipped, guided
 from limpid.diffusion.level import Batch, Level
 from limpid.diffusion.schedules import grid
 from limpid.diffusion.steps import Noise, Step
-from limpid.learning.checkpoint import newest, read_data, read_tensors
+from limpid.learning.checkpoint import newest, read_data, read_tensors, require
 from limpid.learning.machine import Machine
 from limpid.learning.rng import generator
-from limpid.plain import from_plain
+from limpid.plain import found_in, from_plain
 from limpid.recipe import Recipe, build
 
 Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class About:
+    """What a checkpoint says of itself besides its tensors."""
+
+    seen: int
+    shape: Shape
+    """Channels, height and width of a picture."""
+    names: tuple[str, ...]
+    """What the classes are called, also where the network is not told them."""
+    recipe: Recipe
+    place: int
+    """Where the run stood in its row of pictures; and the places of batches it has left out."""
+    left_out: tuple[int, ...] = ()
+    std: float = 0.0
+    """The relative length of the average that it holds, if it holds only that."""
 
 
 class Trained(NamedTuple):
@@ -38,11 +56,13 @@ class Trained(NamedTuple):
 def load(path: Path | str, machine: Machine, weights: Literal["average", "model"] = "average") -> Trained:
     """The network of a checkpoint, or of the newest one of a run folder. Raises ValueError if there is none."""
     file = checkpoint_of(Path(path))
-    data = read_data(file)
-    recipe, shape, names = from_plain(Recipe, data["recipe"]), tuple(data["shape"]), tuple(data["names"])
-    model = machine.place(build(recipe, shape, len(names)))
-    model.net.load_state_dict(read_tensors(file, f"{weights}."))
-    return Trained(model.eval(), recipe, shape, names if recipe.conditional else (), data["seen"])
+    about, tensors = about_of(file), read_tensors(file, f"{weights}.")
+    recipe, names = about.recipe, about.names
+    with found_in(file), torch.device("meta"):  # a network of absurd size is refused before it asks for memory
+        require(tensors, build(recipe, about.shape, len(names)).net.state_dict(), file)
+    model = machine.place(build(recipe, about.shape, len(names)))
+    model.net.load_state_dict(tensors)
+    return Trained(model.eval(), recipe, about.shape, names if recipe.conditional else (), about.seen)
 
 
 @lru_cache(maxsize=2)
@@ -61,7 +81,13 @@ def checkpoint_of(path: Path) -> Path:
 
 def recipe_of(path: Path) -> Recipe:
     """The recipe of a checkpoint or a run folder."""
-    return from_plain(Recipe, read_data(checkpoint_of(path))["recipe"])
+    return about_of(checkpoint_of(path)).recipe
+
+
+def about_of(file: Path) -> About:
+    """What a checkpoint says of itself. Raises ValueError if it is broken, or says what cannot be."""
+    with found_in(file):
+        return from_plain(About, read_data(file), "its data")
 
 
 def noise_of(seeds: Sequence[int], shape: Shape, device: str) -> Noise:

@@ -18,7 +18,7 @@ from limpid.learning.machine import Machine
 from limpid.learning.rng import generator
 from limpid.pictures.animate import animate
 from limpid.pictures.grid import grid, save, strip
-from limpid.pictures.plot import Curve, Panel, curves, panels, with_mean
+from limpid.pictures.plot import Curve, Panel, panels, with_mean
 from limpid.recipe import Recipe
 from limpid.sample import Trained, sample, spread, trajectory
 
@@ -78,12 +78,16 @@ def heads(schedule: Schedule, u: Tensor) -> list[str]:
     return [f"σ = {ratio:.2g}" for ratio in schedule(u).ratio.tolist()]
 
 
-def samples(trained: Trained, path: Path, machine: Machine) -> Path:
-    """A grid from seeds 0, 1, 2, ...: a row for each class, or a square where there are none."""
+def samples(pixels: UInt8[Tensor, "n c h w"], names: Sequence[str], path: Path) -> Path:
+    """A grid of what was `drawn`: a row for each class, or a square where there are none."""
+    return save(grid(pixels, columns=8, rows=names), path)
+
+
+def drawn(trained: Trained, machine: Machine) -> UInt8[Tensor, "n c h w"]:
+    """Pictures from seeds 0, 1, 2, ...: eight of each class, or 64."""
     n = 8 * (len(trained.names) or 8)
     labels = spread(n, len(trained.names))
-    pixels = sample(trained.model, preview(trained.recipe), range(n), trained.shape, machine, labels)
-    return save(grid(torch.cat(list(pixels)), columns=8, rows=trained.names), path)
+    return torch.cat(list(sample(trained.model, preview(trained.recipe), range(n), trained.shape, machine, labels)))
 
 
 def denoising(trained: Trained, path: Path, machine: Machine, seeds: Sequence[int], labels: list[int] | None) -> Path:
@@ -118,7 +122,7 @@ def results(trained: Trained, folder: Path, machine: Machine) -> list[Path]:
     classes = len(trained.names)
     few = classes or 16
     return [
-        samples(trained, folder / "samples.png", machine),
+        samples(drawn(trained, machine), trained.names, folder / "samples.png"),
         denoising(trained, folder / "denoising.webp", machine, range(few), spread(few, classes)),
         forward(trained.recipe, folder / "forward.png"),
         loss(folder, folder / "loss.png"),
@@ -126,12 +130,23 @@ def results(trained: Trained, folder: Path, machine: Machine) -> list[Path]:
 
 
 def loss(folder: Path, path: Path) -> Path:
-    """The loss of a run along its log: its points, and their running mean. Raises ValueError without a log."""
+    """The loss of a run along its log, its points and their running mean, and its scores if it was scored.
+
+    Raises ValueError without a log.
+    """
     lines = runlog.read(folder / "log.jsonl")
-    if not lines:
+    if not any("loss" in line for line in lines):
         raise ValueError(f"{folder / 'log.jsonl'} has no lines yet: nothing to draw")
-    curve = Curve("loss", [line["seen"] for line in lines], [line["loss"] for line in lines])
-    return curves(with_mean(curve), path, title=f"{folder.name}: training loss", x="images seen", y="loss", log_y=True)
+    names = dict.fromkeys(name for line in lines if "loss" not in line for name in line if name != "seen")
+    losses, *scores = (along(lines, name) for name in ("loss", *names))
+    plots = [Panel(with_mean(losses), f"{folder.name}: training loss", "images seen", "loss", log_y=True)]
+    return panels([*plots, *(Panel([score], score.label, "images seen", log_y=True) for score in scores)], path)
+
+
+def along(lines: Sequence[runlog.Line], name: str) -> Curve:
+    """The values of this name along a log."""
+    chosen = [line for line in lines if name in line]
+    return Curve(name, [line["seen"] for line in chosen], [line[name] for line in chosen])
 
 
 def schedule(recipe: Recipe, path: Path) -> Path:

@@ -17,13 +17,14 @@ from limpid.data import Source
 from limpid.data.images import from_pixels
 from limpid.diffusion.denoiser import Denoiser, Labels
 from limpid.diffusion.emphasis import Moments, dwelt, remember
-from limpid.diffusion.level import PerSample
+from limpid.diffusion.level import Batch, Level, PerSample
 from limpid.diffusion.losses import Uncertainty, denoising_loss
-from limpid.diffusion.schedules import stratified
+from limpid.diffusion.schedules import Unit, stratified
 from limpid.diffusion.variance import chain
 from limpid.learning.average import PowerEma, update
 from limpid.learning.checkpoint import optimizer_tensors, restore_optimizer
 from limpid.learning.machine import Machine
+from limpid.learning.memory import halving
 from limpid.learning.rng import address, generator
 from limpid.recipe import Recipe, build
 
@@ -37,18 +38,46 @@ class State:
     optimizer: torch.optim.Optimizer
     moments: Moments
     """The second moments of the loss along the schedule."""
+    at_once: int
+    """Pictures that the network is shown at a time: fewer than a batch where memory is short."""
     uncertainty: Uncertainty | None = None
     powers: list[nn.Module] = field(default_factory=list)
     """Power-function averages of the network, one for each length in the recipe's `snapshots`."""
     seen: int = 0
     """Images shown to the network so far."""
+    place: int = 0
+    """Where the run stands in its endless row of pictures: the images seen, and those of the batches left out."""
+    left_out: tuple[int, ...] = ()
+    """The places of batches that the run passes over, since numbers went wrong there."""
+
+
+class Lesson(NamedTuple):
+    """A batch with all that is drawn for it, one of each for each picture."""
+
+    x0: Batch
+    eps: Batch
+    u: Unit
+    level: Level
+    rarity: PerSample
+    """What a loss is multiplied by to make up for how often its level is drawn."""
+    labels: Labels | None
+
+    def part(self, of: slice) -> "Lesson":
+        """The lesson of some of the pictures."""
+        labels = None if self.labels is None else self.labels[of]
+        return Lesson(self.x0[of], self.eps[of], self.u[of], self.level[of], self.rarity[of], labels)
 
 
 class Report(NamedTuple):
     """What one step tells: tensors stay on the device until somebody reads them."""
 
     seen: int
+    place: int
+    """Where the batch begins in the run's row of pictures."""
     loss: PerSample
+    """Of each picture, times its rarity."""
+    rarity: PerSample
+    logsnr: PerSample
     gradient: Float[Tensor, ""]
     rate: float
 
@@ -63,7 +92,8 @@ def start(recipe: Recipe, shape: tuple[int, int, int], classes: int, machine: Ma
     learnt = [*model.parameters(), *(uncertainty.parameters() if uncertainty else ())]
     moments = torch.zeros(recipe.emphasis.bins, device=machine.device)
     powers = [copy.deepcopy(average.net) for _ in recipe.snapshots]
-    state = State(model, average, recipe.optimizer.build(learnt), moments, uncertainty, powers)
+    built, at_once = recipe.optimizer.build(learnt), min(machine.micro_batch or recipe.batch, recipe.batch)
+    state = State(model, average, built, moments, at_once, uncertainty, powers)
     if machine.compile:
         model.net.compile()
     return state
@@ -71,42 +101,63 @@ def start(recipe: Recipe, shape: tuple[int, int, int], classes: int, machine: Ma
 
 def train(state: State, recipe: Recipe, source: Source, machine: Machine) -> Iterator[Report]:
     """Train until the recipe's number of images, yielding after each step."""
-    batches = source.batches(state.seen, recipe.batch, recipe.seed)
+    batches = source.batches(state.place, recipe.batch, recipe.seed)
     while state.seen < recipe.images:
-        yield train_step(state, recipe, *next(batches), machine)
+        pixels, labels = next(batches)
+        if state.place in state.left_out:
+            state.place += len(pixels)
+        else:
+            yield train_step(state, recipe, pixels, labels, machine)
 
 
 def train_step(
     state: State, recipe: Recipe, pixels: UInt8[Tensor, "b c h w"], labels: Labels, machine: Machine
 ) -> Report:
     """One step on a batch of pixels: data, noise, network, loss, optimiser, averages."""
-    loss, objective = losses(state, recipe, pixels, labels, machine)
-    objective.mean().backward()
-    state.seen += len(pixels)
+    place, lesson = state.place, prepared(state, recipe, pixels, labels)
+    loss = studied(state, recipe, lesson, machine)
+    remember(state.moments, lesson.u, loss)
+    state.seen, state.place = state.seen + len(pixels), place + len(pixels)
     gradient, rate = descend(state, recipe)
     follow(state, recipe, len(pixels))
-    return Report(state.seen, loss, gradient, rate)
+    return Report(state.seen, place, loss * lesson.rarity, lesson.rarity, lesson.level.logsnr, gradient, rate)
 
 
-def losses(
-    state: State, recipe: Recipe, pixels: UInt8[Tensor, "b c h w"], labels: Labels, machine: Machine
-) -> tuple[PerSample, PerSample]:
-    """The loss of each picture under noise of a level of its own, and what to minimise."""
+def prepared(state: State, recipe: Recipe, pixels: UInt8[Tensor, "b c h w"], labels: Labels) -> Lesson:
+    """The pictures as the network is to meet them, with noise of a level of its own for each."""
 
     def draws(purpose: str) -> torch.Generator:
-        return generator(pixels.device, recipe.seed, purpose, state.seen)
+        return generator(pixels.device, recipe.seed, purpose, state.place)
 
     x0 = from_pixels(recipe.augment(pixels, draws("augment"))).contiguous(memory_format=torch.channels_last)
     u, rarity = dwelt(stratified(len(x0), draws("levels")), recipe.emphasis.density(state.moments))
-    level, eps = recipe.schedule(u), torch.empty_like(x0).normal_(generator=draws("noise"))
-    step = chain(recipe.schedule, u) if recipe.learned_variance else None
+    eps = torch.empty_like(x0).normal_(generator=draws("noise"))
     told = withheld(labels, recipe, state, draws("labels")) if recipe.conditional else None
-    torch.manual_seed(address(recipe.seed, "dropout", state.seen))
+    return Lesson(x0, eps, u, recipe.schedule(u), rarity.float(), told)
+
+
+def studied(state: State, recipe: Recipe, lesson: Lesson, machine: Machine) -> PerSample:
+    """The loss of each picture; its gradients are gathered, in parts if memory is too small for the batch."""
+    batch = len(lesson.x0)
+
+    def study(at_once: int) -> PerSample:
+        state.optimizer.zero_grad()
+        torch.manual_seed(address(recipe.seed, "dropout", state.place))
+        parts = [lesson.part(slice(i, i + at_once)) for i in range(0, batch, at_once)]
+        return torch.cat([backward(state, recipe, part, len(part.x0) / batch, machine) for part in parts])
+
+    loss, state.at_once = halving(study, state.at_once)
+    return loss
+
+
+def backward(state: State, recipe: Recipe, part: Lesson, share: float, machine: Machine) -> PerSample:
+    """The loss of each picture of a part of the batch; its gradients are added to those of the other parts."""
+    step = chain(recipe.schedule, part.u) if recipe.learned_variance else None
     with machine.autocast():
-        loss = denoising_loss(state.model, x0, eps, level, told, recipe.weight, step)
-    remember(state.moments, u, loss.detach())
-    objective = state.uncertainty.objective(loss, level) if state.uncertainty else loss
-    return loss.detach() * rarity.float(), objective * rarity.float()
+        loss = denoising_loss(state.model, part.x0, part.eps, part.level, part.labels, recipe.weight, step)
+    objective = state.uncertainty.objective(loss, part.level) if state.uncertainty else loss
+    (share * (objective * part.rarity).mean()).backward()
+    return loss.detach()
 
 
 def descend(state: State, recipe: Recipe) -> tuple[Float[Tensor, ""], float]:
@@ -144,8 +195,8 @@ def tensors_of(state: State) -> dict[str, Tensor]:
     return {f"{part}.{name}": value for part, tensors in parts.items() for name, value in tensors.items()}
 
 
-def restore(state: State, seen: int, tensors: dict[str, Tensor]) -> None:
-    """Put a state back to where it was when `tensors_of` read it."""
+def restore(state: State, tensors: dict[str, Tensor]) -> None:
+    """Put the tensors of a state back to where they were when `tensors_of` read it."""
 
     def part(prefix: str) -> dict[str, Tensor]:
         return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
@@ -158,4 +209,3 @@ def restore(state: State, seen: int, tensors: dict[str, Tensor]) -> None:
     if state.uncertainty:
         state.uncertainty.load_state_dict(part("uncertainty."))
     restore_optimizer(state.optimizer, part("optimizer."))
-    state.seen = seen

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from limpid.pictures.grid import FAINT, GROUND, INK, grid, near_square, save, singles, strip
 from limpid.pictures.labels import spelt
-from limpid.pictures.whole import whole
+from limpid.whole import whole
 
 SIZES = [(8, 8), (16, 16), (28, 28), (32, 32), (64, 64), (12, 30), (40, 17)]
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255), (255, 0, 255)]

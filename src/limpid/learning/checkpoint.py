@@ -1,60 +1,125 @@
 """Checkpoints: one safetensors file each, tensors and plain data, that is whole or is not there.
 
-It loads without executing code, and carries all that is needed to rebuild and go on.
+It loads without executing code, carries all that is needed to rebuild and go on, and a checksum of all its bytes.
 """
 
 import json
-import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
+
+from limpid.learning.warning import warn
+from limpid.whole import durable
 
 Plain = dict[str, Any]
 
+KINDS = {
+    **{torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"},
+    **{torch.int64: "I64", torch.int32: "I32", torch.uint8: "U8", torch.bool: "BOOL"},
+}
+"""What safetensors calls the kinds of numbers."""
+MARK, BLANK = b'"sha256":"', b"0" * 64
+"""What comes before the checksum in a file, and what stands in its place while it is computed. Inside of the plain data
+the mark cannot occur, since JSON in JSON has its quotes escaped."""
+LONGEST = 1 << 24
+"""Bytes of the longest header that is read."""
 
-def save(folder: Path, seen: int, tensors: Mapping[str, Tensor], data: Plain, keep: int = 2) -> Path:
-    """Write the checkpoint after `seen` images; of all in the folder the last `keep` stay, 0 for every one."""
-    folder.mkdir(parents=True, exist_ok=True)
+
+def save(
+    folder: Path, seen: int, tensors: Mapping[str, Tensor], data: Plain, keep: int = 2, milestone: int = 0
+) -> Path:
+    """Write the checkpoint after `seen` images; of all in the folder the last `keep` stay, 0 for every one.
+
+    With a `milestone` the first at or after each multiple of so many images stays too. Raises OSError if the disk
+    refuses, and leaves nothing behind then.
+    """
     path = folder / f"{seen:012d}.safetensors"
-    part = path.with_suffix(".part")
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(contiguous, part, metadata={"limpid": json.dumps(data)})
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(path)
-    for old in all_in(folder)[:-keep] if keep else []:
-        old.unlink()
+    with durable(path) as part:
+        _write(part, tensors, data)
+    files = all_in(folder)
+    for old in files[:-keep] if keep else []:
+        if old not in milestones(files, milestone):
+            old.unlink()
     return path
 
 
 def all_in(folder: Path) -> list[Path]:
     """The checkpoints of a folder, oldest first."""
-    return sorted(folder.glob("[0-9]*.safetensors"))
+    return sorted((path for path in folder.glob("*.safetensors") if path.stem.isdecimal()), key=lambda p: int(p.stem))
+
+
+def milestones(files: list[Path], every: int) -> set[Path]:
+    """Of checkpoints, oldest first, the first at or after each multiple of `every` images; 0 is none."""
+    reached = {int(file.stem) // every: file for file in reversed(files)} if every else {}
+    return {file for multiple, file in reached.items() if multiple > 0}
 
 
 def newest(folder: Path) -> Path | None:
-    """The last checkpoint of a folder, if there is one."""
-    return next(reversed(all_in(folder)), None)
+    """The last checkpoint of a folder that is whole, if there are any; broken ones after it are named.
+
+    Raises ValueError if there are some and all of them are broken, but for the beginning, which is no progress.
+    """
+    faults: list[str] = []
+    for path in reversed(all_in(folder)):
+        try:
+            verify(path)
+        except ValueError as error:
+            faults.append(str(error))
+            continue
+        if faults and int(path.stem) == 0:
+            break
+        for fault in faults:
+            warn(f"{fault}; taking one before it")
+        return path
+    if faults:
+        raise ValueError(f"{faults[0]}; none before it is whole either: move them away to begin anew")
+    return None
+
+
+def verify(path: Path) -> None:
+    """Raise ValueError if a file is no checkpoint of ours, or not as it was written."""
+    try:
+        there = path.stat()
+        _verify(path, there.st_ino, there.st_size, there.st_mtime_ns)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{_broken(path)}: {error}") from error
 
 
 def read_data(path: Path) -> Plain:
     """The plain data of a checkpoint, without its tensors. Raises ValueError if it is none of ours, or broken."""
+    verify(path)
     try:
         with safe_open(path, "pt") as file:
-            return json.loads((file.metadata() or {})["limpid"])
-    except (SafetensorError, KeyError, OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is not a whole checkpoint of limpid: {error}") from error
+            data = json.loads((file.metadata() or {})["limpid"])
+    except (SafetensorError, OSError, ValueError, KeyError, RecursionError) as error:
+        raise ValueError(f"{_broken(path)}: {error}") from error
+    if not isinstance(data, dict):
+        raise ValueError(f"{_broken(path)}: its data are {type(data).__name__}, expected a table")
+    return data
 
 
 def read_tensors(path: Path, prefix: str = "") -> dict[str, Tensor]:
-    """The tensors whose names begin with `prefix`, which is taken off."""
-    with safe_open(path, "pt") as file:
-        return {name.removeprefix(prefix): file.get_tensor(name) for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118
+    """The tensors whose names begin with `prefix`, which is taken off. Raises ValueError as `read_data` does."""
+    verify(path)
+    try:
+        with safe_open(path, "pt") as file:
+            return {name.removeprefix(prefix): file.get_tensor(name) for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{_broken(path)}: {error}") from error
+
+
+def require(tensors: Mapping[str, Tensor], like: Mapping[str, Tensor], path: Path) -> None:
+    """Raise ValueError unless the tensors of a file have the names and shapes of those that they are to fill."""
+    wrong = [name for name in like if name not in tensors or tensors[name].shape != like[name].shape]
+    if wrong := wrong + [name for name in tensors if name not in like]:
+        what = f"{len(wrong)} of its tensors are not those of its recipe, {wrong[0][:80]!r} for one"
+        raise ValueError(f"{path} does not fit: {what}")
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -73,3 +138,59 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
         laid_out = torch.empty_like(like, dtype=value.dtype).copy_(value) if value.shape == like.shape else value
         state.setdefault(int(index), {})[name] = laid_out
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], data: Plain) -> None:
+    """Write a safetensors file one tensor at a time, then its checksum into the place that was left for it.
+
+    The library's own writer leaves the memory of a whole second copy to chance, and another temporary file behind when
+    it is killed.
+    """
+    wide_first = dict(sorted(tensors.items(), key=lambda item: -item[1].element_size()))  # so that each is aligned
+    header: Plain = {"__metadata__": {"limpid": json.dumps(data), "sha256": BLANK.decode()}}
+    end = 0
+    for name, tensor in wide_first.items():
+        begin, end = end, end + tensor.numel() * tensor.element_size()
+        header[name] = {"dtype": KINDS[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    head = len(text).to_bytes(8, "little") + text
+    digest = sha256(head)
+    with path.open("wb") as file:
+        file.write(head)
+        for tensor in wide_first.values():
+            content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+            digest.update(content)
+            file.write(content)
+        file.seek(head.index(MARK) + len(MARK))
+        file.write(digest.hexdigest().encode())
+
+
+@lru_cache(maxsize=64)
+def _verify(path: Path, inode: int, size: int, changed: int) -> None:
+    """Raise ValueError if the checksum of a file differs from the one it states; asked once for a file as it is."""
+    with path.open("rb") as file:
+        head = file.read(8)
+        length = int.from_bytes(head, "little")
+        if not 0 < length <= min(LONGEST, size - 8):
+            raise ValueError("it does not begin like one")
+        text = bytearray(file.read(length))
+        place = text.find(MARK) + len(MARK)
+        if place < len(MARK):
+            raise ValueError("it has no checksum")
+        stated = bytes(text[place : place + len(BLANK)])
+        text[place : place + len(BLANK)] = BLANK
+        digest = sha256(head + text)
+        for block in _blocks(file):
+            digest.update(block)
+    if stated != digest.hexdigest().encode():
+        raise ValueError("its checksum differs, so it was cut short or changed")
+
+
+def _blocks(file: Any) -> Iterator[bytes]:
+    while block := file.read(1 << 20):
+        yield block
+
+
+def _broken(path: Path) -> str:
+    return f"{path} is not a whole checkpoint of limpid"

@@ -24,6 +24,16 @@ class Adam:
     clip: float = 1.0
     """Largest norm of the gradient over all parameters."""
 
+    def __post_init__(self) -> None:
+        given = f"rate {self.rate}, weight decay {self.weight_decay}, clip {self.clip}, warm-up {self.warmup}"
+        if (
+            not all(0 <= number < math.inf for number in (self.rate, self.weight_decay, self.warmup))
+            or not self.clip > 0
+        ):
+            raise ValueError(f"{given}: expected finite numbers from 0 up, and a clip above 0")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas {self.betas}: expected two numbers from 0 up and below 1")
+
     def build(self, parameters: Iterable[Tensor]) -> torch.optim.AdamW:
         """The optimiser of these parameters."""
         return torch.optim.AdamW(parameters, lr=self.rate, betas=self.betas, weight_decay=self.weight_decay, fused=True)

@@ -9,10 +9,27 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 
+class Abandoned(BaseException):
+    """What a wish to stop raises in the midst of something that may be left undone."""
+
+
 class Stop:
     """Whether someone has asked the run to stop."""
 
     asked = False
+    abandons = False
+
+    @contextmanager
+    def abandoning(self) -> Iterator[None]:
+        """What is done in here ends at once, without a word, when someone asks to stop: others need not wait for it."""
+        try:
+            self.abandons = True
+            try:
+                yield
+            finally:
+                self.abandons = False
+        except Abandoned:
+            self.abandons = False  # also where it came in the midst of the line that says so above
 
 
 @contextmanager
@@ -24,6 +41,8 @@ def stoppable() -> Iterator[Stop]:
         if stop.asked:
             raise KeyboardInterrupt
         stop.asked = True
+        if stop.abandons:
+            raise Abandoned
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

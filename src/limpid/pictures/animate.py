@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from limpid.pictures.whole import whole
+from limpid.whole import whole
 
 # Lossless, because squares of one colour suit it. 31 frames from noise to 64 pictures of CIFAR-10, enlarged threefold:
 # 6.8 MB in 2.5 s; lossy at quality 75 7.9 MB, and wrong by 26 of 255 amid the noise; GIF 9.9 MB in 4 s. Method 0 is

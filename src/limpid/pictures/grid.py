@@ -10,7 +10,7 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor, uint8
 
 from limpid.pictures.labels import extent, spelt
-from limpid.pictures.whole import whole
+from limpid.whole import whole
 
 GROUND, INK, FAINT = (236, 236, 234), (32, 33, 36), (85, 89, 94)
 CELL = 96

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from limpid.pictures.whole import whole
+from limpid.whole import whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
-from limpid.plain import choose, from_plain
+from limpid.plain import choose, found_in, from_plain
 from limpid.recipe import Recipe
 from limpid.recipes.cifar10 import (
     cifar10,
@@ -26,6 +26,8 @@ NAMED = (
 )
 RECIPES: dict[str, Callable[[], Recipe]] = {recipe.__name__.replace("_", "-"): recipe for recipe in NAMED}
 RECIPES["cifar10-ddpm"] = cifar10
+LONGEST = 1 << 20
+"""Bytes of the longest recipe that is read."""
 
 
 def find(name: str) -> Recipe:
@@ -44,12 +46,16 @@ def find(name: str) -> Recipe:
 
 
 def read(path: Path) -> Recipe:
-    """The recipe written in a .toml or .json file."""
+    """The recipe written in a .toml or .json file. Raises ValueError, with the file's name, if it is none."""
     try:
-        plain = (tomllib.loads if path.suffix == ".toml" else json.loads)(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            text = file.read(LONGEST + 1)
+        if len(text) > LONGEST:
+            raise ValueError(f"it is longer than {LONGEST:,} bytes")
+        plain = (tomllib.loads if path.suffix == ".toml" else json.loads)(text.decode())
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"cannot read the recipe {path}: {error}") from error
-    base = plain.pop("base", None) if isinstance(plain, dict) else None
-    return from_plain(
-        Recipe, plain, default=Recipe() if base is None else RECIPES[choose("recipe", str(base), RECIPES)]()
-    )
+    with found_in(path):
+        base = plain.pop("base", None) if isinstance(plain, dict) else None
+        default = Recipe() if base is None else RECIPES[choose("recipe", str(base), RECIPES)]()
+        return from_plain(Recipe, plain, default=default)

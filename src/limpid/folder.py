@@ -1,0 +1,276 @@
+"""A run and the folder that holds it: its recipe, log, checkpoints and sample grids, written so that none is lost."""
+
+import json
+import math
+import platform
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limpid import show
+from limpid.data import Source
+from limpid.gauge import Gauge
+from limpid.learning import checkpoint, runlog
+from limpid.learning.machine import Machine
+from limpid.learning.progress import Stop
+from limpid.learning.runlog import Log, Meter
+from limpid.learning.warning import warn
+from limpid.learning.watch import Watch, Wrong, collapsed, leap
+from limpid.plain import to_plain
+from limpid.recipe import Recipe
+from limpid.recipes import read
+from limpid.sample import About, Trained, about_of
+from limpid.train import Report, State, restore, start, tensors_of
+from limpid.whole import durable, sync
+
+# What may differ when a run goes on: how long it is, how pictures are drawn, and how often.
+FREE = ("images", "sampling", "every")
+
+
+@dataclass
+class Run:
+    """A run that is going on, and the folder that holds it."""
+
+    recipe: Recipe
+    folder: Path
+    machine: Machine
+    source: Source
+    state: State
+    meter: Meter
+    watch: Watch
+    log: Log
+    losses: deque[float] = field(default_factory=lambda: deque(maxlen=20))
+    """Those of the last lines of the log."""
+    since: tuple[int, float] = (0, 0.0)
+    """Images seen, and the clock, at the last line of the log."""
+
+    def note(self, report: Report) -> None:
+        """Gather what a step tells, without waiting for it."""
+        self.meter.add(report.loss, report.rarity, report.logsnr)
+        self.watch.see(report.place, report.loss, report.logsnr, report.gradient)
+
+    def check(self) -> None:
+        """Raise Diverged if a loss or gradient so far was no number: the weights are bad since then."""
+        if wrong := self.watch.read():
+            raise Diverged(wrong)
+
+    def tell(self, report: Report) -> tuple[float, float]:
+        """Write a line of the log; the mean loss and images per second since the last one."""
+        self.check()
+        (loss, parts), (seen, clock) = self.meter.read(), self.since
+        self.since = report.seen, time.perf_counter()
+        speed = (report.seen - seen) / (self.since[1] - clock)
+        line = {"seen": report.seen, "loss": loss, "rate": report.rate, "gradient": report.gradient.item()}
+        with refusals("the log"):
+            self.log.add(line | {"loss_by_logsnr": parts, "images_per_second": round(speed, 1)})
+        if problem := leap(loss, self.losses):
+            warn(f"{problem}, after {report.seen:,} images")
+        self.losses.append(loss)
+        return loss, speed
+
+    def about(self) -> About:
+        """What a checkpoint needs besides its tensors to be rebuilt alone."""
+        state, source = self.state, self.source
+        return About(state.seen, source.shape, source.names, self.recipe, state.place, state.left_out)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor that a run needs to go on."""
+        return tensors_of(self.state) | {"meter": self.meter.total}
+
+    def save(self, last: bool = False) -> None:
+        """Write a checkpoint. If the disk refuses, the run goes on and tries at the next, unless this is the `last`.
+
+        Raises OSError then, naming the last that is good.
+        """
+        self.check()
+        folder, milestone = self.folder / "checkpoints", self.recipe.every.milestone
+        try:
+            with self.untimed():
+                self.log.sync()
+                checkpoint.save(folder, self.state.seen, self.tensors(), to_plain(self.about()), milestone=milestone)
+        except OSError as error:
+            if last:
+                good = checkpoint.newest(folder) or "none"
+                raise OSError(f"cannot write a checkpoint ({error}); the last good one is {good}") from error
+            warn(f"cannot write a checkpoint ({error}); going on, and trying again at the next")
+
+    def keep(self) -> None:
+        """Keep the power-function averages of this moment, in half precision."""
+        self.check()
+        with self.untimed(), refusals("an average"):
+            for std, net in zip(self.recipe.snapshots, self.state.powers, strict=True):
+                tensors = {f"average.{name}": value.half() for name, value in net.state_dict().items()}
+                about = replace(self.about(), std=std)
+                checkpoint.save(self.folder / "snapshots" / f"{std:.3f}", about.seen, tensors, to_plain(about), keep=0)
+
+    def draw(self, stop: Stop) -> None:
+        """Draw the sample grid of this moment, from the same seeds as all of them, unless asked to stop meanwhile."""
+        self.check()
+        with self.untimed(), refusals("the samples"), stop.abandoning():
+            trained = self.trained()
+            pixels = show.drawn(trained, self.machine)
+            sync(show.samples(pixels, trained.names, self.grid))
+            if problem := collapsed(pixels):
+                warn(f"{problem}, after {self.state.seen:,} images")
+
+    def score(self, stop: Stop) -> None:
+        """Write the cheap score of this moment to the log, and keep its weights if none before scored better."""
+        self.check()
+        with self.untimed(), refusals("a score"), stop.abandoning():
+            name, value = self.gauge.name, self.gauge.measure(self.trained(), self.machine)
+            before = [line[name] for line in self.scores]
+            self.log.add({"seen": self.state.seen, name: value})
+            if value < min(before, default=math.inf):
+                folder, about = self.folder / "best", to_plain(self.about())
+                checkpoint.save(folder, self.state.seen, self.tensors(), about, keep=1)
+
+    @property
+    def scores(self) -> list[runlog.Line]:
+        """The lines of the log that hold a score."""
+        return [line for line in runlog.read(self.log.path) if self.gauge.name in line]
+
+    @property
+    def scored(self) -> bool:
+        """Whether this moment has its score."""
+        return any(line["seen"] == self.state.seen for line in self.scores)
+
+    @cached_property
+    def gauge(self) -> Gauge:
+        """What scores it; made when it is first asked for."""
+        return Gauge(self.recipe, self.recipe.every.scored)
+
+    @property
+    def grid(self) -> Path:
+        """The file of the sample grid of this moment."""
+        return self.folder / "samples" / f"{self.state.seen:012d}.png"
+
+    def trained(self) -> Trained:
+        """The averaged network of this moment."""
+        names = self.source.names if self.recipe.conditional else ()
+        return Trained(self.state.average, self.recipe, self.source.shape, names, self.state.seen)
+
+    def resume(self, file: Path) -> None:
+        """Put all back to where it was at a checkpoint, the log too. Raises ValueError if it is of another run."""
+        about, tensors = about_of(file), checkpoint.read_tensors(file)
+        fixed = {name: value for name, value in self.tensors().items() if not name.startswith("optimizer.")}
+        checkpoint.require({n: t for n, t in tensors.items() if not n.startswith("optimizer.")}, fixed, file)
+        self.meter.total.copy_(tensors["meter"])
+        try:
+            restore(self.state, tensors)
+        except (LookupError, ValueError, RuntimeError) as error:
+            raise ValueError(f"{file} does not fit: {str(error).splitlines()[0]}") from error
+        self.state.seen, self.state.place, self.state.left_out = about.seen, about.place, about.left_out
+        self.watch = Watch(self.machine.device)
+        self.losses.clear()
+        self.losses.extend(line["loss"] for line in self.log.cut(about.seen) if "loss" in line)
+
+    @contextmanager
+    def untimed(self) -> Iterator[None]:
+        """What is done in here does not count as training when speed is measured."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.since = self.since[0], self.since[1] + time.perf_counter() - begin
+
+
+class Diverged(FloatingPointError):
+    """A loss or a gradient was no number."""
+
+    def __init__(self, wrong: Wrong):
+        super().__init__(str(wrong))
+        self.wrong = wrong
+
+
+@contextmanager
+def refusals(what: str) -> Iterator[None]:
+    """Tells of a disk that refuses `what` is written in here; the run goes on."""
+    try:
+        yield
+    except OSError as error:
+        warn(f"cannot write {what} ({error}); going on")
+
+
+def opened(recipe: Recipe, folder: Path, machine: Machine, source: Source) -> Run:
+    """The run of a folder where it stopped, or a new one. Raises ValueError if it is a run of another recipe."""
+    refuse_another(recipe, folder)
+    state = start(recipe, source.shape, len(source.names), machine)
+    log = Log(folder / "log.jsonl")
+    now = Run(recipe, folder, machine, source, state, Meter(machine.device), Watch(machine.device), log)
+    write(folder / "recipe.json", to_plain(recipe))
+    write(folder / "environment.json", environment(machine))
+    tidy(folder)
+    parameters = sum(weight.numel() for weight in state.model.parameters())
+    print(f"{folder}: {parameters:,} parameters, {recipe.images:,} images, on {machine}")
+    if file := checkpoint.newest(folder / "checkpoints"):
+        now.resume(file)
+        set_aside(file)
+        print(f"going on after {state.seen:,} images")
+    else:
+        log.cut(0)
+        now.save(last=True)  # a disk that refuses checkpoints is found out now, and there is always one to go back to
+    return now
+
+
+def tidy(folder: Path) -> None:
+    """Remove what a run that was killed had begun to write."""
+    for kind in ("checkpoints", "samples", "snapshots/*"):
+        for part in folder.glob(f"{kind}/[0-9]*.part"):
+            part.unlink()
+
+
+def set_aside(file: Path) -> None:
+    """Give the broken checkpoints that are newer than this one another name, so that none is taken for the newest."""
+    for broken in checkpoint.all_in(file.parent):
+        if int(broken.stem) > int(file.stem):
+            broken.rename(broken.with_suffix(".broken"))
+
+
+def write(path: Path, plain: Any) -> None:
+    """Write plain data as JSON."""
+    with durable(path) as part:
+        part.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
+
+
+def refuse_another(recipe: Recipe, folder: Path) -> None:
+    """Raise ValueError if the folder holds a run whose recipe differs in what may not change."""
+    path = folder / "recipe.json"
+    if not path.exists():
+        return
+    before = read(path)
+    allowed = {name: getattr(recipe, name) for name in FREE}
+    if replace(before, **allowed) != recipe:
+        changed = ", ".join(differences(to_plain(replace(before, **allowed)), to_plain(recipe)))
+        raise ValueError(f"{folder} holds a run of another recipe ({changed}): name another folder with --run")
+
+
+def differences(before: Any, after: Any, where: str = "") -> list[str]:
+    """Where two plain values differ, in words: `batch 128 -> 64`."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        names = dict.fromkeys([*before, *after])
+        return [d for n in names for d in differences(before.get(n), after.get(n), f"{where}.{n}" if where else n)]
+    return [] if before == after else [f"{where} {before} -> {after}"]
+
+
+def environment(machine: Machine) -> dict[str, Any]:
+    """What a run was made with, for whoever asks later."""
+    packages = {name: version(name) for name in ("limpid", "torch", "numpy", "pillow", "safetensors")}
+    return {
+        "command": sys.argv,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "machine": str(machine),
+        "processor": torch.cuda.get_device_name() if machine.device.startswith("cuda") else platform.processor(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "packages": packages,
+    }

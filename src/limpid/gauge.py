@@ -1,0 +1,48 @@
+"""A cheap score while a run goes on: of few pictures, always from the same seeds, and named by how many they are."""
+
+from functools import cached_property
+
+import torch
+
+from limpid.evaluate import judge_of
+from limpid.learning.machine import Machine
+from limpid.metrics.features import Judge
+from limpid.metrics.frechet import Distance, distance_to
+from limpid.metrics.moments import Moments
+from limpid.recipe import Recipe
+from limpid.sample import Trained, sample
+from limpid.show import preview
+from limpid.subjects import of_data, seen
+
+
+class Gauge:
+    """The Frechet distance of n pictures to the training set, under limpid's own judge.
+
+    It is higher than that of more pictures, and compares with others of the same n alone.
+    """
+
+    def __init__(self, recipe: Recipe, n: int):
+        self.recipe, self.n = recipe, n
+
+    @property
+    def name(self) -> str:
+        """What the score is called in the log."""
+        return f"FD-CIFAR@{self.n}"
+
+    @cached_property
+    def judge(self) -> Judge:
+        """Limpid's own, on the CPU: it is quick there, and takes no memory of the run."""
+        return judge_of("cifar")
+
+    @cached_property
+    def distance(self) -> Distance:
+        """The distance to the training set, whose features are kept in the user's cache."""
+        return distance_to(of_data(self.recipe.data, self.judge).statistics)
+
+    def measure(self, trained: Trained, machine: Machine) -> float:
+        """The score of the pictures that seeds 0..n-1 give, in the steps of the sample grids, classes in turn."""
+        classes, seeds = len(trained.names), range(self.n)
+        labels = [seed % classes for seed in seeds] if classes else None
+        batches = sample(trained.model, preview(self.recipe), seeds, trained.shape, machine, labels, batch=100)
+        features = torch.cat([seen(self.judge, pixels)["features"] for pixels in batches])
+        return self.distance(Moments.of(features).statistics)

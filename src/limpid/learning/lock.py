@@ -1,0 +1,86 @@
+"""One run, one process: a lock on the folder that the system itself frees when its holder ends, however it ends."""
+
+import getpass
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from limpid.learning.warning import warn
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+HELD: set[IO[str]] = set()
+"""The files through which this process holds folders."""
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a folder, which is made if it is not there. Raises ValueError that says who else holds it.
+
+    It holds between processes of one machine, and on network folders between machines if the server keeps locks.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a+", encoding="utf-8", errors="replace") as file:
+        file.seek(0)
+        if not _lock(file):
+            holder = file.read(200).strip() or "another process"
+            raise ValueError(f"{folder} is in use by {holder}: stop it, or name another folder with --run")
+        if gone := file.read(200).strip():
+            print(f"{folder} was left by {gone}, which was ended before it could stop", flush=True)
+        _say(file, f"{_owner()} on {socket.gethostname()}, pid {os.getpid()}, since {time.strftime('%F %T %z')}")
+        HELD.add(file)
+        try:
+            yield
+        finally:
+            if file in HELD:
+                HELD.discard(file)
+                _say(file, "")
+
+
+def _say(file: IO[str], holder: str) -> None:
+    """Write who holds the folder, for whoever is refused; the lock does not depend on it."""
+    file.seek(0)
+    file.truncate()
+    file.write(holder)
+    file.flush()
+
+
+def _owner() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in containers
+        return "somebody"
+
+
+def _lock(file: IO[str]) -> bool:
+    """Whether this process now holds the file."""
+    try:
+        if sys.platform == "win32":  # bytes that are locked there cannot be read: one far behind the text
+            os.lseek(file.fileno(), 1 << 20, os.SEEK_SET)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            file.seek(0)
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError as error:
+        warn(f"this file system has no locks ({error}): see to it that no two runs share {file.name}")
+    return True
+
+
+def _let_go() -> None:
+    """A child of a fork shares the lock, and would hold it on when its parent is killed."""
+    while HELD:
+        HELD.pop().close()
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_let_go)

@@ -1,0 +1,37 @@
+"""What does not fit into memory at once is done in parts: half as large, as often as it takes."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+from limpid.learning.warning import warn
+
+Result = TypeVar("Result")
+
+
+def halving(work: Callable[[int], Result], size: int) -> tuple[Result, int]:
+    """`work(size)` and that size, which is halved each time memory runs out; `work` must be able to begin anew.
+
+    Raises MemoryError if one at a time is too many.
+    """
+    while True:
+        try:
+            return work(size), size
+        except (RuntimeError, MemoryError) as error:
+            if not _out_of_memory(error):
+                raise
+            why = str(error).partition("\n")[0]
+        # Only here, outside of the except, does the error no longer hold what the failed attempt has computed.
+        if size == 1:
+            raise MemoryError(f"out of memory with one picture at a time: {why}")
+        size = (size + 1) // 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        warn(f"out of memory: from now on {size} pictures at a time, of the same batch")
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether an allocation failed: on a GPU it has a type of its own, on a CPU or an Apple GPU only its words."""
+    said = ("DefaultCPUAllocator", "MPS backend out of memory")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in str(error) for words in said)
