@@ -1,14 +1,193 @@
-"""Judging: `limpid likelihood`."""
+"""Judging: `limpid evaluate`, `limpid compare`, `limpid likelihood`."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Literal
 
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
+
+from limpid import scores
+from limpid.asked import Questions, asked
+from limpid.data import Cifar10, Data, Folder
 from limpid.density import Protocol, density
+from limpid.evaluate import Looked, Real, evaluate, floors_of, judge_of
 from limpid.learning.machine import Machine
 from limpid.options import INLINE, parse
-from limpid.sample import load
+from limpid.recipe import Sampling
+from limpid.sample import Trained, load, recipe_of
+from limpid.scores import Report
+from limpid.subjects import (
+    Against,
+    Own,
+    Published,
+    Subject,
+    held_out,
+    images_of,
+    of_data,
+    of_images,
+    of_published,
+    of_run,
+)
 from limpid.verbs.names import named
+from limpid.verbs.sweeping import combinations_of, picture, table, words_of
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How pictures are judged, wherever they are from."""
+
+    against: Against = Own()
+    """What they are compared with."""
+    n: int = 10_000
+    """How many pictures to score; scores of different numbers do not compare."""
+    judge: str = "cifar"
+    """The feature network: cifar, limpid's own, which gives FD-CIFAR; or Inception by the rules of torch-fidelity, edm,
+    pytorch-fid, clean-fid, clean-fid-legacy-tensorflow, clean-fid-legacy-pytorch or torchmetrics, which gives FID."""
+    inception: str = ""
+    """Where the published weights of Inception are; looked for, or downloaded, if not given."""
+    out: Path = Path("scores.json")
+    """The file that keeps the scores."""
+
+
+@dataclass(frozen=True)
+class EvaluateRun:
+    """Score the pictures that a run draws against real ones."""
+
+    judged: Annotated[Judged, INLINE]
+    sampling: Annotated[Sampling, INLINE]
+    machine: Annotated[Machine, INLINE] = Machine()
+    seed: int = 0
+    """Seed of the first picture; each has its own, the next the next."""
+    weights: Literal["average", "model"] = "average"
+    """The average of the weights along training, or the last of them."""
+    batch: int = 250
+    """Pictures drawn at a time."""
+    questions: Annotated[Questions, INLINE] = Questions()
+    sweep: tuple[str, ...] = ()
+    """Options and the values they are to take in turn, as in: steps=10,20,50 guidance=0,0.5,1."""
+
+
+@dataclass(frozen=True)
+class EvaluateFiles:
+    """Score the pictures of a folder, a zip or an .npz against real ones."""
+
+    judged: Annotated[Judged, INLINE]
+    pictures: Folder
+    machine: Annotated[Machine, INLINE] = Machine()
+
+
+def assess(arguments: Sequence[str]) -> int:
+    """`limpid evaluate RUN|PICTURES [options]`."""
+    name, rest = named("evaluate", "RUN, or a folder, .zip or .npz of pictures", arguments)
+    path = Path(name)
+    if not path.exists():
+        raise ValueError(f"there is no {name}: expected a run, or a folder, .zip or .npz of pictures")
+    is_run = path.suffix == ".safetensors" or (path / "checkpoints").is_dir() or (path / "recipe.json").exists()
+    return assess_run(path, rest) if is_run else assess_files(path, rest)
+
+
+def assess_run(path: Path, rest: Sequence[str]) -> int:
+    """Score a run, once or in a sweep."""
+    recipe, folder = recipe_of(path), path if path.is_dir() else path.parent.parent
+    default = EvaluateRun(Judged(out=folder / "scores.json"), recipe.sampling)
+    options = parse(default, rest, f"limpid evaluate {path}")
+    machine = options.machine.resolved()
+    trained, ways = load(path, machine, options.weights), combinations_of(options.sweep)
+    real = real_for(options.judged, recipe.data, machine)
+    if not ways:
+        report, looked = assessed(trained, path, folder, options, real, machine)
+        told_more(report, looked, trained, folder, options, real, machine)
+        return 0
+    swept: list[tuple[dict[str, str], Report]] = []
+    for way in ways:
+        one = parse(replace(options, sweep=()), words_of(way), f"limpid evaluate {path} --sweep")
+        report, _ = assessed(trained, path, folder, one, real, machine)
+        scores.add(report, options.judged.out)
+        swept.append((way, report))
+    print(table(swept, real.judge.score), end="\n\n")
+    for file in (options.judged.out, picture(swept, real.judge.score, folder / "sweep.png")):
+        print(file)
+    return 0
+
+
+def assessed(
+    trained: Trained, path: Path, folder: Path, options: EvaluateRun, real: Real, machine: Machine
+) -> tuple[Report, Looked]:
+    """The report of one way to draw."""
+    seeds = range(options.seed, options.seed + options.judged.n)
+    subject = of_run(trained, str(path), folder, options.sampling, options.weights, seeds, machine, options.batch)
+    with counted(subject) as told:
+        return evaluate(subject, real, machine, told)
+
+
+def told_more(
+    report: Report, looked: Looked, trained: Trained, folder: Path, options: EvaluateRun, real: Real, machine: Machine
+) -> None:
+    """Add what only a run can be asked, keep the report, and print it."""
+    more, written = asked(looked, trained, real, options.questions, folder, machine)
+    report = replace(report, scores=report.scores | more)
+    print(scores.table(report), end="\n\n")
+    for file in [scores.add(report, options.judged.out), *written]:
+        print(file)
+
+
+def assess_files(path: Path, rest: Sequence[str]) -> int:
+    """Score pictures that are there already."""
+    judged = Judged(Cifar10(), out=path.with_name(f"{path.name}.scores.json"))
+    default = EvaluateFiles(judged, Folder(str(path), split="all"))
+    options = parse(default, rest, f"limpid evaluate {path}")
+    judged, machine = options.judged, options.machine.resolved()
+    if isinstance(judged.against, Own):
+        raise ValueError(f"{path} is no run: name what to compare it with by --against")
+    images = images_of(options.pictures)
+    if len(images) < judged.n:
+        raise ValueError(
+            f"{path} holds {len(images):,} pictures, --n asks for {judged.n:,}: scores of fewer would not compare"
+        )
+    subject = of_images(images, str(path))._replace(n=judged.n)
+    real = real_for(judged, Cifar10(), machine)
+    with counted(subject) as told:
+        report, _ = evaluate(subject, real, machine, told)
+    print(scores.table(report), end="\n\n")
+    print(scores.add(report, judged.out))
+    return 0
+
+
+def real_for(judged: Judged, own: Data, machine: Machine) -> Real:
+    """The real pictures that `judged` asks for, seen by its judge; `own` are those of the run."""
+    judge = judge_of(judged.judge, judged.inception, machine.device)
+    if isinstance(judged.against, Published):
+        return Real(judge, of_published(Path(judged.against.path), judge), None, {})
+    data: Data = own if isinstance(judged.against, Own) else judged.against
+    reference, apart = of_data(data, judge), held_out(data)
+    floor = of_data(apart, judge) if apart is not None else None
+    return Real(judge, reference, floor, floors_of(floor, reference, judge, judged.n))
+
+
+@contextmanager
+def counted(subject: Subject) -> Iterator[Callable[[int], None]]:
+    """A bar for the pictures of a subject, or a line now and then where there is no terminal."""
+    console = Console(stderr=True, highlight=False)
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console, transient=True) as bar:
+        task = bar.add_task("pictures", total=subject.n)
+        yield lambda done: bar.update(task, completed=done)
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Put the scores of two runs side by side, and say which differences are larger than their noise."""
+
+
+def compare(arguments: Sequence[str]) -> int:
+    """`limpid compare A B`."""
+    first, rest = named("compare", "RUN A and a RUN B, each a run folder or a file of scores", arguments)
+    second, rest = named(f"compare {first}", "RUN B to compare it with", rest)
+    parse(Compare(), rest, f"limpid compare {first} {second}")
+    print(scores.compare(scores.read(Path(first)), scores.read(Path(second))))
+    return 0
 
 
 @dataclass(frozen=True)

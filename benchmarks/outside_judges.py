@@ -1,0 +1,117 @@
+"""Two classifiers of CIFAR-10 by others (akamaster/pytorch_resnet_cifar10), as judges from outside.
+
+Their files are looked for in ../shared/classifier, or in the folder that $LIMPID_JUDGES names; they are no part of this
+project. The networks are those of He et al. (2016), section 4.2, with shortcuts that have no parameters. What they give
+is the Frechet distance of 64 features to those of the 50,000 training pictures: small numbers, on a scale of their own.
+The 10,000 test pictures score 0.050 (ResNet-56) and 0.0214 (ResNet-20).
+"""
+
+import os
+from functools import lru_cache
+from hashlib import sha256
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import UInt8
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from limpid.data import Cifar10
+from limpid.metrics.features import Judge, Seen
+from limpid.metrics.frechet import frechet
+from limpid.metrics.moments import Moments, Statistics
+
+FOLDER = Path(os.environ.get("LIMPID_JUDGES", Path(__file__).parents[2] / "shared" / "classifier"))
+KEPT = Path(".cache", "outside-judges.safetensors")
+FILES = {"ResNet-56": (9, "resnet56-4bfd9763.th"), "ResNet-20": (3, "resnet20-12fca82f.th")}
+# Mean and standard deviation of ImageNet's channels, which these networks were trained with.
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Block(nn.Module):
+    """Two convolutions beside a shortcut, which skips pixels and adds empty channels where the map gets smaller."""
+
+    def __init__(self, channels_in: int, channels: int):
+        super().__init__()
+        stride = 1 if channels_in == channels else 2
+        self.added = (channels - channels_in) // 2
+        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.bn1, self.bn2 = nn.BatchNorm2d(channels), nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        if self.added:
+            x = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.added, self.added))
+        return F.relu(x + y)
+
+
+class ResNet(nn.Module):
+    """Pixels 0..255 to 64 features and ten logits: a convolution, and three stages of so many blocks."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, blocks: int):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16)
+        for number, (before, channels) in enumerate(((16, 16), (16, 32), (32, 64)), 1):
+            widths = [before, *[channels] * blocks]
+            stage = nn.Sequential(*(Block(a, b) for a, b in pairwise(widths)))
+            self.add_module(f"layer{number}", stage)
+        self.linear = nn.Linear(64, 10)
+        self.register_buffer("mean", 255 * torch.tensor(MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(STD).view(3, 1, 1), persistent=False)
+
+    def forward(self, pixels: UInt8[Tensor, "b 3 32 32"]) -> Seen:
+        x = ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        x = F.relu(self.bn1(self.conv1(x)))
+        for stage in range(1, 4):
+            x = self.get_submodule(f"layer{stage}")(x)
+        features = x.mean((2, 3))
+        return Seen(features, self.linear(features))
+
+
+@lru_cache
+def found() -> dict[str, Judge]:
+    """The judges whose files are there, by name."""
+    return {name: judge(name) for name, (_, file) in FILES.items() if (FOLDER / file).exists()}
+
+
+def judge(name: str) -> Judge:
+    """One of the classifiers, in float32 on the CPU."""
+    blocks, path = FILES[name][0], FOLDER / FILES[name][1]
+    tensors = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    net = ResNet(blocks)
+    net.load_state_dict({key.removeprefix("module."): value for key, value in tensors.items()})
+    net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    net.eval().requires_grad_(False)
+    digest = sha256(path.read_bytes()).hexdigest()
+    return Judge(f"FD {name}", f"{name} of akamaster", digest, "none: 32x32 RGB", net)
+
+
+def statistics(judge: Judge, pixels: UInt8[Tensor, "n 3 32 32"], batch: int = 250) -> Statistics:
+    """Mean and covariance of what a judge sees in pictures."""
+    return Moments.of(torch.cat([judge.look(part).features for part in pixels.split(batch)])).statistics
+
+
+@lru_cache
+def real() -> dict[str, Statistics]:
+    """What each judge sees in the training pictures; looked at once, and kept in .cache."""
+    if not KEPT.exists():
+        pixels, kept = Cifar10().load().pixels, {}
+        for name, one in found().items():
+            kept[f"{name}.mean"], kept[f"{name}.covariance"] = statistics(one, pixels)
+        KEPT.parent.mkdir(exist_ok=True)
+        save_file(kept, KEPT)
+    kept = load_file(KEPT)
+    return {name: Statistics(kept[f"{name}.mean"], kept[f"{name}.covariance"]) for name in found()}
+
+
+def distances(pixels: UInt8[Tensor, "n 3 32 32"]) -> dict[str, float]:
+    """The Frechet distance of pictures to the training pictures, by each judge. Raises ValueError if there is none."""
+    if not found():
+        raise ValueError(f"no judges at {FOLDER}: expected {', '.join(file for _, file in FILES.values())}")
+    return {name: frechet(statistics(one, pixels), real()[name]) for name, one in found().items()}

@@ -1,0 +1,181 @@
+"""Scores with all that decides them: kept in a file, shown as a table, compared with their like and nothing else."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from limpid.metrics.interval import Estimate, difference
+from limpid.whole import whole
+
+Better = Literal["less", "more", ""]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What decides a score besides what is scored: scores compare only where all of it is the same."""
+
+    n: int
+    """Pictures that were scored."""
+    judge: str
+    """The feature network."""
+    judge_sha256: str
+    resize: str
+    """How pictures came to the size and range the network takes."""
+    reference: str
+    """The pictures they were compared with."""
+    reference_n: int
+    reference_sha256: str
+
+
+@dataclass(frozen=True)
+class Score:
+    """A measured number, its standard error, and the same number for real pictures that nobody trained on."""
+
+    value: float
+    error: float = 0.0
+    freedom: float = 1e9
+    """Degrees of freedom of the error."""
+    better: Better = ""
+    floor: float | None = None
+    """What real held-out pictures score under the same protocol; none where there are none."""
+
+    @property
+    def estimate(self) -> Estimate:
+        """The number and its error, to reckon with."""
+        return Estimate(self.value, self.error, self.freedom)
+
+
+@dataclass(frozen=True)
+class Report:
+    """The scores of one set of pictures, what they are of, and how they were measured."""
+
+    subject: str
+    protocol: Protocol
+    drawn: dict[str, Any]
+    """How the pictures came about: weights, sampler and steps of a run, or the file they were read from."""
+    scores: dict[str, Score]
+    made: dict[str, Any] = field(default_factory=dict)
+    """When, on what, by which versions and for how long."""
+
+
+def read(path: Path) -> list[Report]:
+    """The reports of a run folder or a file of scores, oldest first. Raises ValueError if there are none."""
+    file = path / "scores.json" if path.is_dir() else path
+    if not file.exists():
+        raise ValueError(f"no scores at {file}: limpid evaluate {path} writes them")
+    try:
+        return [_report(plain) for plain in json.loads(file.read_text(encoding="utf-8"))["reports"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file} is no file of scores that this version wrote: {error!r}") from error
+
+
+def add(report: Report, path: Path) -> Path:
+    """Add a report to a file; one of the same pictures under the same protocol gives way to it."""
+    before = read(path) if path.exists() else []
+    kept = [old for old in before if (old.subject, old.protocol, old.drawn) != _key(report)]
+    plain = {"reports": [_plain(each) for each in [*kept, report]]}
+    with whole(path) as part:
+        part.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def table(report: Report) -> str:
+    """The report as a person reads it."""
+    protocol, width = report.protocol, max(len(name) for name in report.scores)
+    floors = any(score.floor is not None for score in report.scores.values())
+    lines = [
+        f"{report.subject}: {said(report)}",
+        f"{protocol.n:,} against {protocol.reference_n:,}: {protocol.reference}, {protocol.reference_sha256[:12]}",
+        f"judge: {protocol.judge} ({protocol.judge_sha256[:12]}), {protocol.resize}",
+        "",
+        f"  {'':{width}}  {'score':>9}  {'95% interval':>19}{'  held-out real' if floors else ''}",
+    ]
+    return "\n".join([*lines, *(_line(name.ljust(width), score) for name, score in report.scores.items())])
+
+
+def _line(name: str, score: Score) -> str:
+    low, high = score.estimate.interval
+    within = f"{short(low)} .. {short(high)}" if score.error else ""
+    floor = f"  {short(score.floor):>13}" if score.floor is not None else " " * 15
+    direction = f"  {score.better} is better" if score.better else ""
+    return f"  {name}  {short(score.value):>9}  {within:>19}{floor}{direction}".rstrip()
+
+
+def short(value: float) -> str:
+    """A number with four digits that count."""
+    return f"{value:#.4g}".rstrip(".") if abs(value) < 1e5 else f"{value:,.0f}"
+
+
+def compare(first: Sequence[Report], second: Sequence[Report]) -> str:
+    """Two subjects side by side, by their newest reports under one protocol, and which differences are more than noise.
+
+    Raises ValueError if no two reports were made alike.
+    """
+    pairs = [(a, b) for a in reversed(first) for b in reversed(second) if a.protocol == b.protocol]
+    if not pairs:
+        a, b = first[-1], second[-1]
+        unlike = "; ".join(differences(a.protocol, b.protocol))
+        raise ValueError(f"{a.subject} and {b.subject} were not scored alike ({unlike}): their scores do not compare")
+    a, b = pairs[0]
+    shared = [name for name in a.scores if name in b.scores]
+    width = max(len(name) for name in shared)
+    lines = [f"{mark}: {each.subject}: {said(each)}" for mark, each in (("A", a), ("B", b))]
+    lines += [f"both: {a.protocol.n:,} pictures against {a.protocol.reference}, judge {a.protocol.judge}", ""]
+    lines += [f"  {'':{width}}  {'A':>9}  {'B':>9}  {'A - B':>9}  {'95% interval':>19}"]
+    return "\n".join([*lines, *(_compared(name.ljust(width), a.scores[name], b.scores[name]) for name in shared)])
+
+
+def _compared(name: str, a: Score, b: Score) -> str:
+    apart = difference(a.estimate, b.estimate)
+    low, high = apart.interval
+    within = f"{short(low)} .. {short(high)}" if apart.error else ""
+    verdict = "" if not apart.error else "within the noise" if low <= 0 <= high else _winner(apart.value, a.better)
+    return (
+        f"  {name}  {short(a.value):>9}  {short(b.value):>9}  {short(apart.value):>9}  {within:>19}  {verdict}".rstrip()
+    )
+
+
+def _winner(apart: float, better: Better) -> str:
+    if not better:
+        return "they differ"
+    return f"{'A' if (apart < 0) == (better == 'less') else 'B'} is better"
+
+
+def said(report: Report) -> str:
+    """How the pictures of a report came about, in words."""
+    return ", ".join(f"{name} {value}" for name, value in report.drawn.items() if not isinstance(value, dict))
+
+
+def differences(a: Protocol, b: Protocol) -> list[str]:
+    """Where two protocols differ, in words."""
+    pairs = [(spec.name, getattr(a, spec.name), getattr(b, spec.name)) for spec in fields(Protocol)]
+    return [f"{name.replace('_', ' ')} {short_of(x)} and {short_of(y)}" for name, x, y in pairs if x != y]
+
+
+def short_of(value: object) -> str:
+    """A value in a line: a hash by its beginning."""
+    text = str(value)
+    return text[:12] if len(text) == 64 and " " not in text else text
+
+
+def _key(report: Report) -> tuple[str, Protocol, dict[str, Any]]:
+    return report.subject, report.protocol, report.drawn
+
+
+def _plain(report: Report) -> dict[str, Any]:
+    plain = asdict(report)
+    for name, score in report.scores.items():
+        plain["scores"][name]["interval"] = list(score.estimate.interval)
+    return plain
+
+
+def _report(plain: dict[str, Any]) -> Report:
+    known = {spec.name for spec in fields(Score)}
+    scores = {
+        name: Score(**{key: value for key, value in score.items() if key in known})
+        for name, score in plain["scores"].items()
+    }
+    parts = plain | {"protocol": Protocol(**plain["protocol"]), "scores": scores}
+    return Report(**parts)

@@ -1,0 +1,203 @@
+"""What is scored, and what it is compared with: pictures of a run, a file or a data set, or published statistics."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor, nn
+
+from limpid.data import Cifar10, Data, Digits, Folder
+from limpid.data.images import Images
+from limpid.download import home
+from limpid.kept import joined, pieces
+from limpid.learning.machine import Machine
+from limpid.metrics import saved
+from limpid.metrics.features import Judge, Seen
+from limpid.metrics.moments import Moments, Statistics
+from limpid.plain import to_plain
+from limpid.recipe import Recipe, Sampling
+from limpid.sample import Trained, sample
+
+PIECE = 500
+"""Pictures that are drawn, looked at and kept at a time."""
+
+
+@dataclass(frozen=True)
+class Own:
+    """The training pictures of the run that is scored."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """Mean and covariance of features, the arrays mu and sigma of an .npz file: enough for a Frechet distance alone."""
+
+    path: str = ""
+    """The file."""
+
+
+Against: TypeAlias = Own | Cifar10 | Digits | Folder | Published
+
+
+class Subject(NamedTuple):
+    """Numbered pictures to be scored."""
+
+    name: str
+    drawn: dict[str, Any]
+    """How they came about, in words and numbers."""
+    n: int
+    pictures: Callable[[range], UInt8[Tensor, "n c h w"]]
+    """Those of these numbers."""
+    labels: Int[Tensor, " n"] | None
+    """The classes they were asked to be of, if they were."""
+    names: tuple[str, ...]
+    """What the classes are called."""
+    store: Path | None
+    """Where pictures and features may be kept, if they cost more to make again."""
+
+
+class Reference(NamedTuple):
+    """What pictures are compared with, as a judge sees it."""
+
+    name: str
+    n: int
+    sha256: str
+    statistics: Statistics
+    seen: Seen | None
+    images: Images | None
+    """None where only statistics were published."""
+
+
+def of_run(
+    trained: Trained,
+    name: str,
+    folder: Path,
+    sampling: Sampling,
+    weights: Literal["average", "model"],
+    seeds: range,
+    machine: Machine,
+    batch: int,
+) -> Subject:
+    """The pictures that a run draws from `seeds`; where the network knows classes, they take turns with the seeds."""
+    recipe, classes = replace(trained.recipe, sampling=sampling), len(trained.names)
+    labels = torch.tensor([seed % classes for seed in seeds]) if classes else None
+    digest = of_weights(trained.model.net)
+    about = {"weights": digest, "sampling": to_plain(sampling), "seed": seeds.start, "precision": machine.precision}
+    key = sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+    def pictures(numbers: range) -> UInt8[Tensor, "n c h w"]:
+        told = None if labels is None else labels[numbers.start : numbers.stop].tolist()
+        now = [seeds[i] for i in numbers]
+        return torch.cat(list(sample(trained.model, recipe, now, trained.shape, machine, told, batch)))
+
+    drawn = {
+        "images seen": trained.seen,
+        "weights": weights,
+        "weights sha256": digest[:12],
+        "sampler": type(sampling.sampler).__name__,
+        "steps": sampling.steps,
+        "evaluations": evaluations_of(trained, recipe, seeds[:1], machine),
+        "guidance": sampling.guidance.weight,
+        "sampling": to_plain(sampling),
+        "seeds": f"{seeds.start}..{seeds.stop - 1}",
+        "classes": "in turn" if classes else "none",
+        "precision": machine.precision,
+    }
+    return Subject(name, drawn, len(seeds), pictures, labels, trained.names, folder / "evaluations" / key[:16])
+
+
+def evaluations_of(trained: Trained, recipe: Recipe, seeds: Sequence[int], machine: Machine) -> float:
+    """How often the network is asked for a picture, by drawing those of `seeds`."""
+    asked = 0
+
+    def count(net: nn.Module, given: tuple[Tensor, ...], answer: Tensor) -> None:
+        nonlocal asked
+        asked += len(given[0])
+
+    labels = [0] * len(seeds) if trained.names else None
+    with trained.model.net.register_forward_hook(count):
+        list(sample(trained.model, recipe, seeds, trained.shape, machine, labels))
+    return asked / len(seeds)
+
+
+def of_images(images: Images, name: str) -> Subject:
+    """Pictures that are there already, the first n of them."""
+    digest = of_pixels(images.pixels)
+    labels = images.labels if images.names else None
+    return Subject(
+        name,
+        {"read": "as they are", "sha256": digest[:12]},
+        len(images),
+        lambda numbers: images.pixels[numbers.start : numbers.stop],
+        labels,
+        images.names,
+        None,
+    )
+
+
+def of_data(data: Data, judge: Judge) -> Reference:
+    """All pictures of a data set, as the judge sees them; its features are kept in the user's cache."""
+    images = images_of(data)
+    name = f"{type(data).__name__} {getattr(data, 'split', '')}".strip()
+    return of_pictures(images, name, judge)
+
+
+def images_of(data: Data) -> Images:
+    """All pictures of a data set at once, read in this process."""
+    source = (data if isinstance(data, Digits) else replace(data, workers=0)).open("cpu")
+    assert isinstance(source, Images)
+    return source
+
+
+def of_pictures(images: Images, name: str, judge: Judge) -> Reference:
+    """These pictures as the judge sees them."""
+    digest = of_pixels(images.pixels)
+    rule = sha256(f"{judge.sha256} {judge.network} {judge.resize}".encode()).hexdigest()
+    store = home() / "features" / f"{digest[:16]}-{rule[:16]}"
+
+    def look(numbers: range) -> dict[str, Tensor]:
+        return seen(judge, images.pixels[numbers.start : numbers.stop])
+
+    found = joined(pieces(store, len(images), 10 * PIECE, look))
+    features = Seen(found["features"], found["logits"])
+    return Reference(name, len(images), digest, Moments.of(features.features).statistics, features, images)
+
+
+def of_published(path: Path, judge: Judge) -> Reference:
+    """Published statistics. Raises ValueError if they are none, or of another network's features."""
+    statistics = saved.read(path)
+    width = judge.look(torch.zeros(1, 3, 32, 32, dtype=torch.uint8)).features.shape[1]
+    if len(statistics.mean) != width:
+        raise ValueError(f"{path} holds statistics of {len(statistics.mean)} features: {judge.network} has {width}")
+    return Reference(path.name, 0, sha256(path.read_bytes()).hexdigest(), statistics, None, None)
+
+
+def held_out(data: Data) -> Data | None:
+    """The same data set's pictures that no one trained on, if it keeps some apart."""
+    return replace(data, split="test") if getattr(data, "split", "") == "train" else None  # pyright: ignore[reportCallIssue]
+
+
+def seen(judge: Judge, pixels: UInt8[Tensor, "n c h w"], batch: int = 64) -> dict[str, Tensor]:
+    """What the judge says of pictures, a batch at a time."""
+    said = [judge.look(part) for part in pixels.split(batch)]
+    return {"features": torch.cat([one.features for one in said]), "logits": torch.cat([one.logits for one in said])}
+
+
+def of_weights(net: nn.Module) -> str:
+    """The sha256 of all weights of a network."""
+    digest = sha256()
+    for value in net.state_dict().values():
+        digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def of_pixels(pixels: UInt8[Tensor, "n c h w"]) -> str:
+    """The sha256 of pictures: of their shape, and of their pixels one after the other."""
+    digest = sha256(str(tuple(pixels.shape)).encode())
+    for part in pixels.split(10_000):
+        digest.update(part.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,314 @@
+"""A tiny run is scored, from the command to the file."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import CPU, TINY
+
+from limpid import scores
+from limpid.classifying import classification_score
+from limpid.cli import main
+from limpid.copying import SHARE, copying
+from limpid.data import Cifar10, Digits, Folder
+from limpid.data.images import Images
+from limpid.evaluate import JUDGES, Real, evaluate, floors_of, judge_of, scores_of
+from limpid.gap import gap
+from limpid.metrics import cifar
+from limpid.metrics.features import Judge, Seen
+from limpid.metrics.moments import Moments
+from limpid.metrics.saved import write
+from limpid.run import run
+from limpid.sample import Trained, load
+from limpid.subjects import evaluations_of, held_out, of_data, of_images, of_pictures, of_run, seen
+
+QUICK = replace(TINY.sampling, steps=2)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("scored")
+    assert run(TINY, place, CPU)
+    return place
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LIMPID_DATA", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> Trained:
+    return load(folder, CPU)
+
+
+@pytest.fixture(scope="module")
+def judge() -> Judge:
+    return judge_of("cifar")
+
+
+def test_the_judge_is_the_file_whose_hash_stands_beside_it(monkeypatch: pytest.MonkeyPatch):
+    assert cifar.judge().sha256 == cifar.about()["sha256"]
+    monkeypatch.setattr(cifar, "about", lambda: {"sha256": "0" * 64})
+    with pytest.raises(ValueError, match=r"has the sha256 .*: expected 000"):
+        cifar.judge()
+
+
+def test_the_judge_fits_in_two_megabytes():
+    assert cifar.WEIGHTS.stat().st_size <= 2_000_000
+
+
+def test_the_judge_is_as_often_right_as_it_says(cifar_root: Path, judge: Judge):
+    """On the first 2,000 test pictures: within three standard errors of what was measured on all of them."""
+    test = Cifar10(root=str(cifar_root), split="test").load()
+    right = (seen(judge, test.pixels[:2000])["logits"].argmax(1) == test.labels[:2000]).double().mean().item()
+    claimed = cifar.about()["test_accuracy"]
+    assert claimed >= 0.915
+    assert abs(right - claimed) < 3 * (claimed * (1 - claimed) / 2000) ** 0.5
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (3, 64, 48), (1, 32, 32)])
+def test_the_judge_takes_grey_and_colour_of_any_size(judge: Judge, shape: tuple[int, int, int]):
+    said = judge.look(torch.zeros(2, *shape, dtype=torch.uint8))
+    assert said.features.shape == (2, 168)
+    assert said.logits.shape == (2, 10)
+
+
+def test_the_judge_refuses_other_channels(judge: Judge):
+    with pytest.raises(ValueError, match="4 channels"):
+        judge.look(torch.zeros(2, 4, 32, 32, dtype=torch.uint8))
+
+
+def test_a_judge_there_is_not_is_named_with_the_choices():
+    with pytest.raises(ValueError, match=f"no judge 'incepton': choose from {', '.join(JUDGES)}"):
+        judge_of("incepton")
+
+
+def test_pictures_against_themselves_score_zero(cache: Path, judge: Judge):
+    digits = Digits(size=8).load()
+    reference = of_pictures(digits, "digits", judge)
+    assert reference.seen is not None
+    found = scores_of(reference.seen, reference, judge)
+    assert found["FD-CIFAR"].value == pytest.approx(0, abs=1e-6)
+    assert found["precision"].value == found["recall"].value == found["coverage"].value == 1
+    assert found["sliced Wasserstein"].value == pytest.approx(0, abs=1e-9)
+
+
+def test_features_of_real_pictures_are_kept_and_read_again(cache: Path, judge: Judge):
+    first = of_data(Digits(size=8), judge)
+    blind = judge._replace(look=lambda pixels: pytest.fail("it looked again"))
+    again = of_data(Digits(size=8), blind)
+    assert first.seen is not None
+    assert again.seen is not None
+    assert torch.equal(first.seen.features, again.seen.features)
+
+
+def test_another_resize_rule_is_another_judge(cache: Path, judge: Judge):
+    of_data(Digits(size=8), judge)
+    other = judge._replace(
+        resize="by another rule", look=lambda pixels: Seen(torch.ones(len(pixels), 2), torch.ones(len(pixels), 2))
+    )
+    assert of_data(Digits(size=8), other).statistics.mean.tolist() == [1, 1]
+
+
+def scored(trained: Trained, folder: Path, n: int, judge: Judge, first: int = 0) -> scores.Report:
+    reference = of_data(Digits(size=8), judge)
+    real = Real(judge, reference, None, {})
+    subject = of_run(trained, "tiny", folder, QUICK, "average", range(first, first + n), CPU, 20)
+    report, _ = evaluate(subject, real, CPU)
+    return report
+
+
+def test_the_same_seeds_score_the_same_to_the_last_bit(cache: Path, tmp_path: Path, trained: Trained, judge: Judge):
+    one, other = (scored(trained, tmp_path / name, 40, judge) for name in ("a", "b"))
+    assert one.scores == other.scores
+    assert scored(trained, tmp_path / "c", 40, judge, first=100).scores != one.scores
+
+
+def test_pictures_that_were_drawn_are_not_drawn_again(
+    cache: Path, tmp_path: Path, trained: Trained, judge: Judge, monkeypatch: pytest.MonkeyPatch
+):
+    once = scored(trained, tmp_path, 40, judge)
+    monkeypatch.setattr("limpid.subjects.sample", lambda *_: pytest.fail("it drew again"))
+    monkeypatch.setattr("limpid.subjects.evaluations_of", lambda *_: 2.0)
+    assert scored(trained, tmp_path, 40, judge).scores == once.scores
+
+
+def test_too_few_pictures_are_refused(cache: Path, tmp_path: Path, trained: Trained, judge: Judge):
+    with pytest.raises(ValueError, match="39 pictures cannot be scored: expected at least 40"):
+        scored(trained, tmp_path, 39, judge)
+
+
+def test_network_evaluations_are_counted(trained: Trained):
+    """Two steps of Heun ask three times, and guidance asks twice each time."""
+    plain = replace(QUICK, guidance=replace(QUICK.guidance, weight=0.0))
+    assert evaluations_of(trained, replace(trained.recipe, sampling=plain), [0, 1], CPU) == 3
+    assert evaluations_of(trained, replace(trained.recipe, sampling=QUICK), [0], CPU) == 6
+
+
+def test_the_command_writes_the_protocol_beside_the_numbers(
+    cache: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["evaluate", str(folder), "--n", "40", "--steps", "2", "--device", "cpu"]) == 0
+    said = capsys.readouterr().out
+    assert "FD-CIFAR" in said
+    plain = json.loads((folder / "scores.json").read_text())["reports"][-1]
+    assert plain["protocol"] == {
+        "n": 40,
+        "judge": cifar.NETWORK,
+        "judge_sha256": cifar.about()["sha256"],
+        "resize": "antialiased bilinear to 32x32, RGB",
+        "reference": "Digits",
+        "reference_n": 1797,
+        "reference_sha256": of_data(Digits(size=8), judge_of("cifar")).sha256,
+    }
+    assert plain["drawn"]["seeds"] == "0..39"
+    assert plain["drawn"]["steps"] == 2
+    assert plain["drawn"]["weights"] == "average"
+    low, high = plain["scores"]["FD-CIFAR"]["interval"]
+    assert low < plain["scores"]["FD-CIFAR"]["value"] < high
+
+
+def test_a_sweep_scores_every_combination(cache: Path, folder: Path, capsys: pytest.CaptureFixture[str]):
+    words = ["--sweep", "sampler.steps=1,2", "clip=True,False", "--n", "40", "--device", "cpu"]
+    assert main(["evaluate", str(folder), *words]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    rows = [line[:3] for line in lines if line[0].isdigit()]
+    assert rows == [[steps, clip, evaluations] for steps, evaluations in ("12", "26") for clip in ("True", "False")]
+    assert (folder / "sweep.png").exists()
+
+
+@pytest.mark.parametrize("words", ["steps", "=1", "steps=", "steps=1,,2"])
+def test_a_sweep_that_cannot_be_read_is_named(
+    cache: Path, folder: Path, words: str, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["evaluate", str(folder), "--sweep", words, "--device", "cpu"]) == 2
+    assert f"--sweep {words}: expected an option and its values" in capsys.readouterr().err
+
+
+def test_files_are_scored_as_the_run_that_drew_them(cache: Path, folder: Path, capsys: pytest.CaptureFixture[str]):
+    out = folder / "out"
+    assert (
+        main(["sample", str(folder), "--n", "40", "--npz", "--out", str(out), "--device", "cpu", "--steps", "2"]) == 0
+    )
+    against = ["--against", "Digits", "--against.size", "8"]
+    look = ["--pictures.size", "8", "--pictures.channels", "L", "--n", "40", "--device", "cpu"]
+    assert main(["evaluate", str(out / "pictures.npz"), *look, *against]) == 0
+    report = scores.read(out / "pictures.npz.scores.json")[-1]
+    assert report.protocol.reference == "Digits"
+    ours = scored(load(folder, CPU), folder / "again", 40, judge_of("cifar"))
+    # The command spreads its classes in blocks, an evaluation in turns: other pictures, but of one distribution.
+    assert report.protocol == ours.protocol
+    assert report.scores["FD-CIFAR"].value == pytest.approx(ours.scores["FD-CIFAR"].value, rel=0.5)
+
+
+def test_published_statistics_give_a_frechet_distance_alone(cache: Path, folder: Path, judge: Judge):
+    digits = Digits(size=8).load()
+    path = write(cache.parent / "digits.npz", Moments.of(seen(judge, digits.pixels)["features"]).statistics)
+    common = ["evaluate", str(folder), "--n", "40", "--steps", "2", "--device", "cpu"]
+    assert main([*common, "--against", "Published", "--against.path", str(path)]) == 0
+    by_file = scores.read(folder)[-1]
+    assert main(common) == 0
+    by_pictures = scores.read(folder)[-1]
+    assert set(by_file.scores) == {"FD-CIFAR", "IS-CIFAR"}
+    assert by_file.scores["FD-CIFAR"].value == pytest.approx(by_pictures.scores["FD-CIFAR"].value, rel=1e-6)
+
+
+def test_two_runs_are_put_side_by_side(cache: Path, folder: Path, capsys: pytest.CaptureFixture[str]):
+    for steps in ("2", "3"):
+        words = ["--n", "40", "--steps", steps, "--device", "cpu", "--out", str(folder / f"{steps}.json")]
+        assert main(["evaluate", str(folder), *words]) == 0
+    capsys.readouterr()
+    assert main(["compare", str(folder / "2.json"), str(folder / "3.json")]) == 0
+    assert "FD-CIFAR" in capsys.readouterr().out
+
+
+def test_runs_scored_by_different_numbers_of_pictures_are_not_compared(
+    cache: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    for n in ("40", "60"):
+        words = ["--n", n, "--steps", "2", "--device", "cpu", "--out", str(folder / f"n{n}.json")]
+        assert main(["evaluate", str(folder), *words]) == 0
+    capsys.readouterr()
+    assert main(["compare", str(folder / "n40.json"), str(folder / "n60.json")]) == 2
+    assert "were not scored alike (n 40 and 60)" in capsys.readouterr().err
+
+
+def test_held_out_pictures_are_those_of_the_test_split():
+    assert held_out(Cifar10()) == Cifar10(split="test")
+    assert held_out(Folder("x")) == Folder("x", split="test")
+    assert held_out(Digits()) is None
+    assert held_out(Cifar10(split="test")) is None
+
+
+def test_real_held_out_pictures_are_the_floor(cache: Path, judge: Judge):
+    """Half the digits against the other half: nearer than any drawing of a tiny network comes."""
+    digits = Digits(size=8).load()
+    halves = [Images(digits.pixels[i::2], digits.labels[i::2], digits.names) for i in (0, 1)]
+    reference, floor = (of_pictures(half, "half", judge) for half in halves)
+    floors = floors_of(floor, reference, judge, 500)
+    noise = torch.randint(0, 256, (500, 1, 8, 8), dtype=torch.uint8)
+    report, _ = evaluate(
+        of_images(Images(noise, torch.zeros(500, dtype=torch.int64)), "noise"),
+        Real(judge, reference, floor, floors),
+        CPU,
+    )
+    assert report.scores["FD-CIFAR"].floor == floors["FD-CIFAR"]
+    assert report.scores["FD-CIFAR"].value > 10 * floors["FD-CIFAR"]
+
+
+def test_copies_are_found_and_what_is_new_is_not():
+    draw = torch.Generator().manual_seed(0)
+    training, new, held = (torch.randint(0, 256, (n, 48), generator=draw, dtype=torch.uint8) for n in (300, 200, 400))
+    copied = copying(torch.cat([training[:50], new[:50]]), held, training)
+    assert copied.near[:50].max() == 0
+    assert copied.nearest[:50].tolist() == list(range(50))
+    assert copied.rate.value == pytest.approx(0.5 + SHARE / 2, abs=0.06)
+    assert copying(new, held, training).rate.value == pytest.approx(SHARE, abs=0.06)
+
+
+def test_a_network_knows_pictures_it_has_seen_no_better_than_itself(trained: Trained):
+    digits = Digits(size=8).load()
+    same = gap(trained, digits, digits, 20, CPU)
+    assert same.size.value == 0
+    assert torch.equal(same.training, same.held_out)
+
+
+def test_a_gap_turns_its_sign_with_the_sets(trained: Trained):
+    digits = Digits(size=8).load()
+    first, second = (Images(digits.pixels[i::2], digits.labels[i::2], digits.names) for i in (0, 1))
+    there, back = gap(trained, first, second, 60, CPU), gap(trained, second, first, 60, CPU)
+    assert there.size.value == -back.size.value != 0
+    assert there.size.error == back.size.error > 0
+    assert there.ratios == sorted(there.ratios)
+
+
+def test_a_classifier_learns_from_pictures_what_it_needs_for_others():
+    digits = Digits(size=8).load()
+    rgb = Images(digits.pixels.expand(-1, 3, -1, -1), digits.labels, digits.names)
+    learnt, kept = Images(rgb.pixels[:1200], rgb.labels[:1200]), Images(rgb.pixels[1200:], rgb.labels[1200:])
+    taught = classification_score(learnt, kept, CPU, epochs=15)
+    shuffled = Images(learnt.pixels, learnt.labels.flip(0))
+    misled = classification_score(shuffled, kept, CPU, epochs=15)
+    assert taught.value > 0.7
+    assert misled.value < 0.3
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["evaluate"], "needs a RUN"),
+        (["evaluate", "nowhere"], "there is no nowhere"),
+        (["compare"], "needs a RUN A"),
+        (["compare", "a"], "needs a RUN B"),
+        (["compare", "a", "b"], "no scores at a"),
+    ],
+)
+def test_mistakes_get_one_line(words: list[str], said: str, capsys: pytest.CaptureFixture[str]):
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1

@@ -1,0 +1,61 @@
+"""Pieces of work are done once."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from limpid.kept import Piece, joined, pieces
+
+
+def squares(done: list[range]) -> Callable[[range], Piece]:
+    def make(numbers: range) -> Piece:
+        done.append(numbers)
+        return {"squares": torch.tensor(numbers) ** 2}
+
+    return make
+
+
+def test_pieces_are_read_where_they_were_kept(tmp_path: Path):
+    done: list[range] = []
+    first = joined(pieces(tmp_path, 10, 4, squares(done)))
+    again = joined(pieces(tmp_path, 10, 4, squares(done)))
+    assert done == [range(4), range(4, 8), range(8, 10)]
+    assert torch.equal(first["squares"], torch.arange(10) ** 2)
+    assert torch.equal(again["squares"], first["squares"])
+
+
+def test_whoever_stops_goes_on_there(tmp_path: Path):
+    done: list[range] = []
+    some = pieces(tmp_path, 100, 4, squares(done))
+    next(some)
+    next(some)
+    some.close()  # pyright: ignore[reportAttributeAccessIssue]
+    joined(pieces(tmp_path, 12, 4, squares(done)))
+    assert done == [range(4), range(4, 8), range(8, 12)]
+
+
+def test_more_are_asked_for_later_without_making_the_first_again(tmp_path: Path):
+    done: list[range] = []
+    joined(pieces(tmp_path, 10, 4, squares(done)))
+    done.clear()
+    assert torch.equal(joined(pieces(tmp_path, 16, 4, squares(done)))["squares"], torch.arange(16) ** 2)
+    assert done == [range(8, 12), range(12, 16)]
+
+
+@pytest.mark.parametrize("spoil", [lambda data: b"", lambda data: data[:-3], lambda data: b"\xff" * len(data)])
+def test_a_broken_piece_is_made_again(tmp_path: Path, spoil: Callable[[bytes], bytes]):
+    done: list[range] = []
+    joined(pieces(tmp_path, 4, 4, squares(done)))
+    file = next(tmp_path.iterdir())
+    file.write_bytes(spoil(file.read_bytes()))
+    assert torch.equal(joined(pieces(tmp_path, 4, 4, squares(done)))["squares"], torch.arange(4) ** 2)
+    assert len(done) == 2
+
+
+def test_nothing_is_kept_without_a_folder():
+    done: list[range] = []
+    joined(pieces(None, 4, 4, squares(done)))
+    joined(pieces(None, 4, 4, squares(done)))
+    assert len(done) == 2

@@ -1,0 +1,93 @@
+"""Every command with every common mistake: exit code 2, a line that names what was wrong, and nothing written."""
+
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from limpid.cli import VERBS, main
+
+RUN_COMMANDS = ["sample", "edit vary", "show trajectory", "show loss", "likelihood", "average", "evaluate"]
+"""Those that begin with a run; `{}` stands for what is given in its place."""
+RECIPE_COMMANDS = ["train", "bench", "show forward", "show schedule", "show data"]
+COMMANDS = [*RUN_COMMANDS, *RECIPE_COMMANDS, "compare {}"]
+OTHERS = {"recipes"}
+"""Commands that take nothing."""
+
+ABSENT = "absent"
+EMPTY = "empty"
+"""A folder with nothing in it."""
+FOREIGN = "foreign.safetensors"
+"""A file that is none of ours, with a name as of ours."""
+BROKEN = "broken"
+"""A run whose recipe and checkpoint are cut off."""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / EMPTY).mkdir()
+    (tmp_path / FOREIGN).write_bytes(b"PK\x03\x04 this is no checkpoint")
+    (tmp_path / "foreign.toml").write_bytes(b"\xff\xfe = [")
+    (tmp_path / BROKEN / "checkpoints").mkdir(parents=True)
+    (tmp_path / BROKEN / "checkpoints" / "000000000032.safetensors").write_bytes(b"\x40\0\0\0\0\0\0\0{")
+    (tmp_path / BROKEN / "recipe.json").write_text('{"kind": "Recipe", "images": ')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LIMPID_DATA", str(tmp_path / "data"))
+    return tmp_path
+
+
+def refused(words: list[str], place: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """What a command says that ends with exit code 2, in one line, and has written nothing."""
+    before = sorted(place.rglob("*"))
+    assert main(words) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("limpid: ")
+    assert said.err.strip().splitlines()[-1:] == said.err.strip().splitlines()[:1], said.err
+    assert said.out == ""
+    assert sorted(place.rglob("*")) == before
+    return said.err
+
+
+def test_the_table_has_every_command():
+    assert {command.split()[0] for command in COMMANDS} | OTHERS == set(VERBS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_without_its_argument_says_what_it_needs(command: str, place: Path, capsys):
+    assert "needs a" in refused(command.replace("{}", "").split(), place, capsys)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("given", [ABSENT, EMPTY, FOREIGN, "foreign.toml", BROKEN])
+def test_a_command_given_what_is_not_there_or_broken_names_it(command: str, given: str, place: Path, capsys):
+    words = [word.replace("{}", given) for word in command.split()]
+    assert given.removesuffix(".toml") in refused([*words, given], place, capsys)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_given_nonsense_does_not_fall_over(command: str, place: Path, capsys):
+    words = [word.replace("{}", "\0") for word in command.split()]
+    for given in ("\0", "é" * 300, "a/" * 500):
+        refused([*words, given], place, capsys)
+
+
+IMPOSSIBLE = [
+    *("--images -5", "--batch 0", "--label-dropout 2", "--every.save -1", "--augment.flip 2", "--network.width 0"),
+    *("--optimizer.rate nan", "--optimizer.betas 0.9 1", "--optimizer.clip 0", "--optimizer.warmup -1"),
+]
+
+
+@pytest.mark.parametrize("command", ["train", "bench"])
+@pytest.mark.parametrize("option", IMPOSSIBLE)
+def test_a_number_that_cannot_be_is_refused_before_anything_is_written(command: str, option: str, place: Path, capsys):
+    before = sorted(place.rglob("*"))
+    with suppress(SystemExit):  # with a page about the option, where the option itself is wrong
+        assert main([command, "demo", *option.split(), "--device", "cpu"]) == 2
+    assert "expected" in capsys.readouterr().err
+    assert sorted(place.rglob("*")) == before
+
+
+@pytest.mark.parametrize("command", [*RECIPE_COMMANDS, "show"])
+def test_a_misspelt_name_is_answered_with_the_nearest(command: str, place: Path, capsys):
+    given = [*command.split(), "demmo"] if command != "show" else ["show", "trajctory", "demo"]
+    assert "did you mean" in refused(given, place, capsys)

@@ -1,0 +1,88 @@
+"""Scores are kept whole, replaced by their like, and compared with their like alone."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from limpid import scores
+from limpid.scores import Protocol, Report, Score
+
+PROTOCOL = Protocol(1000, "a judge", "ab" * 32, "none", "Cifar10 train", 50_000, "cd" * 32)
+
+
+def report(subject: str = "runs/a", value: float = 10.0, error: float = 0.5, **drawn: object) -> Report:
+    found = {"FD": Score(value, error, 19.0, "less", 0.1), "recall": Score(0.6, 0.01, better="more")}
+    return Report(subject, PROTOCOL, {"steps": 10} | drawn, found)
+
+
+def test_a_file_gives_back_what_was_added(tmp_path: Path):
+    path = tmp_path / "scores.json"
+    scores.add(report(), path)
+    scores.add(report(steps=20), path)
+    assert scores.read(path) == scores.read(tmp_path) == [report(), report(steps=20)]
+
+
+def test_a_report_of_the_same_pictures_under_the_same_protocol_takes_the_old_ones_place(tmp_path: Path):
+    path = tmp_path / "scores.json"
+    for one in (report(value=1.0), report(steps=20), report(value=2.0)):
+        scores.add(one, path)
+    assert scores.read(path) == [report(steps=20), report(value=2.0)]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"reports": [{}]}', '{"reports": 3}', "\xff"])
+def test_a_file_that_is_none_of_ours_is_named(tmp_path: Path, text: str):
+    (tmp_path / "scores.json").write_text(text, encoding="latin-1")
+    with pytest.raises(ValueError, match=r"scores\.json is no file of scores"):
+        scores.read(tmp_path)
+
+
+def test_where_there_are_no_scores_the_command_that_makes_them_is_named(tmp_path: Path):
+    with pytest.raises(ValueError, match="limpid evaluate"):
+        scores.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"n": 5000}, "n 1000 and 5000"),
+        ({"judge": "another"}, "judge a judge and another"),
+        ({"judge_sha256": "ef" * 32}, "judge sha256 abababababab and efefefefefef"),
+        ({"resize": "to 32x32"}, "resize none and to 32x32"),
+        ({"reference": "Cifar10 test"}, "reference Cifar10 train and Cifar10 test"),
+        ({"reference_n": 10}, "reference n 50000 and 10"),
+        ({"reference_sha256": "ef" * 32}, "reference sha256 cdcdcdcdcdcd and efefefefefef"),
+    ],
+)
+def test_unlike_protocols_do_not_compare(change: dict[str, object], said: str):
+    other = replace(report("runs/b"), protocol=replace(PROTOCOL, **change))
+    with pytest.raises(ValueError, match=f"runs/a and runs/b were not scored alike .*{said}"):
+        scores.compare([report()], [other])
+
+
+def test_a_comparison_takes_the_newest_pair_that_is_alike():
+    unlike = replace(report("runs/b", 1.0), protocol=replace(PROTOCOL, n=5))
+    said = scores.compare([report(value=1.0), report(value=20.0)], [report("runs/b", 30.0), unlike])
+    assert "20.00      30.00     -10.00" in said
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "verdict"),
+    [(10.0, 10.5, "within the noise"), (10.0, 20.0, "A is better"), (20.0, 10.0, "B is better")],
+)
+def test_a_difference_is_called_noise_or_not(a: float, b: float, verdict: str):
+    line = next(line for line in scores.compare([report(value=a)], [report("runs/b", b)]).splitlines() if "FD" in line)
+    assert line.endswith(verdict)
+
+
+def test_more_may_be_better():
+    higher = replace(report("runs/b"), scores={"recall": Score(0.9, 0.01, better="more")})
+    assert "B is better" in scores.compare([report()], [higher])
+
+
+def test_a_table_holds_every_score_its_interval_and_what_real_pictures_score():
+    said = scores.table(report())
+    assert "runs/a: steps 10" in said
+    assert "1,000 against 50,000: Cifar10 train, cdcdcdcdcdcd" in said
+    line = next(line for line in said.splitlines() if "FD" in line)
+    assert " ".join(line.split()) == "FD 10.00 8.953 .. 11.05 0.1000 less is better"
