@@ -201,7 +201,7 @@ def test_everything_can_be_changed_from_the_command_line():
     [
         (
             ["trian", "demo"],
-            "no command 'trian': choose from train, sample, edit, show, likelihood, average, recipes; did you",
+            f"no command 'trian': choose from {', '.join(VERBS)}; did you mean train?",
         ),
         (["train"], "limpid train needs a RECIPE (demo, cifar10-small, cifar10, "),
         (

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tiny import CPU, TINY
@@ -18,8 +19,6 @@ from limpid.evaluate import JUDGES, Real, evaluate, floors_of, judge_of, scores_
 from limpid.gap import gap
 from limpid.metrics import cifar
 from limpid.metrics.features import Judge, Seen
-from limpid.metrics.moments import Moments
-from limpid.metrics.saved import write
 from limpid.run import run
 from limpid.sample import Trained, load
 from limpid.subjects import evaluations_of, held_out, of_data, of_images, of_pictures, of_run, seen
@@ -207,7 +206,10 @@ def test_files_are_scored_as_the_run_that_drew_them(cache: Path, folder: Path, c
 
 def test_published_statistics_give_a_frechet_distance_alone(cache: Path, folder: Path, judge: Judge):
     digits = Digits(size=8).load()
-    path = write(cache.parent / "digits.npz", Moments.of(seen(judge, digits.pixels)["features"]).statistics)
+    pictures, path = cache.parent / "digits.npz", cache.parent / "statistics.npz"
+    np.savez(pictures, images=digits.pixels.permute(0, 2, 3, 1).expand(-1, -1, -1, 3).numpy())
+    look = ["--pictures.size", "8", "--n", "1797", "--device", "cpu", "--against", "Digits", "--against.size", "8"]
+    assert main(["evaluate", str(pictures), *look, "--statistics", str(path)]) == 0
     common = ["evaluate", str(folder), "--n", "40", "--steps", "2", "--device", "cpu"]
     assert main([*common, "--against", "Published", "--against.path", str(path)]) == 0
     by_file = scores.read(folder)[-1]

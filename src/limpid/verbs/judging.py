@@ -15,6 +15,8 @@ from limpid.data import Cifar10, Data, Folder
 from limpid.density import Protocol, density
 from limpid.evaluate import Looked, Real, evaluate, floors_of, judge_of
 from limpid.learning.machine import Machine
+from limpid.metrics import saved
+from limpid.metrics.moments import Moments
 from limpid.options import INLINE, parse
 from limpid.recipe import Sampling
 from limpid.sample import Trained, load, recipe_of
@@ -50,6 +52,8 @@ class Judged:
     """Where the published weights of Inception are; looked for, or downloaded, if not given."""
     out: Path = Path("scores.json")
     """The file that keeps the scores."""
+    statistics: str = ""
+    """Also write the mean and covariance of the features, mu and sigma, to this .npz."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +132,16 @@ def told_more(
 ) -> None:
     """Add what only a run can be asked, keep the report, and print it."""
     more, written = asked(looked, trained, real, options.questions, folder, machine)
-    report = replace(report, scores=report.scores | more)
+    conclude(replace(report, scores=report.scores | more), looked, options.judged, written)
+
+
+def conclude(report: Report, looked: Looked, judged: Judged, written: Sequence[Path] = ()) -> None:
+    """Print the report and keep it, and its statistics if they are asked for."""
     print(scores.table(report), end="\n\n")
-    for file in [scores.add(report, options.judged.out), *written]:
+    files = [scores.add(report, judged.out), *written]
+    if judged.statistics:
+        files.append(saved.write(judged.statistics, Moments.of(looked.seen.features).statistics))
+    for file in files:
         print(file)
 
 
@@ -150,9 +161,8 @@ def assess_files(path: Path, rest: Sequence[str]) -> int:
     subject = of_images(images, str(path))._replace(n=judged.n)
     real = real_for(judged, Cifar10(), machine)
     with counted(subject) as told:
-        report, _ = evaluate(subject, real, machine, told)
-    print(scores.table(report), end="\n\n")
-    print(scores.add(report, judged.out))
+        report, looked = evaluate(subject, real, machine, told)
+    conclude(report, looked, judged)
     return 0
 
 
