@@ -7,6 +7,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "limpid"
 
 # A file imports from layers of a lower number; files of one room may import one another, in no circle.
 LAYERS = {
+    "whole": 0,
     "diffusion": 1,
     "nets": 1,
     "data": 1,
@@ -14,19 +15,32 @@ LAYERS = {
     "pictures": 1,
     "learning": 1,
     "plain": 1,
+    "download": 1,
+    "timing": 1,
     "recipe": 2,
+    "kept": 2,
+    "scores": 2,
+    "copying": 2,
+    "classifying": 2,
     "recipes": 3,
     "train": 3,
     "sample": 3,
     "given": 3,
     "density": 4,
+    "bench": 4,
+    "subjects": 4,
+    "gap": 4,
+    "evaluate": 5,
+    "asked": 6,
+    "gauge": 6,
     "show": 4,
     "edit": 4,
-    "run": 5,
+    "folder": 7,
+    "run": 8,
     "options": 5,
-    "verbs": 6,
-    "cli": 7,
-    "__main__": 8,
+    "verbs": 9,
+    "cli": 10,
+    "__main__": 11,
 }
 # Inside the mathematics, and of the rooms that stand beside each other: what each may see of the others.
 ORDER = [
@@ -49,11 +63,11 @@ ORDER = [
     "emphasis",
 ]
 SEES = {
-    "data": {"data", "learning.rng"},
+    "data": {"data", "learning.rng", "download"},
     "nets": {"nets"},
-    "metrics": {"metrics"},
-    "pictures": {"pictures"},
-    "learning": {"learning"},
+    "metrics": {"metrics", "download"},
+    "pictures": {"pictures", "whole"},
+    "learning": {"learning", "whole"},
 }
 
 

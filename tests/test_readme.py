@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from limpid.cli import main
 from limpid.plain import from_plain
@@ -31,20 +32,27 @@ SMALL = shlex.split(
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the run that the README draws from."""
+    """A folder with the run that the README draws from, and somebody's pictures."""
     place = tmp_path_factory.mktemp("readme")
+    (place / "photos").mkdir()
+    for i in range(20):
+        Image.new("RGB", (40, 30), (i, 2 * i, 3 * i)).save(place / "photos" / f"{i}.jpg")
     assert main(["train", "demo", *SMALL, "--run", str(place / "runs" / "demo")]) == 0
     return place
 
 
-@pytest.mark.parametrize("command", [command for command in LIMPID if "cifar10" not in command])
+ABOUT_CIFAR10 = [command for command in LIMPID if "cifar10" in command and "photos" not in command]
+
+
+@pytest.mark.parametrize("command", [command for command in LIMPID if command not in ABOUT_CIFAR10])
 def test_a_command_does_what_it_says(command: str, folder: Path, monkeypatch):
     monkeypatch.chdir(folder)
+    monkeypatch.setenv("LIMPID_DATA", str(folder / "data"))
     words = shlex.split(command)[1:]
     assert main([*words, *(SMALL if words[0] == "train" else [])]) == 0
 
 
-@pytest.mark.parametrize("command", [command for command in LIMPID if "cifar10" in command])
+@pytest.mark.parametrize("command", ABOUT_CIFAR10)
 def test_a_command_about_cifar10_does_what_it_says(command: str, folder: Path, cifar_root: Path, monkeypatch):
     monkeypatch.chdir(folder)
     monkeypatch.setenv("LIMPID_DATA", str(cifar_root))

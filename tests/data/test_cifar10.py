@@ -224,3 +224,42 @@ def test_a_link_in_an_archive_is_not_followed(tmp_path: Path):
         tar.addfile(entry)
     with pytest.raises(ValueError, match="it has no"):
         load(path)
+
+
+def test_labels_that_hold_one_another_are_refused(tmp_path: Path):
+    """Ten lists of ten lists of ten..., nine times over, are a billion numbers in a few hundred bytes."""
+    labels: list = [0]
+    for _ in range(9):
+        labels = [labels] * 10
+    write(tmp_path / PICKLES / "test_batch", pickled(labels=labels))
+    with pytest.raises(ValueError, match="labels that are not 10000 whole numbers"):
+        load(tmp_path)
+
+
+def test_an_archive_that_is_a_bomb_is_left_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("limpid.data.cifar10_files.LONGEST_ARCHIVE", 2**20)
+    path = pack(tmp_path / "cifar-10-python.tar.gz", {"zeros": bytes(2**22)})
+    with pytest.raises(ValueError, match=f"cannot read {path}: it is longer, unpacked, than CIFAR-10"):
+        load(path)
+    pack(path, {str(i): b"" for i in range(1_002)} | {f"{PICKLES}/test_batch": b""})
+    with pytest.raises(ValueError, match="it has no"):
+        load(path)
+
+
+def test_an_archive_whose_offsets_lead_in_a_circle_is_refused(tmp_path: Path):
+    """A size below zero sends a reader that may seek back to the beginning, without end (CVE-2025-8194)."""
+    path = tmp_path / "cifar-10-python.tar.gz"
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(tarfile.TarInfo("first"))
+        entry = tarfile.TarInfo("circle")
+        entry.pax_headers = {"size": "-1536"}
+        tar.addfile(entry)
+    with pytest.raises(ValueError, match=f"cannot read {path}"):
+        load(path)
+
+
+def test_a_pipe_in_the_place_of_a_batch_is_not_waited_for(made, tmp_path: Path):
+    write(tmp_path / RECORDS / "data_batch_1.bin", made.records)
+    os.mkfifo(tmp_path / RECORDS / "data_batch_2.bin")
+    with pytest.raises(ValueError, match=r"data_batch_2\.bin is no file"):
+        Cifar10(root=str(tmp_path)).load()

@@ -54,3 +54,23 @@ def test_an_array_of_another_kind_is_refused(other: np.ndarray):
     assert isinstance(record, Record)
     with pytest.raises(ValueError, match="not of uint8 in C order"):
         array(record)
+
+
+@pytest.mark.parametrize(
+    ("blob", "said"),
+    [
+        (b"\x80\x02K\x01r\xff\xff\xff\xff.", "remember a value by the number 4294967295"),
+        (b"(dp4294967295\n.", "remember a value by the number 4294967295"),
+        (b"\x80\x02}(K\x01" + b"\x85" * 1_000_000 + b"K\x02u.", "more than 20,000 tuples"),
+    ],
+    ids=["64 GB of memory", "the same, as text", "a stack of a million"],
+)
+def test_a_pickle_that_is_a_bomb_is_refused_before_it_is_read(blob: bytes, said: str):
+    """The first two would have Python take 16 bytes for every number, the third end the process."""
+    with pytest.raises(pickle.UnpicklingError, match=said):
+        unpickle(blob)
+
+
+def test_lengths_that_are_not_there_are_refused_before_memory_is_taken_for_them():
+    with pytest.raises(ValueError, match="expected 1099511627776 bytes in a bytes8, but only 0 remain"):
+        unpickle(b"\x80\x04\x8e" + (2**40).to_bytes(8, "little"))

@@ -6,6 +6,7 @@ arrays are made with, and even those are not called: what it asks for is written
 
 import io
 import pickle
+import pickletools
 
 import numpy as np
 from jaxtyping import UInt8
@@ -16,6 +17,12 @@ ADMITTED = {
     ("numpy", "ndarray"),
     ("numpy", "dtype"),
 }
+
+
+MEMO = 2**20
+"""The highest number that a pickle may remember a value by: Python takes 16 bytes for every number up to it."""
+TUPLES = 20_000
+"""Tuples that a pickle may hold: a million of them, each in the next, overflow the stack when they are hashed."""
 
 
 class Record:
@@ -41,7 +48,22 @@ def unpickle(blob: bytes) -> object:
 
     Raises UnpicklingError for a pickle that asks for more, and whatever pickle does for one that is broken.
     """
+    refuse_bombs(blob)
     return _Reader(io.BytesIO(blob), encoding="bytes").load()
+
+
+def refuse_bombs(blob: bytes) -> None:
+    """Raise UnpicklingError for a pickle that would take memory or stack far beyond its own length.
+
+    ValueError, too, for lengths that are not there: every operation is looked at, and none is done.
+    """
+    tuples = 0
+    for operation, argument, _ in pickletools.genops(blob):
+        if operation.name.endswith("PUT") and argument is not None and argument > MEMO:
+            raise pickle.UnpicklingError(f"it would remember a value by the number {argument}")
+        tuples += operation.name.startswith(("TUPLE", "FROZENSET"))
+        if tuples > TUPLES:
+            raise pickle.UnpicklingError(f"it has more than {TUPLES:,} tuples")
 
 
 def array(record: Record) -> UInt8[np.ndarray, "..."]:

@@ -1,0 +1,115 @@
+"""Pictures of one's own: a folder, a zip or an .npz of them, brought to one size."""
+
+import hashlib
+import math
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+
+from limpid.data.arrays import arrays
+from limpid.data.decode import LARGEST, Channels, Fit, Frame
+from limpid.data.images import Images
+from limpid.data.lines import printable
+from limpid.data.packed import Pack, Rows, opened, pack, stopping
+from limpid.data.places import SUFFIXES, Place, archive, bytes_of, folder
+from limpid.data.stream import Source, Stream
+from limpid.download import home
+
+Split: TypeAlias = Literal["train", "test", "all"]
+
+RESIDENT = 2**31
+"""Bytes up to which a set is held on a GPU; larger ones stay on disk, and each batch is sent."""
+LAYOUT = 1
+"""Number of the form in which pictures are packed: with another, all are packed anew."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Your own pictures: of a folder and all below it, a .zip of one, or an .npz (images, and labels if there are any).
+
+    Sub-folders are classes, if every picture is in one. Pictures are decoded once and kept in the folder `packed` of
+    $LIMPID_DATA, or of limpid's cache; a run reads them from there.
+    """
+
+    root: str = ""
+    """The folder, .zip or .npz."""
+    size: int = 32
+    """Height of the pictures, and width unless that is given, in pixels."""
+    width: int = 0
+    """Width, for pictures that are not square."""
+    channels: Channels = "RGB"
+    """Colours, grey (L), or colours and alpha; without alpha, what is transparent shows white."""
+    fit: Fit = "crop"
+    """How a picture of another aspect fits: its middle is cut out, or it is stretched, or padded with white."""
+    split: Split = "train"
+    """Those to train on, those held out, or both."""
+    held_out: float = 0.1
+    """Share of the pictures that is held out; which, each one's name decides, so that new pictures move none."""
+    on_error: Literal["stop", "skip"] = "stop"
+    """What a picture that cannot be read does: stop the command, or be left out and named."""
+    workers: int = 0
+    """Processes that read the packed pictures ahead of the run; 0 reads them in it, which is usually as fast."""
+
+    def open(self, device: torch.device | str) -> Source:
+        """The pictures as a run takes them, packed. Raises ValueError if they cannot be had."""
+        place = self._place()
+        packed = self._packed(place)
+        off_disk = torch.device(device).type == "cpu" or math.prod((packed.count, *packed.shape)) <= RESIDENT
+        if self.workers or not off_disk:
+            return Stream(Rows(packed), packed.shape, place.classes, self.workers).to(device)
+        return Images(packed.pixels, packed.labels, place.classes).to(device)
+
+    def _place(self) -> Place:
+        """What is at the root. Raises ValueError if there are no pictures."""
+        if not self.root:
+            raise ValueError("no pictures are named: name a folder, a .zip or an .npz with --data.root PATH")
+        root = Path(self.root).expanduser()
+        if not root.exists():
+            raise ValueError(f"no folder, .zip or .npz at {printable(str(root))}")
+        place = folder(root) if root.is_dir() else (arrays if root.suffix.lower() == ".npz" else archive)(root)
+        if not len(place.names):
+            raise ValueError(f"no picture in {printable(str(root))}: looked for files named {', '.join(SUFFIXES)}")
+        return place
+
+    def _packed(self, place: Place) -> Pack:
+        """The pictures from where they are kept, packed there first if they are new or have changed."""
+        there = (str(place.root.resolve()), place.stamp, place.refused)
+        what = (LAYOUT, *there, self._frame(), self.split, self.held_out)
+        kept = home() / "packed" / hashlib.sha256(ascii(what).encode()).hexdigest()[:32]
+        packed = opened(kept)
+        if packed and packed.refused and self.on_error == "stop":
+            raise ValueError(stopping(place.root, packed.examples[0]))
+        if packed is None or packed.refused:
+            packed = packed or pack(kept, place, self._chosen(place), self._frame(), stop=self.on_error == "stop")
+            print(f"{printable(str(place.root))}: {packed}", file=sys.stderr)
+        return packed
+
+    def _chosen(self, place: Place) -> Bool[np.ndarray, " n"]:
+        """Which pictures are of the split. Raises ValueError if none is."""
+        if not 0 <= self.held_out <= 1:
+            raise ValueError(f"held-out {self.held_out}: expected a share, 0 to 1")
+        n = len(place.names)
+        test = np.fromiter((lot(str(name)) < self.held_out for name in place.names), bool, n)
+        chosen = {"train": ~test, "test": test, "all": np.ones(n, bool)}[self.split]
+        if not chosen.any():
+            share = f"with {self.held_out:g} of them held out"
+            raise ValueError(
+                f"none of {n:,} pictures in {printable(str(place.root))} is of the split {self.split!r} {share}"
+            )
+        return chosen
+
+    def _frame(self) -> Frame:
+        height, width = self.size, self.width or self.size
+        if min(height, width) < 2 or height * width > LARGEST:
+            raise ValueError(f"pictures of {height}x{width}: expected at least 2x2, and at most {LARGEST:,} pixels")
+        return Frame(height, width, self.channels, self.fit)
+
+
+def lot(name: str) -> float:
+    """A number in [0, 1) that the name alone decides, as if drawn evenly."""
+    return int.from_bytes(hashlib.sha256(bytes_of(name)).digest()[:6], "big") / 2**48

@@ -1,0 +1,528 @@
+"""Pictures of one's own: the same from a folder, a zip or an npz; odd ones read rightly or named; nothing escapes."""
+
+import io
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from limpid.cli import main
+from limpid.data import Folder
+from limpid.data.decode import Frame, decode
+from limpid.data.folder import lot
+from limpid.data.images import Images, resize
+from limpid.data.stream import Stream
+from limpid.options import parse
+from limpid.recipes import RECIPES, find
+
+PIXELS = torch.randint(256, (40, 3, 16, 20), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(autouse=True)
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that data is kept in while a test runs."""
+    monkeypatch.setenv("LIMPID_DATA", str(tmp_path / "kept"))
+    return tmp_path / "kept"
+
+
+def image(index: int) -> Image.Image:
+    return Image.fromarray(PIXELS[index].permute(1, 2, 0).numpy())
+
+
+def png(index: int = 0) -> bytes:
+    file = io.BytesIO()
+    image(index).save(file, "PNG")
+    return file.getvalue()
+
+
+def write(root: Path, files: dict[str, bytes]) -> Path:
+    for name, blob in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(blob)
+    return root
+
+
+def zipped(path: Path, files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, blob in files.items():
+            archive.writestr(name, blob)
+    return path
+
+
+def whole(root: Path, **options: object) -> Images:
+    """All pictures of a place, in their own size."""
+    given = {"size": 16, "width": 20, "split": "all"} | options
+    source = Folder(str(root), **given).open("cpu")  # pyright: ignore[reportArgumentType]
+    assert isinstance(source, Images)
+    return source
+
+
+def numbers(images: Images) -> list[int]:
+    """Which of PIXELS the pictures are."""
+    return [(one == PIXELS).flatten(1).all(1).nonzero().item() for one in images.pixels]  # pyright: ignore[reportReturnType]
+
+
+CLASSES = {f"{'cat' if i % 3 else 'dog'}/{i:02d}.png": png(i) for i in range(12)}
+EXPECTED = [i for i in range(12) if i % 3] + [0, 3, 6, 9]
+
+
+@pytest.mark.parametrize("form", ["folder", "zip", "npz", "packed npz"])
+def test_every_form_holds_the_same_pictures_and_classes(form: str, tmp_path: Path):
+    labels = np.array([0] * 8 + [1] * 4)
+    pixels = PIXELS[EXPECTED].permute(0, 2, 3, 1).numpy()
+    if form == "folder":
+        place = write(tmp_path / "pictures", CLASSES)
+    elif form == "zip":
+        place = zipped(tmp_path / "pictures.zip", CLASSES)
+    else:
+        place = tmp_path / "pictures.npz"
+        (np.savez if form == "npz" else np.savez_compressed)(place, images=pixels, labels=labels)
+    images = whole(place)
+    assert numbers(images) == EXPECTED
+    assert images.labels.tolist() == labels.tolist()
+    assert images.names == (("cat", "dog") if form in ("folder", "zip") else ("0", "1"))
+
+
+@pytest.mark.parametrize(
+    ("names", "classes"),
+    [
+        (["a.png", "b.png"], ()),
+        (["cat/a.png", "dog/b.png"], ("cat", "dog")),
+        (["cat/old/a.png", "dog/b.png"], ("cat", "dog")),
+        (["photos/cat/a.png", "photos/dog/b.png"], ("cat", "dog")),
+        (["photos/a.png", "photos/b.png"], ()),
+        (["cat/a.png", "b.png"], ()),
+        (["x.png/a.png", "y.png/b.png"], ("x.png", "y.png")),
+        (["Zebra/a.png", "ant/b.png", "Éclair/c.png"], ("Zebra", "ant", "Éclair")),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_sub_folders_are_classes_if_every_picture_is_in_one(
+    names: list[str], classes: tuple[str, ...], packed: bool, tmp_path: Path
+):
+    files = {name: png(i) for i, name in enumerate(names)}
+    images = whole(zipped(tmp_path / "p.zip", files) if packed else write(tmp_path / "p", files))
+    assert images.names == classes
+    assert len(images) == len(names)
+    assert images.labels.tolist() == (sorted(range(len(names))) if classes else [0] * len(names))
+
+
+def test_pictures_are_brought_to_the_size_and_colours_asked_for(tmp_path: Path):
+    place = write(tmp_path / "p", {"a.png": png(0)})
+    assert torch.equal(whole(place, size=8, width=10).pixels, resize(PIXELS[:1], (8, 10)))
+    assert torch.equal(whole(place, size=8, width=0).pixels, resize(PIXELS[:1, :, :, 2:18], 8))
+    for options in (
+        {"channels": "L"},
+        {"channels": "RGBA"},
+        {"fit": "stretch", "width": 8},
+        {"fit": "pad", "size": 20},
+    ):
+        given = Folder(str(place), 16, 20, split="all")
+        folder = replace(given, **options)
+        frame = Frame(folder.size, folder.width, folder.channels, folder.fit)
+        assert torch.equal(whole(place, **options).pixels[0], decode(png(0), frame).pixels)
+
+
+def test_a_sample_written_as_npz_is_read(tmp_path: Path):
+    """The arrays that `limpid sample --npz` writes, for a network without classes."""
+    pixels, empty = PIXELS[:5].permute(0, 2, 3, 1).numpy(), np.array([], dtype=np.int64)
+    np.savez(tmp_path / "a.npz", images=pixels, seeds=np.arange(5), labels=empty)
+    np.savez(tmp_path / "b.npz", pixels)
+    for name in ("a.npz", "b.npz"):
+        images = whole(tmp_path / name)
+        assert numbers(images) == [0, 1, 2, 3, 4]
+        assert images.names == ()
+    np.savez(tmp_path / "grey.npz", images=PIXELS[:5, 0].numpy())
+    assert torch.equal(whole(tmp_path / "grey.npz", channels="L").pixels, PIXELS[:5, :1])
+
+
+def test_the_splits_are_all_pictures_once_and_new_pictures_move_none(tmp_path: Path):
+    names = [f"{i}.png" for i in range(300)]
+
+    def splits(names: list[str]) -> dict[str, set[bytes]]:
+        marked = {name: Image.new("RGB", (2, 2), (int(name[:-4]) % 256, int(name[:-4]) // 256, 0)) for name in names}
+        for name, one in marked.items():
+            (tmp_path / "p").mkdir(exist_ok=True)
+            one.save(tmp_path / "p" / name)
+        found = {}
+        for split in ("train", "test", "all"):
+            pixels = whole(tmp_path / "p", size=2, width=2, split=split, held_out=0.2).pixels
+            found[split] = {bytes(p.flatten().tolist()) for p in pixels}
+        return found
+
+    few, many = splits(names[:150]), splits(names)
+    for found, n in ((few, 150), (many, 300)):
+        assert found["train"] | found["test"] == found["all"]
+        assert found["train"] & found["test"] == set()
+        assert len(found["all"]) == n
+        assert abs(len(found["test"]) - 0.2 * n) < 4 * (0.2 * 0.8 * n) ** 0.5
+    assert few["test"] < many["test"]
+    assert few["train"] < many["train"]
+
+
+def test_the_lot_of_a_name_is_known_for_ever():
+    """Were it drawn otherwise in a later version, pictures would move from test to training."""
+    assert [round(lot(name), 6) for name in ("0", "cat/00.png", "Éclair.png")] == [0.374709, 0.744014, 0.560942]
+
+
+HOSTILE = {
+    "empty.png": (b"", "it is empty"),
+    "truncated.png": (png()[:200], "truncated"),
+    "text.jpg": (b"<html>404</html>", "in no known format"),
+    "program.png": (b"%!PS-Adobe-3.0 EPSF-3.0\n", "in no known format"),
+    "new\nline.png": (b"", "it is empty"),
+}
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_picture_that_cannot_be_read_stops_or_is_left_out_and_named(
+    name: str, packed: bool, tmp_path: Path, kept: Path, capsys
+):
+    blob, why = HOSTILE[name]
+    files = {"a.png": png(0), name: blob, "z.png": png(1)}
+    place = zipped(tmp_path / "p.zip", files) if packed else write(tmp_path / "p", files)
+    for _ in range(2):  # the second time from what is kept
+        with pytest.raises(ValueError, match=why) as error:
+            whole(place)
+        said = str(error.value)
+        assert "\n" not in said
+        assert name.replace("\n", "\\n") in said
+        assert "--data.on-error skip" in said
+        assert numbers(whole(place, on_error="skip")) == [0, 1]
+        (report,) = kept.rglob("report.txt")
+        line = capsys.readouterr().err
+        for part in ("2 pictures", "1 could not be read", name.replace("\n", "\\n"), str(report)):
+            assert part in line
+        assert why in report.read_text()
+
+
+def test_a_suffix_does_not_decide_what_a_picture_is(tmp_path: Path, capsys):
+    jpeg = io.BytesIO()
+    image(3).save(jpeg, "JPEG", quality=95)
+    files = {"a.png": jpeg.getvalue(), "b": png(1), "c.TXT": png(2), "readme.txt": b"hello", "d.PNG": png(3)}
+    assert len(whole(write(tmp_path / "p", files))) == 4
+    assert "4 pictures of 16x20, 3 channels, 1 other files" in capsys.readouterr().err
+
+
+def test_what_systems_leave_beside_pictures_is_not_seen(tmp_path: Path):
+    files = {"cat/a.png": png(0), "dog/b.png": png(1), "cat/._a.png": b"", ".thumbnails/a.png": png(2)}
+    files["__MACOSX/cat/._a.png"] = b""
+    for place in (write(tmp_path / "p", files), zipped(tmp_path / "p.zip", files)):
+        assert numbers(whole(place)) == [0, 1]
+        assert whole(place).names == ("cat", "dog")
+
+
+def test_links_are_followed_once(tmp_path: Path):
+    place = write(tmp_path / "p", {"cat/a.png": png(0), "dog/b.png": png(1)})
+    outside = write(tmp_path / "outside", {"c.png": png(2)})
+    (place / "cat" / "up").symlink_to(place)
+    (place / "cat" / "again").symlink_to(place / "dog")
+    (place / "dog" / "again").symlink_to(place / "cat")
+    (place / "emu").symlink_to(outside)
+    (place / "dog" / "linked.png").symlink_to(outside / "c.png")
+    images = whole(place)
+    assert numbers(images) == [0, 1, 2, 2]
+    assert [images.names[label] for label in images.labels] == ["cat", "dog", "dog", "emu"]
+
+
+def test_links_to_nowhere_pipes_and_what_is_closed_are_named(tmp_path: Path, kept: Path):
+    place = write(tmp_path / "p", {"a.png": png(0)})
+    (place / "gone.png").symlink_to(place / "nothing")
+    (place / "loop.png").symlink_to(place / "loop.png")
+    os.mkfifo(place / "pipe.png")
+    (place / "null.png").symlink_to("/dev/null")
+    with pytest.raises(ValueError, match=r"gone\.png: No such file"):
+        whole(place)
+    assert numbers(whole(place, on_error="skip")) == [0]
+    (report,) = kept.rglob("report.txt")
+    assert report.read_text().splitlines() == [
+        "cannot be read: gone.png: No such file or directory",
+        "cannot be read: loop.png: Too many levels of symbolic links",
+        "cannot be read: null.png: it is a device or a pipe",
+        "cannot be read: pipe.png: it is a device or a pipe",
+    ]
+
+
+@contextmanager
+def nobody() -> Iterator[None]:
+    """Without the rights of root, where the tests have them."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_file_and_a_folder_without_permission_are_named_until_they_have_it(monkeypatch, capsys):
+    with tempfile.TemporaryDirectory() as scratch:
+        os.chmod(scratch, 0o777)
+        monkeypatch.setenv("LIMPID_DATA", f"{scratch}/kept")
+        place = write(Path(scratch, "p"), {"a.png": png(0), "b.png": png(1), "c/d.png": png(2)})
+        os.chmod(place / "b.png", 0)
+        os.chmod(place / "c", 0)
+        with nobody():
+            with pytest.raises(ValueError, match="c/: Permission denied"):
+                whole(place)
+            assert numbers(whole(place, on_error="skip")) == [0]
+        assert "2 could not be read (c/: Permission denied; b.png: Permission denied)" in capsys.readouterr().err
+        os.chmod(place / "b.png", 0o644)
+        os.chmod(place / "c", 0o755)
+        with nobody():
+            assert numbers(whole(place)) == [0, 1, 2]
+
+
+def test_names_in_any_encoding_are_read_and_spelt_out(tmp_path: Path, capsys):
+    place = write(tmp_path / "p", {"ü/a.png": png(0)})
+    odd = os.fsencode(place) + b"/\xff\xfe\x1b[31m"
+    os.mkdir(odd)
+    for name, blob in ((b"/b.png", png(1)), (b"/\x80.png", b"")):
+        with open(odd + name, "wb") as file:
+            file.write(blob)
+    images = whole(place, on_error="skip")
+    assert numbers(images) == [0, 1]
+    assert images.names == ("ü", r"\udcff\udcfe\x1b[31m")
+    said = capsys.readouterr().err
+    assert said.removesuffix("\n").isprintable()
+    said.encode()
+
+
+@pytest.mark.parametrize("name", ["../out.png", "/out.png", "a/../../out.png", "..\\out.png"])
+def test_names_that_lead_out_of_a_zip_lead_nowhere(name: str, tmp_path: Path):
+    place = zipped(tmp_path / "p.zip", {"a.png": png(0), name: png(1)})
+    assert 0 in numbers(whole(place, on_error="skip"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "p.zip"]
+    if "\\" not in name:
+        with pytest.raises(ValueError, match="its name leads out of the zip"):
+            whole(place)
+
+
+def test_zips_that_need_more_than_a_bounded_piece_are_refused(tmp_path: Path, monkeypatch):
+    bomb = bytes(2**23)
+    for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        with pytest.raises(ValueError, match="packed by another method"):
+            whole(zipped(tmp_path / "p.zip", {"a.png": bomb}, method))
+    monkeypatch.setattr("limpid.data.places.LONGEST", 2**20)
+    with pytest.raises(ValueError, match="longer than 1,048,576 bytes"):
+        whole(zipped(tmp_path / "p.zip", {"a.png": bomb}))
+
+
+def npz(path: Path, header: str, body: bytes, method: int = zipfile.ZIP_STORED) -> Path:
+    """An .npz whose array has this header."""
+    head = header.encode().ljust(118)
+    blob = b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head + body
+    return zipped(path, {"images.npy": blob}, method)
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000, 32, 32, 3)}", "is of another length"),
+        ("{'descr': '|u1', 'fortran_order': False, 'shape': (-1, -1, 10, 10)}", "no array of numbers in C order"),
+        ("{'descr': '|u1', 'fortran_order': True, 'shape': (1, 10, 10, 1)}", "no array of numbers in C order"),
+        ("{'descr': '|O', 'fortran_order': False, 'shape': (1, 10, 10, 1)}", "no array of numbers in C order"),
+        ("{'descr': '<f4', 'fortran_order': False, 'shape': (1, 5, 5, 1)}", "expected uint8 of n x h x w x 1, 3 or 4"),
+        ("{'descr': '|u1', 'fortran_order': False, 'shape': (1, 10, 5, 2)}", "expected uint8 of n x h x w x 1, 3 or 4"),
+        ("{'descr': '|u1', 'fortran_order': False, 'shape': (0, 10, 5, 3)}", "is of another length"),
+        ("{'descr': '|u1', 'fortran_order': False, 'shape': (10, 10)}", "expected uint8 of n x h x w x 1, 3 or 4"),
+        ("{'descr': '|u1', 'shape': (1, 10, 10, 1)}", "Header does not contain the correct keys"),
+        ("__import__('os').system('true')", "malformed node"),
+    ],
+)
+def test_an_array_that_is_not_what_it_claims_is_refused(header: str, said: str, tmp_path: Path):
+    with pytest.raises(ValueError, match=said) as error:
+        whole(npz(tmp_path / "a.npz", header, bytes(100)))
+    assert "\n" not in str(error.value)
+
+
+def test_an_array_that_claims_more_than_can_be_packed_in_it_is_refused(tmp_path: Path):
+    """The sizes in the zip's own directory are a lie, too: a gigabyte in what is a thousand bytes."""
+    claimed = 2**30
+    path = npz(
+        tmp_path / "a.npz",
+        f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({claimed // 64}, 8, 8, 1)}}",
+        bytes(1_000),
+        zipfile.ZIP_DEFLATED,
+    )
+    blob = path.read_bytes()
+    size = (1_000 + 128).to_bytes(4, "little")
+    assert blob.count(size) == 2
+    path.write_bytes(blob.replace(size, (claimed + 128).to_bytes(4, "little")))
+    with pytest.raises(ValueError, match="claims more than can be packed in it"):
+        whole(path)
+
+
+def test_an_array_without_pictures_or_with_odd_labels_is_refused(tmp_path: Path):
+    pixels = PIXELS[:4].permute(0, 2, 3, 1).numpy()
+    for arrays, said in (
+        ({"pixels": pixels}, "it has no array images or arr_0"),
+        ({"images": pixels, "labels": np.array([0, 1])}, "expected 4 whole numbers"),
+        ({"images": pixels, "labels": np.array([0.5] * 4)}, "expected 4 whole numbers"),
+        ({"images": pixels, "labels": np.array([None] * 4)}, "no array of numbers"),
+    ):
+        np.savez(tmp_path / "a.npz", **arrays)  # pyright: ignore[reportArgumentType]
+        with pytest.raises(ValueError, match=said):
+            whole(tmp_path / "a.npz")
+    np.savez(tmp_path / "a.npz", images=pixels, labels=np.array([7, -2, 2**40, 7]))
+    images = whole(tmp_path / "a.npz")
+    assert [images.names[label] for label in images.labels] == ["7", "-2", str(2**40), "7"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"root": ""}, "--data.root PATH"),
+        ({"root": "nowhere"}, "no folder, .zip or .npz at nowhere"),
+        ({"root": "empty"}, "no picture in empty: looked for files named .jpg"),
+        ({"root": "text.zip"}, "cannot read text.zip: File is not a zip file"),
+        ({"root": "text.npz"}, "cannot read text.npz: File is not a zip file"),
+        ({"size": 1}, "pictures of 1x1: expected at least 2x2"),
+        ({"size": 10**5}, "expected at least 2x2, and at most"),
+        ({"held_out": 1.5}, "held-out 1.5: expected a share, 0 to 1"),
+        ({"held_out": 0.0, "split": "test"}, "none of 2 pictures in p is of the split 'test' with 0 of them held out"),
+    ],
+)
+def test_a_place_that_cannot_be_used_gets_one_line(options: dict[str, object], said: str, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, {"p/a.png": png(0), "p/b.png": png(1), "text.zip": b"no", "text.npz": b"no"})
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=said) as error:
+        Folder(**({"root": "p"} | options)).open("cpu")  # pyright: ignore[reportArgumentType]
+    assert "\n" not in str(error.value)
+
+
+def test_pictures_are_decoded_once_and_again_when_they_change(tmp_path: Path, monkeypatch):
+    place = write(tmp_path / "p", {"a.png": png(0), "b.png": png(1)})
+    first = whole(place)
+
+    def forbidden(*_: object) -> None:
+        raise AssertionError("it is decoded again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("limpid.data.places.decode", forbidden)
+        assert torch.equal(whole(place).pixels, first.pixels)
+    (place / "b.png").write_bytes(png(2))
+    assert numbers(whole(place)) == [0, 2]
+    (place / "c.png").write_bytes(png(3))
+    assert numbers(whole(place)) == [0, 2, 3]
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, OSError(28, "No space left on device"), ValueError("broken")])
+def test_a_packing_that_fails_leaves_nothing(failure: BaseException, tmp_path: Path, kept: Path, monkeypatch):
+    place = write(tmp_path / "p", {"a.png": png(0), "b.png": png(1)})
+
+    def fails(*_: object) -> None:
+        raise failure
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", fails)
+        expected = KeyboardInterrupt if failure is KeyboardInterrupt else ValueError
+        with pytest.raises(expected) as error:
+            whole(place)
+    if isinstance(failure, OSError):
+        assert "No space left on device; LIMPID_DATA names another folder" in str(error.value)
+    assert list((kept / "packed").iterdir()) == []
+    assert numbers(whole(place)) == [0, 1]
+
+
+def test_a_disk_without_room_and_a_damaged_pack_get_one_line(tmp_path: Path, kept: Path, monkeypatch):
+    place = write(tmp_path / "p", {"a.png": png(0)})
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10}))
+        with pytest.raises(ValueError, match=r"1 pictures need 960 bytes in .*, and 10 are free"):
+            whole(place)
+    whole(place)
+    for name in ("pixels.u8", "about.json"):
+        (file,) = kept.rglob(name)
+        file.write_bytes(b"short")
+        with pytest.raises(ValueError, match=rf"{name} is damaged: remove .*, and it is made again"):
+            whole(place)
+
+
+def test_packed_pictures_are_streamed_as_they_are_held(tmp_path: Path):
+    folder = Folder(str(write(tmp_path / "p", CLASSES)), 16, 20, held_out=0.0)
+    held, streamed = folder.open("cpu"), replace(folder, workers=1).open("cpu")
+    assert isinstance(streamed, Stream)
+    assert (len(streamed), streamed.shape, streamed.names) == (12, (3, 16, 20), ("cat", "dog"))
+    for here, there in islice(zip(held.batches(5, 4, 0), streamed.batches(5, 4, 0), strict=True), 4):
+        assert all(torch.equal(a, b) for a, b in zip(here, there, strict=True))
+
+
+def test_only_a_set_that_is_too_large_for_a_device_stays_on_disk(tmp_path: Path, monkeypatch):
+    folder = Folder(str(write(tmp_path / "p", CLASSES)))
+    assert isinstance(folder.open("meta"), Images)
+    monkeypatch.setattr("limpid.data.folder.RESIDENT", 1_000)
+    assert isinstance(folder.open("meta"), Stream)
+    assert isinstance(folder.open("cpu"), Images)
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+import torch
+from limpid.data.images import Images
+from limpid.data.packed import Pack
+
+def kilobytes(n):
+    folder = Path(sys.argv[1])
+    with (folder / "pixels.u8").open("wb") as file:
+        file.truncate(n * 3 * 64 * 64)  # zeros that take no room on disk
+    pixels = Pack(folder, n, (3, 64, 64), 0, (), ()).pixels
+    drawn = Images(pixels, torch.zeros(n, dtype=torch.int64)).batches(0, 64, 0)
+    for _ in range(20):
+        batch, _ = next(drawn)
+        assert batch.shape == (64, 3, 64, 64) and not batch.any()
+    return int(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("RssAnon")))
+
+print(-kilobytes(1_000) + kilobytes(1_000_000))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is told by /proc")
+def test_a_million_pictures_take_the_memory_of_a_thousand(tmp_path: Path):
+    """But for 16 bytes each, their labels and the order they are shown in: 12 GB of pixels stay on disk."""
+    more = subprocess.run([sys.executable, "-c", MEASURE, tmp_path], capture_output=True, check=True).stdout
+    assert int(more) < 40_000
+
+
+def test_what_the_page_on_own_pictures_tells_to_type_is_understood(tmp_path: Path):
+    page = (Path(__file__).parents[2] / "docs" / "own-pictures.md").read_text(encoding="utf-8")
+    commands = [shlex.split(line.split("#")[0]) for line in page.splitlines() if line.startswith("    limpid ")]
+    given = [words for words in commands if words[1] in ("train", "show")]
+    assert len(given) == 3
+    for words in given:
+        recipe, *options = words[2 + (words[1] == "show") :]
+        at = options.index("--run") if "--run" in options else len(options)
+        assert parse(RECIPES[recipe](), options[:at], "limpid").data == Folder("photos")
+    (text,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "mine.toml").write_text(text)
+    assert find(str(tmp_path / "mine.toml")).data == Folder("photos")
+
+
+def test_a_run_is_trained_on_a_folder_from_the_command_line(tmp_path: Path, capsys):
+    place = write(tmp_path / "p", CLASSES)
+    small = ["--images", "8", "--batch", "4", "--network.width", "16", "--network.multipliers", "1", "1"]
+    small += ["--network.attention", "4", "--sampling.steps", "2", "--device", "cpu"]
+    data = ["--data", "Folder", "--data.root", str(place), "--data.size", "8", "--data.channels", "RGBA"]
+    args = ["train", "demo", *small, *data, "--data.width", "12", "--run", str(tmp_path / "run")]
+    assert main(args) == 0
+    said = capsys.readouterr()
+    assert "pictures of 8x12, 4 channels" in said.err
+    assert main(["train", "demo", "--data", "Folder", "--run", str(tmp_path / "other")]) == 2
+    assert "--data.root PATH" in capsys.readouterr().err
