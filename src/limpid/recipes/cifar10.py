@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from limpid.data import Cifar10
 from limpid.diffusion.denoiser import LogRatio, Timestep
+from limpid.diffusion.guidance import Guidance
 from limpid.diffusion.samplers import Ancestral, Ddim, Heun
 from limpid.diffusion.schedules import Cosine, Karras, LogNormal, Straight
 from limpid.diffusion.targets import Edm, Flow, V
@@ -104,19 +105,22 @@ def cifar10_edm_cond() -> Recipe:
 
 
 def cifar10_small() -> Recipe:
-    """CIFAR-10 at 32x32 on a laptop: 1.6M parameters on 2x2 patches, EDM's target, level and sampler.
+    """CIFAR-10 at 32x32 on a laptop: 1.6M parameters on 2x2 patches, EDM's target, level and sampler, told the classes.
 
-    Cost: half an hour on two CPU cores. Karras et al. (2022) reach FID 1.97 with 55.7M parameters and 200M images.
+    Cost: half an hour on two CPU cores. Karras et al. (2022) reach FID 1.79 with 55.7M parameters and 200M images.
     """
     return Recipe(
         images=512_000,
         batch=32,
         network=UNet(width=32, multipliers=(1, 2, 2), blocks=2, attention=(8,), dropout=0.0, patch=2),
+        conditional=True,
+        label_dropout=0.1,
         schedule=LogNormal(),
         target=Edm(),
         condition=LogRatio(),
         optimizer=Adam(rate=2e-3, warmup=6_400, decay="linear"),
         average=Ema(half_life=11_000.0),
-        sampling=Sampling(steps=25, sampler=Heun(), levels=Karras(), clip=False),
+        # The weight was chosen by FD-CIFAR and recall together, on 1,000 pictures: see LOG.md.
+        sampling=Sampling(steps=25, sampler=Heun(), levels=Karras(), clip=False, guidance=Guidance(weight=2.0)),
         every=Every(log=3_200, sample=64_000, save=32_000),
     )
