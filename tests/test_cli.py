@@ -295,3 +295,9 @@ def test_a_folder_that_cannot_be_written_to_gets_one_clear_line(tmp_path: Path, 
     error = capsys.readouterr().err
     assert str(tmp_path / "file") in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(("word", "value"), [("True", True), ("False", False), ("auto", "auto")])
+def test_a_choice_among_values_is_no_choice_of_a_kind(word: str, value: bool | str):
+    options = parse(Train(RECIPES["demo"](), Machine(), Path("run")), ["--compile", word], "limpid train demo")
+    assert options.machine.compile == value

@@ -62,9 +62,9 @@ def found_in(path: Path) -> Iterator[None]:
 
 
 def union(kind: Any) -> dict[str, type]:
-    """The members of a union by their names; empty for any other type."""
+    """The members of a union of dataclasses by their names; empty for any other type."""
     members = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else ()
-    return {member.__name__: member for member in members}
+    return {member.__name__: member for member in members} if all(map(is_dataclass, members)) else {}
 
 
 def choose(what: str, name: str, choices: Iterable[str]) -> str:
