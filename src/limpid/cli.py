@@ -3,6 +3,7 @@
 Nothing heavy is imported before the verb is known, so that `limpid --help` answers at once.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -13,8 +14,11 @@ VERBS = {
     "sample": "drawing.draw",
     "edit": "drawing.edit",
     "show": "showing.show",
+    "evaluate": "judging.assess",
+    "compare": "judging.compare",
     "likelihood": "judging.likelihood",
     "average": "training.average",
+    "bench": "benching.bench",
     "recipes": "training.recipes",
 }
 """The file and the function of each command, in `limpid.verbs`."""
@@ -27,8 +31,11 @@ limpid: train diffusion models from scratch on small images
   limpid edit WHAT RUN [options]      change real pictures: inpaint, vary, invert or interpolate
   limpid show WHAT RECIPE [options]   draw the process itself: forward, schedule or data;
                                       with a RUN for the recipe also trajectory or loss
+  limpid evaluate RUN [options]       score its pictures against real ones; also a folder, .zip or .npz
+  limpid compare A B                  the scores of two runs, and which differences are more than noise
   limpid likelihood RUN [options]     bits per dimension of real pictures
   limpid average RUN --std 0.1        an average of the weights of another length, after the run
+  limpid bench RECIPE [options]       what it costs here: images per second, memory, share of the peak
   limpid recipes                      what there is to train, and what it costs
 
 RECIPE is a name from `limpid recipes`, a .toml or .json file, or a run folder.
@@ -52,10 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read the output has stopped, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, FloatingPointError, OSError) as error:
+    except (ValueError, FloatingPointError, OSError, MemoryError) as error:
         if "LIMPID_DEBUG" in os.environ:
             raise
         print(f"limpid: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ValueError) else 1
+        names_nothing = getattr(error, "errno", 0) in (errno.ENAMETOOLONG, errno.ELOOP)
+        return 2 if isinstance(error, ValueError) or names_nothing else 1
     except KeyboardInterrupt:
         return 130

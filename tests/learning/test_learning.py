@@ -109,19 +109,40 @@ def test_an_optimiser_goes_on_where_it_was():
 
 
 def test_the_log_is_cut_where_a_run_goes_on(tmp_path: Path):
-    path = tmp_path / "log.jsonl"
+    log = runlog.Log(tmp_path / "log.jsonl")
     for seen in (10, 20, 30):
-        runlog.append(path, {"seen": seen})
-    with path.open("a") as file:
+        log.add({"seen": seen})
+    with log.path.open("a") as file:
         file.write('{"seen": 4')
-    runlog.cut(path, 20)
-    assert runlog.read(path) == [{"seen": 10}, {"seen": 20}]
+    assert log.cut(20) == runlog.read(log.path) == [{"seen": 10}, {"seen": 20}]
+
+
+@pytest.mark.parametrize(
+    "end", [b'{"seen": 30', b"\0" * 20, b"\0" * 20 + b"\n", b"[]\n", b"\xff\n", b'{"loss": 1}\n', b"[" * 9999 + b"\n"]
+)
+def test_a_log_ends_where_a_line_is_not_whole(end: bytes, tmp_path: Path):
+    """As after a power cut, when the disk has less than was written to it."""
+    log = runlog.Log(tmp_path / "log.jsonl")
+    log.add({"seen": 10})
+    with log.path.open("ab") as file:
+        file.write(end)
+    assert runlog.read(log.path) == [{"seen": 10}]
 
 
 def test_the_meter_tells_the_mean_and_starts_anew():
     meter = runlog.Meter("cpu")
-    meter.add(torch.tensor([1.0, 2.0]))
-    meter.add(torch.tensor([6.0]))
-    assert meter.read() == 3
-    meter.add(torch.tensor([math.inf]))
-    assert meter.read() == math.inf
+    one = torch.ones(1)
+    meter.add(torch.tensor([1.0, 2.0]), torch.ones(2), torch.zeros(2))
+    meter.add(torch.tensor([6.0]), one, 0 * one)
+    assert meter.read().loss == 3
+    meter.add(torch.tensor([math.inf]), one, 0 * one)
+    assert meter.read().loss == math.inf
+
+
+def test_the_meter_tells_the_losses_by_level():
+    meter = runlog.Meter("cpu")
+    # Levels that are drawn twice as often as others count half: each part's mean is that of its own losses.
+    rarity, losses = torch.tensor([0.5, 0.5, 1.0, 2.0]), torch.tensor([1.0, 3.0, 5.0, math.inf])
+    meter.add(losses * rarity, rarity, torch.tensor([-math.inf, -7.0, 3.0, math.inf], dtype=torch.float64))
+    assert meter.read().parts == {"..-6": 2.0, "2..6": 5.0, "6..": math.inf}
+    assert meter.total.count_nonzero() == 0

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from limpid.nets.blocks import Dropout, GroupNorm, attend, check_size, group_norm, groups, sinusoid
+from limpid.nets.blocks import Dropout, attend, check_size, sinusoid
 
 
 def test_a_sinusoid_is_sines_then_cosines_of_falling_frequencies():
@@ -14,32 +14,6 @@ def test_a_sinusoid_is_sines_then_cosines_of_falling_frequencies():
         frequency = 10_000 ** (-i / 3)
         torch.testing.assert_close(waves[:, i], (t * frequency).sin(), rtol=0, atol=1e-4)
         torch.testing.assert_close(waves[:, i + 4], (t * frequency).cos(), rtol=0, atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("channels", "expected"), [(128, 32), (384, 32), (96, 24), (32, 8), (100, 25), (44, 11), (7, 1), (1, 1)]
-)
-def test_groups_divide_the_channels_and_hold_four_or_more(channels: int, expected: int):
-    assert groups(channels) == expected
-
-
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_the_norms_formula_is_that_of_the_library_and_keeps_the_layout(layout: torch.memory_format):
-    x = torch.randn(2, 12, 5, 7).mul(3).add(2).to(memory_format=layout)
-    weight, bias = torch.randn(12), torch.randn(12)
-    y = group_norm(x, 3, weight, bias, 1e-6)
-    torch.testing.assert_close(y, F.group_norm(x, 3, weight, bias, 1e-6))
-    assert y.is_contiguous(memory_format=layout)
-
-
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_a_norm_of_bfloat16_is_exact_up_to_the_rounding_of_its_answer(layout: torch.memory_format):
-    norm = GroupNorm(32)
-    x = (torch.randn(2, 32, 6, 6) * 0.1 + 3).bfloat16().to(memory_format=layout)
-    y = norm(x)
-    assert y.dtype == torch.bfloat16
-    assert y.is_contiguous(memory_format=layout)
-    torch.testing.assert_close(y, norm(x.double().float()).bfloat16())
 
 
 @pytest.mark.parametrize("heads", [1, 3])

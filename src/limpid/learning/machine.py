@@ -1,13 +1,17 @@
 """On what a run computes: the device, the precision of its matrix products, whether the network is compiled."""
 
-from dataclasses import dataclass
-from pathlib import Path
+import os
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 import torch
 from torch import nn
 
+from limpid.learning import cpu
+
 Module = TypeVar("Module", bound=nn.Module)
+REPAID = 1_000_000
+"""Images after which a GPU has won back the minutes of compiling, by far: at 3,000 a second they take five."""
 
 
 @dataclass(frozen=True)
@@ -18,18 +22,40 @@ class Machine:
     """cpu, cuda, cuda:1, mps, ..."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """bfloat16 computes the network in it and keeps weights, norms, loss and averages in float32."""
-    compile: bool = False
-    """Compile the network: minutes at the start, faster steps on a GPU, nothing won on a CPU."""
+    compile: bool | Literal["auto"] = "auto"
+    """Compile the network: minutes at the start, faster steps on a GPU, nothing won on a CPU; "auto" does it on a GPU,
+    for runs of a million images or more."""
+    micro_batch: int = 0
+    """Pictures that training computes at a time where memory is short, 0 for the whole batch: the sums are the same."""
+    deterministic: bool = False
+    """Only kernels that give the same bits each time: a GPU is slower then, a CPU needs none of it."""
 
-    def resolved(self) -> "Machine":
-        """This machine with its choices made. Raises ValueError for a device that is not there."""
+    def resolved(self, images: int = 0) -> "Machine":
+        """This machine with its choices made for a run of so many images, torch told of them.
+
+        Raises ValueError for a device that is not there.
+        """
+        if self.micro_batch < 0:
+            raise ValueError(f"--micro-batch {self.micro_batch}: expected a number of pictures, 0 for the whole batch")
+        if self.deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
+            torch.use_deterministic_algorithms(True)
         device = _best_device() if self.device == "auto" else self.device
         try:
             torch.empty(0, device=device)
         except (RuntimeError, AssertionError) as error:
             raise ValueError(f"no device '{device}' here: choose from {', '.join(_devices())}") from error
+        if device == "cpu":
+            cpu.settle()
+        elif device.startswith("cuda"):
+            torch.backends.cudnn.benchmark = not self.deterministic
+            # Since torch 2.11 its backward gives NaN for some lengths (#196678); the other kernels are as quick here.
+            torch.backends.cuda.enable_cudnn_sdp(False)
         best = "bfloat16" if _has_bfloat16(device) else "float32"
-        return Machine(device, best if self.precision == "auto" else self.precision, self.compile)
+        precision = best if self.precision == "auto" else self.precision
+        repaid = device.startswith("cuda") and images >= REPAID
+        compiled = repaid if self.compile == "auto" else self.compile
+        return replace(self, device=device, precision=precision, compile=compiled)
 
     def place(self, module: Module) -> Module:
         """The module on this device, its kernels laid out with channels last, as convolutions like them."""
@@ -42,7 +68,7 @@ class Machine:
 
     def __str__(self) -> str:
         threads = f", {torch.get_num_threads()} threads" if self.device == "cpu" else ""
-        return f"{self.device}{threads}, {self.precision}{', compiled' if self.compile else ''}"
+        return f"{self.device}{threads}, {self.precision}{', compiled' if self.compile is True else ''}"
 
 
 def _devices() -> list[str]:
@@ -58,5 +84,4 @@ def _has_bfloat16(device: str) -> bool:
     """Whether bfloat16 is faster than float32 there; CPUs without the instructions only emulate it."""
     if device.startswith("cuda"):
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    flags = Path("/proc/cpuinfo")
-    return device == "cpu" and flags.exists() and "avx512_bf16" in flags.read_text()
+    return device == "cpu" and cpu.has_bfloat16()

@@ -1,4 +1,4 @@
-"""The parts networks are made of: what tells them the level and the label, norms, residual blocks, attention."""
+"""The parts networks are made of: what tells them the level and the label, residual blocks, attention."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-Pictures: TypeAlias = Float[Tensor, "b c h w"]
+from limpid.nets.norm import GroupNorm, Pictures
+
 Map: TypeAlias = Float[Tensor, "b _ _ _"]
 Heads: TypeAlias = Float[Tensor, "b heads n d"]
 
@@ -41,7 +42,7 @@ class Embedding(nn.Module):
         super().__init__()
         self.frequencies, self.told = frequencies, list(told)
         self.mlp = nn.Sequential(nn.Linear(frequencies, width), nn.SiLU(), nn.Linear(width, width))
-        self.labels = nn.Embedding(classes + 1, width) if classes else None
+        self.labels = table(classes + 1, width) if classes else None
         self.parts = nn.Linear(width, sum(told))
 
     def forward(
@@ -56,39 +57,10 @@ class Embedding(nn.Module):
         return self.parts(F.silu(embedding)).split(self.told, dim=1)
 
 
-def groups(channels: int) -> int:
-    """The number of groups of a norm: the largest divisor of `channels` up to 32 that leaves 4 channels or more each.
-
-    32 is the paper's, and 4 what that gives the paper's narrowest map; below 8 channels there is one group.
-    """
-    return max(n for n in range(1, max(1, min(32, channels // 4)) + 1) if channels % n == 0)
-
-
-class GroupNorm(nn.Module):
-    """Group normalisation (Wu and He 2018), its statistics in float32 and its answer in the dtype and layout of x."""
-
-    def __init__(self, channels: int, eps: float = 1e-6):
-        super().__init__()
-        self.groups, self.eps = groups(channels), eps
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Pictures) -> Pictures:
-        """`x` with mean 0 and variance 1 in each group, times the weight, plus the bias."""
-        # On CPUs the library's float32 kernel is quick and its bfloat16 one is not; on GPUs it returns another layout
-        # than it was given, with a copy around every convolution, and the formula compiles to one kernel.
-        norm = F.group_norm if x.device.type == "cpu" else group_norm
-        return norm(x.float(), self.groups, self.weight.float(), self.bias.float(), self.eps).to(x.dtype)
-
-
-def group_norm(
-    x: Pictures, groups: int, weight: Float[Tensor, " c"], bias: Float[Tensor, " c"], eps: float
-) -> Pictures:
-    """`F.group_norm` as a formula, which keeps the layout of `x`."""
-    grouped = x.unflatten(1, (groups, -1))
-    var, mean = torch.var_mean(grouped, dim=(2, 3, 4), correction=0, keepdim=True)
-    normed = ((grouped - mean) * torch.rsqrt(var + eps)).flatten(1, 2)
-    return torch.addcmul(bias[:, None, None], normed, weight[:, None, None])
+def table(rows: int, width: int) -> nn.Embedding:
+    """A table of normal numbers; of none on the meta device, where torch would import its compiler to draw them."""
+    weight = torch.empty(rows, width)
+    return nn.Embedding.from_pretrained(weight if weight.is_meta else nn.init.normal_(weight), freeze=False)
 
 
 class Dropout(nn.Module):
@@ -161,14 +133,13 @@ class Residual(nn.Module):
 
     def forward(self, x: Map, told: Float[Tensor, "b _"]) -> Map:
         """The next map; `told` holds a shift, or a scale and a shift, for each of its channels."""
-        y = self.conv1(self.resample(F.silu(self.norm1(x))))
-        told = told[:, :, None, None]
+        y = self.conv1(self.resample(self.norm1.silu(x)))
         if self.scale_shift:
             scale, shift = told.chunk(2, dim=1)
-            y = torch.addcmul(shift, self.norm2(y), 1 + scale)
+            y = self.norm2.silu(y, scale=scale, shift=shift)
         else:
-            y = self.norm2(y + told)
-        return self.shortcut(self.resample(x)) + self.conv2(self.dropout(F.silu(y)))
+            y = self.norm2.silu(y, before=told)
+        return self.shortcut(self.resample(x)) + self.conv2(self.dropout(y))
 
 
 class Attention(nn.Module):

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from limpid.nets.blocks import Embedding, Pictures, attend, check_size
+from limpid.nets.blocks import Embedding, attend, check_size
+from limpid.nets.norm import Pictures
 
 Tokens = Float[Tensor, "b n d"]
 
@@ -79,7 +80,8 @@ class DiTModule(nn.Module):
         self.grid = (height // config.patch, width // config.patch)
         self.embedding = Embedding(256, config.width, classes, [6 * config.width] * config.depth + [2 * config.width])
         self.enter = nn.Conv2d(channels, config.width, config.patch, stride=config.patch)
-        self.register_buffer("positions", positions(*self.grid, config.width), persistent=False)
+        with torch.device("cpu"):  # also where only shapes are wanted: see `table`
+            self.register_buffer("positions", positions(*self.grid, config.width), persistent=False)
         self.blocks = nn.ModuleList(DiTBlock(config.width, config.heads) for _ in range(config.depth))
         self.leave = nn.Linear(config.width, answers * channels * config.patch**2)
         self.shuffle = nn.PixelShuffle(config.patch)
@@ -113,7 +115,7 @@ def initialise(net: DiTModule) -> None:
         if isinstance(part, nn.Linear | nn.Conv2d):
             nn.init.xavier_uniform_(part.weight.flatten(1))
     for part in net.embedding.modules():
-        if isinstance(part, nn.Linear | nn.Embedding):
+        if isinstance(part, nn.Linear | nn.Embedding) and not part.weight.is_meta:
             nn.init.normal_(part.weight, std=0.02)
     nn.init.zeros_(net.embedding.parts.weight)
     nn.init.zeros_(net.leave.weight)

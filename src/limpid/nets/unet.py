@@ -17,9 +17,7 @@ from limpid.nets.blocks import (
     Attention,
     Downsample,
     Embedding,
-    GroupNorm,
     Map,
-    Pictures,
     Residual,
     Upsample,
     check_size,
@@ -27,6 +25,7 @@ from limpid.nets.blocks import (
     double,
     halve,
 )
+from limpid.nets.norm import GroupNorm, Pictures
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ class UNetModule(nn.Module):
             if isinstance(part, Block):
                 x = torch.cat((x, kept.pop()), dim=1)
             x = part(x, next(told))
-        return F.pixel_shuffle(self.leave(F.silu(self.norm(x))), self.patch)
+        return F.pixel_shuffle(self.leave(self.norm.silu(x)), self.patch)
 
 
 def _smaller(config: UNet, channels: int) -> Downsample | Residual:

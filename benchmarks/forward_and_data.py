@@ -1,0 +1,226 @@
+"""What comes before the network: noise on pictures, and the pictures themselves, against the usual ways, by turns.
+
+    python benchmarks/forward_and_data.py [--quick]
+
+The forward process with its noise, 128 pictures of 3x64x64, against diffusers' `randn` and `add_noise`; the data
+pipeline at 32 and 64 pixels against Pillow in a `DataLoader`, as most examples have it; and what both cost against
+batch, size and number of pictures. A few minutes on two cores.
+"""
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from duels import Contestant, Duel, about, arguments, duel, parsed, save
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from limpid.data.augment import Augment
+from limpid.data.images import Images, from_pixels, resize
+from limpid.data.packed import mapped
+from limpid.diffusion.level import mix
+from limpid.diffusion.schedules import LinearBeta, stratified
+from limpid.learning.machine import Machine
+from limpid.learning.noise import normal
+from limpid.learning.rng import generator
+from limpid.pictures.plot import Curve, Panel, panels
+from limpid.timing import Apart, Work, side_by_side
+
+LARGE = 50_000
+
+
+def main() -> None:
+    """Measure everything, and write it down."""
+    options = parsed(arguments(__doc__ or "", "forward_and_data"))
+    sizes, n = ((32,), 500) if options.quick else ((32, 64), 5_000)
+    duels = [forward_duel(8 if options.quick else 128, 64, options)]
+    duels += [data_duel(size, n, workers, options) for size in sizes for workers in ((0,) if options.quick else (0, 2))]
+    unlike = {size: unlikeness(size) for size in (16, 32, 48, 64)}
+    print("farthest from Pillow's resize, of 255:", unlike)
+    lines = costs(options)
+    figures = {"duels": [each.plain() for each in duels], "farthest_from_pillow": unlike, "costs": lines}
+    save({"about": about(options.device)} | figures, options.out)
+    print(draw(lines, options.out.with_name(f"{options.out.name}.png")))
+
+
+def forward_duel(batch: int, size: int, options: Any) -> Duel:
+    """The forward process against diffusers'."""
+    ours, theirs = Contestant("limpid", ours_forward, (size,)), Contestant("diffusers", theirs_forward, (size,))
+    return duel(f"forward, {size} px", batch, ours, theirs, 3.0, options)
+
+
+def data_duel(size: int, n: int, workers: int, options: Any) -> Duel:
+    """The data pipeline against Pillow's in a DataLoader."""
+    ours = Contestant("limpid, resident", ours_data, (size, n))
+    theirs = Contestant(f"Pillow, DataLoader, {workers} workers", theirs_data, (size, n, workers))
+    return duel(f"data, {size} px", 128, ours, theirs, 10.0, options)
+
+
+def ours_forward(size: int, device: str, batch: int) -> Work:
+    """limpid's noise, levels and mixture, as its training draws them."""
+    machine = Machine(device).resolved()
+    x0 = torch.rand(batch, 3, size, size, device=machine.device).to(memory_format=torch.channels_last)
+    steps, schedule = count(0, batch), LinearBeta()
+
+    def work() -> Tensor:
+        seen = next(steps)
+        level = schedule(stratified(batch, generator(machine.device, 0, "levels", seen)))
+        return mix(x0, normal((batch, 3, size, size), machine.device, 0, "noise", seen), level)
+
+    return work
+
+
+def theirs_forward(size: int, device: str, batch: int) -> Work:
+    """The same by diffusers, as its example draws it."""
+    from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+
+    x0, noises = torch.rand(batch, 3, size, size, device=device), DDPMScheduler(num_train_timesteps=1000)
+
+    def work() -> Tensor:
+        t = torch.randint(0, 1000, (batch,), device=device)
+        return noises.add_noise(x0, torch.randn_like(x0), t)  # pyright: ignore[reportArgumentType]
+
+    return work
+
+
+def photographs(n: int) -> np.ndarray:
+    """n random pictures of 32x32, height first and channels last as CIFAR-10's readers have them."""
+    return np.random.default_rng(0).integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
+
+
+def ours_data(size: int, n: int, device: str, batch: int) -> Work:
+    """limpid's batches: resized once, resident, chosen, mirrored and converted in each step."""
+    machine = Machine(device).resolved()
+    held = resize(torch.from_numpy(photographs(n)).permute(0, 3, 1, 2).contiguous(), size)
+    return batches(Images(held, torch.zeros(n, dtype=torch.int64)).to(machine.device), batch)
+
+
+def batches(images: Images, batch: int) -> Work:
+    """The next batch as the network takes it, by training's own functions."""
+    row, augment, steps = images.batches(0, batch, 0), Augment(), count()
+    device = images.pixels.device
+
+    def work() -> Tensor:
+        pixels, _ = next(row)
+        mirrored = augment(pixels, generator(device, 0, "augment", next(steps)))
+        return from_pixels(mirrored).contiguous(memory_format=torch.channels_last)
+
+    return work
+
+
+class Pillow(Dataset[Tensor]):
+    """Pictures that are resized, mirrored and converted one by one when they are asked for."""
+
+    def __init__(self, size: int, n: int):
+        self.pictures, self.size = photographs(n), size
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: int) -> Tensor:
+        image = Image.fromarray(self.pictures[index])
+        if self.size != 32:
+            image = image.resize((self.size, self.size), Image.Resampling.BILINEAR)
+        if torch.rand(1).item() < 0.5:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float().div(255).sub(0.5).div(0.5)
+
+
+def theirs_data(size: int, n: int, workers: int, device: str, batch: int) -> Work:
+    """The same pictures through Pillow and a DataLoader, shuffled anew in each epoch."""
+    loader = DataLoader(
+        Pillow(size, n), batch, shuffle=True, num_workers=workers, drop_last=True, persistent_workers=workers > 0
+    )
+
+    def endless() -> Iterator[Tensor]:
+        while True:
+            yield from loader
+
+    row = endless()
+    return lambda: next(row).to(device)
+
+
+def unlikeness(size: int) -> int:
+    """The most that a pixel resized by limpid differs from Pillow's, of 255."""
+    pictures = photographs(64)
+    ours = resize(torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous(), size).permute(0, 2, 3, 1).numpy()
+    theirs = [np.asarray(Image.fromarray(one).resize((size, size), Image.Resampling.BILINEAR)) for one in pictures]
+    return int(np.abs(ours.astype(int) - np.stack(theirs).astype(int)).max())
+
+
+def costs(options: Any) -> dict[str, dict[str, list[float]]]:
+    """Milliseconds, and for mapped pictures megabytes, against batch, size and number: straight lines."""
+    few = options.quick
+    by_batch = [8, 16] if few else [32, 64, 128, 256, 512, 1024]
+    by_size = [16, 32] if few else [16, 32, 48, 64, 96, 128]
+    by_number = [100, 1_000] if few else [1_000, 10_000, 100_000, 1_000_000]
+    return {
+        "forward, batch": timed(by_batch, lambda n: partial(ours_forward, 32, options.device, n), options),
+        "data, batch": timed(by_batch, lambda n: partial(ours_data, 32, 5_000, options.device, n), options),
+        "forward, size": timed(by_size, lambda n: partial(ours_forward, n, options.device, 128), options),
+        "data, size": timed(by_size, lambda n: partial(ours_data, n, 1_000, options.device, 128), options),
+        "data, number": mapped_costs(by_number, options),
+    }
+
+
+def timed(values: list[int], maker: Callable[[int], Callable[[], Work]], options: Any) -> dict[str, list[float]]:
+    """Milliseconds of the work made for each value, by turns in this process."""
+    from limpid.timing import clock
+
+    taken = side_by_side(
+        {str(n): clock(maker(n)(), options.device) for n in values}, options.rounds, options.seconds / 10
+    )
+    return {"x": [float(n) for n in values], "ms": [1000 * taken[str(n)].median for n in values]}
+
+
+def mapped_costs(numbers: list[int], options: Any) -> dict[str, list[float]]:
+    """Milliseconds of a batch of 128, and megabytes of the process, for so many mapped pictures of 32x32."""
+    milliseconds, megabytes = [], []
+    with tempfile.TemporaryDirectory(dir=".cache" if Path(".cache").is_dir() else None) as folder:
+        for n in numbers:
+            with Apart(options.device, mapped_batches, str(Path(folder, f"{n}.bytes")), n) as work:
+                taken = side_by_side({"": work.lasting}, options.rounds, options.seconds / 4)
+                milliseconds.append(1000 * taken[""].median)
+                megabytes.append(work.memory() / 1e6)
+    return {"x": [float(n) for n in numbers], "ms": milliseconds, "MB": megabytes}
+
+
+def mapped_batches(path: str, n: int) -> Work:
+    """Batches from a file of n pictures that takes no room: all its bytes are zero, and the disk holds none of them."""
+    shape = (n, 3, 32, 32)
+    with open(path, "wb") as file:
+        file.truncate(math.prod(shape))
+    return batches(Images(mapped(Path(path), shape), torch.zeros(n, dtype=torch.int64)), 128)
+
+
+def draw(lines: dict[str, dict[str, list[float]]], path: Path) -> Path:
+    """Three plots: against batch, size and number."""
+
+    def curves(what: str, power: int = 1) -> list[Curve]:
+        return [
+            Curve(name.split(",")[0], [x**power for x in line["x"]], line["ms"])
+            for name, line in lines.items()
+            if name.endswith(what)
+        ]
+
+    number = lines["data, number"]
+    memory = Curve("memory, MB", number["x"], number["MB"])
+    return panels(
+        [
+            Panel(curves("batch"), "ms against the batch", x="pictures of 32x32"),
+            Panel(curves("size", 2), "ms against the size", x="pixels of a picture, batch 128"),
+            Panel([*curves("number"), memory], "against the number", x="mapped pictures", log_x=True, log_y=True),
+        ],
+        path,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""The contestants: training steps and looks of limpid's networks and of the same networks by others, as they ship.
+
+Each function takes a batch and returns work that can be done again and again; `limpid.timing.Apart` does it in a
+process of its own. All see random pixels of 32x32, and drop nothing out: torch's dropout draws number by number on a
+CPU, which would count against the peers.
+"""
+
+from dataclasses import replace
+from functools import partial
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from common_unet import CommonUNet
+from torch import Tensor, nn
+
+from limpid.data.images import Images
+from limpid.diffusion.guidance import Guidance
+from limpid.diffusion.schedules import grid
+from limpid.learning.machine import Machine
+from limpid.recipe import Recipe, build
+from limpid.recipes import find
+from limpid.sample import denoise_with, noise_of
+from limpid.timing import Work
+from limpid.train import start, train
+
+Precision = Literal["float32", "bfloat16"]
+Size = Literal["cifar10", "cifar10-small"]
+SHAPE = (3, 32, 32)
+# google/ddpm-cifar10-32, field by field.
+DDPM: dict[str, Any] = {
+    "sample_size": 32,
+    "layers_per_block": 2,
+    "block_out_channels": (128, 256, 256, 256),
+    "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "DownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+    "attention_head_dim": None,
+    "downsample_padding": 0,
+    "flip_sin_to_cos": False,
+    "freq_shift": 1,
+    "norm_eps": 1e-6,
+    "norm_num_groups": 32,
+}
+# The network of `cifar10-small` on patches of 2x2, but for its norms: diffusers has one number of groups for all maps.
+SMALL: dict[str, Any] = DDPM | {
+    "sample_size": 16,
+    "in_channels": 12,
+    "out_channels": 12,
+    "block_out_channels": (32, 64, 64),
+    "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+    "norm_num_groups": 8,
+}
+FIELDS: dict[Size, dict[str, Any]] = {"cifar10": DDPM, "cifar10-small": SMALL}
+
+
+def recipe_of(size: Size, batch: int) -> Recipe:
+    """limpid's recipe of that network, without end and without dropout."""
+    recipe = find(size)
+    return replace(recipe, batch=batch, images=2**62, network=replace(recipe.network, dropout=0.0))
+
+
+def pixels(n: int) -> Tensor:
+    """Random pictures."""
+    return torch.randint(0, 256, (n, *SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def limpid_training(size: Size, precision: Precision, device: str, batch: int) -> Work:
+    """limpid's step of training, from the batch's pixels on."""
+    machine, recipe = Machine(device, precision).resolved(), recipe_of(size, batch)
+    source = Images(pixels(512), torch.zeros(512, dtype=torch.int64)).to(machine.device)
+    state = start(recipe, SHAPE, 0, machine)
+    return partial(next, train(state, recipe, source, machine))
+
+
+def limpid_looking(size: Size, precision: Precision, device: str, batch: int) -> Work:
+    """A look of limpid's network, as its samplers take it."""
+    machine, recipe = Machine(device, precision).resolved(), recipe_of(size, batch)
+    recipe = replace(recipe, sampling=replace(recipe.sampling, guidance=Guidance()))
+    model = machine.place(build(recipe, SHAPE, 0)).eval()
+    level = grid(recipe.sampling_schedule, 2)[1]
+    x = level.sigma * noise_of(range(batch), SHAPE, machine.device)()
+    return partial(denoise_with(model, recipe, None, machine), x, level)
+
+
+def diffusers_network(size: Size, device: str) -> nn.Module:
+    """diffusers' network of the same layers."""
+    from diffusers.models.unets.unet_2d import UNet2DModel
+
+    torch.manual_seed(0)
+    net = UNet2DModel(**FIELDS[size])
+    net.to(torch.device(device))  # pyright: ignore[reportCallIssue, reportArgumentType]
+    return Patched(net) if size == "cifar10-small" else Plain(net)
+
+
+class Plain(nn.Module):
+    """diffusers' network with its answer unwrapped."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        return self.net(x, t, return_dict=False)[0]
+
+
+class Patched(Plain):
+    """The same on patches of 2x2."""
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        return F.pixel_shuffle(super().forward(F.pixel_unshuffle(x, 2), t), 2)
+
+
+def diffusers_training(size: Size, precision: Precision, device: str, batch: int) -> Work:
+    """A step as in diffusers' unconditional example: AdamW, clipped at 1, a schedule of the rate, an average."""
+    from diffusers.optimization import get_scheduler
+    from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+    from diffusers.training_utils import EMAModel
+
+    net, noises = diffusers_network(size, device), DDPMScheduler(num_train_timesteps=1000, beta_schedule="linear")
+    average = EMAModel(net.parameters(), decay=0.9999, use_ema_warmup=True, inv_gamma=1.0, power=0.75)
+    average.to(device)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4, betas=(0.95, 0.999), weight_decay=1e-6, eps=1e-8)
+    rate = get_scheduler("cosine", optimizer, num_warmup_steps=500, num_training_steps=1_000_000)
+    x0 = (pixels(batch).float() / 127.5 - 1).to(device)
+
+    def step() -> None:
+        eps = torch.randn_like(x0)
+        t = torch.randint(0, 1000, (batch,), device=device)
+        x = noises.add_noise(x0, eps, t)  # pyright: ignore[reportArgumentType]
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bfloat16"):
+            y = net(x, t)
+        F.mse_loss(y.float(), eps.float()).backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        rate.step()
+        optimizer.zero_grad()
+        average.step(net.parameters())
+
+    return step
+
+
+def diffusers_looking(size: Size, precision: Precision, device: str, batch: int) -> Work:
+    """A look of diffusers' network, as its pipelines take it."""
+    net = diffusers_network(size, device).eval()
+    x, t = torch.randn(batch, *SHAPE, device=device), torch.tensor(500, device=device)
+
+    @torch.no_grad()
+    def look() -> Tensor:
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bfloat16"):
+            return net(x, t)
+
+    return look
+
+
+def common_training(device: str, batch: int) -> Work:
+    """A step as in the common PyTorch ports of DDPM: float32, Adam, clipped at 1, an average kept tensor by tensor."""
+    torch.manual_seed(0)
+    net = CommonUNet().to(device)
+    average = {name: value.clone() for name, value in net.state_dict().items()}
+    optimizer = torch.optim.Adam(net.parameters(), lr=2e-4)
+    rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(step, 5000) / 5000)
+    alpha_bar = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0).to(device)
+    x0 = (pixels(batch).float() / 127.5 - 1).to(device)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        t, eps = torch.randint(1000, (batch,), device=device), torch.randn_like(x0)
+        there = alpha_bar[t].float()[:, None, None, None]
+        x = there.sqrt() * x0 + (1 - there).sqrt() * eps
+        F.mse_loss(net(x, t), eps, reduction="none").mean().backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        rate.step()
+        for name, value in net.state_dict().items():
+            average[name].copy_(average[name] * 0.9999 + value * 0.0001)
+
+    return step
+
+
+def common_looking(device: str, batch: int) -> Work:
+    """A look of the commonly written network."""
+    torch.manual_seed(0)
+    net = CommonUNet().to(device).eval()
+    x, t = torch.randn(batch, *SHAPE, device=device), torch.full((batch,), 500, device=device)
+    return torch.no_grad()(partial(net, x, t))

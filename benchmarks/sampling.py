@@ -1,0 +1,63 @@
+"""A look of the network, the unit of all sampling, against other projects' looks of the same network, by turns.
+
+    python benchmarks/sampling.py [--batches 16 64] [--quick]
+
+Besides: guidance as limpid computes it, both guesses in one batch, against one after the other.
+"""
+
+from dataclasses import replace
+from functools import partial
+
+import torch
+from duels import Contestant, arguments, duel, parsed, written
+from peers import SHAPE, common_looking, diffusers_looking, limpid_looking, recipe_of
+
+from limpid.diffusion.guidance import Guidance, guided
+from limpid.diffusion.schedules import grid
+from limpid.learning.machine import Machine
+from limpid.recipe import build
+from limpid.sample import denoise_with, noise_of
+from limpid.timing import Work
+
+
+def main() -> None:
+    """Measure all pairs, and write down what came of it."""
+    parser = arguments(__doc__ or "", "sampling")
+    parser.add_argument("--batches", type=int, nargs="+", default=[16, 64])
+    options = parsed(parser)
+    together, apart = Contestant("both guesses in one batch", both, (True,)), Contestant("by turns", both, (False,))
+    if options.quick:
+        pairs = [("cifar10-small", 2, *between("cifar10-small")[0])]
+    else:
+        pairs = [("cifar10", batch, *pair) for batch in options.batches for pair in between("cifar10")]
+        pairs += [("cifar10-small", 64, *pair) for pair in between("cifar10-small")]
+        pairs += [("cifar10-small, guided", batch, together, apart, 0.0) for batch in (1, 8, 64)]
+    written([duel(*pair, options) for pair in pairs], options)
+
+
+def between(network: str) -> list[tuple[Contestant, Contestant, float]]:
+    """Who meets whom, and how many times as fast is wanted at least."""
+    ours, ours32 = (Contestant(f"limpid, {p}", limpid_looking, (network, p)) for p in ("bfloat16", "float32"))
+    theirs, theirs16 = (Contestant(f"diffusers, {p}", diffusers_looking, (network, p)) for p in ("float32", "bfloat16"))
+    pairs = [(ours, theirs, 2.0), (ours, theirs16, 1.2), (ours32, theirs, 0.0)]
+    common = Contestant("as commonly written, float32", common_looking)
+    return [*pairs, (ours, common, 2.0)] if network == "cifar10" else pairs
+
+
+def both(together: bool, device: str, batch: int) -> Work:
+    """A guided look of `cifar10-small` with classes: one batch of twice the size, or two batches."""
+    machine, recipe = Machine(device).resolved(), replace(recipe_of("cifar10-small", batch), conditional=True)
+    model = machine.place(build(recipe, SHAPE, 10)).eval()
+    labels = torch.arange(batch, device=machine.device) % 10
+    recipe = replace(recipe, label_dropout=0.1, sampling=replace(recipe.sampling, guidance=Guidance(weight=1.0)))
+    level = grid(recipe.sampling_schedule, 2)[1]
+    x = level.sigma * noise_of(range(batch), SHAPE, machine.device)()
+    if together:
+        return partial(denoise_with(model, recipe, labels, machine), x, level)
+    plain = replace(recipe, sampling=replace(recipe.sampling, guidance=Guidance()))
+    strong, weak = (denoise_with(model, plain, told, machine) for told in (labels, torch.full_like(labels, 10)))
+    return partial(guided(strong, weak, recipe.sampling.guidance), x, level)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""Fewer evaluations for the same quality: the Frechet distance against evaluations of the network, for every sampler.
+
+    python benchmarks/steps.py runs/cifar10-small [--n 1000] [--quick]
+
+The same seeds for all, judged from outside (see outside_judges.py); the line to reach is ancestral sampling in 1000
+steps. What was measured is kept in the JSON file, so that the command goes on where it was stopped. For 1,000 pictures
+of `cifar10-small` about an hour on two cores, most of it for the 1000 steps.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from duels import about, arguments, parsed, save
+from outside_judges import distances
+from torch import Tensor
+
+from limpid.diffusion.level import Batch, Level
+from limpid.diffusion.samplers import (
+    Ancestral,
+    Ddim,
+    Deis,
+    DpmSolverPP,
+    DpmSolverPP2S,
+    Heun,
+    Lms,
+    Sampler,
+    UniPC,
+)
+from limpid.diffusion.schedules import Karras, grid
+from limpid.learning.machine import Machine
+from limpid.pictures.plot import Curve, Panel, panels
+from limpid.sample import Trained, load, sample, spread
+
+SAMPLERS: dict[str, Sampler] = {
+    "Ancestral": Ancestral(),
+    "DDIM": Ddim(),
+    "Heun": Heun(),
+    "DPM-Solver++ 2": DpmSolverPP(2),
+    "DPM-Solver++ 3": DpmSolverPP(3),
+    "DPM-Solver++ 2S": DpmSolverPP2S(),
+    "UniPC 2": UniPC(2),
+    "UniPC 3": UniPC(3),
+    "DEIS": Deis(),
+    "LMS": Lms(),
+}
+EVALUATIONS = (6, 8, 10, 14, 20, 30, 50)
+REFERENCE = ("Ancestral", 1000)
+
+
+def main() -> None:
+    """Measure what is not measured yet, and draw it."""
+    parser = arguments(__doc__ or "", "steps")
+    parser.add_argument("run")
+    parser.add_argument("--n", type=int, default=1000)
+    parser.add_argument("--batch", type=int, default=250)
+    parser.add_argument("--evaluations", type=int, nargs="+", default=list(EVALUATIONS))
+    options = parsed(parser)
+    machine = Machine(options.device).resolved()
+    trained = load(options.run, machine)
+    wanted = [(name, n) for n in options.evaluations for name in SAMPLERS]
+    if options.quick:
+        wanted, options.n = [("Heun", 5), ("Ancestral", 4)], 80
+    else:
+        wanted = [REFERENCE, *wanted]
+    found = measured(trained, wanted, machine, options)
+    print(draw(found, options.out.with_name(f"{options.out.name}.png")))
+
+
+def measured(trained: Trained, wanted: list[tuple[str, int]], machine: Machine, options: Any) -> list[dict[str, Any]]:
+    """A line for each sampler and number of evaluations, those of the file first."""
+    head = {"run": options.run, "seen": trained.seen, "n": options.n}
+    path = options.out.with_name(f"{options.out.name}.json")
+    before = json.loads(path.read_text()) if path.exists() else {}
+    lines = before["lines"] if {key: before.get(key) for key in head} == head else []
+    known = {(line["sampler"], line["asked"]) for line in lines}
+    for name, asked in wanted:
+        steps = steps_for(SAMPLERS[name], asked)
+        if (name, asked) in known or not steps:
+            continue
+        scores = distances(drawn(trained, SAMPLERS[name], steps, machine, options))
+        lines.append({"sampler": name, "asked": asked, "steps": steps, "evaluations": asked_of(SAMPLERS[name], steps)})
+        lines[-1] |= scores
+        print(lines[-1], flush=True)
+        save({"about": about(options.device)} | head | {"lines": lines}, options.out)
+    return lines
+
+
+def drawn(trained: Trained, sampler: Sampler, steps: int, machine: Machine, options: Any) -> Tensor:
+    """n pictures from seeds 0 to n - 1, by this sampler on the recipe's levels."""
+    sampling = replace(trained.recipe.sampling, sampler=sampler, steps=steps)
+    recipe, labels = replace(trained.recipe, sampling=sampling), spread(options.n, len(trained.names))
+    seeds = range(options.n)
+    return torch.cat(list(sample(trained.model, recipe, seeds, trained.shape, machine, labels, options.batch)))
+
+
+def steps_for(sampler: Sampler, evaluations: int) -> int:
+    """The most steps that take no more evaluations; 0 if there are none."""
+    return max((steps for steps in range(1, evaluations + 1) if asked_of(sampler, steps) <= evaluations), default=0)
+
+
+def asked_of(sampler: Sampler, steps: int) -> int:
+    """How often a sampler asks the network on its way of so many steps."""
+    asked = 0
+
+    def denoise(x: Batch, level: Level) -> Batch:
+        nonlocal asked
+        asked += 1
+        return torch.zeros_like(x)
+
+    x = torch.zeros(1, 1, 1, 1)
+    walk: Iterator[Any] = sampler(denoise, x, grid(Karras(), steps), lambda: x)
+    for _ in walk:
+        pass
+    return asked
+
+
+def draw(lines: list[dict[str, Any]], path: Path) -> Path:
+    """A plot for each judge, the reference as a level line."""
+    judges = [key for key in lines[0] if key.startswith("ResNet")]
+    plots = []
+    for judge in judges:
+        series = []
+        for name in SAMPLERS:
+            points = [line for line in lines if line["sampler"] == name and line["evaluations"] <= max(EVALUATIONS)]
+            if points:
+                series.append(Curve(name, [p["evaluations"] for p in points], [p[judge] for p in points]))
+        for line in lines:
+            if (line["sampler"], line["asked"]) == REFERENCE:
+                series.append(Curve("Ancestral, 1000", [min(EVALUATIONS), max(EVALUATIONS)], [line[judge]] * 2))
+        plots.append(Panel(series, judge, x="evaluations", y="Frechet distance", log_x=True, log_y=True))
+    return panels(plots, path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,320 @@
+"""Time to quality, the figure that counts: the Frechet distance against minutes of training, limpid and a peer.
+
+    python benchmarks/time_to_quality.py [--minutes 30] [--every 3] [--quick]
+
+Each trains alone on the machine for the same time: `limpid train cifar10-small`, and diffusers' unconditional example
+as it comes, of the same 1.6M parameters: UNet2DModel, batch 16, float32, AdamW 1e-4 with 500 warm-up steps and a
+cosine, linear beta, eps, an average of power 3/4, pictures by Pillow and a DataLoader. How many images that makes is
+measured first, since both let their rate fall to the end. Snapshots are then judged from outside (outside_judges.py),
+with 1,000 pictures on the way and 5,000 at the end: as the recipe draws for limpid, DDIM in 50 steps for the peer.
+
+Everything is kept in the folder, so that the same command goes on where it was stopped.
+"""
+
+import argparse
+import json
+import multiprocessing
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from duels import about, arguments, save
+from outside_judges import distances
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from limpid.bench import training
+from limpid.data import Cifar10
+from limpid.data.images import to_pixels
+from limpid.learning.checkpoint import all_in, read_data
+from limpid.learning.machine import Machine
+from limpid.pictures.plot import Curve, Panel, panels
+from limpid.recipes import find
+from limpid.sample import load, sample, spread
+from limpid.timing import Apart, Work, side_by_side
+
+LIMPID, PEER = "limpid", "diffusers' example"
+STEPS, BATCH = 50, 16
+
+
+def main() -> None:
+    """Train both, judge both, draw the curve."""
+    options = parsed()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    plan = planned(options)
+    print(plan, flush=True)
+    train_limpid(plan, options)
+    # In a process of its own: this one has settled the machine as limpid likes it.
+    child = multiprocessing.get_context("spawn").Process(target=train_peer, args=(plan, options))
+    child.start()
+    child.join()
+    if child.exitcode:
+        sys.exit(child.exitcode)
+    lines = judged(options)
+    print(draw(lines, options.out.with_name(f"{options.out.name}.png")))
+
+
+def parsed() -> argparse.Namespace:
+    """The options."""
+    parser = arguments(__doc__ or "", "time_to_quality")
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--every", type=float, default=3.0, help="minutes between snapshots")
+    parser.add_argument("--recipe", default="cifar10-small")
+    parser.add_argument("--folder", type=Path, default=Path("runs/time-to-quality"))
+    parser.add_argument("--n", type=int, default=1_000, help="pictures to judge on the way")
+    parser.add_argument("--last", type=int, default=5_000, help="pictures to judge at the end")
+    options = parser.parse_args()
+    if options.quick:
+        options.minutes, options.every, options.n, options.last = 0.1, 0.05, 64, 80
+        options.rounds, options.seconds = 2, 0.0
+    return options
+
+
+def planned(options: argparse.Namespace) -> dict[str, int]:
+    """How many images each sees in the time, by its speed now; once for a folder, which is of one length."""
+    path = options.folder / "plan.json"
+    if not path.exists():
+        recipe = find(options.recipe)
+        with Apart("cpu", training, recipe, Machine(options.device)) as ours, Apart("cpu", peer_steps) as theirs:
+            taken = side_by_side({"a": ours.lasting, "b": theirs.lasting}, options.rounds, options.seconds)
+        sizes = {LIMPID: (taken["a"], recipe.batch), PEER: (taken["b"], BATCH)}
+        images = {
+            name: max(2, round(60 * options.minutes / figure.median)) * size for name, (figure, size) in sizes.items()
+        }
+        path.write_text(json.dumps({"minutes": options.minutes, "images": images}) + "\n")
+    plan = json.loads(path.read_text())
+    if plan["minutes"] != options.minutes:
+        sys.exit(f"{options.folder} holds runs of {plan['minutes']} minutes: name another with --folder")
+    return plan["images"]
+
+
+def train_limpid(plan: dict[str, int], options: argparse.Namespace) -> None:
+    """`limpid train`, as it comes; the command goes on by itself."""
+    images = plan[LIMPID]
+    between = max(find(options.recipe).batch, round(images * options.every / options.minutes))
+    words = [
+        "train",
+        options.recipe,
+        "--images",
+        images,
+        "--run",
+        options.folder / "limpid",
+        "--device",
+        options.device,
+    ]
+    words += [
+        "--every.milestone",
+        between,
+        "--every.save",
+        between,
+        "--every.sample",
+        0,
+        "--every.log",
+        max(1, between // 20),
+    ]
+    subprocess.run([sys.executable, "-m", "limpid", *map(str, words)], check=True)
+
+
+class Pictures(Dataset[Tensor]):
+    """The training pictures as the example's transforms give them, but for torchvision: Pillow, numbers, [-1, 1]."""
+
+    def __init__(self) -> None:
+        self.pixels = Cifar10().load().pixels.permute(0, 2, 3, 1).numpy()
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, index: int) -> Tensor:
+        image = Image.fromarray(self.pixels[index]).resize((32, 32), Image.Resampling.BILINEAR)
+        return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float().div(255).sub(0.5).div(0.5)
+
+
+def network() -> nn.Module:
+    """diffusers' network of 1.6M parameters."""
+    from diffusers.models.unets.unet_2d import UNet2DModel
+
+    torch.manual_seed(0)
+    return UNet2DModel(
+        sample_size=32,
+        block_out_channels=(32, 64, 64),
+        layers_per_block=2,
+        down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
+    )
+
+
+class Peer:
+    """The example's loop: network, optimiser, rate, average and data."""
+
+    def __init__(self, images: int):
+        from diffusers.optimization import get_scheduler
+        from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+        from diffusers.training_utils import EMAModel
+
+        self.net, self.noises = network(), DDPMScheduler(num_train_timesteps=1000, beta_schedule="linear")
+        self.average = EMAModel(self.net.parameters(), decay=0.9999, use_ema_warmup=True, inv_gamma=1.0, power=0.75)
+        learnt = self.net.parameters()
+        self.optimizer = torch.optim.AdamW(learnt, lr=1e-4, betas=(0.95, 0.999), weight_decay=1e-6, eps=1e-8)
+        self.rate = get_scheduler("cosine", self.optimizer, num_warmup_steps=500, num_training_steps=images // BATCH)
+        self.row, self.seen = self.batches(), 0
+
+    def batches(self) -> Iterator[Tensor]:
+        """Shuffled anew in each epoch."""
+        loader = DataLoader(Pictures(), batch_size=BATCH, shuffle=True, drop_last=True)
+        while True:
+            yield from loader
+
+    def step(self) -> None:
+        """One step of training."""
+        x0 = next(self.row)
+        eps, t = torch.randn(x0.shape), torch.randint(0, 1000, (len(x0),))
+        x = self.noises.add_noise(x0, eps, t)  # pyright: ignore[reportArgumentType]
+        F.mse_loss(self.net(x, t).sample.float(), eps.float()).backward()
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        self.optimizer.step()
+        self.rate.step()
+        self.optimizer.zero_grad()
+        self.average.step(self.net.parameters())
+        self.seen += BATCH
+
+    def state(self) -> dict[str, Any]:
+        """All that it needs to go on."""
+        parts = {"net": self.net, "average": self.average, "optimizer": self.optimizer, "rate": self.rate}
+        return {name: part.state_dict() for name, part in parts.items()} | {"seen": self.seen}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from there, with the pictures in a new order."""
+        for name in ("net", "average", "optimizer", "rate"):
+            getattr(self, name).load_state_dict(state[name])
+        self.seen = state["seen"]
+
+    def averaged(self) -> dict[str, Tensor]:
+        """The averaged weights by name."""
+        names = [name for name, _ in self.net.named_parameters()]
+        return {name: value.clone() for name, value in zip(names, self.average.shadow_params, strict=True)}
+
+
+def peer_steps() -> Work:
+    """The peer's step, to be measured."""
+    return Peer(10**9).step
+
+
+def train_peer(plan: dict[str, int], options: argparse.Namespace) -> None:
+    """Train the peer, with a snapshot of its average at equal distances."""
+    folder, images = options.folder / "peer", plan[PEER]
+    folder.mkdir(exist_ok=True)
+    between = max(BATCH, round(images * options.every / options.minutes))
+    peer, kept, seconds = Peer(images), folder / "state.pt", 0.0
+    if kept.exists():
+        state = torch.load(kept, weights_only=True)
+        seconds = state.pop("seconds")
+        peer.restore(state)
+    while peer.seen < images:
+        begun = time.perf_counter()
+        peer.step()
+        seconds += time.perf_counter() - begun
+        if peer.seen // between > (peer.seen - BATCH) // between or peer.seen >= images:
+            file = folder / f"{peer.seen:012d}.safetensors"
+            save_file(peer.averaged(), file, {"seconds": str(seconds)})
+            part = kept.with_suffix(".part")
+            torch.save(peer.state() | {"seconds": seconds}, part)
+            part.replace(kept)
+            print(f"{PEER}: {peer.seen:,} of {images:,} images, {peer.seen / seconds:.1f} a second", flush=True)
+
+
+def judged(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """A line for each snapshot, by both judges; those of the folder first."""
+    path = options.folder / "judged.json"
+    lines = json.loads(path.read_text()) if path.exists() else []
+    known = {(line["who"], line["images"], line["n"]) for line in lines}
+    for who, images, minutes, pictures in (*limpid_snapshots(options), *peer_snapshots(options)):
+        last = images == max(seen for name, seen, *_ in found(options) if name == who)
+        for n in (options.n, options.last) if last else (options.n,):
+            if (who, images, n) not in known:
+                line = {"who": who, "minutes": minutes, "images": images, "n": n}
+                lines.append(line | distances(pictures(n)))
+                print(lines[-1], flush=True)
+                path.write_text(json.dumps(lines, indent=1) + "\n")
+                save({"about": about(options.device), "lines": lines}, options.out)
+    return lines
+
+
+def found(options: argparse.Namespace) -> list[tuple[Any, ...]]:
+    """All snapshots of both."""
+    return [*limpid_snapshots(options), *peer_snapshots(options)]
+
+
+def limpid_snapshots(options: argparse.Namespace) -> Iterator[tuple[Any, ...]]:
+    """Who, images seen, minutes of training, and what draws n pictures, for each checkpoint of the run."""
+    log = [json.loads(line) for line in (options.folder / "limpid" / "log.jsonl").read_text().splitlines()]
+    for file in all_in(options.folder / "limpid" / "checkpoints"):
+        if seen := read_data(file)["seen"]:
+            before = [0, *(line["seen"] for line in log)]
+            spent = sum(
+                (line["seen"] - earlier) / line["images_per_second"]
+                for line, earlier in zip(log, before, strict=False)
+                if line["seen"] <= seen
+            )
+            yield LIMPID, seen, spent / 60, partial(limpid_pictures, file, options)
+
+
+def limpid_pictures(file: Path, options: argparse.Namespace, n: int) -> Tensor:
+    """n pictures as the recipe draws them."""
+    machine = Machine(options.device).resolved()
+    trained = load(file, machine)
+    labels = spread(n, len(trained.names))
+    return torch.cat(list(sample(trained.model, trained.recipe, range(n), trained.shape, machine, labels, batch=250)))
+
+
+def peer_snapshots(options: argparse.Namespace) -> Iterator[tuple[Any, ...]]:
+    """The same of the peer."""
+    from safetensors import safe_open
+
+    for file in sorted((options.folder / "peer").glob("[0-9]*.safetensors")):
+        with safe_open(file, "pt") as opened:
+            seconds = float(opened.metadata()["seconds"])
+        yield PEER, int(file.stem), seconds / 60, partial(peer_pictures, file)
+
+
+@torch.no_grad()
+def peer_pictures(file: Path, n: int, batch: int = 250) -> Tensor:
+    """n pictures by DDIM in 50 steps, which is quicker and better than its pipeline's 50 of DDPM."""
+    from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+
+    net, noises = network(), DDIMScheduler(num_train_timesteps=1000, beta_schedule="linear")
+    net.load_state_dict(load_file(file))
+    noises.set_timesteps(STEPS)
+    draw, pixels = torch.Generator().manual_seed(0), []
+    for first in range(0, n, batch):
+        x = torch.randn(min(batch, n - first), 3, 32, 32, generator=draw)
+        for t in noises.timesteps:
+            x = noises.step(net.eval()(x, t).sample, t, x).prev_sample  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
+        pixels.append(to_pixels(x))
+    return torch.cat(pixels)
+
+
+def draw(lines: list[dict[str, Any]], path: Path) -> Path:
+    """A plot for each judge: the distance of both against minutes, at the smaller n, which alone compares."""
+    n = min(line["n"] for line in lines)
+    plots = []
+    for judge in (key for key in lines[0] if key.startswith("ResNet")):
+        series = []
+        for who in dict.fromkeys(line["who"] for line in lines):
+            points = [line for line in lines if line["who"] == who and line["n"] == n]
+            series.append(Curve(who, [p["minutes"] for p in points], [p[judge] for p in points]))
+        title = f"Frechet distance, {judge}, {n:,} pictures"
+        plots.append(Panel(series, title, x="minutes of training on two cores", log_y=True))
+    return panels(plots, path)
+
+
+if __name__ == "__main__":
+    main()

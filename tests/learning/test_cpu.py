@@ -1,0 +1,118 @@
+"""What is done for speed on a CPU is done where it can be, is no more than that, and leaves the user's own choices."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from limpid.learning import cpu
+from limpid.learning.machine import REPAID, Machine
+
+FREE = {name: value for name, value in os.environ.items() if name not in (*cpu.ALLOCATOR, *cpu.PLACES)}
+
+
+def python(code: str, **environment: str) -> str:
+    """What code prints in a fresh process, in which nobody has chosen anything but `environment`."""
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=FREE | environment, check=True
+    )
+    return run.stdout.strip()
+
+
+STEPS = """
+import resource
+import numpy
+from limpid.learning import cpu
+kept = cpu.keep_memory()
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        parts = [numpy.ones(3 * 2**20) for _ in range(3)]
+        del parts
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults()
+print(kept, faults())
+"""
+
+
+@pytest.mark.skipif(not os.confstr("CS_GNU_LIBC_VERSION"), reason="only glibc hands memory back at once")
+def test_memory_that_was_freed_is_there_for_the_next_step_without_a_fault():
+    kept, faults = python(STEPS).split()
+    assert kept == "True"
+    assert int(faults) < 100
+    kept, faults = python(STEPS, MALLOC_TRIM_THRESHOLD_="131072").split()
+    assert kept == "False"
+    assert int(faults) > 1000
+
+
+THREADS = """
+import os, torch
+from limpid.learning import cpu
+allowed = os.sched_getaffinity(0)
+cores = len(cpu.first_of_each_core(sorted(allowed)))
+torch.set_num_threads(cores - 1)
+fewer = cpu.spread_threads()
+torch.set_num_threads(cores)
+os.environ["OMP_PROC_BIND"] = "false"
+placed = cpu.spread_threads()
+del os.environ["OMP_PROC_BIND"]
+print(fewer, placed, {os.sched_getaffinity(0) == os.sched_getaffinity(thread) for thread in cpu._threads()})
+spread = cpu.spread_threads()
+held = [tuple(os.sched_getaffinity(thread)) for thread in cpu._threads() if os.sched_getaffinity(thread) != allowed]
+print(spread, os.sched_getaffinity(0) == allowed, {len(cores) for cores in held}, len(set(held)))
+"""
+CORES = len(cpu.first_of_each_core(sorted(os.sched_getaffinity(0)))) if hasattr(os, "sched_getaffinity") else 1
+
+
+@pytest.mark.skipif(CORES < 2, reason="threads are spread over two cores or more")
+def test_each_thread_gets_a_core_unless_they_are_fewer_or_the_user_has_placed_them():
+    alone, spread = python(THREADS).splitlines()
+    assert alone == "False False {True}"
+    assert spread == f"True True {{1}} {CORES - 1}"  # the main thread stays free
+
+
+def test_two_logical_cpus_of_one_core_count_once(tmp_path: Path):
+    for number, siblings in enumerate(["0,2", "1,3", "0,2", "1,3"]):
+        place = tmp_path / f"cpu{number}" / "topology"
+        place.mkdir(parents=True)
+        (place / "thread_siblings_list").write_text(siblings)
+    assert cpu.first_of_each_core([0, 1, 2, 3], tmp_path) == [0, 1]
+    assert cpu.first_of_each_core([2, 3], tmp_path) == [2, 3]
+    assert cpu.first_of_each_core([5, 6], tmp_path) == [5, 6]
+
+
+@pytest.mark.parametrize(
+    ("flags", "quick"),
+    [
+        ("avx2 avx512f avx512_bf16 avx512_vnni", True),
+        ("avx512f amx_bf16 amx_tile", True),
+        ("avx2 avx512f avx512_vnni", False),
+        ("fp asimd bf16", False),
+    ],
+)
+def test_bfloat16_is_chosen_only_where_the_cpu_has_it(flags: str, quick: bool, tmp_path: Path):
+    path = tmp_path / "cpuinfo"
+    path.write_text(f"processor\t: 0\nmodel name\t: Some CPU\nflags\t\t: fpu {flags}\n")
+    assert cpu.has_bfloat16(path) == quick
+    assert cpu.model(path) == "Some CPU"
+
+
+def test_where_the_kernel_tells_nothing_of_the_cpu_float32_is_chosen(tmp_path: Path):
+    assert not cpu.has_bfloat16(tmp_path / "missing")
+    assert cpu.model(tmp_path / "missing") == ""
+
+
+def test_a_machine_says_in_a_line_what_it_chose_and_every_choice_can_be_overruled():
+    chosen = Machine("cpu").resolved()
+    assert str(chosen).startswith("cpu, ")
+    assert chosen.precision == ("bfloat16" if cpu.has_bfloat16() else "float32")
+    assert str(Machine("cpu", "float32").resolved()).endswith("float32")
+    assert str(Machine("cpu", "bfloat16", compile=True).resolved()).endswith("bfloat16, compiled")
+
+
+@pytest.mark.parametrize("images", [0, REPAID, 100 * REPAID])
+def test_on_a_cpu_nothing_is_compiled_unasked(images: int):
+    assert Machine("cpu").resolved(images).compile is False
+    assert Machine("cpu", compile=True).resolved(images).compile is True

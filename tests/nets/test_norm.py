@@ -1,0 +1,100 @@
+"""Norms do what their formulas say, in every layout and dtype, and by every way of computing them."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from limpid.nets import norm
+from limpid.nets.norm import GroupNorm, group_norm, groups
+
+
+@pytest.mark.parametrize(
+    ("channels", "expected"), [(128, 32), (384, 32), (96, 24), (32, 8), (100, 25), (44, 11), (7, 1), (1, 1)]
+)
+def test_groups_divide_the_channels_and_hold_four_or_more(channels: int, expected: int):
+    assert groups(channels) == expected
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_norms_formula_is_that_of_the_library_and_keeps_the_layout(layout: torch.memory_format):
+    x = torch.randn(2, 12, 5, 7).mul(3).add(2).to(memory_format=layout)
+    weight, bias = torch.randn(12), torch.randn(12)
+    y = group_norm(x, 3, weight, bias, 1e-6)
+    torch.testing.assert_close(y, F.group_norm(x, 3, weight, bias, 1e-6))
+    assert y.is_contiguous(memory_format=layout)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_norm_of_bfloat16_is_exact_up_to_the_rounding_of_its_answer(layout: torch.memory_format):
+    norm = GroupNorm(32)
+    x = (torch.randn(2, 32, 6, 6) * 0.1 + 3).bfloat16().to(memory_format=layout)
+    y = norm(x)
+    assert y.dtype == torch.bfloat16
+    assert y.is_contiguous(memory_format=layout)
+    torch.testing.assert_close(y, norm(x.double().float()).bfloat16())
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_formulas_gradients_are_those_of_the_library_in_float32(dtype: torch.dtype, layout: torch.memory_format):
+    x = torch.randn(2, 16, 5, 7).add(1).to(dtype).to(memory_format=layout).requires_grad_()
+    weight, bias = (torch.randn(16, requires_grad=True) for _ in range(2))
+    toward = torch.randn(2, 16, 5, 7)
+    expected = F.silu(F.group_norm(x.float(), 2, weight, bias, 1e-6))
+    y = F.silu(group_norm(x.float(), 2, weight, bias, 1e-6))
+    torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-5)
+    gradients = (torch.autograd.grad(answer, (x, weight, bias), toward) for answer in (y, expected))
+    for ours, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-2 if ours.dtype == torch.bfloat16 else 1e-4, atol=1e-4)
+
+
+def answers(layer: GroupNorm, x: Tensor, told: dict[str, Tensor], toward: Tensor) -> tuple[Tensor, ...]:
+    """What norm and silu answer, and its gradients, in the order of x, what is told, weight, bias."""
+    inputs = [x, *told.values(), layer.weight, layer.bias]
+    y = layer.silu(x, **told)
+    return y, *torch.autograd.grad(y, inputs, toward)
+
+
+@pytest.mark.parametrize("told", [(), ("before",), ("scale", "shift")])
+@pytest.mark.parametrize("shape", [(5, 8, 6, 4), (3, 12, 1, 1), (4, 32, 8, 8)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_block_by_block_is_the_formula_up_to_the_rounding_of_the_answer(
+    told: tuple[str, ...], shape: tuple[int, ...], layout: torch.memory_format, monkeypatch: pytest.MonkeyPatch
+):
+    b, c, h, w = shape
+    x = torch.randn(shape).mul(2).add(1).bfloat16().to(memory_format=layout).requires_grad_()
+    values = {name: torch.randn(b, c, requires_grad=True) for name in told}
+    layer, toward = GroupNorm(c), torch.randn(shape).bfloat16()
+    with torch.no_grad():
+        layer.weight.normal_()
+        layer.bias.normal_()
+    exact = GroupNorm(c).double()
+    exact.load_state_dict(layer.state_dict())
+    monkeypatch.setattr(norm, "LARGE", 0)
+    monkeypatch.setattr(norm, "BLOCK", 2 * c * h * w)  # two maps in a block, and one in the last
+    ours = answers(layer, x, values, toward)
+    wide = [value.detach().double().requires_grad_() for value in (x, *values.values())]
+    y = reference(exact, wide[0], dict(zip(values, wide[1:], strict=True)))
+    expected = (y, *torch.autograd.grad(y, [*wide, exact.weight, exact.bias], toward.double()))
+    assert ours[0].is_contiguous(memory_format=torch.channels_last)
+    for found, true in zip(ours, expected, strict=True):
+        rounding = 2**-8 if found.dtype == torch.bfloat16 else 2e-5
+        error, largest = (found.double() - true).abs().max(), true.abs().max()
+        assert error <= rounding * largest + 1e-6
+
+
+def reference(layer: GroupNorm, x: Tensor, told: dict[str, Tensor]) -> Tensor:
+    """The formula in float64."""
+    wide = {name: value[:, :, None, None] for name, value in told.items()}
+    y = F.group_norm(x + wide.get("before", 0), layer.groups, layer.weight, layer.bias, layer.eps)
+    return F.silu(y * (1 + wide.get("scale", 0)) + wide.get("shift", 0))
+
+
+def test_large_maps_of_bfloat16_alone_go_block_by_block():
+    layer, seen = GroupNorm(64), []
+    for dtype, edge in ((torch.bfloat16, 96), (torch.bfloat16, 16), (torch.float32, 96)):
+        y = layer.silu(torch.randn(1, 64, edge, edge, dtype=dtype))
+        assert y.grad_fn is not None
+        seen.append("NormSilu" in y.grad_fn.name())
+    assert seen == [True, False, False]

@@ -1,0 +1,55 @@
+"""What a recipe costs is measured on what the recipe does."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from tiny import CPU, TINY
+
+from limpid import bench
+from limpid.bench import Bench, Cost, looking, plain, table, training
+from limpid.cli import main
+from limpid.timing import Figure, arithmetic
+
+
+def test_a_step_costs_three_looks():
+    look, step = arithmetic(looking(TINY, CPU)), arithmetic(training(TINY, CPU))
+    assert 2.8 < step / look < 3
+
+
+def test_the_step_that_is_measured_is_a_step_of_training():
+    step = training(replace(TINY, images=1), CPU)
+    first, second = step(), step()
+    assert (first.seen, second.seen) == (TINY.batch, 2 * TINY.batch)
+    assert first.loss.isfinite().all()
+    assert looking(TINY, CPU)().shape == (TINY.batch, 1, 8, 8)
+
+
+def test_the_share_of_the_peak_is_arithmetic_over_time():
+    cost = Cost(batch=10, seconds=Figure((0.5, 1.0, 2.0)), operations=3_000, bytes=2**30)
+    made = Bench("cpu", "Some CPU", 123, {"train, eager": cost}, {"product": 1e5, "convolution": 2e4})
+    assert cost.speed.median == 10
+    assert plain(made)["costs"]["train, eager"]["share_of_peak"] == 0.3
+    assert "30.0%" in table(made)
+    assert "123 parameters, on Some CPU" in table(made)
+
+
+def test_the_command_tells_people_and_files_the_same(tmp_path: Path, capsys, monkeypatch):
+    small = bench.fastest
+    monkeypatch.setattr(bench, "fastest", lambda device, dtype: small(device, dtype, 64))
+    out = tmp_path / "bench.json"
+    args = ["--network.width", "16", "--batch", "4", "--rounds", "2", "--seconds", "0", "--json", str(out)]
+    assert main(["bench", "demo", *args, "--device", "cpu", "--precision", "float32"]) == 0
+    said, figures = capsys.readouterr().out, json.loads(out.read_text())
+    assert "demo, batch 4, on cpu, " in said
+    assert set(figures["costs"]) == {"train, eager", "sample, eager"}
+    for name, cost in figures["costs"].items():
+        assert f"{cost['images_per_second']:,.4g}" in next(line for line in said.splitlines() if name in line)
+        assert cost["bytes"] > 10**8
+    assert figures["torch"] == torch.__version__
+
+
+def test_no_turns_at_all_are_refused(capsys):
+    assert main(["bench", "demo", "--rounds", "0"]) == 2
+    assert "expected at least one turn" in capsys.readouterr().err

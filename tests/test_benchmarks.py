@@ -1,0 +1,80 @@
+"""What limpid is measured against is what it is said to be, and the commands that measure work."""
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from limpid.data import Cifar10
+from limpid.diffusion.samplers import Ancestral, Ddim, Heun
+from limpid.timing import Figure, arithmetic
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module(name)
+
+
+def weights(net: torch.nn.Module) -> int:
+    return sum(weight.numel() for weight in net.parameters() if weight.requires_grad)
+
+
+def test_the_commonly_written_network_is_the_papers(monkeypatch: pytest.MonkeyPatch):
+    net = script("common_unet", monkeypatch).CommonUNet()
+    assert weights(net) == 35_746_307
+    assert net(torch.randn(1, 3, 32, 32), torch.tensor([999])).shape == (1, 3, 32, 32)
+
+
+def test_the_small_contestants_have_equal_weights_and_arithmetic(monkeypatch: pytest.MonkeyPatch):
+    peers = script("peers", monkeypatch)
+    ours = peers.build(peers.recipe_of("cifar10-small", 2), (3, 32, 32), 0)
+    assert weights(ours) == weights(peers.diffusers_network("cifar10-small", "cpu"))
+    look, their_look = (
+        arithmetic(made("cifar10-small", "float32", "cpu", 2))
+        for made in (peers.limpid_looking, peers.diffusers_looking)
+    )
+    assert look == their_look
+
+
+def test_the_outside_judges_name_real_pictures_rightly(cifar_root: Path, monkeypatch: pytest.MonkeyPatch):
+    found = script("outside_judges", monkeypatch).found()
+    assert set(found) == {"ResNet-56", "ResNet-20"}
+    real = Cifar10(split="test", root=str(cifar_root)).load()
+    for judge in found.values():
+        said = judge.look(real.pixels[:250])
+        assert said.features.shape == (250, 64)
+        assert (said.logits.argmax(1) == real.labels[:250]).double().mean() > 0.86
+
+
+def test_evaluations_are_those_that_a_sampler_takes(monkeypatch: pytest.MonkeyPatch):
+    steps = script("steps", monkeypatch)
+    assert [steps.asked_of(sampler, 5) for sampler in (Ancestral(), Ddim(), Heun())] == [5, 5, 9]
+    assert [steps.steps_for(Heun(), n) for n in (1, 2, 9, 10)] == [1, 1, 5, 5]
+
+
+def test_a_duel_tells_speeds_ratio_and_memory(monkeypatch: pytest.MonkeyPatch):
+    duels = script("duels", monkeypatch)
+    speeds = Figure((20.0, 40.0, 60.0)), Figure((10.0, 10.0, 20.0))
+    made = duels.Duel("net", 16, ("ours", "theirs"), speeds, (10**9, 4 * 10**9), 2.0)
+    assert made.ratio.turns == (2.0, 4.0, 3.0)
+    assert str(made) == (
+        "net, batch 16: ours 40 images/s, 1.00 GB | theirs 10 images/s, 4.00 GB"
+        " | 3.00 times (2.50 .. 3.50, wanted 2.0), 0.25 of the memory"
+    )
+
+
+def test_a_duel_is_fought_and_written_down(tmp_path: Path):
+    words = [str(BENCHMARKS / "training_step.py"), "--quick", "--device", "cpu", "--out", str(tmp_path / "step")]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True)
+    (duel,) = json.loads((tmp_path / "step.json").read_text())["duels"]
+    assert [one["name"] for one in duel["contestants"]] == ["limpid, bfloat16", "diffusers, float32"]
+    assert all(len(one["turns"]) == 2 and one["bytes"] > 10**8 for one in duel["contestants"])
+    assert f"{duel['ratio']:.2f} times" in done.stdout
+    assert (tmp_path / "step-cifar10-small.png").stat().st_size > 1000
