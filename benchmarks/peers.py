@@ -55,9 +55,11 @@ FIELDS: dict[Size, dict[str, Any]] = {"cifar10": DDPM, "cifar10-small": SMALL}
 
 
 def recipe_of(size: Size, batch: int) -> Recipe:
-    """limpid's recipe of that network, without end and without dropout."""
+    """limpid's recipe of that network, without end, classes, guidance and dropout."""
     recipe = find(size)
-    return replace(recipe, batch=batch, images=2**62, network=replace(recipe.network, dropout=0.0))
+    sampling, network = replace(recipe.sampling, guidance=Guidance()), replace(recipe.network, dropout=0.0)
+    plain = replace(recipe, conditional=False, label_dropout=0.0, sampling=sampling, network=network)
+    return replace(plain, batch=batch, images=2**62)
 
 
 def pixels(n: int) -> Tensor:
@@ -76,7 +78,6 @@ def limpid_training(size: Size, precision: Precision, device: str, batch: int) -
 def limpid_looking(size: Size, precision: Precision, device: str, batch: int) -> Work:
     """A look of limpid's network, as its samplers take it."""
     machine, recipe = Machine(device, precision).resolved(), recipe_of(size, batch)
-    recipe = replace(recipe, sampling=replace(recipe.sampling, guidance=Guidance()))
     model = machine.place(build(recipe, SHAPE, 0)).eval()
     level = grid(recipe.sampling_schedule, 2)[1]
     x = level.sigma * noise_of(range(batch), SHAPE, machine.device)()

@@ -152,8 +152,9 @@ def test_the_command_writes_the_protocol_beside_the_numbers(
     cache: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ):
     assert main(["evaluate", str(folder), "--n", "40", "--steps", "2", "--device", "cpu"]) == 0
-    said = capsys.readouterr().out
-    assert "FD-CIFAR" in said
+    said = capsys.readouterr()
+    assert "FD-CIFAR" in said.out
+    assert "40 of 40 pictures" in said.err
     plain = json.loads((folder / "scores.json").read_text())["reports"][-1]
     assert plain["protocol"] == {
         "n": 40,

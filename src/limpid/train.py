@@ -25,6 +25,7 @@ from limpid.learning.average import PowerEma, update
 from limpid.learning.checkpoint import optimizer_tensors, restore_optimizer
 from limpid.learning.machine import Machine
 from limpid.learning.memory import halving
+from limpid.learning.noise import normal
 from limpid.learning.rng import address, generator
 from limpid.recipe import Recipe, build
 
@@ -131,7 +132,7 @@ def prepared(state: State, recipe: Recipe, pixels: UInt8[Tensor, "b c h w"], lab
 
     x0 = from_pixels(recipe.augment(pixels, draws("augment"))).contiguous(memory_format=torch.channels_last)
     u, rarity = dwelt(stratified(len(x0), draws("levels")), recipe.emphasis.density(state.moments))
-    eps = torch.empty_like(x0).normal_(generator=draws("noise"))
+    eps = normal(x0.shape, x0.device, recipe.seed, "noise", state.place)
     told = withheld(labels, recipe, state, draws("labels")) if recipe.conditional else None
     return Lesson(x0, eps, u, recipe.schedule(u), rarity.float(), told)
 

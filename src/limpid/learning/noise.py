@@ -1,5 +1,6 @@
 """Noise for pictures, drawn by address: the same numbers whatever the number of threads."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
@@ -13,10 +14,8 @@ BLOCK = 2**16
 """Numbers of one draw on a CPU: 256 kB stay in a core's cache, where torch goes over them twice. A fourth is saved."""
 
 
-def normal(
-    shape: tuple[int, int, int, int], device: torch.device | str, *address: int | str
-) -> Float[Tensor, "b c h w"]:
-    """Standard normal numbers for b pictures of c channels, laid out with channels last.
+def normal(shape: Sequence[int], device: torch.device | str, *address: int | str) -> Float[Tensor, "b c h w"]:
+    """Standard normal numbers for pictures of `shape`, (b, c, h, w), laid out with channels last.
 
     On a CPU every block has an address of its own, so threads draw them side by side. They are drawn where they lie:
     torch takes five times as long to draw into any layout but the plain one.

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from limpid.nets.conv import Conv3
 from limpid.nets.norm import GroupNorm, Pictures
 
 Map: TypeAlias = Float[Tensor, "b _ _ _"]
@@ -101,11 +102,6 @@ def same(x: Pictures) -> Pictures:
     return x
 
 
-def conv3(channels_in: int, channels_out: int) -> nn.Conv2d:
-    """A 3x3 convolution that keeps height and width."""
-    return nn.Conv2d(channels_in, channels_out, 3, padding=1)
-
-
 class Residual(nn.Module):
     """x + conv(dropout(silu(norm(conv(silu(norm(x))))))), and in its middle what the embedding tells it.
 
@@ -125,10 +121,10 @@ class Residual(nn.Module):
         self.told = channels_out * (2 if scale_shift else 1)
         self.scale_shift, self.resample = scale_shift, resample
         self.norm1 = GroupNorm(channels_in)
-        self.conv1 = conv3(channels_in, channels_out)
+        self.conv1 = Conv3(channels_in, channels_out)
         self.norm2 = GroupNorm(channels_out)
         self.dropout = Dropout(dropout)
-        self.conv2 = conv3(channels_out, channels_out)
+        self.conv2 = Conv3(channels_out, channels_out)
         self.shortcut = nn.Identity() if channels_in == channels_out else nn.Conv2d(channels_in, channels_out, 1)
 
     def forward(self, x: Map, told: Float[Tensor, "b _"]) -> Map:
@@ -192,7 +188,7 @@ class Upsample(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.conv = conv3(channels, channels)
+        self.conv = Conv3(channels, channels)
 
     def forward(self, x: Map, told: Float[Tensor, "b 0"]) -> Map:
         """The map at twice its height and width."""

@@ -21,10 +21,10 @@ from limpid.nets.blocks import (
     Residual,
     Upsample,
     check_size,
-    conv3,
     double,
     halve,
 )
+from limpid.nets.conv import Conv3
 from limpid.nets.norm import GroupNorm, Pictures
 
 
@@ -95,7 +95,7 @@ class UNetModule(nn.Module):
         super().__init__()
         widths = [config.width * m for m in config.multipliers]
         self.patch = config.patch
-        self.enter = conv3(channels * config.patch**2, widths[0])
+        self.enter = Conv3(channels * config.patch**2, widths[0])
         down, up = [], []
         here, kept = widths[0], [widths[0]]
         for level, width in enumerate(widths):
@@ -115,7 +115,7 @@ class UNetModule(nn.Module):
                 up.append(_larger(config, here))
         self.down, self.middle, self.up = nn.ModuleList(down), nn.ModuleList(middle), nn.ModuleList(up)
         self.norm = GroupNorm(here)
-        self.leave = conv3(here, answers * channels * config.patch**2)
+        self.leave = Conv3(here, answers * channels * config.patch**2)
         told = [part.told for part in (*down, *middle, *up)]
         self.embedding = Embedding(config.width, 4 * config.width, classes, told)
 

@@ -182,8 +182,16 @@ def counted(subject: Subject) -> Iterator[Callable[[int], None]]:
     """A bar for the pictures of a subject, or a line now and then where there is no terminal."""
     console = Console(stderr=True, highlight=False)
     with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console, transient=True) as bar:
-        task = bar.add_task("pictures", total=subject.n)
-        yield lambda done: bar.update(task, completed=done)
+        task, told = bar.add_task("pictures", total=subject.n), 0
+
+        def tell(done: int) -> None:
+            nonlocal told
+            bar.update(task, completed=done)
+            if not console.is_terminal and 10 * done // subject.n > 10 * told // subject.n:
+                told = done
+                console.print(f"{done:,} of {subject.n:,} pictures")
+
+        yield tell
 
 
 @dataclass(frozen=True)

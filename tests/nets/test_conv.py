@@ -1,0 +1,47 @@
+"""The gradient of weights by matrix products is the library's."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from limpid.nets import conv
+from limpid.nets.conv import Conv3, weight_gradient
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("shape", [(3, 2, 4, 4), (1, 3, 5, 2), (2, 4, 1, 1), (2, 1, 3, 7)])
+def test_nine_products_are_the_gradient_of_the_weights(shape: tuple[int, ...], layout: torch.memory_format):
+    x = torch.randn(shape, dtype=torch.float64).to(memory_format=layout)
+    gradient = torch.randn(len(x), 5, *shape[2:], dtype=torch.float64).to(memory_format=layout)
+    expected = torch.nn.grad.conv2d_weight(x, [5, shape[1], 3, 3], gradient, padding=1)
+    torch.testing.assert_close(weight_gradient(x, gradient), expected)
+
+
+def test_on_small_maps_it_is_the_convolution_that_it_is_elsewhere(monkeypatch: pytest.MonkeyPatch):
+    layer, x = Conv3(6, 4), torch.randn(3, 6, 4, 4).bfloat16().requires_grad_()
+    toward = torch.randn(3, 4, 4, 4).bfloat16()
+
+    def answers() -> tuple[torch.Tensor, ...]:
+        with torch.autocast("cpu", torch.bfloat16):
+            y = layer(x)
+        assert y.grad_fn is not None
+        assert ("SmallConv" in y.grad_fn.name()) == (conv.WIDE == 0)
+        return y, *torch.autograd.grad(y, (x, layer.weight, layer.bias), toward)
+
+    plain = answers()
+    monkeypatch.setattr(conv, "WIDE", 0)
+    for ours, theirs in zip(answers(), plain, strict=True):
+        assert ours.dtype == theirs.dtype
+        torch.testing.assert_close(ours, theirs, rtol=1.6e-2, atol=1e-2)
+
+
+def test_what_needs_no_gradient_gets_none(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(conv, "WIDE", 0)
+    layer, x = Conv3(6, 4).requires_grad_(False), torch.randn(1, 6, 4, 4).bfloat16().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(x)
+    y.sum().backward()
+    assert layer.weight.grad is None
+    expected = F.conv_transpose2d(torch.ones(1, 4, 4, 4), layer.weight, padding=1)
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad.float(), expected, rtol=2e-2, atol=2e-2)
