@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from limpid.data import Cifar10
+from limpid.data import Cifar10, Digits
 from limpid.learning.machine import Machine
 from limpid.nets import UNet
 from limpid.recipe import Recipe, build
@@ -22,7 +22,7 @@ def narrow(recipe: Recipe, root: Path) -> Recipe:
     assert isinstance(recipe.network, UNet)
     network = replace(recipe.network, width=max(8, recipe.network.width // 16), head_width=0)
     sampling = replace(recipe.sampling, steps=4)
-    data = replace(recipe.data, root=str(root)) if isinstance(recipe.data, Cifar10) else recipe.data
+    data = recipe.data if isinstance(recipe.data, Digits) else Cifar10(getattr(recipe.data, "size", 32), root=str(root))
     return replace(recipe, images=16, batch=8, network=network, sampling=sampling, data=data)
 
 

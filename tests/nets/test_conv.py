@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.nn.grad import conv2d_weight
 
 from limpid.nets import conv
 from limpid.nets.conv import Conv3, weight_gradient
@@ -13,7 +14,7 @@ from limpid.nets.conv import Conv3, weight_gradient
 def test_nine_products_are_the_gradient_of_the_weights(shape: tuple[int, ...], layout: torch.memory_format):
     x = torch.randn(shape, dtype=torch.float64).to(memory_format=layout)
     gradient = torch.randn(len(x), 5, *shape[2:], dtype=torch.float64).to(memory_format=layout)
-    expected = torch.nn.grad.conv2d_weight(x, [5, shape[1], 3, 3], gradient, padding=1)
+    expected = conv2d_weight(x, [5, shape[1], 3, 3], gradient, padding=1)
     torch.testing.assert_close(weight_gradient(x, gradient), expected)
 
 
@@ -26,7 +27,7 @@ def test_on_small_maps_it_is_the_convolution_that_it_is_elsewhere(monkeypatch: p
             y = layer(x)
         assert y.grad_fn is not None
         assert ("SmallConv" in y.grad_fn.name()) == (conv.WIDE == 0)
-        return y, *torch.autograd.grad(y, (x, layer.weight, layer.bias), toward)
+        return y, *torch.autograd.grad(y, [x, *layer.parameters()], toward)
 
     plain = answers()
     monkeypatch.setattr(conv, "WIDE", 0)

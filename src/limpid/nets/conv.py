@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn.grad import conv2d_input
 
 from limpid.nets.norm import Pictures
 
@@ -50,7 +51,7 @@ class SmallConv(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         for_x, for_weight, for_bias = ctx.needs_input_grad
-        dx = torch.nn.grad.conv2d_input(list(x.shape), weight, gradient, padding=1) if for_x else None
+        dx = conv2d_input(list(x.shape), weight, gradient, padding=1) if for_x else None
         dweight = weight_gradient(x, gradient) if for_weight else None
         return dx, dweight, gradient.sum((0, 2, 3)) if for_bias else None
 

@@ -17,11 +17,12 @@ from limpid.recipes.cifar10 import (
     cifar10_iddpm,
     cifar10_small,
     cifar10_v,
+    small,
 )
 from limpid.recipes.demo import demo
 
 NAMED = (
-    *(demo, cifar10_small, cifar10, cifar10_64, cifar10_cond),
+    *(demo, cifar10_small, small, cifar10, cifar10_64, cifar10_cond),
     *(cifar10_iddpm, cifar10_v, cifar10_edm, cifar10_edm_cond, cifar10_flow),
 )
 RECIPES: dict[str, Callable[[], Recipe]] = {recipe.__name__.replace("_", "-"): recipe for recipe in NAMED}
