@@ -10,10 +10,10 @@ from torch.autograd.function import once_differentiable
 
 Pictures: TypeAlias = Float[Tensor, "b c h w"]
 PerChannel: TypeAlias = Float[Tensor, "b c"]
-LARGE = 2**19
+LARGE = 2**20
 """Numbers of a map from which it is worth while to go over it block by block."""
-BLOCK = 2**17
-"""Numbers of a block, 512 kB: it and what is made of it stay in a core's cache."""
+BLOCK = 2**18
+"""Numbers of a block, 1 MB: what is made of it stays in a core's cache, or near."""
 
 
 def groups(channels: int) -> int:
@@ -35,6 +35,9 @@ class GroupNorm(nn.Module):
 
     def forward(self, x: Pictures) -> Pictures:
         """`x` with mean 0 and variance 1 in each group, times the weight, plus the bias."""
+        return self._blockwise(x, None, None, None, activated=False) if large(x) else self._whole(x)
+
+    def _whole(self, x: Pictures) -> Pictures:
         # On CPUs the library's float32 kernel is quick and its bfloat16 one is not; on GPUs it returns another layout
         # than it was given, with a copy around every convolution, and the formula compiles to one kernel.
         norm = F.group_norm if x.device.type == "cpu" else group_norm
@@ -48,17 +51,32 @@ class GroupNorm(nn.Module):
         shift: PerChannel | None = None,
     ) -> Pictures:
         """silu((1 + scale) norm(x + before) + shift), where what is not given is 0."""
-        blockwise = x.device.type == "cpu" and x.dtype == torch.bfloat16 and x.numel() >= LARGE
-        if blockwise and not torch.compiler.is_compiling():
-            zero = self.bias.new_zeros(x.shape[:2])
-            before, shift = (zero if value is None else value.float() for value in (before, shift))
-            factor = 1.0 if scale is None else 1 + scale.float()
-            weight, bias = self.weight * (factor + zero), self.bias * factor + shift
-            return NormSilu.apply(x, before, weight, bias, self.groups, self.eps)
-        y = self(x if before is None else x + before[:, :, None, None])
+        if large(x):
+            return self._blockwise(x, before, scale, shift, activated=True)
+        y = self._whole(x if before is None else x + before[:, :, None, None])
         if scale is not None and shift is not None:
             y = torch.addcmul(shift[:, :, None, None], y, 1 + scale[:, :, None, None])
         return F.silu(y)
+
+    def _blockwise(
+        self,
+        x: Pictures,
+        before: PerChannel | None,
+        scale: PerChannel | None,
+        shift: PerChannel | None,
+        activated: bool,
+    ) -> Pictures:
+        zero = self.bias.new_zeros(x.shape[:2])
+        before, shift = (zero if value is None else value.float() for value in (before, shift))
+        factor = 1.0 if scale is None else 1 + scale.float()
+        weight, bias = self.weight * (factor + zero), self.bias * factor + shift
+        return Blockwise.apply(x, before, weight, bias, self.groups, self.eps, activated)
+
+
+def large(x: Pictures) -> bool:
+    """Whether a map is better gone over block by block."""
+    fits = x.device.type == "cpu" and x.dtype == torch.bfloat16 and x.numel() >= LARGE
+    return fits and not torch.compiler.is_compiling()
 
 
 def group_norm(
@@ -71,17 +89,24 @@ def group_norm(
     return torch.addcmul(bias[:, None, None], normed, weight[:, None, None])
 
 
-class NormSilu(torch.autograd.Function):
-    """silu(weight norm(x + before) + bias) in float32, for large maps of bfloat16 on a CPU, a few pictures at a time.
+class Blockwise(torch.autograd.Function):
+    """weight norm(x + before) + bias, and if `activated` the silu of it, for large maps of bfloat16 on a CPU.
 
-    Written with the library's kernels, every one goes over the whole map, in memory; here they go over one block after
-    another in the cache: a fourth less time. Nothing but `x` is kept for the way back, half of what they keep, and all
-    in between is in float32: gradients of weights are exact up to its rounding.
+    The library's kernels go over the whole map each, in memory; here they go over one block of a few pictures after
+    another, in the cache. Nothing but `x` is kept for the way back, half of what they keep, and all in between is in
+    float32: gradients of weights are exact up to its rounding.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Pictures, before: PerChannel, weight: PerChannel, bias: PerChannel, groups: int, eps: float
+        ctx: Any,
+        x: Pictures,
+        before: PerChannel,
+        weight: PerChannel,
+        bias: PerChannel,
+        groups: int,
+        eps: float,
+        activated: bool,
     ) -> Pictures:
         b, c, h, w = x.shape
         pixels, out = rows(x), torch.empty(b, h * w, c, dtype=x.dtype)
@@ -97,8 +122,9 @@ class NormSilu(torch.autograd.Function):
             rstd[part] = torch.rsqrt(var + eps)
             gain = times(rstd[part], weight[part])
             y = torch.addcmul(bias[part, None], centred, gain[:, None], out=squares)
-            out[part] = F.silu(y, inplace=True)
+            out[part] = F.silu(y, inplace=True) if activated else y
         ctx.save_for_backward(x, weight, bias, total, offset, rstd)
+        ctx.activated = activated
         return out.view(b, h, w, c).permute(0, 3, 1, 2)
 
     @staticmethod
@@ -114,7 +140,8 @@ class NormSilu(torch.autograd.Function):
             centred = pixels[part].float().add_(offset[part])
             gain = times(rstd[part], weight[part])
             y = torch.addcmul(bias[part, None], centred, gain[:, None])
-            dy = torch.ops.aten.silu_backward(theirs[part].float(), y)
+            dy = theirs[part].float()
+            dy = torch.ops.aten.silu_backward(dy, y) if ctx.activated else dy
             torch.sum(dy, 1, out=d_bias[part])
             torch.mul(dy, centred, out=y)
             d_weight[part] = times(rstd[part], y.sum(1))
@@ -124,7 +151,7 @@ class NormSilu(torch.autograd.Function):
             dx = torch.addcmul(level[:, None], centred, slope[:, None], out=y).addcmul_(dy, gain[:, None])
             d_before[part] = gain * d_bias[part] + slope * (total[part] + h * w * offset[part, 0]) + h * w * level
             out[part] = dx
-        return out.view(b, h, w, c).permute(0, 3, 1, 2), d_before, d_weight, d_bias, None, None
+        return out.view(b, h, w, c).permute(0, 3, 1, 2), d_before, d_weight, d_bias, None, None, None
 
 
 def rows(x: Pictures) -> Float[Tensor, "b n c"]:

@@ -181,7 +181,13 @@ def real_for(judged: Judged, own: Data, machine: Machine) -> Real:
 def counted(subject: Subject) -> Iterator[Callable[[int], None]]:
     """A bar for the pictures of a subject, or a line now and then where there is no terminal."""
     console = Console(stderr=True, highlight=False)
-    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console, transient=True) as bar:
+    with Progress(
+        *Progress.get_default_columns(),
+        MofNCompleteColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bar:
         task, told = bar.add_task("pictures", total=subject.n), 0
 
         def tell(done: int) -> None:
