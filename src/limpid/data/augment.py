@@ -32,7 +32,8 @@ class Augment:
 
 def flipped(pixels: UInt8[Tensor, "b c h w"], which: Bool[Tensor, " b"]) -> UInt8[Tensor, "b c h w"]:
     """The pictures, those of `which` mirrored left for right."""
-    return torch.where(which[:, None, None, None], pixels.flip(3), pixels)
+    both, place = torch.cat([pixels, pixels.flip(3)]), torch.arange(len(pixels), device=pixels.device)
+    return both.index_select(0, place + len(pixels) * which)  # a choice by `where` takes a CPU four times as long
 
 
 def shifted(

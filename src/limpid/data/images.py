@@ -57,7 +57,8 @@ class Images:
         device = self.pixels.device
         # A blocking copy would make the host wait in every step until the GPU has caught up.
         there = indices.to(device, non_blocking=device.type == "cuda")
-        return self.pixels[there], self.labels[there]
+        # On a CPU this copies whole pictures, where [] goes pixel by pixel and takes eight times as long and more.
+        return self.pixels.index_select(0, there), self.labels.index_select(0, there)
 
     def batch(self, seen: int, size: int, seed: int) -> Batch:
         """The `size` pictures that the run of this seed shows after its first `seen`."""
@@ -83,7 +84,7 @@ def _permutation(epoch: int, n: int, seed: int) -> Int[Tensor, " n"]:
 
 def from_pixels(pixels: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Pixels 0..255 as numbers in [-1, 1], in float32."""
-    return pixels.float() / 127.5 - 1
+    return pixels.float().div_(127.5).sub_(1)
 
 
 def to_pixels(x: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
