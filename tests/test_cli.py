@@ -57,6 +57,15 @@ def test_help_answers_at_once_and_names_every_verb(capsys):
     assert all(f"limpid {verb}" in said for verb in VERBS)
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_command_asked_for_help_alone_says_what_it_is_and_how_to_ask_for_its_options(verb, capsys):
+    assert main([verb, "--help"]) == main([verb, "-h"]) == 0
+    told = capsys.readouterr().out
+    assert told.count(f"\n  limpid {verb} ") == 2
+    assert not any(f"\n  limpid {other} " in told for other in VERBS if other != verb)
+    assert "lists all options" in told
+
+
 def test_help_does_not_import_torch():
     import subprocess
     import sys

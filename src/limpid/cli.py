@@ -22,6 +22,8 @@ VERBS = {
     "recipes": "training.recipes",
 }
 """The file and the function of each command, in `limpid.verbs`."""
+SHARED = ("train", "sample", "evaluate")
+"""The commands that several processes may do together."""
 
 USAGE = """\
 limpid: train diffusion models from scratch on small images
@@ -54,8 +56,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if verb == "--version":
             print(f"limpid {import_module('limpid').__version__}")
             return 0
-        file, function = VERBS[import_module("limpid.plain").choose("command", verb, VERBS)].split(".")
-        return getattr(import_module(f"limpid.verbs.{file}"), function)(rest)
+        verb = import_module("limpid.plain").choose("command", verb, VERBS)
+        if rest[:1] in (["--help"], ["-h"]):
+            print(usage_of(verb), end="")
+            return 0
+        file, function = VERBS[verb].split(".")
+        act = getattr(import_module(f"limpid.verbs.{file}"), function)
+        with import_module("limpid.learning.parallel").company(welcome=verb in SHARED):
+            return act(rest)
     except BrokenPipeError:  # whoever read the output has stopped, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -67,3 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2 if isinstance(error, ValueError) or names_nothing else 1
     except KeyboardInterrupt:
         return 130
+
+
+def usage_of(verb: str) -> str:
+    """What the usage says of one command, and of the names that it begins with."""
+    head, commands, names = USAGE.split("\n\n")
+    own = [f"  limpid {part}" for part in f"\n{commands}".split("\n  limpid ") if part.split()[:1] == [verb]]
+    return "\n\n".join([head, "\n".join(own), names])

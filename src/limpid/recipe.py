@@ -12,7 +12,7 @@ from limpid.diffusion.samplers import Ancestral, Sampler
 from limpid.diffusion.schedules import LinearBeta, Schedule, Spacing
 from limpid.diffusion.targets import Eps, Target
 from limpid.learning.average import Average, Ema
-from limpid.learning.optim import Adam
+from limpid.learning.optim import Adam, Optimizer
 from limpid.nets import Network, UNet
 
 
@@ -86,7 +86,7 @@ class Recipe:
     uncertainty: bool = False
     """Learn how large the loss is at each level, and divide by it (EDM2)."""
     emphasis: Emphasis = Even()
-    optimizer: Adam = Adam(warmup=640_000)
+    optimizer: Optimizer = Adam(warmup=640_000)
     average: Average = Ema(half_life=887_000.0)
     snapshots: tuple[float, ...] = ()
     """Relative lengths of power-function averages to keep from time to time; `limpid average` then builds any other."""

@@ -1,12 +1,15 @@
 """What is done for speed on a CPU is done where it can be, is no more than that, and leaves the user's own choices."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from limpid.folder import threads_of
 from limpid.learning import cpu
 from limpid.learning.machine import REPAID, Machine
 
@@ -71,6 +74,51 @@ def test_each_thread_gets_a_core_unless_they_are_fewer_or_the_user_has_placed_th
     alone, spread = python(THREADS).splitlines()
     assert alone == "False False {True}"
     assert spread == f"True True {{1}} {CORES - 1}"  # the main thread stays free
+
+
+@pytest.mark.parametrize(
+    ("seconds", "best"),
+    [
+        ({4: 8.0, 2: 1.0, 1: 2.0}, 2),
+        ({4: 8.0, 2: 4.0, 1: 1.0}, 1),
+        ({4: 1.0, 2: 0.9, 1: 0.9}, 4),
+        ({4: 1, 2: 1, 1: 1}, 4),
+    ],
+)
+def test_beside_others_as_many_threads_are_taken_as_get_most_done_and_in_doubt_all(
+    seconds: dict[int, float], best: int, monkeypatch: pytest.MonkeyPatch
+):
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += seconds[torch.get_num_threads()]
+        return now[0]
+
+    for name in cpu.THREADS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getloadavg", lambda: (1.0, 1.0, 1.0))
+    monkeypatch.setattr(cpu.time, "perf_counter", clock)
+    before = torch.get_num_threads()
+    try:
+        assert cpu.threads_beside_others(4) == best
+        assert torch.get_num_threads() == 4
+        monkeypatch.setattr("os.getloadavg", lambda: (0.0, 1.0, 1.0))
+        assert cpu.threads_beside_others(4) == 4
+        monkeypatch.setenv("OMP_NUM_THREADS", "4")
+        assert cpu.threads_beside_others(4) == 4
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_threads_can_be_named_and_a_run_goes_on_with_as_many_as_it_began_with(tmp_path: Path):
+    number = torch.get_num_threads()
+    assert f"cpu, {number} thread" in str(Machine("cpu", threads=number).resolved(32_000))
+    with pytest.raises(ValueError, match=r"--threads -1: expected a number of threads"):
+        Machine("cpu", threads=-1).resolved()
+    assert threads_of(tmp_path) == 0
+    for written, read in (({"threads": 1}, 1), ({}, 0), ({"threads": 10**6}, 0), ({"threads": "1"}, 0)):
+        (tmp_path / "environment.json").write_text(json.dumps(written))
+        assert threads_of(tmp_path) == read
 
 
 def test_two_logical_cpus_of_one_core_count_once(tmp_path: Path):

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from limpid.learning import checkpoint, runlog
 from limpid.learning.average import Ema, update
 from limpid.learning.machine import Machine
-from limpid.learning.optim import Adam
+from limpid.learning.optim import Adam, Muon
 from limpid.learning.rng import address, generator
 
 
@@ -84,7 +84,8 @@ def test_a_broken_checkpoint_is_one_clear_line(tmp_path: Path, content: bytes):
         checkpoint.read_data(path)
 
 
-def test_an_optimiser_goes_on_where_it_was():
+@pytest.mark.parametrize("kind", [Adam, Muon])
+def test_an_optimiser_goes_on_where_it_was(kind: type[Adam]):
     def steps(parameters: list[torch.Tensor], optimizer: torch.optim.Optimizer, first: int, last: int) -> None:
         for step in range(first, last):
             for index, parameter in enumerate(parameters):
@@ -94,7 +95,7 @@ def test_an_optimiser_goes_on_where_it_was():
     def fresh() -> tuple[list[torch.Tensor], torch.optim.Optimizer]:
         kernel = torch.ones(4, 3, 3, 3).to(memory_format=torch.channels_last)
         parameters = [kernel.requires_grad_(), torch.ones(4, requires_grad=True)]
-        return parameters, Adam().build(parameters)
+        return parameters, kind().build(parameters)
 
     straight, optimizer = fresh()
     steps(straight, optimizer, 0, 6)

@@ -3,10 +3,12 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
+
+from limpid.learning import muon
 
 
 @dataclass(frozen=True)
@@ -44,3 +46,25 @@ class Adam:
         left = max(0.0, 1 - seen / images)
         fall = {"none": 1.0, "linear": left, "cosine": (1 - math.cos(math.pi * left)) / 2}[self.decay]
         return self.rate * rise * fall
+
+
+@dataclass(frozen=True)
+class Muon(Adam):
+    """Muon (Jordan et al. 2024) for weights that are matrices or convolutions, Adam for the others, by one rate.
+
+    A step of Muon is scaled to the size of one of Adam (Liu et al. 2025), so a good rate of one is good for the other.
+    """
+
+    momentum: float = 0.95
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum {self.momentum}: expected a number from 0 up and below 1")
+
+    def build(self, parameters: Iterable[Tensor]) -> muon.Muon:
+        """The optimiser of these parameters."""
+        return muon.Muon(parameters, self.rate, self.betas, self.weight_decay, self.momentum)
+
+
+Optimizer: TypeAlias = Adam | Muon
