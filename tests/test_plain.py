@@ -4,6 +4,7 @@ import pytest
 
 from limpid.diffusion.samplers import Ddim, Heun
 from limpid.diffusion.schedules import Cosine
+from limpid.nets import UNet
 from limpid.plain import choose, from_plain, to_plain
 from limpid.recipe import Recipe
 from limpid.recipes import RECIPES, find
@@ -43,13 +44,21 @@ def test_another_kind_starts_from_its_own_defaults():
         ({"optimizer": {"decay": "slow"}}, "recipe.optimizer.decay is 'slow': expected one of 'none'"),
         ({"optimizer": {"betas": [0.9]}}, "expected 2 values"),
         ({"optimizer": {"betas": 0.9}}, "expected a list"),
-        ({"optimizer": 1}, "recipe.optimizer is 1: expected a table"),
+        ({"optimizer": 1}, "recipe.optimizer is 1: expected one of Adam, Muon"),
+        ({"network": {"blocks": "x"}}, "recipe.network.blocks is 'x': expected a whole number"),
+        ({"network": {"blocks": ["x"]}}, r"recipe.network.blocks.* is 'x': expected a whole number"),
         ([], r"recipe is \[\]: expected a table"),
     ],
 )
 def test_a_mistake_is_named_with_its_place(plain, said: str):
     with pytest.raises(ValueError, match=said):
         from_plain(Recipe, plain)
+
+
+def test_what_may_be_one_or_several_is_read_as_it_is_written():
+    for blocks in (2, (1, 2, 2, 2)):
+        recipe = Recipe(network=UNet(blocks=blocks))
+        assert from_plain(Recipe, json.loads(json.dumps(to_plain(recipe)))) == recipe
 
 
 def test_a_choice_may_be_written_in_any_case():

@@ -36,6 +36,9 @@ def from_plain(kind: Any, value: Any, where: str = "recipe", default: Any = None
         return _from_member(members, value, where, default)
     if isinstance(kind, type) and is_dataclass(kind):
         return _from_fields(kind, value, where, default)
+    if get_origin(kind) in (Union, types.UnionType):  # one of something, or several
+        several = isinstance(value, list | tuple)
+        kind = next(one for one in get_args(kind) if (get_origin(one) is tuple) == several)
     if get_origin(kind) is tuple:
         return _from_list(get_args(kind), value, where)
     if get_origin(kind) is Literal:

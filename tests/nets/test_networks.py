@@ -9,6 +9,7 @@ from limpid.nets import DiT, Network, UNet
 CLASSES = 4
 NETWORKS: dict[str, Network] = {
     "ddpm": UNet(8, (1, 2), 1, (8,), dropout=0.1),
+    "uneven": UNet(8, (1, 2), (1, 2), (8,), dropout=0.0),
     "patched": UNet(8, (1, 2, 2), 1, (4,), dropout=0.0, patch=2),
     "adm": UNet(8, (1, 2), 1, (8,), dropout=0.1, scale_shift=True, head_width=4, resample="biggan"),
     "dit": DiT(patch=4, width=16, depth=2, heads=2),

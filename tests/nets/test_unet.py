@@ -177,6 +177,9 @@ def test_matrices_that_lie_in_one_are_drawn_as_if_each_were_alone():
 @pytest.mark.parametrize(
     ("network", "message"),
     [
+        (UNet(blocks=(2, 2)), r"blocks \(2, 2\): expected at most 100, for 4 levels"),
+        (UNet(blocks=10**9), "blocks 1000000000: expected at most 100"),
+        (UNet(blocks=(2, 0, 2, 2)), "expected whole numbers from 1 up"),
         (UNet(attention=(16, 5)), "no map has an edge of 5: attention can be at 32, 16, 8, 4"),
         (UNet(patch=2, attention=(32,)), "no map has an edge of 32: attention can be at 16, 8, 4, 2"),
         (UNet(head_width=48), "heads of 48 channels: expected a divisor of the width, 128"),

@@ -50,6 +50,7 @@ class Muon(torch.optim.AdamW):
         memory = self.state[weight]
         if not memory:
             memory["momentum"] = torch.zeros_like(weight)
+            memory["step"] = torch.zeros(())  # AdamW looks for it in whatever it takes back
         memory["momentum"].lerp_(gradient, 1 - self.momentum)
         return gradient.lerp(memory["momentum"], self.momentum).flatten(1)
 

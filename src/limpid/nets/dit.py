@@ -13,6 +13,9 @@ from limpid.nets.norm import Pictures
 
 Tokens = Float[Tensor, "b n d"]
 
+MOST = 1000
+"""Blocks: more is a mistake, or a forged checkpoint that would be built for hours."""
+
 
 @dataclass(frozen=True)
 class DiT:
@@ -33,6 +36,8 @@ class DiT:
         It answers with the channels of so many pictures, one after another.
         Raises ValueError where the size is no multiple of the patch, or the width none of four and of the heads.
         """
+        if self.depth > MOST:
+            raise ValueError(f"depth {self.depth}: expected at most {MOST} blocks")
         if min(self.patch, self.width, self.depth, self.heads) < 1 or self.width % 4 or self.width % self.heads:
             given = f"patch {self.patch}, width {self.width}, depth {self.depth}, heads {self.heads}"
             raise ValueError(f"{given}: expected numbers from 1 up, with the width a multiple of 4 and of the heads")

@@ -27,6 +27,9 @@ from limpid.nets.blocks import (
 from limpid.nets.conv import Conv3
 from limpid.nets.norm import GroupNorm, Pictures
 
+MOST = 100
+"""Blocks of a level: more is a mistake, or a forged checkpoint that would be built for hours."""
+
 
 @dataclass(frozen=True)
 class UNet:
@@ -36,8 +39,8 @@ class UNet:
     """Channels of the first level."""
     multipliers: tuple[int, ...] = (1, 2, 2, 2)
     """Channels of each level, in widths; each level has half the height and width of the one before."""
-    blocks: int = 2
-    """Residual blocks of each level on the way down; on the way up there is one more."""
+    blocks: int | tuple[int, ...] = 2
+    """Residual blocks of each level on the way down, or one number for all; on the way up there is one more."""
     attention: tuple[int, ...] = (16,)
     """Shorter edges of the maps in which pixels attend to each other; in the middle they always do."""
     dropout: float = 0.1
@@ -50,15 +53,22 @@ class UNet:
     resample: Literal["conv", "biggan"] = "conv"
     """Between levels: a convolution, or a residual block that resamples in both branches (DDPM++, ADM)."""
 
+    @property
+    def each_blocks(self) -> tuple[int, ...]:
+        """The blocks of each level."""
+        return self.blocks if isinstance(self.blocks, tuple) else (self.blocks,) * len(self.multipliers)
+
     def build(self, shape: tuple[int, int, int], classes: int, answers: int = 1) -> nn.Module:
         """The network for pictures of `shape` (channels, height, width), untrained.
 
         It answers with the channels of so many pictures, one after another.
         Raises ValueError where the size is no multiple of the network's stride, or a field does not fit the others.
         """
-        if min(self.blocks, self.patch, *self.multipliers, len(self.multipliers)) < 1:
+        if min(*self.each_blocks, self.patch, *self.multipliers, len(self.multipliers)) < 1:
             given = f"blocks {self.blocks}, patch {self.patch}, multipliers {self.multipliers}"
             raise ValueError(f"{given}: expected whole numbers from 1 up, and one multiplier or more")
+        if max(self.each_blocks) > MOST or len(self.each_blocks) != len(self.multipliers):
+            raise ValueError(f"blocks {self.blocks}: expected at most {MOST}, for {len(self.multipliers)} levels")
         if self.width < 4 or self.width % 2:
             raise ValueError(f"width {self.width}: expected an even number from 4 up")
         if self.head_width and self.width % self.head_width:
@@ -102,13 +112,13 @@ class UNetModule(nn.Module):
             if level > 0:
                 down.append(_smaller(config, here))
                 kept.append(here)
-            for _ in range(config.blocks):
+            for _ in range(config.each_blocks[level]):
                 down.append(Block(config, here, width, attends[level]))
                 here = width
                 kept.append(here)
         middle = [Block(config, here, here, attends=True), Block(config, here, here, attends=False)]
         for level, width in reversed(list(enumerate(widths))):
-            for _ in range(config.blocks + 1):
+            for _ in range(config.each_blocks[level] + 1):
                 up.append(Block(config, here + kept.pop(), width, attends[level]))
                 here = width
             if level > 0:

@@ -13,6 +13,7 @@ from limpid.recipes.cifar10 import (
     cifar10_cond,
     cifar10_edm,
     cifar10_edm_cond,
+    cifar10_fast,
     cifar10_flow,
     cifar10_iddpm,
     cifar10_small,
@@ -22,7 +23,7 @@ from limpid.recipes.cifar10 import (
 from limpid.recipes.demo import demo
 
 NAMED = (
-    *(demo, cifar10_small, small, cifar10, cifar10_64, cifar10_cond),
+    *(demo, cifar10_small, small, cifar10_fast, cifar10, cifar10_64, cifar10_cond),
     *(cifar10_iddpm, cifar10_v, cifar10_edm, cifar10_edm_cond, cifar10_flow),
 )
 RECIPES: dict[str, Callable[[], Recipe]] = {recipe.__name__.replace("_", "-"): recipe for recipe in NAMED}
