@@ -2,11 +2,12 @@
 
     python benchmarks/time_to_quality.py [--minutes 30] [--every 3] [--quick]
 
-Each trains alone on the machine for the same time: `limpid train cifar10-small`, and diffusers' unconditional example
-as it comes, of the same 1.6M parameters: UNet2DModel, batch 16, float32, AdamW 1e-4 with 500 warm-up steps and a
-cosine, linear beta, eps, an average of power 3/4, pictures by Pillow and a DataLoader. How many images that makes is
-measured first, since both let their rate fall to the end. Snapshots are then judged from outside (outside_judges.py),
-with 1,000 pictures on the way and 5,000 at the end: as the recipe draws for limpid, DDIM in 50 steps for the peer.
+Both train for the same time: `limpid train cifar10-small`, and diffusers' unconditional example as it comes, of the
+same 1.6M parameters: UNet2DModel, batch 16, float32, AdamW 1e-4 with 500 warm-up steps and a cosine, linear beta, eps,
+an average of power 3/4, pictures by Pillow and a DataLoader. How many images that makes is measured first, turn by
+turn, since both let their rate fall to the end; minutes are those images at that speed, so that what else the machine
+does later is not counted. Snapshots are then judged from outside (outside_judges.py), with 1,000 pictures on the way
+and 5,000 at the end: as the recipe draws for limpid, DDIM in 50 steps for the peer.
 
 Everything is kept in the folder, so that the same command goes on where it was stopped.
 """
@@ -255,16 +256,10 @@ def found(options: argparse.Namespace) -> list[tuple[Any, ...]]:
 
 def limpid_snapshots(options: argparse.Namespace) -> Iterator[tuple[Any, ...]]:
     """Who, images seen, minutes of training, and what draws n pictures, for each checkpoint of the run."""
-    log = [json.loads(line) for line in (options.folder / "limpid" / "log.jsonl").read_text().splitlines()]
+    a_minute = planned(options)[LIMPID] / options.minutes
     for file in all_in(options.folder / "limpid" / "checkpoints"):
         if seen := read_data(file)["seen"]:
-            before = [0, *(line["seen"] for line in log)]
-            spent = sum(
-                (line["seen"] - earlier) / line["images_per_second"]
-                for line, earlier in zip(log, before, strict=False)
-                if line["seen"] <= seen
-            )
-            yield LIMPID, seen, spent / 60, partial(limpid_pictures, file, options)
+            yield LIMPID, seen, seen / a_minute, partial(limpid_pictures, file, options)
 
 
 def limpid_pictures(file: Path, options: argparse.Namespace, n: int) -> Tensor:
@@ -277,12 +272,9 @@ def limpid_pictures(file: Path, options: argparse.Namespace, n: int) -> Tensor:
 
 def peer_snapshots(options: argparse.Namespace) -> Iterator[tuple[Any, ...]]:
     """The same of the peer."""
-    from safetensors import safe_open
-
+    a_minute = planned(options)[PEER] / options.minutes
     for file in sorted((options.folder / "peer").glob("[0-9]*.safetensors")):
-        with safe_open(file, "pt") as opened:
-            seconds = float(opened.metadata()["seconds"])
-        yield PEER, int(file.stem), seconds / 60, partial(peer_pictures, file)
+        yield PEER, int(file.stem), int(file.stem) / a_minute, partial(peer_pictures, file)
 
 
 @torch.no_grad()

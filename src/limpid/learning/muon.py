@@ -1,7 +1,7 @@
 """Muon: momentum whose every matrix is made orthogonal before it is stepped along (Jordan et al. 2024)."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -32,43 +32,66 @@ class Muon(torch.optim.AdamW):
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """One step along the gradients there are; those of matrices are used up."""
-        alike: dict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)
-        for weight in self.matrices:
-            if weight.grad is not None:
-                ahead = self._ahead(weight, weight.grad)
-                alike[ahead.shape].append((weight, ahead))
-                weight.grad = None  # so that AdamW passes it over
         lr, decay = self.param_groups[0]["lr"], self.param_groups[0]["weight_decay"]
-        for shape, pairs in alike.items():
-            scale = ADAM_LIKE * max(shape) ** 0.5
-            for (weight, _), turn in zip(pairs, orthogonal(torch.stack([m for _, m in pairs])), strict=True):
-                weight.mul_(1 - lr * decay).sub_(turn.view(weight.shape), alpha=lr * scale)
+        alike: dict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)
+        for weight, ahead in self._ahead():
+            alike[ahead.shape].append((weight, ahead))
+        turns = orthogonal([torch.stack([ahead for _, ahead in pairs]) for pairs in alike.values()])
+        for pairs, turn in zip(alike.values(), turns, strict=True):
+            weights, length = [weight for weight, _ in pairs], ADAM_LIKE * max(turn.shape[1:]) ** 0.5
+            torch._foreach_mul_(weights, 1 - lr * decay)  # pyright: ignore[reportPrivateImportUsage]
+            torch._foreach_add_(weights, turn.unbind(), alpha=-lr * length)  # pyright: ignore[reportPrivateImportUsage]
         super().step()
 
-    def _ahead(self, weight: Tensor, gradient: Tensor) -> Float[Tensor, "rows columns"]:
-        """Nesterov's momentum of a weight, as a matrix."""
-        memory = self.state[weight]
-        if not memory:
-            memory["momentum"] = torch.zeros_like(weight)
-            memory["step"] = torch.zeros(())  # AdamW looks for it in whatever it takes back
-        memory["momentum"].lerp_(gradient, 1 - self.momentum)
-        return gradient.lerp(memory["momentum"], self.momentum).flatten(1)
+    def _ahead(self) -> Iterable[tuple[Float[Tensor, "rows columns"], Float[Tensor, "rows columns"]]]:
+        """Each weight and Nesterov's momentum of it, as matrices; its gradient is taken from it, so AdamW passes it."""
+        learnt = [(weight, weight.grad) for weight in self.matrices if weight.grad is not None]
+        if not learnt:
+            return []
+        for weight, _ in learnt:
+            if not self.state[weight]:
+                # AdamW looks for steps in whatever it takes back.
+                self.state[weight] = {"momentum": torch.zeros_like(weight), "step": torch.zeros(())}
+            weight.grad = None
+        memories, gradients = [self.state[weight]["momentum"] for weight, _ in learnt], [g for _, g in learnt]
+        torch._foreach_lerp_(memories, gradients, 1 - self.momentum)  # pyright: ignore[reportPrivateImportUsage]
+        ahead = torch._foreach_lerp(gradients, memories, self.momentum)  # pyright: ignore[reportPrivateImportUsage]
+        return [(as_matrix(weight), as_matrix(step)) for (weight, _), step in zip(learnt, ahead, strict=True)]
 
 
-def orthogonal(matrices: Float[Tensor, "n rows columns"]) -> Float[Tensor, "n rows columns"]:
-    """For each matrix with singular values S: U S V^T, about U V^T, by five rounds of Newton and Schulz's iteration.
+def as_matrix(weight: Tensor) -> Float[Tensor, "rows columns"]:
+    """A view of a weight with a row for each channel out, its columns as they lie: their order is nothing to Muon."""
+    last = weight.ndim == 4 and weight.is_contiguous(memory_format=torch.channels_last)
+    return (weight.permute(0, 2, 3, 1) if last else weight).flatten(1)
 
-    A round is x <- (a + b x x^T + c (x x^T)^2) x. All its factors commute, so they are gathered as square matrices, and
-    x is multiplied once: a third of the arithmetic for a convolution's weights, and exact enough only in float32.
+
+def orthogonal(stacks: Sequence[Float[Tensor, "_ _ _"]]) -> list[Float[Tensor, "_ _ _"]]:
+    """For each matrix of each stack, with singular values S, U S V^T: about U V^T.
+
+    Five rounds of Newton and Schulz's iteration, x <- (a + b x x^T + c (x x^T)^2) x. All factors commute, so they are
+    gathered as square matrices, those of all stacks together, and x is multiplied once: a third of the arithmetic for a
+    convolution's weights, and exact enough only in float32.
     """
+    wide = [stack if stack.shape[1] <= stack.shape[2] else stack.mT for stack in stacks]
+    wide = [x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7) for x in map(torch.Tensor.float, wide)]
+    factors: dict[int, Tensor] = {}
+    for rows in {x.shape[1] for x in wide}:
+        factors[rows] = _factor(torch.cat([x @ x.mT for x in wide if x.shape[1] == rows]))
+    turned = []
+    for stack, x in zip(stacks, wide, strict=True):
+        factor, factors[x.shape[1]] = factors[x.shape[1]].tensor_split([len(x)])
+        turn = factor @ x
+        turned.append((turn if x.shape == stack.shape else turn.mT).to(stack.dtype))
+    return turned
+
+
+def _factor(square: Float[Tensor, "n rows rows"]) -> Float[Tensor, "n rows rows"]:
+    """What the rounds multiply x by, from x x^T."""
     a, b, c = QUINTIC
-    tall = matrices.shape[1] > matrices.shape[2]
-    x = (matrices.mT if tall else matrices).float()
-    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    square, factor = x @ x.mT, torch.eye(x.shape[1], device=x.device).expand(len(x), -1, -1)
+    factor = None
     for _ in range(5):
         more = torch.baddbmm(square, square, square, beta=b, alpha=c)
         more.diagonal(dim1=1, dim2=2).add_(a)
-        square, factor = more @ square @ more, more @ factor
-    x = factor @ x
-    return (x.mT if tall else x).to(matrices.dtype)
+        square, factor = more @ square @ more, more if factor is None else more @ factor
+    assert factor is not None
+    return factor

@@ -9,7 +9,7 @@ from limpid.diffusion.samplers import Ancestral, Ddim, DpmSolverPP, Heun
 from limpid.diffusion.schedules import Cosine, Karras, LogNormal, Straight
 from limpid.diffusion.targets import Edm, Flow, V
 from limpid.learning.average import Ema
-from limpid.learning.optim import Adam
+from limpid.learning.optim import Adam, Muon
 from limpid.nets import UNet
 from limpid.recipe import Every, Recipe, Sampling
 
@@ -140,7 +140,7 @@ def cifar10_small() -> Recipe:
         schedule=LogNormal(),
         target=Edm(),
         condition=LogRatio(),
-        optimizer=Adam(rate=2e-3, warmup=6_400, decay="linear"),
+        optimizer=Muon(rate=5e-3, warmup=6_400, decay="linear"),
         average=Ema(half_life=11_000.0),
         # Weight, sampler and steps were chosen by FD-CIFAR and recall together, on 1,000 pictures: see LOG.md.
         sampling=Sampling(10, DpmSolverPP(), levels=Karras(), clip=False, guidance=Guidance(weight=2.0)),
