@@ -18,6 +18,7 @@ from limpid.data.images import Images
 from limpid.diffusion.guidance import Guidance
 from limpid.diffusion.schedules import grid
 from limpid.learning.machine import Machine
+from limpid.learning.optim import Adam
 from limpid.recipe import Recipe, build
 from limpid.recipes import find
 from limpid.sample import denoise_with, noise_of
@@ -55,11 +56,11 @@ FIELDS: dict[Size, dict[str, Any]] = {"cifar10": DDPM, "cifar10-small": SMALL}
 
 
 def recipe_of(size: Size, batch: int) -> Recipe:
-    """limpid's recipe of that network, without end, classes, guidance and dropout."""
+    """limpid's recipe of that network, learning by Adam without end, without classes, guidance and dropout."""
     recipe = find(size)
     sampling, network = replace(recipe.sampling, guidance=Guidance()), replace(recipe.network, dropout=0.0)
     plain = replace(recipe, conditional=False, label_dropout=0.0, sampling=sampling, network=network)
-    return replace(plain, batch=batch, images=2**62)
+    return replace(plain, batch=batch, images=2**62, optimizer=Adam())
 
 
 def pixels(n: int) -> Tensor:
