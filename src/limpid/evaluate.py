@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from limpid.kept import joined, pieces
+from limpid.kept import Piece, joined, piece, stretches
+from limpid.learning import parallel
 from limpid.learning.machine import Machine
 from limpid.learning.rng import generator
 from limpid.metrics import cifar, presets
@@ -67,18 +68,20 @@ def judge_of(name: str, weights: str = "", device: str = "cpu") -> Judge:
 def looked_at(subject: Subject, judge: Judge, told: Callable[[int], None] = lambda done: None) -> Looked:
     """The pictures of a subject and the judge's features of them, made piece by piece and kept where they can be.
 
-    `told` is called with the number of pictures done so far.
+    Several processes take turns at the pieces. `told` is called with the number of pictures done so far.
     """
-    store = subject.store
-    pictures, said, done = [], [], 0
-    drawn = pieces(store and store / "pictures", subject.n, PIECE, lambda some: {"pixels": subject.pictures(some)})
-    for piece in drawn:
-        pictures.append(piece["pixels"])
-        said.append(seen(judge, piece["pixels"]))
-        done += len(piece["pixels"])
-        told(done)
-    together = joined(iter(said))
-    return Looked(torch.cat(pictures), subject.labels, Seen(together["features"], together["logits"]))
+    folder = subject.store and subject.store / "pictures"
+
+    def look(numbers: range) -> Piece:
+        drawn = piece(folder, numbers, lambda some: {"pixels": subject.pictures(some)})
+        return drawn | seen(judge, drawn["pixels"])
+
+    parts: list[Piece] = []
+    for part in parallel.in_turns(look, stretches(subject.n, PIECE)):
+        parts.append(part)
+        told(sum(len(each["pixels"]) for each in parts))
+    together = joined(iter(parts))
+    return Looked(together["pixels"], subject.labels, Seen(together["features"], together["logits"]))
 
 
 def evaluate(

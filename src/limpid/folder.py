@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import platform
 import sys
 import time
@@ -20,14 +21,15 @@ from torch import Tensor
 from limpid import show
 from limpid.data import Source
 from limpid.gauge import Gauge
-from limpid.learning import checkpoint, runlog
+from limpid.learning import checkpoint, parallel, runlog
 from limpid.learning.machine import Machine
 from limpid.learning.progress import Stop
 from limpid.learning.runlog import Log, Meter
+from limpid.learning.sharding import gathered, unequal
 from limpid.learning.warning import warn
 from limpid.learning.watch import Watch, Wrong, collapsed, leap
 from limpid.plain import to_plain
-from limpid.recipe import Recipe
+from limpid.recipe import Recipe, build
 from limpid.recipes import read
 from limpid.sample import About, Trained, about_of
 from limpid.train import Report, State, restore, start, tensors_of
@@ -39,7 +41,10 @@ FREE = ("images", "sampling", "every")
 
 @dataclass
 class Run:
-    """A run that is going on, and the folder that holds it."""
+    """A run that is going on, and the folder that holds it.
+
+    Of many processes all call the same methods at the same moments; the first alone writes, draws and scores.
+    """
 
     recipe: Recipe
     folder: Path
@@ -70,6 +75,8 @@ class Run:
         (loss, parts), (seen, clock) = self.meter.read(), self.since
         self.since = report.seen, time.perf_counter()
         speed = (report.seen - seen) / (self.since[1] - clock)
+        if not parallel.first():
+            return loss, speed
         line = {"seen": report.seen, "loss": loss, "rate": report.rate, "gradient": report.gradient.item()}
         with refusals("the log"):
             self.log.add(line | {"loss_by_logsnr": parts, "images_per_second": round(speed, 1)})
@@ -84,20 +91,25 @@ class Run:
         return About(state.seen, source.shape, source.names, self.recipe, state.place, state.left_out)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Every tensor that a run needs to go on."""
+        """Every tensor that a run needs to go on; of sharded ones what this process holds."""
         return tensors_of(self.state) | {"meter": self.meter.total}
 
     def save(self, last: bool = False) -> None:
         """Write a checkpoint. If the disk refuses, the run goes on and tries at the next, unless this is the `last`.
 
-        Raises OSError then, naming the last that is good.
+        Raises OSError then, naming the last that is good; FloatingPointError if processes do not hold the same.
         """
         self.check()
         folder, milestone = self.folder / "checkpoints", self.recipe.every.milestone
+        if differing := unequal(self.tensors()):
+            raise FloatingPointError(f"the processes no longer hold the same {differing[0]}: are their machines alike?")
+        tensors = gathered(self.tensors())
+        if not parallel.first():
+            return
         try:
             with self.untimed():
                 self.log.sync()
-                checkpoint.save(folder, self.state.seen, self.tensors(), to_plain(self.about()), milestone=milestone)
+                checkpoint.save(folder, self.state.seen, tensors, to_plain(self.about()), milestone=milestone)
         except OSError as error:
             if last:
                 good = checkpoint.newest(folder) or "none"
@@ -109,15 +121,19 @@ class Run:
         self.check()
         with self.untimed(), refusals("an average"):
             for std, net in zip(self.recipe.snapshots, self.state.powers, strict=True):
-                tensors = {f"average.{name}": value.half() for name, value in net.state_dict().items()}
-                about = replace(self.about(), std=std)
-                checkpoint.save(self.folder / "snapshots" / f"{std:.3f}", about.seen, tensors, to_plain(about), keep=0)
+                whole = gathered(net.state_dict())
+                if parallel.first():
+                    tensors = {f"average.{name}": value.half() for name, value in whole.items()}
+                    folder, about = self.folder / "snapshots" / f"{std:.3f}", replace(self.about(), std=std)
+                    checkpoint.save(folder, about.seen, tensors, to_plain(about), keep=0)
 
     def draw(self, stop: Stop) -> None:
         """Draw the sample grid of this moment, from the same seeds as all of them, unless asked to stop meanwhile."""
         self.check()
+        trained = self.trained()
+        if not parallel.first():
+            return
         with self.untimed(), refusals("the samples"), stop.abandoning():
-            trained = self.trained()
             pixels = show.drawn(trained, self.machine)
             sync(show.samples(pixels, trained.names, self.grid))
             if problem := collapsed(pixels):
@@ -126,13 +142,15 @@ class Run:
     def score(self, stop: Stop) -> None:
         """Write the cheap score of this moment to the log, and keep its weights if none before scored better."""
         self.check()
+        trained, tensors = self.trained(), gathered(self.tensors())
+        if not parallel.first():
+            return
         with self.untimed(), refusals("a score"), stop.abandoning():
-            name, value = self.gauge.name, self.gauge.measure(self.trained(), self.machine)
+            name, value = self.gauge.name, self.gauge.measure(trained, self.machine)
             before = [line[name] for line in self.scores]
             self.log.add({"seen": self.state.seen, name: value})
             if value < min(before, default=math.inf):
-                folder, about = self.folder / "best", to_plain(self.about())
-                checkpoint.save(folder, self.state.seen, self.tensors(), about, keep=1)
+                checkpoint.save(self.folder / "best", self.state.seen, tensors, to_plain(self.about()), keep=1)
 
     @property
     def scores(self) -> list[runlog.Line]:
@@ -155,13 +173,22 @@ class Run:
         return self.folder / "samples" / f"{self.state.seen:012d}.png"
 
     def trained(self) -> Trained:
-        """The averaged network of this moment."""
-        names = self.source.names if self.recipe.conditional else ()
-        return Trained(self.state.average, self.recipe, self.source.shape, names, self.state.seen)
+        """The averaged network of this moment; all of it for the first process, where it is sharded."""
+        average, shape, names = self.state.average, self.source.shape, self.source.names
+        if self.machine.shard:
+            tensors = gathered(average.net.state_dict())
+            if parallel.first():
+                average = replace(self.machine, shard=False).place(build(self.recipe, shape, len(names))).eval()
+                average.net.load_state_dict(tensors)
+        return Trained(average, self.recipe, shape, names if self.recipe.conditional else (), self.state.seen)
 
     def resume(self, file: Path) -> None:
-        """Put all back to where it was at a checkpoint, the log too. Raises ValueError if it is of another run."""
-        about, tensors = about_of(file), checkpoint.read_tensors(file)
+        """Put all back to where it was at a checkpoint, the log too. Raises ValueError if it is of another run.
+
+        The first process reads it, and gives it to the others.
+        """
+        about = parallel.told(lambda: about_of(file))
+        tensors = parallel.tensors_told(lambda: checkpoint.read_tensors(file))
         fixed = {name: value for name, value in self.tensors().items() if not name.startswith("optimizer.")}
         checkpoint.require({n: t for n, t in tensors.items() if not n.startswith("optimizer.")}, fixed, file)
         self.meter.total.copy_(tensors["meter"])
@@ -172,7 +199,8 @@ class Run:
         self.state.seen, self.state.place, self.state.left_out = about.seen, about.place, about.left_out
         self.watch = Watch(self.machine.device)
         self.losses.clear()
-        self.losses.extend(line["loss"] for line in self.log.cut(about.seen) if "loss" in line)
+        if parallel.first():
+            self.losses.extend(line["loss"] for line in self.log.cut(about.seen) if "loss" in line)
 
     @contextmanager
     def untimed(self) -> Iterator[None]:
@@ -203,23 +231,36 @@ def refusals(what: str) -> Iterator[None]:
 
 def opened(recipe: Recipe, folder: Path, machine: Machine, source: Source) -> Run:
     """The run of a folder where it stopped, or a new one. Raises ValueError if it is a run of another recipe."""
-    refuse_another(recipe, folder)
+    if parallel.first():
+        refuse_another(recipe, folder)
     state = start(recipe, source.shape, len(source.names), machine)
     log = Log(folder / "log.jsonl")
     now = Run(recipe, folder, machine, source, state, Meter(machine.device), Watch(machine.device), log)
-    write(folder / "recipe.json", to_plain(recipe))
-    write(folder / "environment.json", environment(machine))
-    tidy(folder)
+    if parallel.first():
+        write(folder / "recipe.json", to_plain(recipe))
+        write(folder / "environment.json", environment(machine))
+        tidy(folder)
     parameters = sum(weight.numel() for weight in state.model.parameters())
     print(f"{folder}: {parameters:,} parameters, {recipe.images:,} images, on {machine}")
-    if file := checkpoint.newest(folder / "checkpoints"):
+    if file := parallel.told(lambda: checkpoint.newest(folder / "checkpoints")):
         now.resume(file)
-        set_aside(file)
+        if parallel.first():
+            set_aside(file)
         print(f"going on after {state.seen:,} images")
     else:
-        log.cut(0)
+        if parallel.first():
+            log.cut(0)
         now.save(last=True)  # a disk that refuses checkpoints is found out now, and there is always one to go back to
     return now
+
+
+def threads_of(folder: Path) -> int:
+    """On how many CPU threads a run was begun, which its last bits depend on; 0 if unknown, or too many here, or begun
+    by another number of processes."""
+    path = folder / "environment.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    threads = before.get("threads", 0) if before.get("processes", 1) == parallel.count() else 0
+    return threads if isinstance(threads, int) and 0 <= threads <= (os.cpu_count() or 1) else 0
 
 
 def tidy(folder: Path) -> None:
@@ -269,6 +310,8 @@ def environment(machine: Machine) -> dict[str, Any]:
         "command": sys.argv,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "machine": str(machine),
+        "processes": parallel.count(),
+        "threads": machine.threads,
         "processor": torch.cuda.get_device_name() if machine.device.startswith("cuda") else platform.processor(),
         "platform": platform.platform(),
         "python": platform.python_version(),

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, TypeVar, get_type_hints
 
 import tyro
 
+from limpid.learning import parallel
 from limpid.plain import choose, union
 
 Options = TypeVar("Options")
@@ -28,7 +29,15 @@ def parse(default: Options, args: Sequence[str], program: str) -> Options:
     listed = "\n\n" + "\n".join(["Kinds to choose from:", *kinds]) if kinds else ""
     description = (type(default).__doc__ or "") + listed
     config = (tyro.conf.AvoidSubcommands,)
-    return tyro.cli(type(default), default=default, args=rest, prog=program, description=description, config=config)
+    return tyro.cli(
+        type(default),
+        default=default,
+        args=rest,
+        prog=program,
+        description=description,
+        config=config,
+        console_outputs=parallel.first(),
+    )
 
 
 def choices(value: Any, name: str = "--", attributes: tuple[str, ...] = ()) -> dict[str, Choice]:

@@ -1,17 +1,20 @@
 """The loop around `train`: it logs, draws, saves, stops when asked, and goes back where numbers went wrong."""
 
 import time
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from limpid import show
-from limpid.folder import Diverged, Run, opened, write
-from limpid.learning import checkpoint
+from limpid.folder import Diverged, Run, opened, threads_of, write
+from limpid.learning import checkpoint, parallel
 from limpid.learning.lock import alone
 from limpid.learning.machine import Machine
 from limpid.learning.progress import Display, Stop, stoppable
+from limpid.learning.sharding import full
 from limpid.learning.warning import warn
 from limpid.learning.watch import Wrong
 from limpid.recipe import Recipe, build
@@ -25,19 +28,22 @@ def run(recipe: Recipe, folder: Path, machine: Machine) -> bool:
     """Train `recipe` in `folder`, from its newest checkpoint if there is one; whether it came to its end.
 
     Raises ValueError if the folder is in use or holds a run of another recipe, FloatingPointError if the numbers went
-    wrong again and again, OSError if what it has learnt cannot be written.
+    wrong again and again, OSError if what it has learnt cannot be written. Of many processes each calls this; the first
+    alone holds the folder and writes to it.
     """
-    machine = machine.resolved(recipe.images)
-    source = recipe.data.open(machine.device)
+    machine = replace(machine, threads=machine.threads or threads_of(folder)).resolved(recipe.images)
+    parallel.join(machine.device)
+    source = parallel.one_before(lambda: recipe.data.open(machine.device))
     with torch.device("meta"):  # what cannot be built is found out before anything is written
         build(recipe, source.shape, len(source.names))
-    with alone(folder):
+    with alone(folder) if parallel.first() else nullcontext():
         now = opened(recipe, folder, machine, source)
         if not persevered(now):
             print(f"stopped after {now.state.seen:,} images, and saved: the same command goes on from there")
             return False
         print("drawing what it has learnt")
-        for path in show.results(now.trained(), folder, now.machine):
+        trained = now.trained()
+        for path in show.results(trained, folder, now.machine) if parallel.first() else ():
             print(f"  {path}")
         return True
 
@@ -59,10 +65,14 @@ def follow(now: Run, stop: Stop) -> bool:
     """Train to the end or until asked to stop, logging, drawing and saving on the way; whether it came to the end."""
     recipe, every = now.recipe, now.recipe.every
     now.since = now.state.seen, time.perf_counter()
+
+    def asked() -> bool:
+        return parallel.any_of(stop.asked)
+
     with Display(recipe.images, now.state.seen) as display:
-        if passes(now.state.seen, recipe.batch, every.sample) and not now.grid.exists():
+        if passes(now.state.seen, recipe.batch, every.sample) and parallel.told(lambda: not now.grid.exists()):
             now.draw(stop)  # it was asked to stop before it had drawn this
-        if passes(now.state.seen, recipe.batch, every.score) and not now.scored:
+        if passes(now.state.seen, recipe.batch, every.score) and parallel.told(lambda: not now.scored):
             now.score(stop)
         for report in train(now.state, recipe, now.source, now.machine):
             now.note(report)
@@ -70,15 +80,16 @@ def follow(now: Run, stop: Stop) -> bool:
             ended = report.seen >= recipe.images
             if passes(report.seen, recipe.batch, every.log) or ended:
                 display.tell(report.seen, *now.tell(report))
-            if passes(report.seen, recipe.batch, every.sample) and not stop.asked:
+            if passes(report.seen, recipe.batch, every.sample) and not asked():
                 now.draw(stop)
-            if passes(report.seen, recipe.batch, every.score) and not stop.asked:
+            if passes(report.seen, recipe.batch, every.score) and not asked():
                 now.score(stop)
             if passes(report.seen, recipe.batch, every.snapshot) or ended:
                 now.keep()
-            if any(passes(report.seen, recipe.batch, n) for n in (every.save, every.milestone)) or ended or stop.asked:
-                now.save(last=ended or stop.asked)
-            if stop.asked:
+            stopping = asked()
+            if any(passes(report.seen, recipe.batch, n) for n in (every.save, every.milestone)) or ended or stopping:
+                now.save(last=ended or stopping)
+            if stopping:
                 break
     return now.state.seen >= recipe.images
 
@@ -93,26 +104,28 @@ def go_back(now: Run, wrong: Wrong) -> None:
 
     Raises FloatingPointError, and writes a report, if that was done `PATIENCE` times from there already.
     """
-    file = checkpoint.newest(now.folder / "checkpoints")
+    file = parallel.told(lambda: checkpoint.newest(now.folder / "checkpoints"))
     assert file is not None, "a run begins with a checkpoint"
     left_out, state = now.state.left_out, now.state
     now.resume(file)
     lately = [place for place in left_out if place >= state.place]
     if len(lately) >= PATIENCE:
         report = {"checkpoint": str(file), "left_out": lately, **wrong._asdict(), "weights": norms(state.model.net)}
-        write(now.folder / "trouble.json", report)
+        if parallel.first():
+            write(now.folder / "trouble.json", report)
         what = f"{wrong}, whatever batch is left out after {state.seen:,} images"
         raise FloatingPointError(
             f"{what}: the last good checkpoint is {file}, more is in {now.folder / 'trouble.json'}"
         )
     state.left_out = (*left_out, wrong.place)
     now.save()
-    warn(f"{wrong}: back to {state.seen:,} images, and on without the batch at {wrong.place:,}")
+    if parallel.first():
+        warn(f"{wrong}: back to {state.seen:,} images, and on without the batch at {wrong.place:,}")
 
 
 def norms(net: nn.Module) -> dict[str, float]:
     """How large the weights of each part of a network are together."""
     return {
-        name: sum(w.detach().square().sum().item() for w in part.parameters()) ** 0.5
+        name: sum(full(w.detach().square().sum()).item() for w in part.parameters()) ** 0.5
         for name, part in net.named_children()
     }

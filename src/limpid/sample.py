@@ -1,10 +1,10 @@
 """Drawing: seeds in, pictures out. A picture depends on its own seed alone, whatever it is drawn together with."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import UInt8
@@ -23,6 +23,8 @@ from limpid.plain import found_in, from_plain
 from limpid.recipe import Recipe, build
 
 Shape = tuple[int, int, int]
+Each: TypeAlias = Callable[[Callable[[int], Tensor], Iterable[int]], Iterator[Tensor]]
+"""What does something for each of some numbers, in their order: `map`, or `parallel.in_turns`."""
 
 
 @dataclass(frozen=True)
@@ -145,13 +147,20 @@ def sample(
     machine: Machine,
     labels: Sequence[int] | None = None,
     batch: int = 64,
+    each: Each = map,
 ) -> Iterator[UInt8[Tensor, "b c h w"]]:
-    """One picture per seed, `batch` at a time, as uint8 on the CPU; `labels` are one per seed."""
-    for first in range(0, len(seeds), batch):
+    """One picture per seed, `batch` at a time, as uint8 on the CPU; `labels` are one per seed.
+
+    With `parallel.in_turns` for `each` the processes share the batches out; all have all of them.
+    """
+
+    def drawn(first: int) -> UInt8[Tensor, "b c h w"]:
         now = slice(first, first + batch)
         told = None if labels is None else torch.tensor(labels[now], device=machine.device)
         *_, last = trajectory(model, recipe, seeds[now], shape, machine, told)
-        yield to_pixels(last.x).cpu()
+        return to_pixels(last.x).cpu()
+
+    yield from each(drawn, range(0, len(seeds), batch))
 
 
 def spread(n: int, classes: int) -> list[int] | None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from limpid.data import Cifar10, Data, Digits, Folder
 from limpid.data.images import Images
 from limpid.download import home
-from limpid.kept import joined, pieces
+from limpid.kept import Each, joined, pieces
 from limpid.learning.machine import Machine
 from limpid.metrics import saved
 from limpid.metrics.features import Judge, Seen
@@ -139,11 +139,14 @@ def of_images(images: Images, name: str) -> Subject:
     )
 
 
-def of_data(data: Data, judge: Judge) -> Reference:
-    """All pictures of a data set, as the judge sees them; its features are kept in the user's cache."""
+def of_data(data: Data, judge: Judge, each: Each = map) -> Reference:
+    """All pictures of a data set, as the judge sees them; its features are kept in the user's cache.
+
+    With `parallel.in_turns` for `each` the processes share the pictures out; all have the features of all.
+    """
     images = images_of(data)
     name = f"{type(data).__name__} {getattr(data, 'split', '')}".strip()
-    return of_pictures(images, name, judge)
+    return of_pictures(images, name, judge, each)
 
 
 def images_of(data: Data) -> Images:
@@ -153,7 +156,7 @@ def images_of(data: Data) -> Images:
     return source
 
 
-def of_pictures(images: Images, name: str, judge: Judge) -> Reference:
+def of_pictures(images: Images, name: str, judge: Judge, each: Each = map) -> Reference:
     """These pictures as the judge sees them."""
     digest = of_pixels(images.pixels)
     rule = sha256(f"{judge.sha256} {judge.network} {judge.resize}".encode()).hexdigest()
@@ -162,7 +165,7 @@ def of_pictures(images: Images, name: str, judge: Judge) -> Reference:
     def look(numbers: range) -> dict[str, Tensor]:
         return seen(judge, images.pixels[numbers.start : numbers.stop])
 
-    found = joined(pieces(store, len(images), 10 * PIECE, look))
+    found = joined(pieces(store, len(images), 10 * PIECE, look, each))
     features = Seen(found["features"], found["logits"])
     return Reference(name, len(images), digest, Moments.of(features.features).statistics, features, images)
 

@@ -21,12 +21,16 @@ from limpid.diffusion.level import Batch, Level, PerSample
 from limpid.diffusion.losses import Uncertainty, denoising_loss
 from limpid.diffusion.schedules import Unit, stratified
 from limpid.diffusion.variance import chain
+from limpid.learning import parallel
 from limpid.learning.average import PowerEma, update
 from limpid.learning.checkpoint import optimizer_tensors, restore_optimizer
+from limpid.learning.gradients import Gradients
 from limpid.learning.machine import Machine
 from limpid.learning.memory import halving
 from limpid.learning.noise import normal
+from limpid.learning.optim import Muon
 from limpid.learning.rng import address, generator
+from limpid.learning.sharding import equal, full, part_of, shard
 from limpid.recipe import Recipe, build
 
 
@@ -37,6 +41,8 @@ class State:
     model: Denoiser
     average: Denoiser
     optimizer: torch.optim.Optimizer
+    gradients: Gradients
+    """Those of all processes together."""
     moments: Moments
     """The second moments of the loss along the schedule."""
     at_once: int
@@ -84,20 +90,40 @@ class Report(NamedTuple):
 
 
 def start(recipe: Recipe, shape: tuple[int, int, int], classes: int, machine: Machine) -> State:
-    """A run at its beginning, for pictures of `shape` (channels, height, width)."""
+    """A run at its beginning, for pictures of `shape` (channels, height, width).
+
+    Raises ValueError if it cannot be shared by as many processes as there are.
+    """
+    own = parallel.share(recipe.batch)
+    if machine.shard:
+        check_sharding(recipe)
     with torch.random.fork_rng():
         torch.manual_seed(address(recipe.seed, "weights"))
         model = machine.place(build(recipe, shape, classes))
         uncertainty = machine.place(Uncertainty()) if recipe.uncertainty else None
+    learners = [model.net, *([uncertainty] if uncertainty else [])]
+    for learner in learners:
+        equal(learner)
     average = copy.deepcopy(model).requires_grad_(False).eval()
-    learnt = [*model.parameters(), *(uncertainty.parameters() if uncertainty else ())]
-    moments = torch.zeros(recipe.emphasis.bins, device=machine.device)
     powers = [copy.deepcopy(average.net) for _ in recipe.snapshots]
-    built, at_once = recipe.optimizer.build(learnt), min(machine.micro_batch or recipe.batch, recipe.batch)
-    state = State(model, average, built, moments, at_once, uncertainty, powers)
+    if machine.shard:
+        for module in (*learners, average.net, *powers):
+            shard(module, machine.device)
+    built = recipe.optimizer.build(weight for learner in learners for weight in learner.parameters())
+    moments = torch.zeros(recipe.emphasis.bins, device=machine.device)
+    at_once = min(machine.micro_batch or recipe.batch, own.stop - own.start)
+    state = State(model, average, built, Gradients(learners), moments, at_once, uncertainty, powers)
     if machine.compile:
         model.net.compile()
     return state
+
+
+def check_sharding(recipe: Recipe) -> None:
+    """Raise ValueError for a run whose weights cannot be sharded."""
+    if recipe.batch % parallel.count():  # all must meet at every block, equally often
+        raise ValueError(f"--shard with batch {recipe.batch}: expected a multiple of {parallel.count()}, the processes")
+    if isinstance(recipe.optimizer, Muon):
+        raise ValueError("--shard with Muon, which needs all of a matrix at once: expected Adam")
 
 
 def train(state: State, recipe: Recipe, source: Source, machine: Machine) -> Iterator[Report]:
@@ -138,17 +164,25 @@ def prepared(state: State, recipe: Recipe, pixels: UInt8[Tensor, "b c h w"], lab
 
 
 def studied(state: State, recipe: Recipe, lesson: Lesson, machine: Machine) -> PerSample:
-    """The loss of each picture; its gradients are gathered, in parts if memory is too small for the batch."""
-    batch = len(lesson.x0)
+    """The loss of each picture; its gradients are gathered, in parts if memory is too small for the batch.
+
+    Of several processes each studies its share of the pictures, and has the losses and gradients of all in the end.
+    """
+    batch, share = len(lesson.x0), parallel.share(len(lesson.x0))
+    own = lesson.part(share)
 
     def study(at_once: int) -> PerSample:
         state.optimizer.zero_grad()
-        torch.manual_seed(address(recipe.seed, "dropout", state.place))
-        parts = [lesson.part(slice(i, i + at_once)) for i in range(0, batch, at_once)]
-        return torch.cat([backward(state, recipe, part, len(part.x0) / batch, machine) for part in parts])
+        torch.manual_seed(address(recipe.seed, "dropout", state.place + share.start))
+        losses = []
+        for i in range(0, len(own.x0), at_once):
+            part = own.part(slice(i, i + at_once))
+            state.gradients.expect(at_once, last=i + at_once >= len(own.x0))
+            losses.append(backward(state, recipe, part, len(part.x0) / batch, machine))
+        return torch.cat(losses)
 
-    loss, state.at_once = halving(study, state.at_once)
-    return loss
+    loss, state.at_once = halving(study, state.at_once, state.gradients.untouched)
+    return state.gradients.summed(loss, share, batch)
 
 
 def backward(state: State, recipe: Recipe, part: Lesson, share: float, machine: Machine) -> PerSample:
@@ -163,7 +197,7 @@ def backward(state: State, recipe: Recipe, part: Lesson, share: float, machine: 
 
 def descend(state: State, recipe: Recipe) -> tuple[Float[Tensor, ""], float]:
     """A step of the optimiser down the gradients there are; their norm, and the rate of the step."""
-    gradient = torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.optimizer.clip)
+    gradient = full(torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.optimizer.clip))
     rate = recipe.optimizer.rate_at(state.seen, recipe.images)
     for group in state.optimizer.param_groups:
         group["lr"] = rate
@@ -198,9 +232,11 @@ def tensors_of(state: State) -> dict[str, Tensor]:
 
 def restore(state: State, tensors: dict[str, Tensor]) -> None:
     """Put the tensors of a state back to where they were when `tensors_of` read it."""
+    here = tensors_of(state)
 
     def part(prefix: str) -> dict[str, Tensor]:
-        return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        chosen = [name for name in tensors if name.startswith(prefix)]
+        return {name.removeprefix(prefix): part_of(tensors[name], here.get(name, tensors[name])) for name in chosen}
 
     state.model.net.load_state_dict(part("model."))
     state.average.net.load_state_dict(part("average."))

@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from limpid.learning.sharding import part_of
 from limpid.learning.warning import warn
 from limpid.whole import durable
 
@@ -129,14 +130,15 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave, each tensor in the memory layout of its parameter."""
+    """Put back what `optimizer_tensors` gave, each tensor laid out in memory, and over processes, as its parameter."""
     state: dict[int, dict[str, Tensor]] = {}
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for address, value in tensors.items():
         index, name = address.split(".", 1)
         like = parameters[int(index)]
-        laid_out = torch.empty_like(like, dtype=value.dtype).copy_(value) if value.shape == like.shape else value
-        state.setdefault(int(index), {})[name] = laid_out
+        if value.shape == like.shape:
+            value = torch.empty_like(like, dtype=value.dtype).copy_(part_of(value, like))
+        state.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

@@ -75,7 +75,7 @@ def spread_threads() -> bool:
     return True
 
 
-def threads_beside_others(most: int, turns: int = 7) -> int:
+def threads_beside_others(most: int, turns: int = 5) -> int:
     """The number of torch's threads, of `most`, half of it, and so on down to one, that gets most done at this moment.
 
     Beside another busy program the more are not the quicker: at each operation all wait for the one that was put aside.
@@ -88,14 +88,14 @@ def threads_beside_others(most: int, turns: int = 7) -> int:
         return most
     if os.getloadavg()[0] < 0.2:
         return most
-    x, weight = torch.randn(32, 32, 16, 16), torch.randn(32, 32, 3, 3)
+    x, weight = torch.randn(8, 32, 16, 16), torch.randn(32, 32, 3, 3)
     numbers = [most >> i for i in range(most.bit_length())]
     taken: dict[int, list[float]] = {number: [] for number in numbers}
     for turn in range(turns + 1):
         for number in numbers:
             torch.set_num_threads(number)
             begin = time.perf_counter()
-            for _ in range(20):  # about as long as the scheduler lets a program run before another's turn
+            for _ in range(100):  # short ones, as in a small network: each is a moment to wait for one another
                 torch.nn.functional.silu(torch.nn.functional.conv2d(x, weight, padding=1))
             if turn:  # what is allocated and started at first does not count
                 taken[number].append(time.perf_counter() - begin)

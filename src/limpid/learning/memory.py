@@ -10,10 +10,10 @@ from limpid.learning.warning import warn
 Result = TypeVar("Result")
 
 
-def halving(work: Callable[[int], Result], size: int) -> tuple[Result, int]:
-    """`work(size)` and that size, which is halved each time memory runs out; `work` must be able to begin anew.
+def halving(work: Callable[[int], Result], size: int, again: Callable[[], bool] = lambda: True) -> tuple[Result, int]:
+    """`work(size)` and that size, which is halved each time memory runs out, if the work can be begun `again` then.
 
-    Raises MemoryError if one at a time is too many.
+    Raises MemoryError if it cannot, or if one at a time is too many.
     """
     while True:
         try:
@@ -25,6 +25,8 @@ def halving(work: Callable[[int], Result], size: int) -> tuple[Result, int]:
         # Only here, outside of the except, does the error no longer hold what the failed attempt has computed.
         if size == 1:
             raise MemoryError(f"out of memory with one picture at a time: {why}")
+        if not again():
+            raise MemoryError(f"out of memory in the midst of a sum: go on with --micro-batch {size // 2}: {why}")
         size = (size + 1) // 2
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

@@ -8,6 +8,8 @@ from types import FrameType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from limpid.learning import parallel
+
 
 class Abandoned(BaseException):
     """What a wish to stop raises in the midst of something that may be left undone."""
@@ -34,11 +36,15 @@ class Stop:
 
 @contextmanager
 def stoppable() -> Iterator[Stop]:
-    """Turns the first Ctrl-C or SIGTERM into a wish that the loop sees after its step; a second one interrupts."""
+    """Turns the first Ctrl-C or SIGTERM into a wish that the loop sees after its step; a second one interrupts.
+
+    Of many processes none is interrupted: a scheduler and torchrun may each send the same one, and torchrun ends at
+    once, after 30 seconds, those that do not stop.
+    """
     stop = Stop()
 
     def ask(number: int, frame: FrameType | None) -> None:
-        if stop.asked:
+        if stop.asked and parallel.count() == 1:
             raise KeyboardInterrupt
         stop.asked = True
         if stop.abandons:

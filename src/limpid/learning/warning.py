@@ -2,7 +2,10 @@
 
 import sys
 
+from limpid.learning import parallel
+
 
 def warn(problem: str) -> None:
     """Say a problem in one line, on the stream for errors, so that what a command prints stays clean."""
-    print(f"limpid: {problem}", file=sys.stderr, flush=True)
+    who = "limpid" if parallel.first() else f"limpid, process {parallel.rank()}"
+    print(f"{who}: {problem}", file=sys.stderr, flush=True)

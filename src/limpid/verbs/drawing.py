@@ -14,12 +14,13 @@ from limpid import show
 from limpid.edit import EDITS, Edit
 from limpid.edit import edit as change
 from limpid.given import classes
+from limpid.learning import parallel
 from limpid.learning.machine import Machine
 from limpid.options import INLINE, parse
 from limpid.pictures.grid import grid, save, singles
 from limpid.plain import choose
 from limpid.recipe import Sampling
-from limpid.sample import Trained, load, recipe_of, sample, spread
+from limpid.sample import Trained, checkpoint_of, load, recipe_of, sample, spread
 from limpid.verbs.names import named
 
 
@@ -59,11 +60,15 @@ def draw(arguments: Sequence[str]) -> int:
     if options.n < 1 or options.batch < 1:
         raise ValueError(f"--n {options.n} --batch {options.batch}: expected at least 1 of each")
     machine = options.machine.resolved()
-    trained = load(path, machine, options.weights)
+    parallel.join(machine.device)
+    trained = load(parallel.told(lambda: checkpoint_of(path)), machine, options.weights)
     trained = trained._replace(recipe=replace(trained.recipe, sampling=options.sampling))
     labels = labels_of(options.labels, trained, options.n)
     seeds = range(options.seed, options.seed + options.n)
-    drawn = torch.cat(list(sample(trained.model, trained.recipe, seeds, trained.shape, machine, labels, options.batch)))
+    what = (trained.model, trained.recipe, seeds, trained.shape, machine, labels, options.batch)
+    drawn = torch.cat(list(sample(*what, each=parallel.in_turns)))
+    if not parallel.first():
+        return 0
     for written in write(drawn, labels, seeds, options):
         print(written)
     if options.animation:

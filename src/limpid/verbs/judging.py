@@ -14,12 +14,13 @@ from limpid.asked import Questions, asked
 from limpid.data import Cifar10, Data, Folder
 from limpid.density import Protocol, density
 from limpid.evaluate import Looked, Real, evaluate, floors_of, judge_of
+from limpid.learning import parallel
 from limpid.learning.machine import Machine
 from limpid.metrics import saved
 from limpid.metrics.moments import Moments
 from limpid.options import INLINE, parse
 from limpid.recipe import Sampling
-from limpid.sample import Trained, load, recipe_of
+from limpid.sample import Trained, checkpoint_of, load, recipe_of
 from limpid.scores import Report
 from limpid.subjects import (
     Against,
@@ -98,19 +99,24 @@ def assess_run(path: Path, rest: Sequence[str]) -> int:
     recipe, folder = recipe_of(path), path if path.is_dir() else path.parent.parent
     default = EvaluateRun(Judged(out=folder / "scores.json"), recipe.sampling)
     options = parse(default, rest, f"limpid evaluate {path}")
-    machine = options.machine.resolved()
-    trained, ways = load(path, machine, options.weights), combinations_of(options.sweep)
+    machine, ways = options.machine.resolved(), combinations_of(options.sweep)
+    parallel.join(machine.device)
+    trained = load(parallel.told(lambda: checkpoint_of(path)), machine, options.weights)
     real = real_for(options.judged, recipe.data, machine)
     if not ways:
         report, looked = assessed(trained, path, folder, options, real, machine)
-        told_more(report, looked, trained, folder, options, real, machine)
+        if parallel.first():
+            told_more(report, looked, trained, folder, options, real, machine)
         return 0
     swept: list[tuple[dict[str, str], Report]] = []
     for way in ways:
         one = parse(replace(options, sweep=()), words_of(way), f"limpid evaluate {path} --sweep")
         report, _ = assessed(trained, path, folder, one, real, machine)
-        scores.add(report, options.judged.out)
+        if parallel.first():
+            scores.add(report, options.judged.out)
         swept.append((way, report))
+    if not parallel.first():
+        return 0
     print(table(swept, real.judge.score), end="\n\n")
     for file in (options.judged.out, picture(swept, real.judge.score, folder / "sweep.png")):
         print(file)
@@ -151,6 +157,7 @@ def assess_files(path: Path, rest: Sequence[str]) -> int:
     default = EvaluateFiles(judged, Folder(str(path), split="all"))
     options = parse(default, rest, f"limpid evaluate {path}")
     judged, machine = options.judged, options.machine.resolved()
+    parallel.join(machine.device)
     if isinstance(judged.against, Own):
         raise ValueError(f"{path} is no run: name what to compare it with by --against")
     images = images_of(options.pictures)
@@ -162,18 +169,19 @@ def assess_files(path: Path, rest: Sequence[str]) -> int:
     real = real_for(judged, Cifar10(), machine)
     with counted(subject) as told:
         report, looked = evaluate(subject, real, machine, told)
-    conclude(report, looked, judged)
+    if parallel.first():
+        conclude(report, looked, judged)
     return 0
 
 
 def real_for(judged: Judged, own: Data, machine: Machine) -> Real:
     """The real pictures that `judged` asks for, seen by its judge; `own` are those of the run."""
-    judge = judge_of(judged.judge, judged.inception, machine.device)
+    judge = parallel.one_before(lambda: judge_of(judged.judge, judged.inception, machine.device))
     if isinstance(judged.against, Published):
         return Real(judge, of_published(Path(judged.against.path), judge), None, {})
     data: Data = own if isinstance(judged.against, Own) else judged.against
-    reference, apart = of_data(data, judge), held_out(data)
-    floor = of_data(apart, judge) if apart is not None else None
+    reference, apart = of_data(data, judge, parallel.in_turns), held_out(data)
+    floor = of_data(apart, judge, parallel.in_turns) if apart is not None else None
     return Real(judge, reference, floor, floors_of(floor, reference, judge, judged.n))
 
 
@@ -186,14 +194,14 @@ def counted(subject: Subject) -> Iterator[Callable[[int], None]]:
         MofNCompleteColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not console.is_terminal or not parallel.first(),
     ) as bar:
         task, told = bar.add_task("pictures", total=subject.n), 0
 
         def tell(done: int) -> None:
             nonlocal told
             bar.update(task, completed=done)
-            if not console.is_terminal and 10 * done // subject.n > 10 * told // subject.n:
+            if not console.is_terminal and parallel.first() and 10 * done // subject.n > 10 * told // subject.n:
                 told = done
                 console.print(f"{done:,} of {subject.n:,} pictures")
 

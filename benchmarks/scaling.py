@@ -1,0 +1,160 @@
+"""How training's speed grows with the number of processes, by turns with the same threads in one process.
+
+    python benchmarks/scaling.py [--processes 2] [--network cifar10-small] [--batches 32 128] [--quick]
+
+Every contestant learns the same batches: one process with one thread, one with as many threads as there are processes,
+the processes with a thread each, and these with torch's DistributedDataParallel for limpid's own sums. On GPUs, which
+have no threads to share, it is one against as many. Ten minutes on two cores for each batch.
+"""
+
+import argparse
+import os
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from duels import about, arguments, parsed, save
+from peers import pixels, recipe_of
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from limpid import train as training
+from limpid.data.images import Images
+from limpid.diffusion.losses import denoising_loss
+from limpid.learning import parallel
+from limpid.learning.machine import Machine
+from limpid.pictures.plot import Curve, Panel, panels
+from limpid.recipe import Recipe
+from limpid.timing import Apart, Figure, Work, side_by_side
+from limpid.train import Lesson, State, start, train
+
+
+@dataclass(frozen=True)
+class Team:
+    """Processes that train together."""
+
+    name: str
+    processes: int
+    threads: int
+    make: Callable[..., Work]
+
+
+def main() -> None:
+    """Measure every batch, and write down what came of it."""
+    parser = arguments(__doc__ or "", "scaling")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--network", default="cifar10-small")
+    parser.add_argument("--batches", type=int, nargs="+", default=[32, 128])
+    options = parsed(parser)
+    if options.quick:
+        options.batches = [2 * options.processes]
+    found = {batch: measured(batch, teams(options), options) for batch in options.batches}
+    figures = [plain(batch, team, speeds) for batch, taken in found.items() for team, speeds in taken.items()]
+    out = {"network": options.network, "teams": figures}
+    save({"about": about(options.device), **out}, options.out)
+    print(picture(found, options))
+
+
+def teams(options: argparse.Namespace) -> list[Team]:
+    """Who takes part; the one whose speed the others' are compared with comes first."""
+    n = options.processes
+    one, many = Team("1 process", 1, 1, ours), Team(f"{n} processes", n, 1, ours)
+    if options.device != "cpu":
+        return [one, many]
+    threaded = Team(f"1 process, {n} threads", 1, n, ours)
+    return [one, threaded, many, Team(f"{n} processes, DistributedDataParallel", n, 1, theirs)]
+
+
+def measured(batch: int, every: list[Team], options: argparse.Namespace) -> dict[Team, Figure]:
+    """Pictures a second of each team, all by turns."""
+    with ExitStack() as stack:
+        clocks = {team.name: stack.enter_context(assembled(team, batch, options)) for team in every}
+        taken = side_by_side(clocks, options.rounds, options.seconds)
+    speeds = {team: taken[team.name].per(batch) for team in every}
+    for team, speed in speeds.items():
+        ratio = speed.over(speeds[every[0]])
+        low, high = ratio.quartiles
+        times = f"{ratio.median:.2f} times ({low:.2f} .. {high:.2f})"
+        print(f"batch {batch}, {team.name}: {speed.median:.4g} images/s, {times}", flush=True)
+    return speeds
+
+
+@contextmanager
+def assembled(team: Team, batch: int, options: argparse.Namespace) -> Iterator[Callable[[int], float]]:
+    """The processes of a team, and how long they take to do so many steps: as long as the last of them."""
+    with ExitStack() as stack, socket.socket() as free, ThreadPoolExecutor(team.processes) as ask:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        given = [(team, rank, port, options.device, options.network, batch) for rank in range(team.processes)]
+        members = [stack.enter_context(Apart(options.device, member, *each)) for each in given]
+        yield lambda count: max(ask.map(lambda one: one.lasting(count), members))
+
+
+def member(team: Team, rank: int, port: int, device: str, network: str, batch: int) -> Work:
+    """A step of training in one process of a team."""
+    numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": team.processes, "MASTER_PORT": port}
+    os.environ |= {name: str(number) for name, number in numbers.items()} | {"MASTER_ADDR": "127.0.0.1"}
+    machine = Machine(device, threads=team.threads).resolved()
+    parallel.join(machine.device)
+    recipe, drawn = recipe_of(network, batch), pixels(4096)
+    source = Images(drawn, torch.zeros(len(drawn), dtype=torch.int64)).to(machine.device)
+    state = start(recipe, source.shape, 0, machine)
+    return partial(next, team.make(state, recipe, source, machine))
+
+
+def ours(*given: Any) -> Iterator[Any]:
+    """Steps as limpid does them."""
+    return train(*given)
+
+
+class Objective(nn.Module):
+    """The loss as a module, which DistributedDataParallel wants."""
+
+    def __init__(self, state: State, recipe: Recipe):
+        super().__init__()
+        self.model, self.weight = state.model, recipe.weight
+
+    def forward(self, part: Lesson) -> Tensor:
+        """The loss of each picture."""
+        return denoising_loss(self.model, part.x0, part.eps, part.level, part.labels, self.weight)
+
+
+def theirs(state: State, recipe: Recipe, *given: Any) -> Iterator[Any]:
+    """The same steps, the gradients added up by DistributedDataParallel."""
+    state.gradients.buckets = []
+    objective = DistributedDataParallel(Objective(state, recipe), gradient_as_bucket_view=True)
+
+    def backward(_: State, __: Recipe, part: Lesson, share: float, machine: Machine) -> Tensor:
+        with machine.autocast():
+            loss = objective(part)
+        (dist.get_world_size() * share * (loss * part.rarity).mean()).backward()
+        return loss.detach()
+
+    training.backward = backward
+    return train(state, recipe, *given)
+
+
+def plain(batch: int, team: Team, speed: Figure) -> dict[str, Any]:
+    """As JSON holds it."""
+    who = {"name": team.name, "processes": team.processes, "threads": team.threads, "batch": batch}
+    return who | {"images_per_second": speed.median, "turns": speed.turns}
+
+
+def picture(found: dict[int, dict[Team, Figure]], options: argparse.Namespace) -> Path:
+    """Speed against the batch."""
+    names = list(next(iter(found.values())))
+    curves = [Curve(team.name, list(found), [taken[team].median for taken in found.values()]) for team in names]
+    path = options.out.with_name(f"{options.out.name}-{options.network}.png")
+    return panels([Panel(curves, x="batch", y="images a second")], path)
+
+
+if __name__ == "__main__":
+    main()

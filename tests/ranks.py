@@ -1,0 +1,38 @@
+"""The command as torchrun starts it, with a fault in the last of its processes: `ranks.py FAULT train ...`."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+from limpid.cli import main
+from limpid.learning import parallel
+from limpid.run import Run
+from limpid.train import Report
+
+
+def break_down() -> None:
+    raise RuntimeError("the fan of the last machine has stopped")
+
+
+FAULTS: dict[str, Callable[[], object]] = {
+    "none": lambda: None,
+    "raise": break_down,
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+}
+
+
+if __name__ == "__main__":
+    fault, *words = sys.argv[1:]
+    note = Run.note
+
+    def noting(self: Run, report: Report) -> None:
+        if fault == "slow":
+            time.sleep(0.2)
+        elif parallel.rank() == parallel.count() - 1 and report.place == 112:
+            FAULTS[fault]()
+        note(self, report)
+
+    Run.note = noting
+    sys.exit(main(words))
