@@ -212,7 +212,7 @@ def test_everything_can_be_changed_from_the_command_line():
             ["trian", "demo"],
             f"no command 'trian': choose from {', '.join(VERBS)}; did you mean train?",
         ),
-        (["train"], "limpid train needs a RECIPE (demo, cifar10-small, small, cifar10, "),
+        (["train"], "limpid train needs a RECIPE (demo, cifar10-small, small, cifar10-fast, cifar10, "),
         (
             ["train", "dmeo"],
             "; did you mean demo?",

@@ -25,6 +25,10 @@ from limpid.recipe import Recipe, build
 Shape = tuple[int, int, int]
 Each: TypeAlias = Callable[[Callable[[int], Tensor], Iterable[int]], Iterator[Tensor]]
 """What does something for each of some numbers, in their order: `map`, or `parallel.in_turns`."""
+TRAINED = Path(__file__).parent / "trained"
+"""Networks that come with limpid: averages of the weights, in half precision (`benchmarks/ship.py` wrote them)."""
+COME = {"cifar10": "cifar10-small.safetensors", "cifar10-small": "cifar10-small.safetensors"}
+"""Their files, by the names they can be asked for."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +78,29 @@ def load_once(path: str, machine: Machine) -> Trained:
 
 
 def checkpoint_of(path: Path) -> Path:
-    """The file itself, or the newest checkpoint of a run folder. Raises ValueError if there is none."""
+    """The file itself, the newest checkpoint of a run folder, or a network that comes with limpid and has this name.
+
+    Raises ValueError if there is none.
+    """
+    if comes(path):
+        return TRAINED / COME[str(path)]
     file = newest(path / "checkpoints") if path.is_dir() else path
     if file is None or not file.exists():
-        raise ValueError(f"no checkpoint in {path}: train it first, or name a run folder or a checkpoint")
+        known = f"{', '.join(COME)} {'comes' if len(COME) == 1 else 'come'} with limpid"
+        raise ValueError(f"no checkpoint in {path}: train it first, or name a run folder or a checkpoint; {known}")
     return file
+
+
+def comes(path: Path) -> bool:
+    """Whether this is the name of a network that comes with limpid, and of nothing that is here."""
+    return str(path) in COME and not path.exists()
+
+
+def folder_of(path: Path) -> Path:
+    """Where what is made of a run belongs: its folder, also for one of its checkpoints; or one in `runs` by its name."""
+    if path.is_dir():
+        return path
+    return Path("runs") / path if comes(path) else path.parent.parent
 
 
 def recipe_of(path: Path) -> Recipe:

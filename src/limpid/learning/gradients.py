@@ -23,16 +23,15 @@ BUCKET = 2**22
 
 
 class Bucket:
-    """Weights whose gradients lie one after another, to be summed at once."""
+    """Weights whose gradients are to lie one after another in `room`, and are summed at once."""
 
-    def __init__(self, weights: Sequence[Tensor]):
-        self.weights = weights
-        self.flat = torch.zeros(sum(w.numel() for w in weights), dtype=weights[0].dtype, device=weights[0].device)
-        self.places: list[Tensor] = []
-        begin = 0
-        for weight in weights:
-            self.places.append(self.flat.as_strided(weight.shape, weight.stride(), begin))
-            begin += weight.numel()
+    def __init__(self, weights: Sequence[Tensor], room: Float[Tensor, " n"]):
+        self.weights, self.room = weights, room
+        parts = room.split([weight.numel() for weight in weights])
+        # Each laid out as its weight: nothing is put in another order when it is copied there.
+        self.places = [
+            part.as_strided(weight.shape, weight.stride()) for weight, part in zip(weights, parts, strict=True)
+        ]
 
     def begin(self) -> dist.Work:
         """Begin to sum the gradients over all processes; from now on they lie here."""
@@ -42,7 +41,7 @@ class Bucket:
             else:
                 weight.grad = place.copy_(weight.grad)
         with parallel.listening():
-            work = dist.all_reduce(self.flat, async_op=True)
+            work = dist.all_reduce(self.room, async_op=True)
         assert work is not None
         return work
 
@@ -55,6 +54,9 @@ class Gradients:
         self.sharded: list[Any] = [module for module in held if is_sharded(module)]
         weights = [weight for module in held for weight in module.parameters() if not is_sharded(weight)]
         self.weights = weights if parallel.count() > 1 else []
+        device = self.weights[0].device if self.weights else "cpu"
+        self.room = torch.zeros(sum(weight.numel() for weight in self.weights), device=device)
+        """For all gradients, taken now: what the first step has memory for, all have."""
         self.arrived: list[Tensor] = []
         """Those whose gradient is complete, in the order in which it came."""
         self.buckets: list[Bucket] = []
@@ -85,7 +87,8 @@ class Gradients:
             return loss
         whole = loss.new_zeros(batch)
         whole[own] = loss
-        self.buckets = self.buckets or [Bucket(some) for some in grouped(self._in_order())]
+        if self.weights and not self.buckets:
+            self.buckets = self._grouped()
         self._send(all_of_them=True)
         with parallel.listening():
             dist.all_reduce(whole)
@@ -101,11 +104,14 @@ class Gradients:
             self.missing[self.home[id(weight)]] -= 1
             self._send()
 
-    def _in_order(self) -> list[Tensor]:
-        """All weights in the order in which their gradients came to the first process."""
+    def _grouped(self) -> list[Bucket]:
+        """All weights in buckets, in the order in which their gradients came to the first process."""
         number = {id(weight): place for place, weight in enumerate(self.weights)}
         order = parallel.told(lambda: [number[id(weight)] for weight in self.arrived])
-        return [self.weights[place] for place in dict.fromkeys([*order, *range(len(self.weights))])]
+        every = [self.weights[place] for place in dict.fromkeys([*order, *range(len(self.weights))])]
+        groups = list(grouped(every))
+        rooms = self.room.split([sum(weight.numel() for weight in group) for group in groups])
+        return [Bucket(group, room) for group, room in zip(groups, rooms, strict=True)]
 
     @cached_property
     def home(self) -> dict[int, int]:
@@ -119,10 +125,10 @@ class Gradients:
 
 
 def grouped(weights: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-    """Weights in groups of one kind and the size of a bucket at most, in their order; a larger one is alone."""
+    """Weights in groups of the size of a bucket at most, in their order; a larger one is alone."""
     group: list[Tensor] = []
     for weight in weights:
-        if group and (sum(w.numel() for w in group) + weight.numel() > BUCKET or group[0].dtype != weight.dtype):
+        if group and sum(one.numel() for one in group) + weight.numel() > BUCKET:
             yield group
             group = []
         group.append(weight)

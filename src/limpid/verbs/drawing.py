@@ -20,7 +20,7 @@ from limpid.options import INLINE, parse
 from limpid.pictures.grid import grid, save, singles
 from limpid.plain import choose
 from limpid.recipe import Sampling
-from limpid.sample import Trained, checkpoint_of, load, recipe_of, sample, spread
+from limpid.sample import Trained, checkpoint_of, folder_of, load, recipe_of, sample, spread
 from limpid.verbs.names import named
 
 
@@ -55,8 +55,7 @@ def draw(arguments: Sequence[str]) -> int:
     name, rest = named("sample", "RUN", arguments)
     path = Path(name)
     recipe = recipe_of(path)
-    folder = path if path.is_dir() else path.parent.parent
-    options = parse(Sample(folder / "drawn", recipe.sampling), rest, f"limpid sample {name}")
+    options = parse(Sample(folder_of(path) / "drawn", recipe.sampling), rest, f"limpid sample {name}")
     if options.n < 1 or options.batch < 1:
         raise ValueError(f"--n {options.n} --batch {options.batch}: expected at least 1 of each")
     machine = options.machine.resolved()
@@ -104,8 +103,7 @@ def edit(arguments: Sequence[str]) -> int:
     what, rest = named("edit", f"WHAT ({', '.join(EDITS)}) and a RUN", arguments)
     what = choose("edit", what, EDITS)
     name, rest = named(f"edit {what}", "RUN", rest)
-    folder = Path(name) if Path(name).is_dir() else Path(name).parent.parent
-    options = parse(Edit(folder / f"{what}.png"), rest, f"limpid edit {what} {name}")
+    options = parse(Edit(folder_of(Path(name)) / f"{what}.png"), rest, f"limpid edit {what} {name}")
     machine = Machine().resolved()
     print(change(what, load(name, machine), options, machine))
     return 0

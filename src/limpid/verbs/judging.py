@@ -20,7 +20,7 @@ from limpid.metrics import saved
 from limpid.metrics.moments import Moments
 from limpid.options import INLINE, parse
 from limpid.recipe import Sampling
-from limpid.sample import Trained, checkpoint_of, load, recipe_of
+from limpid.sample import Trained, checkpoint_of, comes, folder_of, load, recipe_of
 from limpid.scores import Report
 from limpid.subjects import (
     Against,
@@ -88,15 +88,20 @@ def assess(arguments: Sequence[str]) -> int:
     """`limpid evaluate RUN|PICTURES [options]`."""
     name, rest = named("evaluate", "RUN, or a folder, .zip or .npz of pictures", arguments)
     path = Path(name)
-    if not path.exists():
+    if not path.exists() and not comes(path):
         raise ValueError(f"there is no {name}: expected a run, or a folder, .zip or .npz of pictures")
-    is_run = path.suffix == ".safetensors" or (path / "checkpoints").is_dir() or (path / "recipe.json").exists()
+    is_run = (
+        comes(path)
+        or path.suffix == ".safetensors"
+        or (path / "checkpoints").is_dir()
+        or (path / "recipe.json").exists()
+    )
     return assess_run(path, rest) if is_run else assess_files(path, rest)
 
 
 def assess_run(path: Path, rest: Sequence[str]) -> int:
     """Score a run, once or in a sweep."""
-    recipe, folder = recipe_of(path), path if path.is_dir() else path.parent.parent
+    recipe, folder = recipe_of(path), folder_of(path)
     default = EvaluateRun(Judged(out=folder / "scores.json"), recipe.sampling)
     options = parse(default, rest, f"limpid evaluate {path}")
     machine, ways = options.machine.resolved(), combinations_of(options.sweep)

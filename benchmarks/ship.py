@@ -1,0 +1,41 @@
+"""Put the averaged network of a run where limpid finds it by name, in half precision.
+
+    python benchmarks/ship.py runs/time-to-quality/limpid cifar10-small
+
+`limpid sample cifar10-small` then draws from it on any machine, without a run.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from limpid.learning import checkpoint
+from limpid.plain import to_plain
+from limpid.sample import TRAINED, about_of, checkpoint_of
+
+MOST = 16 * 2**20
+"""Bytes that a network may add to the package."""
+
+
+def main() -> None:
+    """Write the file, and say how large it is."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="a run folder or a checkpoint")
+    parser.add_argument("name", help="what it will be asked for by")
+    options = parser.parse_args()
+    file = checkpoint_of(options.run)
+    average = checkpoint.read_tensors(file, "average.")
+    tensors = {f"average.{name}": weight.half() for name, weight in average.items()}
+    about = about_of(file)
+    plain = replace(about, recipe=replace(about.recipe, data=replace(about.recipe.data, root="")))  # no path of ours
+    written = checkpoint.save(TRAINED, about.seen, tensors, to_plain(plain), keep=0)
+    shipped = written.rename(TRAINED / f"{options.name}.safetensors")
+    size = shipped.stat().st_size
+    if size > MOST:
+        shipped.unlink()
+        raise SystemExit(f"{size / 2**20:.1f} MB: more than the {MOST / 2**20:.0f} that a network may take")
+    print(f"{shipped}: {size / 2**20:.1f} MB, after {about.seen:,} images")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""The networks that come with limpid draw on a machine that has nothing else: no run, no data, no download."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from limpid.cli import main
+from limpid.learning.machine import Machine
+from limpid.metrics import cifar
+from limpid.metrics.accuracy import accuracy
+from limpid.sample import COME, TRAINED, about_of, checkpoint_of, folder_of, load, sample, spread
+
+
+def test_every_file_has_a_name_and_every_name_a_file_that_a_package_can_carry():
+    assert {path.name for path in TRAINED.glob("*.safetensors")} == set(COME.values())
+    assert all((TRAINED / file).stat().st_size <= 16 * 2**20 for file in COME.values())
+
+
+@pytest.mark.parametrize("name", COME)
+def test_a_name_draws_at_once(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["sample", name, "--n", "2", "--steps", "2"]) == 0
+    grid = Path("runs") / name / "drawn" / "grid.png"
+    assert str(grid) in capsys.readouterr().out
+    with Image.open(grid) as picture:
+        assert picture.width > 2 * 32
+
+
+def test_what_lies_here_by_that_name_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    assert checkpoint_of(Path("cifar10")).parent == TRAINED
+    Path("cifar10").mkdir()
+    assert folder_of(Path("cifar10")) == Path("cifar10")
+    with pytest.raises(ValueError, match=r"no checkpoint in cifar10: .*; cifar10, cifar10-small come with limpid"):
+        checkpoint_of(Path("cifar10"))
+
+
+@pytest.mark.parametrize("file", sorted(set(COME.values())))
+def test_it_names_no_place_of_the_machine_it_was_trained_on(file: str):
+    assert getattr(about_of(TRAINED / file).recipe.data, "root", "") == ""
+
+
+def test_it_draws_the_classes_it_is_asked_for():
+    machine = Machine("cpu").resolved()
+    trained = load("cifar10", machine)
+    labels = spread(40, len(trained.names))
+    assert labels is not None
+    drawn = list(sample(trained.model, trained.recipe, range(40), trained.shape, machine, labels))
+    logits = cifar.judge().look(drawn[0]).logits
+    assert logits is not None
+    assert accuracy(logits, torch.tensor(labels)).value > 0.5  # by chance a tenth
