@@ -129,7 +129,7 @@ class Objective(nn.Module):
 
 def theirs(state: State, recipe: Recipe, *given: Any) -> Iterator[Any]:
     """The same steps, the gradients added up by DistributedDataParallel."""
-    state.gradients.buckets = []
+    state.gradients.weights = []
     objective = DistributedDataParallel(Objective(state, recipe), gradient_as_bucket_view=True)
 
     def backward(_: State, __: Recipe, part: Lesson, share: float, machine: Machine) -> Tensor:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from limpid.learning import checkpoint
 from limpid.plain import to_plain
+from limpid.recipes import find
 from limpid.sample import TRAINED, about_of, checkpoint_of
 
 MOST = 16 * 2**20
@@ -21,13 +22,14 @@ def main() -> None:
     """Write the file, and say how large it is."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="a run folder or a checkpoint")
-    parser.add_argument("name", help="what it will be asked for by")
+    parser.add_argument("name", help="what it will be asked for by: a recipe's name, whose sampling it takes")
     options = parser.parse_args()
     file = checkpoint_of(options.run)
     average = checkpoint.read_tensors(file, "average.")
     tensors = {f"average.{name}": weight.half() for name, weight in average.items()}
     about = about_of(file)
-    plain = replace(about, recipe=replace(about.recipe, data=replace(about.recipe.data, root="")))  # no path of ours
+    here = replace(about.recipe.data, root="")  # no path of ours
+    plain = replace(about, recipe=replace(about.recipe, data=here, sampling=find(options.name).sampling))
     written = checkpoint.save(TRAINED, about.seen, tensors, to_plain(plain), keep=0)
     shipped = written.rename(TRAINED / f"{options.name}.safetensors")
     size = shipped.stat().st_size

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -263,11 +264,11 @@ def limpid_snapshots(options: argparse.Namespace) -> Iterator[tuple[Any, ...]]:
 
 
 def limpid_pictures(file: Path, options: argparse.Namespace, n: int) -> Tensor:
-    """n pictures as the recipe draws them."""
+    """n pictures as the recipe draws them now."""
     machine = Machine(options.device).resolved()
     trained = load(file, machine)
-    labels = spread(n, len(trained.names))
-    return torch.cat(list(sample(trained.model, trained.recipe, range(n), trained.shape, machine, labels, batch=250)))
+    labels, recipe = spread(n, len(trained.names)), replace(trained.recipe, sampling=find(options.recipe).sampling)
+    return torch.cat(list(sample(trained.model, recipe, range(n), trained.shape, machine, labels, batch=250)))
 
 
 def peer_snapshots(options: argparse.Namespace) -> Iterator[tuple[Any, ...]]:

@@ -97,7 +97,7 @@ def comes(path: Path) -> bool:
 
 
 def folder_of(path: Path) -> Path:
-    """Where what is made of a run belongs: its folder, also for one of its checkpoints; or one in `runs` by its name."""
+    """Where what is made of a run belongs: its folder, or that of its checkpoint, or one in `runs` by its name."""
     if path.is_dir():
         return path
     return Path("runs") / path if comes(path) else path.parent.parent

@@ -142,8 +142,8 @@ def cifar10_small() -> Recipe:
         condition=LogRatio(),
         optimizer=Muon(rate=5e-3, warmup=6_400, decay="linear"),
         average=Ema(half_life=11_000.0),
-        # Weight, sampler and steps were chosen by FD-CIFAR and recall together, on 1,000 pictures: see LOG.md.
-        sampling=Sampling(10, DpmSolverPP(), levels=Karras(), clip=False, guidance=Guidance(weight=2.0)),
+        # Weight, sampler, steps and the last level were chosen on 1,000 pictures each: see LOG.md.
+        sampling=Sampling(10, DpmSolverPP(), levels=Karras(sigma_min=0.05), clip=False, guidance=Guidance(weight=2.0)),
         every=Every(log=3_200, sample=64_000, save=32_000),
     )
 
