@@ -188,7 +188,7 @@ def mapped_costs(numbers: list[int], options: Any) -> dict[str, list[float]]:
             with Apart(options.device, mapped_batches, str(Path(folder, f"{n}.bytes")), n) as work:
                 taken = side_by_side({"": work.lasting}, options.rounds, options.seconds / 4)
                 milliseconds.append(1000 * taken[""].median)
-                megabytes.append(work.memory() / 1e6)
+                megabytes.append(work.private() / 1e6)  # pages of the file are the system's to take back
     return {"x": [float(n) for n in numbers], "ms": milliseconds, "MB": megabytes}
 
 

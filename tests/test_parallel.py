@@ -464,8 +464,8 @@ def launched(options: Sequence[str], fault: str, folder: Path) -> subprocess.Pop
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=fresh)
 
 
-def ended(torchrun: subprocess.Popen[str]) -> tuple[str, str]:
-    """What it has said on both streams when it has ended; it may not outlive the test, nor may those that it started."""
+def finished(torchrun: subprocess.Popen[str]) -> tuple[str, str]:
+    """What it has said on both streams at its end; neither it nor those it started may outlive the test."""
     try:
         return torchrun.communicate(timeout=100)
     except subprocess.TimeoutExpired:
@@ -481,13 +481,13 @@ def test_torchrun_stops_saves_and_goes_on_and_shows_whose_error_it_was(straight:
     while "images/s" not in first.stdout.readline():
         assert first.poll() is None, "it ended before it had logged anything"
     first.send_signal(signal.SIGTERM)
-    out, _ = ended(first)
+    out, _ = finished(first)
     assert "and saved: the same command goes on from there" in out
     assert 32 <= int(checkpoint.all_in(folder / "checkpoints")[-1].stem) < 112
 
     second = launched(here, "raise", folder)
     begun = time.monotonic()
-    out, said = ended(second)
+    out, said = finished(second)
     assert time.monotonic() - begun < 30
     assert second.returncode == 1
     assert "going on after " in out
@@ -503,7 +503,7 @@ def test_a_node_that_fails_ends_the_others_and_they_go_on_together(straight: Pat
     for fault, codes in (("kill", [1, 1]), ("none", [0, 0])):
         meeting = ["--rdzv-id", fault, "--rdzv-endpoint", f"127.0.0.1:{free_port()}"]
         agents = [launched([*nodes, *meeting], fault, folder) for _ in range(2)]
-        told = [ended(agent) for agent in agents]
+        told = [finished(agent) for agent in agents]
         assert [agent.returncode for agent in agents] == codes, told
         if fault == "kill":
             said = "".join(both for _, both in told)

@@ -1,14 +1,28 @@
 """What is measured is what was done."""
 
+import mmap
 import sys
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from limpid.timing import Apart, Figure, Work, arithmetic, clock, fastest, lasting, resident, side_by_side
+from limpid.timing import (
+    STATUS,
+    Apart,
+    Figure,
+    Work,
+    arithmetic,
+    clock,
+    fastest,
+    lasting,
+    private,
+    resident,
+    side_by_side,
+)
 
 MIB = 2**20
 
@@ -82,3 +96,16 @@ def test_what_goes_wrong_in_another_process_is_raised_here():
         work.arithmetic()
     with Apart("cpu", sys.exit, 1) as work, pytest.raises(MemoryError, match="the process that was measured has died"):
         work.memory()
+
+
+@pytest.mark.skipif(not STATUS.exists(), reason="only Linux tells memory of one's own from pages of files")
+def test_memory_of_ones_own_is_counted_without_the_pages_of_files(tmp_path: Path):
+    size = 64 * 2**20
+    path = tmp_path / "pages"
+    path.write_bytes(bytes(size))
+    before = private()
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as pages:
+        assert sum(pages[i] for i in range(0, size, 4096)) == 0
+        assert private() - before < size / 4
+        held = bytearray(b"1") * size
+        assert private() - before > len(held) * 3 / 4

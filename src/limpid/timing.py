@@ -135,6 +135,12 @@ def resident() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def private() -> int:
+    """Bytes of memory that this process holds now for itself: without pages of files, which the system takes back."""
+    lines = STATUS.read_text().splitlines() if STATUS.exists() else []
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon")), 0) or resident()
+
+
 class Apart(AbstractContextManager["Apart"]):
     """The work `make(*given)` in a process of its own, which lends nothing to others: no memory, threads or settings.
 
@@ -164,6 +170,10 @@ class Apart(AbstractContextManager["Apart"]):
     def memory(self) -> int:
         """Bytes at the peak since the process began: what torch held of a GPU's, or the process of the host's."""
         return self._asked(resident.__name__)
+
+    def private(self) -> int:
+        """Bytes that the process holds now, without pages of files."""
+        return self._asked(private.__name__)
 
     def _asked(self, *question: Any) -> Any:
         try:
@@ -198,4 +208,6 @@ def _answered(work: Work, device: str, question: str, *numbers: int) -> float | 
         return lasting(work, device, *numbers)
     if question == arithmetic.__name__:
         return arithmetic(work)
+    if question == private.__name__:
+        return private()
     return torch.cuda.max_memory_allocated(device) if device.startswith("cuda") else resident()
