@@ -16,12 +16,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 import torch.distributed as dist
 from duels import about, arguments, parsed, save
-from peers import pixels, recipe_of
+from peers import Size, pixels, recipe_of
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -44,14 +44,14 @@ class Team:
     name: str
     processes: int
     threads: int
-    make: Callable[..., Work]
+    steps: Callable[..., Iterator[Any]]
 
 
 def main() -> None:
     """Measure every batch, and write down what came of it."""
     parser = arguments(__doc__ or "", "scaling")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--network", default="cifar10-small")
+    parser.add_argument("--network", choices=get_args(Size), default="cifar10-small")
     parser.add_argument("--batches", type=int, nargs="+", default=[32, 128])
     options = parsed(parser)
     if options.quick:
@@ -66,10 +66,10 @@ def main() -> None:
 def teams(options: argparse.Namespace) -> list[Team]:
     """Who takes part; the one whose speed the others' are compared with comes first."""
     n = options.processes
-    found = [Team("1 process", 1, 1, ours), Team(f"{n} processes", n, 1, ours)]
-    found.append(Team(f"{n} processes, DistributedDataParallel", n, 1, theirs))
+    found = [Team("1 process", 1, 1, train), Team(f"{n} processes", n, 1, train)]
+    found.append(Team(f"{n} processes, DistributedDataParallel", n, 1, summed_by_torch))
     if options.device == "cpu" and not options.quick:
-        found.insert(1, Team(f"1 process, {n} threads", 1, n, ours))
+        found.insert(1, Team(f"1 process, {n} threads", 1, n, train))
     return found
 
 
@@ -99,7 +99,7 @@ def assembled(team: Team, batch: int, options: argparse.Namespace) -> Iterator[C
         yield lambda count: max(ask.map(lambda one: one.lasting(count), members))
 
 
-def member(team: Team, rank: int, port: int, device: str, network: str, batch: int) -> Work:
+def member(team: Team, rank: int, port: int, device: str, network: Size, batch: int) -> Work:
     """A step of training in one process of a team."""
     numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": team.processes, "MASTER_PORT": port}
     os.environ |= {name: str(number) for name, number in numbers.items()} | {"MASTER_ADDR": "127.0.0.1"}
@@ -108,12 +108,7 @@ def member(team: Team, rank: int, port: int, device: str, network: str, batch: i
     recipe, drawn = recipe_of(network, batch), pixels(4096)
     source = Images(drawn, torch.zeros(len(drawn), dtype=torch.int64)).to(machine.device)
     state = start(recipe, source.shape, 0, machine)
-    return partial(next, team.make(state, recipe, source, machine))
-
-
-def ours(*given: Any) -> Iterator[Any]:
-    """Steps as limpid does them."""
-    return train(*given)
+    return partial(next, team.steps(state, recipe, source, machine))
 
 
 class Objective(nn.Module):
@@ -128,8 +123,8 @@ class Objective(nn.Module):
         return denoising_loss(self.model, part.x0, part.eps, part.level, part.labels, self.weight)
 
 
-def theirs(state: State, recipe: Recipe, *given: Any) -> Iterator[Any]:
-    """The same steps, the gradients added up by DistributedDataParallel."""
+def summed_by_torch(state: State, recipe: Recipe, *given: Any) -> Iterator[Any]:
+    """The steps of `train`, but the gradients added up by DistributedDataParallel."""
     state.gradients = Gradients([])
     objective = DistributedDataParallel(Objective(state, recipe), gradient_as_bucket_view=True)
 

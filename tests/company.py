@@ -5,7 +5,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NamedTuple
@@ -37,7 +37,7 @@ def together(count: int, folder: Path, act: Act, *given: object) -> Ended:
     return Ended([process.exitcode for process in group], [file.read_text() for file in said], time.monotonic() - begun)
 
 
-def wait(group: list[BaseProcess]) -> None:
+def wait(group: Sequence[BaseProcess]) -> None:
     """Until all have ended; none may outlive a test."""
     end = time.monotonic() + 120
     for process in group:

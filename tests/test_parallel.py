@@ -24,10 +24,12 @@ from limpid.cli import main
 from limpid.learning import checkpoint, gradients, parallel
 from limpid.learning.gradients import Gradients, grouped
 from limpid.learning.lock import alone
+from limpid.learning.optim import Adam, Muon
 from limpid.learning.sharding import unequal
 from limpid.plain import to_plain
 from limpid.recipe import Every, Recipe
 from limpid.run import Run, run
+from limpid.train import start
 
 Patch = pytest.MonkeyPatch
 
@@ -407,7 +409,9 @@ def test_many_score_what_one_scores(alone_of_odd: Path, tmp_path: Path):
 # Weights in parts
 
 
-EVEN = replace(ODD, batch=12, every=Every(log=36, sample=96, save=96, snapshot=96, score=0))
+EVEN = replace(
+    ODD, batch=12, optimizer=Adam(rate=1.5e-3), every=Every(log=36, sample=96, save=96, snapshot=96, score=0)
+)
 
 
 def trains_sharded(recipe: Recipe, folder: Path, stop_at: int = 0) -> None:
@@ -431,9 +435,18 @@ def test_sharded_weights_learn_the_same_and_go_on_on_any_number_of_processes(tmp
     assert_near(straight, sharded)
 
 
-def test_a_batch_that_does_not_divide_is_not_sharded(tmp_path: Path):
-    ended = together(2, tmp_path, trains_sharded, ODD, tmp_path / "run")
-    assert "ValueError: --shard with batch 15: expected a multiple of 2, the processes" in ended.said[0]
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        (ODD, "--shard with batch 15: expected a multiple of 2, the processes"),
+        (replace(EVEN, optimizer=Muon()), "--shard with Muon, which needs all of a matrix at once: expected Adam"),
+    ],
+)
+def test_what_cannot_be_sharded_is_refused(recipe: Recipe, said: str, monkeypatch: Patch):
+    for name, value in environment(0, 2, 0).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=said):
+        start(recipe, (1, 8, 8), 10, replace(CPU, shard=True))
 
 
 def test_one_process_has_nothing_to_shard():

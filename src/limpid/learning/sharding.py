@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed import device_mesh
 
 from limpid.learning import parallel
 
@@ -33,7 +34,7 @@ def shard(module: nn.Module, device: str) -> None:
 @cache
 def _everyone(kind: str) -> Any:
     """All processes, as FSDP wants to be told of them."""
-    return dist.init_device_mesh(kind, (parallel.count(),))
+    return device_mesh.init_device_mesh(kind, (parallel.count(),))
 
 
 def is_sharded(value: nn.Module | Tensor) -> bool:
