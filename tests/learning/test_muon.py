@@ -18,11 +18,10 @@ def test_singular_values_are_drawn_to_one_and_singular_vectors_stay(shape: tuple
     assert (found - torch.diag_embed(values)).abs().max() < 0.05
 
 
-def after_one_step(weight: torch.Tensor, gradient: torch.Tensor, **options: float) -> torch.Tensor:
+def after_one_step(weight: torch.Tensor, gradient: torch.Tensor, weight_decay: float = 0.0) -> torch.Tensor:
     weight = weight.clone().requires_grad_()
     weight.grad = gradient.clone()
-    chosen = {"lr": 0.1, "betas": (0.9, 0.999), "weight_decay": 0.0, "momentum": 0.95} | options
-    Muon([weight], **chosen).step()
+    Muon([weight], lr=0.1, betas=(0.9, 0.999), weight_decay=weight_decay, momentum=0.95).step()
     return weight.detach()
 
 

@@ -83,11 +83,11 @@ def places(config: UNet) -> Iterator[tuple[str, str, dict[str, list[str]]]]:
             yield here, f"{there}{name}samplers.0.", {"conv": ["conv"]} if config.resample == "conv" else RESIDUAL
 
     yield "", "", ENDS
-    yield from side("down", config.blocks)
+    yield from side("down", config.each_blocks[0])
     yield "middle.0.residual.", "mid_block.resnets.0.", RESIDUAL
     yield "middle.0.attention.", "mid_block.attentions.0.", ATTENTION
     yield "middle.1.residual.", "mid_block.resnets.1.", RESIDUAL
-    yield from side("up", config.blocks + 1)
+    yield from side("up", config.each_blocks[0] + 1)
 
 
 def copied(config: UNet, theirs: dict[str, Tensor]) -> dict[str, Tensor]:
