@@ -27,7 +27,7 @@ FULL: Recipe = replace(
     snapshots=(0.05, 0.1),
     uncertainty=True,
     emphasis=LossMoment(bins=4),
-    optimizer=replace(TINY.optimizer, warmup=0),
+    optimizer=replace(TINY.optimizer, rate=0.02, warmup=0),
     sampling=replace(TINY.sampling, steps=3),
     every=Every(log=32, sample=80, save=64, snapshot=32),
 )
