@@ -178,7 +178,7 @@ class Run:
         if self.machine.shard:
             tensors = gathered(average.net.state_dict())
             if parallel.first():
-                average = replace(self.machine, shard=False).place(build(self.recipe, shape, len(names))).eval()
+                average = self.machine.place(build(self.recipe, shape, len(names))).eval()
                 average.net.load_state_dict(tensors)
         return Trained(average, self.recipe, shape, names if self.recipe.conditional else (), self.state.seen)
 

@@ -99,16 +99,17 @@ def start(recipe: Recipe, shape: tuple[int, int, int], classes: int, machine: Ma
         check_sharding(recipe)
     with torch.random.fork_rng():
         torch.manual_seed(address(recipe.seed, "weights"))
-        model = machine.place(build(recipe, shape, classes))
-        uncertainty = machine.place(Uncertainty()) if recipe.uncertainty else None
+        model, uncertainty = build(recipe, shape, classes), Uncertainty() if recipe.uncertainty else None
     learners = [model.net, *([uncertainty] if uncertainty else [])]
     for learner in learners:
         equal(learner)
     average = copy.deepcopy(model).requires_grad_(False).eval()
     powers = [copy.deepcopy(average.net) for _ in recipe.snapshots]
-    if machine.shard:
-        for module in (*learners, average.net, *powers):
+    for module in (*learners, average.net, *powers):
+        if machine.shard:
             shard(module, machine.device)
+        else:
+            machine.place(module)
     built = recipe.optimizer.build(weight for learner in learners for weight in learner.parameters())
     moments = torch.zeros(recipe.emphasis.bins, device=machine.device)
     at_once = min(machine.micro_batch or recipe.batch, own.stop - own.start)

@@ -70,13 +70,7 @@ class Machine:
         return replace(self, device=device, precision=precision, compile=compiled, threads=threads)
 
     def place(self, module: Module) -> Module:
-        """The module on this device, its kernels laid out with channels last, as convolutions like them.
-
-        One that is to be sharded stays as it is on the host: FSDP fetches it from there block by block, and takes no
-        layout but the plain one.
-        """
-        if self.shard:
-            return module
+        """The module on this device, its kernels laid out with channels last, as convolutions like them."""
         return module.to(self.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def autocast(self) -> torch.autocast:
