@@ -39,7 +39,7 @@ def together(count: int, folder: Path, act: Act, *given: object) -> Ended:
 
 def wait(group: Sequence[BaseProcess]) -> None:
     """Until all have ended; none may outlive a test."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     for process in group:
         process.join(max(0, end - time.monotonic()))
     late = [process for process in group if process.is_alive()]
