@@ -22,6 +22,7 @@ from limpid.verbs.training import Train
 
 TINY = [
     *("--images", "32", "--batch", "16", "--network.width", "16", "--network.multipliers", "1", "2"),
+    *("--sampling.levels.sigma-min", "0.002"),
     *(
         "--network.attention",
         "4",
@@ -135,7 +136,7 @@ def test_the_likelihood_states_its_protocol(method: str, trained: Path, capsys):
 def test_what_a_recipe_does_can_be_seen(what: str, tmp_path: Path):
     out = tmp_path / "picture.png"
     assert main(["show", what, "demo", "--schedule", "LinearBeta", "--out", str(out)]) == 0
-    assert width(out) > 250
+    assert width(out) > 300
 
 
 def test_guidance_without_labels_or_a_weaker_network_is_refused(tmp_path: Path, capsys):
@@ -178,7 +179,7 @@ def test_the_forward_strip_is_drawn_at_the_timesteps_asked_for(tmp_path: Path, c
 def test_what_a_run_did_can_be_seen(what: str, trained: Path, tmp_path: Path):
     out = tmp_path / "picture.png"
     assert main(["show", what, str(trained), "--out", str(out)]) == 0
-    assert width(out) > 250
+    assert width(out) > 300
 
 
 def options(*args: str) -> Recipe:

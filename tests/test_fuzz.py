@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tiny import CPU, TINY
 
 from limpid.learning import checkpoint
-from limpid.plain import to_plain
+from limpid.plain import from_plain, to_plain
 from limpid.recipe import Recipe
 from limpid.recipes import RECIPES, find
 from limpid.run import run
@@ -121,7 +121,8 @@ def test_a_recipe_with_strange_bytes_is_read_or_refused(tmp_path: Path, name: st
     text = json.dumps(plain) if kind == "json" else "\n".join(f"{k} = {as_toml(v)}" for k, v in plain.items())
     path = tmp_path / f"recipe.{kind}"
     path.write_bytes(spoilt(text.encode(), spots))
-    read_or_refused(path)
+    if recipe := read_or_refused(path):
+        assert from_plain(type(recipe), to_plain(recipe)) == recipe
 
 
 BROKEN = {
@@ -205,6 +206,7 @@ def test_a_strange_header_with_a_right_checksum_is_read_or_refused(tmp_path: Pat
     path = tmp_path / "1.safetensors"
     path.write_bytes(sealed(len(header).to_bytes(8, "little") + header + content[8 + length :]))
     loaded_or_refused(path)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def sealed(content: bytes) -> bytes:

@@ -104,28 +104,6 @@ def cifar10_edm_cond() -> Recipe:
     return replace(cifar10_edm(), conditional=True)
 
 
-def cifar10_fast() -> Recipe:
-    """CIFAR-10 in minutes on one large GPU: EDM's target and levels on 26.7M parameters, told the classes, guided.
-
-    Cost: 4M images; not run yet. Published FID: none for this network.
-    """
-    network = UNet(128, (1, 2, 2), blocks=(1, 2, 2), attention=(8,), dropout=0.0, scale_shift=True, head_width=64)
-    return Recipe(
-        images=4_000_000,
-        batch=256,
-        network=network,
-        conditional=True,
-        label_dropout=0.1,
-        schedule=LogNormal(),
-        target=Edm(),
-        condition=LogRatio(),
-        optimizer=Adam(rate=1e-3, warmup=128_000, decay="linear"),
-        average=Ema(half_life=80_000.0),
-        sampling=Sampling(10, DpmSolverPP(), levels=Karras(), clip=False, guidance=Guidance(weight=1.0)),
-        every=Every(log=25_600, sample=1_000_000, save=1_000_000),
-    )
-
-
 def cifar10_small() -> Recipe:
     """CIFAR-10 at 32x32 on a laptop: 1.6M parameters on 2x2 patches, EDM's target, level and sampler, told the classes.
 
@@ -145,6 +123,24 @@ def cifar10_small() -> Recipe:
         # Weight, sampler, steps and the last level were chosen on 1,000 pictures each: see LOG.md.
         sampling=Sampling(10, DpmSolverPP(), levels=Karras(sigma_min=0.05), clip=False, guidance=Guidance(weight=2.0)),
         every=Every(log=3_200, sample=64_000, save=32_000),
+    )
+
+
+def cifar10_fast() -> Recipe:
+    """CIFAR-10 in minutes on one large GPU: `cifar10-small`'s target and levels on 26.7M parameters, without patches.
+
+    Cost: 4M images; not run yet. Published FID: none for this network.
+    """
+    small = cifar10_small()
+    return replace(
+        small,
+        images=4_000_000,
+        batch=256,
+        network=UNet(128, (1, 2, 2), blocks=(1, 2, 2), attention=(8,), dropout=0.0, scale_shift=True, head_width=64),
+        optimizer=Adam(rate=1e-3, warmup=128_000, decay="linear"),
+        average=Ema(half_life=80_000.0),
+        sampling=replace(small.sampling, levels=Karras(), guidance=Guidance(weight=1.0)),
+        every=Every(log=25_600, sample=1_000_000, save=1_000_000),
     )
 
 
