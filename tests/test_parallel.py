@@ -510,12 +510,15 @@ def test_torchrun_stops_saves_and_goes_on_and_shows_whose_error_it_was(straight:
 
 
 def test_a_node_that_fails_ends_the_others_and_they_go_on_together(straight: Path, tmp_path: Path):
-    """Two agents of torchrun that meet on loopback, as on two machines, with a process each."""
+    """Two agents of torchrun that meet on loopback, as on two machines, with a process each.
+
+    The second is the host, so that with the last process the meeting place is gone too, and the first is told to end.
+    """
     folder = tmp_path / "run"
     nodes = ["--nnodes", "2", "--nproc-per-node", "1", "--local-addr", "127.0.0.1", "--rdzv-backend", "c10d"]
     for fault, codes in (("kill", [1, 1]), ("none", [0, 0])):
-        meeting = ["--rdzv-id", fault, "--rdzv-endpoint", f"127.0.0.1:{free_port()}"]
-        agents = [launched([*nodes, *meeting], fault, folder) for _ in range(2)]
+        meeting = ["--rdzv-id", fault, "--rdzv-endpoint", f"127.0.0.1:{free_port()}", "--rdzv-conf"]
+        agents = [launched([*nodes, *meeting, f"is_host={host}"], fault, folder) for host in (0, 1)]
         told = [finished(agent) for agent in agents]
         assert [agent.returncode for agent in agents] == codes, told
         if fault == "kill":

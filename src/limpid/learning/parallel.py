@@ -6,6 +6,7 @@ and what one process would come to, up to the order of sums.
 """
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -93,6 +94,7 @@ def company(welcome: bool = True) -> Iterator[None]:
 
                 get_error_handler().record_exception(error)  # for torchrun to show
             if not first() or isinstance(error, Lost):
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, which would end it before it has said why
                 time.sleep(MOMENT)
             raise
 
