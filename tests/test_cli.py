@@ -18,6 +18,7 @@ from limpid.options import parse
 from limpid.recipe import Recipe
 from limpid.recipes import RECIPES
 from limpid.run import run
+from limpid.verbs.drawing import rows_of
 from limpid.verbs.training import Train
 
 TINY = [
@@ -99,6 +100,20 @@ def test_sampling_writes_what_was_asked_for(trained: Path, tmp_path: Path, capsy
     assert arrays["labels"].tolist() == [3, 3, 3, 7, 7, 7]
     with Image.open(out / "singles" / "000007.png") as single:
         assert np.array_equal(np.array(single), arrays["images"][2, :, :, 0])
+
+
+@pytest.mark.parametrize(
+    ("labels", "rows"),
+    [
+        ([0, 0, 1, 1], ["cat", "dog"]),
+        ([1, 1, 0, 0, 1, 1], ["dog", "cat", "dog"]),
+        ([0, 0, 0, 1, 1], []),
+        ([0, 1], []),
+        ([], []),
+    ],
+)
+def test_rows_are_named_where_every_class_has_as_many_pictures(labels: list[int], rows: list[str]):
+    assert rows_of(labels, ["cat", "dog"]) == rows
 
 
 def test_a_picture_can_be_drawn_again_alone(trained: Path, tmp_path: Path):
@@ -265,7 +280,7 @@ def test_a_misspelt_option_is_answered_with_the_nearest(args: list[str], said: s
     ("args", "said"),
     [
         (["--labels", "cat"], "no class 'cat': choose from 0, 1, 2"),
-        (["--n", "0"], "--n 0 --batch 64: expected at least 1 of each"),
+        (["--n", "0"], "--n 0 --batch 80: expected at least 1 of each"),
         (["--steps", "0"], "at least 1 step"),
         (["--levels", "LogNormal"], "infinitely noisy at its end"),
     ],

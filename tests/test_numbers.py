@@ -12,6 +12,7 @@ from mortal import LIVES
 from tiny import CPU, TINY
 from torch.testing import assert_close
 
+from limpid import sample as drawing
 from limpid import show
 from limpid import train as training
 from limpid.diffusion.denoiser import Timestep
@@ -23,7 +24,7 @@ from limpid.learning.machine import Machine
 from limpid.learning.memory import halving
 from limpid.learning.runlog import Means, Meter
 from limpid.learning.watch import Watch, collapsed, leap
-from limpid.recipe import Every, Recipe
+from limpid.recipe import Every, Recipe, build
 from limpid.run import run
 from limpid.train import Lesson, Report, start, tensors_of, train
 
@@ -246,6 +247,26 @@ def test_a_run_out_of_memory_goes_on_in_halves(tmp_path: Path, monkeypatch, caps
     said = capsys.readouterr().err.splitlines()
     assert said == [f"limpid: out of memory: from now on {n} pictures at a time, of the same batch" for n in (8, 4)]
     assert same(end(tmp_path / "by hand")[0], end(tmp_path / "halved")[0])
+
+
+def test_pictures_for_which_memory_is_short_are_drawn_in_parts(monkeypatch, capsys):
+    model, steps = build(SHORT, (1, 8, 8), 10), drawing.trajectory
+
+    def frugal(*given):
+        if len(given[2]) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        yield from steps(*given)
+
+    def drawn(batch: int) -> list[torch.Tensor]:
+        return list(drawing.sample(model, SHORT, range(14), (1, 8, 8), CPU, [3] * 14, batch))
+
+    by_hand = drawn(3)
+    monkeypatch.setattr(drawing, "trajectory", frugal)
+    halved = drawn(12)
+    assert [len(pixels) for pixels in halved] == [12, 2]
+    assert (torch.cat(halved).int() - torch.cat(by_hand).int()).abs().max() <= 1
+    said = capsys.readouterr().err.splitlines()
+    assert said == [f"limpid: out of memory: from now on {n} pictures at a time, of the same batch" for n in (6, 3)]
 
 
 def test_memory_for_less_than_one_picture_is_one_clear_line(tmp_path: Path, monkeypatch):

@@ -35,7 +35,7 @@ def classification_score(drawn: Images, test: Images, machine: Machine, epochs: 
 
 def classifier(seed: int, machine: Machine) -> Classifier:
     """An untrained one."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return machine.place(Classifier())
 

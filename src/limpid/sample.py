@@ -18,6 +18,7 @@ from limpid.diffusion.schedules import grid
 from limpid.diffusion.steps import Noise, Step
 from limpid.learning.checkpoint import newest, read_data, read_tensors, require
 from limpid.learning.machine import Machine
+from limpid.learning.memory import halving
 from limpid.learning.rng import generator
 from limpid.plain import found_in, from_plain
 from limpid.recipe import Recipe, build
@@ -68,6 +69,8 @@ def load(path: Path | str, machine: Machine, weights: Literal["average", "model"
         require(tensors, build(recipe, about.shape, len(names)).net.state_dict(), file)
     model = machine.place(build(recipe, about.shape, len(names)))
     model.net.load_state_dict(tensors)
+    if machine.compile is True:
+        model.net.compile()
     return Trained(model.eval(), recipe, about.shape, names if recipe.conditional else (), about.seen)
 
 
@@ -97,10 +100,11 @@ def comes(path: Path) -> bool:
 
 
 def folder_of(path: Path) -> Path:
-    """Where what is made of a run belongs: its folder, or that of its checkpoint, or one in `runs` by its name."""
+    """Where what is made of a run belongs: its folder, or that of its checkpoint; of a network that comes with limpid
+    a folder that no run is in."""
     if path.is_dir():
         return path
-    return Path("runs") / path if comes(path) else path.parent.parent
+    return Path("runs", "shipped", Path(COME[str(path)]).stem) if comes(path) else path.parent.parent
 
 
 def recipe_of(path: Path) -> Recipe:
@@ -173,14 +177,25 @@ def sample(
 ) -> Iterator[UInt8[Tensor, "b c h w"]]:
     """One picture per seed, `batch` at a time, as uint8 on the CPU; `labels` are one per seed.
 
-    With `parallel.in_turns` for `each` the processes share the batches out; all have all of them.
+    Where memory runs out a batch is drawn in parts. With `parallel.in_turns` for `each` the processes share the
+    batches out; all have all of them.
     """
+    at_once = batch
 
-    def drawn(first: int) -> UInt8[Tensor, "b c h w"]:
-        now = slice(first, first + batch)
+    def part(now: slice) -> UInt8[Tensor, "b c h w"]:
         told = None if labels is None else torch.tensor(labels[now], device=machine.device)
         *_, last = trajectory(model, recipe, seeds[now], shape, machine, told)
         return to_pixels(last.x).cpu()
+
+    def drawn(first: int) -> UInt8[Tensor, "b c h w"]:
+        nonlocal at_once
+        end = min(first + batch, len(seeds))
+
+        def in_parts(size: int) -> UInt8[Tensor, "b c h w"]:
+            return torch.cat([part(slice(i, min(i + size, end))) for i in range(first, end, size)])
+
+        pixels, at_once = halving(in_parts, at_once)
+        return pixels
 
     yield from each(drawn, range(0, len(seeds), batch))
 

@@ -97,7 +97,7 @@ def start(recipe: Recipe, shape: tuple[int, int, int], classes: int, machine: Ma
     own = parallel.share(recipe.batch)
     if machine.shard:
         check_sharding(recipe)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(address(recipe.seed, "weights"))
         model, uncertainty = build(recipe, shape, classes), Uncertainty() if recipe.uncertainty else None
     learners = [model.net, *([uncertainty] if uncertainty else [])]

@@ -51,7 +51,8 @@ MEMORY = 0.99
 def dwelt(u: Unit, density: Moments) -> tuple[Unit, Unit]:
     """Even uniforms bent to a density, and what each loss is multiplied by to make up for it."""
     density = density.to(u.dtype)
-    below = torch.cat([density.new_zeros(1), density.cumsum(0)]) / len(density)
+    # A mask, since a GPU adds up `cumsum` in any order.
+    below = torch.cat([density.new_zeros(1), density.expand(len(density), -1).tril().sum(1)]) / len(density)
     part = (torch.searchsorted(below, u, right=True) - 1).clamp(0, len(density) - 1)
     within = (u * below[-1] - below[part]) * len(density) / density[part]
     bent = ((part + within) / len(density)).clamp(torch.finfo(u.dtype).tiny, 1 - torch.finfo(u.dtype).eps)
@@ -60,10 +61,13 @@ def dwelt(u: Unit, density: Moments) -> tuple[Unit, Unit]:
 
 @torch.no_grad()
 def remember(moments: Moments, u: Unit, loss: PerSample) -> None:
-    """Take the losses at u into the second moments of its parts, in place; the first of a part counts whole."""
+    """Take the losses at u into the second moments of its parts, in place; the first of a part counts whole.
+
+    Summed by a mask: all processes are to come to the same bits, and a GPU adds up `index_add_` in any order.
+    """
     part = (u * len(moments)).long().clamp(max=len(moments) - 1)
-    number = torch.zeros_like(moments).index_add_(0, part, torch.ones_like(u, dtype=moments.dtype))
-    total = torch.zeros_like(moments).index_add_(0, part, loss.square().to(moments.dtype))
+    inside = torch.arange(len(moments), device=part.device)[:, None] == part
+    number, total = inside.sum(1), torch.where(inside, loss.square().to(moments.dtype), 0).sum(1)
     fresh = total / number.clamp(min=1)
     kept = torch.where(moments > 0, torch.lerp(fresh, moments, MEMORY), fresh)
     moments.copy_(torch.where(number > 0, kept, moments))

@@ -34,6 +34,6 @@ def halving(work: Callable[[int], Result], size: int, again: Callable[[], bool] 
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """Whether an allocation failed: on a GPU it has a type of its own, on a CPU or an Apple GPU only its words."""
-    said = ("DefaultCPUAllocator", "MPS backend out of memory")
+    """Whether an allocation failed: torch's own on a GPU has a type, on a CPU and in GPUs' libraries only its words."""
+    said = ("DefaultCPUAllocator", "MPS backend out of memory", "CUDA error: out of memory", "_ALLOC_FAILED")
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in str(error) for words in said)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -32,7 +33,7 @@ class Sample:
     """The folder to write to."""
     sampling: Annotated[Sampling, INLINE]
     machine: Annotated[Machine, INLINE] = Machine()
-    n: int = 64
+    n: int = 80
     """How many pictures."""
     seed: int = 0
     """Seed of the first picture; each has its own, the next the next."""
@@ -44,7 +45,7 @@ class Sample:
     """Also write all pictures, labels and seeds as arrays."""
     animation: bool = False
     """Also write how the pictures come out of the noise, as WebP."""
-    batch: int = 64
+    batch: int = 80
     """Pictures drawn at a time."""
     weights: Literal["average", "model"] = "average"
     """The average of the weights along training, or the last of them."""
@@ -68,10 +69,10 @@ def draw(arguments: Sequence[str]) -> int:
     drawn = torch.cat(list(sample(*what, each=parallel.in_turns)))
     if not parallel.first():
         return 0
-    for written in write(drawn, labels, seeds, options):
+    for written in write(drawn, labels, trained.names, seeds, options):
         print(written)
     if options.animation:
-        print(show.denoising(trained, options.out / "denoising.webp", machine, seeds[:64], labels and labels[:64]))
+        print(show.denoising(trained, options.out / "denoising.webp", machine, seeds[:80], labels and labels[:80]))
     return 0
 
 
@@ -83,11 +84,11 @@ def labels_of(words: Sequence[str], trained: Trained, n: int) -> list[int] | Non
     return [chosen[block] for block in spread(n, len(chosen)) or []]
 
 
-def write(drawn: UInt8[Tensor, "n c h w"], labels: list[int] | None, seeds: range, options: Sample) -> list[Path]:
+def write(
+    drawn: UInt8[Tensor, "n c h w"], labels: list[int] | None, names: Sequence[str], seeds: range, options: Sample
+) -> list[Path]:
     """The pictures as a grid, and in the other forms asked for."""
-    classes = len(set(labels)) if labels else 0
-    columns = len(drawn) // classes if classes and len(drawn) % classes == 0 else 0
-    written = [save(grid(drawn, columns), options.out / "grid.png")]
+    written = [save(grid(drawn, rows=rows_of(labels or [], names)), options.out / "grid.png")]
     if options.singles:
         written += singles(drawn, options.out / "singles", [f"{seed:06d}" for seed in seeds])
     if options.npz:
@@ -96,6 +97,13 @@ def write(drawn: UInt8[Tensor, "n c h w"], labels: list[int] | None, seeds: rang
         np.savez(path, images=images, seeds=np.array(seeds), labels=np.array(labels or [], dtype=np.int64))
         written.append(path)
     return written
+
+
+def rows_of(labels: Sequence[int], names: Sequence[str]) -> list[str]:
+    """What the rows of a grid are called that has one for each class; none unless all have as many, of several."""
+    blocks = [(names[label], len(list(block))) for label, block in groupby(labels)]
+    lengths = {length for _, length in blocks}
+    return [name for name, _ in blocks] if len(lengths) == 1 and lengths != {1} else []
 
 
 def edit(arguments: Sequence[str]) -> int:
