@@ -1,6 +1,6 @@
 """Fewer evaluations for the same quality: the Frechet distance against evaluations of the network, for every sampler.
 
-    python benchmarks/steps.py runs/cifar10-small [--n 1000] [--quick]
+    python benchmarks/steps.py cifar10-small [--n 1000] [--quick]
 
 The same seeds for all, judged from outside (see outside_judges.py); the line to reach is ancestral sampling in 1000
 steps. What was measured is kept in the JSON file, so that the command goes on where it was stopped. For 1,000 pictures
