@@ -126,7 +126,8 @@ def written(duels: Sequence[Duel], options: argparse.Namespace) -> None:
         here = [each for each in duels if each.network == network]
         speeds = panel(here, "images a second", lambda each, side: each.speeds[side].median)
         sizes = panel(here, "GB at the peak", lambda each, side: each.bytes[side] / 1e9)
-        print(panels([speeds, sizes], options.out.with_name(f"{options.out.name}-{network.replace(", ", "-")}.png")))
+        name = "-".join([options.out.name, *network.split(", ")])
+        print(panels([speeds, sizes], options.out.with_name(f"{name}.png")))
 
 
 def panel(duels: Sequence[Duel], y: str, value: Callable[[Duel, int], float]) -> Panel:
