@@ -1,6 +1,7 @@
 """Editing from the command's side: every edit writes a sheet that shows what it says, every mistake gets one line."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from limpid.data.files import picture
 from limpid.data.images import Images
 from limpid.data.stream import Stream
 from limpid.diffusion.samplers import Ddim
-from limpid.edit import EDITS, Edit, edit
+from limpid.diffusion.schedules import Karras
+from limpid.edit import EDITS, LOWEST, Edit, edit, levels_of
 from limpid.given import hole_of, numbered, pictures
 from limpid.learning.machine import Machine
 from limpid.learning.rng import generator
@@ -49,6 +51,13 @@ def test_every_edit_writes_its_sheet(what: str, labels: tuple[str, ...], trained
     with Image.open(path) as sheet:
         assert sheet.width > 4 * CELL
         assert sheet.height > 2 * CELL
+
+
+def test_inversion_begins_lower_than_a_recipe_stops_to_draw(trained: Trained, tmp_path: Path):
+    stops = replace(trained.recipe, sampling=replace(trained.recipe.sampling, levels=Karras(sigma_min=0.05)))
+    way = partial(levels_of, trained._replace(recipe=stops), options(tmp_path))
+    assert [way().sigma[-2].item(), way(LOWEST).sigma[-2].item()] == pytest.approx([0.05, LOWEST])
+    assert way().sigma[0] == way(LOWEST).sigma[0]
 
 
 @pytest.mark.parametrize("what", EDITS)

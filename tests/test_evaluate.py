@@ -3,25 +3,40 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
 import torch
 from tiny import CPU, TINY
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from limpid import scores
 from limpid.classifying import classification_score
 from limpid.cli import main
 from limpid.copying import SHARE, copying
 from limpid.data import Cifar10, Digits, Folder
+from limpid.data.augment import Augment
 from limpid.data.images import Images
 from limpid.evaluate import JUDGES, Real, evaluate, floors_of, judge_of, scores_of
 from limpid.gap import gap
+from limpid.learning.machine import Machine
 from limpid.metrics import cifar
 from limpid.metrics.features import Judge, Seen
+from limpid.recipe import Sampling
 from limpid.run import run
-from limpid.sample import Trained, load
-from limpid.subjects import evaluations_of, held_out, of_data, of_images, of_pictures, of_run, seen
+from limpid.sample import Trained, load, load_once, recipe_of
+from limpid.subjects import (
+    evaluations_of,
+    held_out,
+    images_of,
+    of_data,
+    of_images,
+    of_pictures,
+    of_pixels,
+    of_run,
+    seen,
+)
 
 QUICK = replace(TINY.sampling, steps=2)
 
@@ -96,6 +111,14 @@ def test_pictures_against_themselves_score_zero(cache: Path, judge: Judge):
     assert found["sliced Wasserstein"].value == pytest.approx(0, abs=1e-9)
 
 
+def test_what_a_judge_says_comes_to_the_hosts_memory(judge: Judge):
+    """Wherever it looks: of this GPU there are devices and shapes alone, no numbers."""
+    with FakeTensorMode():
+        said = Seen(torch.zeros(2, 168, device="cuda:0"), torch.zeros(2, 10, device="cuda:0"))
+        got = seen(judge._replace(look=lambda pixels: said), torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
+    assert {name: value.device.type for name, value in got.items()} == {"features": "cpu", "logits": "cpu"}
+
+
 def test_features_of_real_pictures_are_kept_and_read_again(cache: Path, judge: Judge):
     first = of_data(Digits(size=8), judge)
     blind = judge._replace(look=lambda pixels: pytest.fail("it looked again"))
@@ -134,6 +157,29 @@ def test_pictures_that_were_drawn_are_not_drawn_again(
     monkeypatch.setattr("limpid.subjects.sample", lambda *_: pytest.fail("it drew again"))
     monkeypatch.setattr("limpid.subjects.evaluations_of", lambda *_: 2.0)
     assert scored(trained, tmp_path, 40, judge).scores == once.scores
+
+
+def test_what_a_guide_or_another_version_draws_is_kept_apart(
+    tmp_path: Path, folder: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch
+):
+    weak = tmp_path / "weak"
+    copytree(folder / "checkpoints", weak / "checkpoints")
+    guided = replace(QUICK, guide=str(weak), guidance=replace(QUICK.guidance, weight=1.0))
+
+    def drawn(sampling: Sampling) -> tuple[Path | None, object]:
+        load_once.cache_clear()  # as another command would begin
+        subject = of_run(trained, "tiny", tmp_path, sampling, "average", range(2), CPU, 20)
+        return subject.store, subject.drawn.get("guide sha256")
+
+    once, again = drawn(guided), drawn(guided)
+    assert once == again
+    assert run(replace(TINY, images=96), weak, CPU)
+    assert drawn(guided)[0] != once[0]
+    assert drawn(guided)[1] != once[1]
+    alone = drawn(QUICK)
+    assert alone[1] is None
+    monkeypatch.setattr("limpid.subjects.version", lambda name: "another")
+    assert drawn(QUICK)[0] != alone[0]
 
 
 def test_too_few_pictures_are_refused(cache: Path, tmp_path: Path, trained: Trained, judge: Judge):
@@ -261,6 +307,117 @@ def test_real_held_out_pictures_are_the_floor(cache: Path, judge: Judge):
     )
     assert report.scores["FD-CIFAR"].floor == floors["FD-CIFAR"]
     assert report.scores["FD-CIFAR"].value > 10 * floors["FD-CIFAR"]
+
+
+# A run on few pictures of one's own
+
+
+def photos(path: Path, n: int, seed: int) -> Path:
+    """An archive of n pictures of noise, which are unlike each other."""
+    draw = np.random.default_rng(seed)
+    np.savez(path, images=draw.integers(0, 256, (n, 8, 8, 3), np.uint8))
+    return path
+
+
+def run_on(place: Path, n: int, held_out: float) -> Path:
+    """The folder of a tiny run on n pictures, of which it holds some out."""
+    data = Folder(str(photos(place / "photos.npz", n, 0)), size=8, held_out=held_out)
+    recipe = replace(TINY, data=data, conditional=False, label_dropout=0.0, augment=Augment(flip=0.0))
+    quick = replace(recipe.sampling, steps=2, guidance=replace(recipe.sampling.guidance, weight=0.0))
+    assert run(replace(recipe, sampling=quick), place / "run", CPU)
+    return place / "run"
+
+
+def report_on(folder: Path, out: Path, *words: str) -> scores.Report:
+    """What the command keeps."""
+    assert main(["evaluate", str(folder), "--device", "cpu", "--out", str(out), *words]) == 0
+    return scores.read(out)[-1]
+
+
+def against(path: Path) -> list[str]:
+    return ["--against", "Folder", "--against.root", str(photos(path, 300, 1)), "--against.size", "8"]
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run on 254 pictures; 146 more are held out."""
+    place = tmp_path_factory.mktemp("noisy")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LIMPID_DATA", str(place / "cache"))
+        return run_on(place, 400, 0.3)
+
+
+@pytest.fixture
+def copying_run(cache: Path, noisy: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """It draws exact copies of its training pictures."""
+    training = images_of(recipe_of(noisy).data).pixels
+    monkeypatch.setattr("limpid.subjects.sample", lambda model, recipe, seeds, *_: [training[list(seeds)]])
+    return noisy
+
+
+@pytest.mark.parametrize("other", [False, True], ids=["its own pictures", "others"])
+def test_copies_are_of_the_runs_own_training_pictures_whatever_it_is_scored_against(
+    copying_run: Path, tmp_path: Path, other: bool
+):
+    words = against(tmp_path / "others.npz") if other else []
+    report = report_on(copying_run, tmp_path / "scores.json", "--n", "60", *words)
+    data = recipe_of(copying_run).data
+    training, apart = images_of(data), images_of(replace(data, split="test"))
+    assert (report.protocol.reference_sha256 != of_pixels(training.pixels)) == other
+    assert report.scores["copies by pixels"].value == report.scores["copies by features"].value == 1
+    machine = Machine("cpu").resolved()
+    known = gap(load(copying_run, machine), training, apart, 256, machine)
+    assert report.scores["held-out loss - training loss"].value == known.size.value
+
+
+def test_copies_are_not_asked_where_the_runs_own_pictures_are_gone(
+    copying_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    there, moved = copying_run.parent / "photos.npz", copying_run.parent / "moved.npz"
+    there.rename(moved)
+    try:
+        report = report_on(copying_run, tmp_path / "scores.json", "--n", "60", *against(tmp_path / "others.npz"))
+    finally:
+        moved.rename(there)
+    assert not [name for name in report.scores if name.startswith(("copies", "held-out loss"))]
+    assert report.scores["FD-CIFAR"].floor is not None
+    why = f"not asked for copies, nor for what it knows by heart: no folder, .zip or .npz at {there}"
+    assert report.notes[1:] == (why,)
+    assert why in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("held_out", "why"),
+    [
+        (0.1, "9 pictures of Folder test are too few: expected at least 20"),
+        (0.0, "is of the split 'test' with 0 of them held out"),
+    ],
+)
+def test_runs_on_few_pictures_are_scored_without_a_floor_and_it_says_why(
+    cache: Path, tmp_path: Path, held_out: float, why: str
+):
+    report = report_on(run_on(tmp_path, 120, held_out), tmp_path / "scores.json", "--n", "40")
+    assert {"FD-CIFAR", "KD-CIFAR", "recall"} <= report.scores.keys()
+    assert all(score.floor is None for score in report.scores.values())
+    floor, copies = report.notes
+    assert floor.startswith("no scores of held-out real pictures: ")
+    assert copies.startswith("not asked for copies, nor for what it knows by heart: ")
+    assert floor.endswith(why)
+    assert copies.endswith(why)
+
+
+def test_a_floor_of_fewer_pictures_than_were_scored_is_called_so(copying_run: Path, tmp_path: Path):
+    report = report_on(copying_run, tmp_path / "scores.json", "--n", "200")
+    assert report.notes == ("held-out real: of 146 pictures, as there are no more",)
+
+
+def test_what_a_run_cannot_be_taught_from_is_said_before_it_draws(
+    cache: Path, folder: Path, noisy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("limpid.subjects.sample", lambda *_: pytest.fail("it drew"))
+    for place in (folder, noisy):
+        assert main(["evaluate", str(place), "--n", "60", "--device", "cpu", "--teach"]) == 2
+        assert "--teach needs a run that knows classes, and real pictures that are held out" in capsys.readouterr().err
 
 
 def test_copies_are_found_and_what_is_new_is_not():

@@ -9,7 +9,8 @@ import torch
 from tiny import CPU, TINY
 
 from limpid import show
-from limpid.gauge import Gauge
+from limpid.data.images import Images
+from limpid.gauge import Gauge, check
 from limpid.learning import checkpoint, runlog
 from limpid.run import run
 from limpid.sample import load
@@ -67,3 +68,30 @@ def test_a_run_that_goes_on_has_the_same_scores(folder: Path, tmp_path: Path, mo
 
 def test_the_curve_is_drawn_beside_the_loss(folder: Path, tmp_path: Path):
     assert show.loss(folder, tmp_path / "loss.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("channels", "pictures", "scored", "said"),
+    [
+        (4, 9, 20, "limpid's judge takes pictures of 1 or 3 channels, and these have 4"),
+        (3, 9, 1, "--every.scored 1: expected at least 2 pictures"),
+        (3, 1, 20, "1 training picture: expected at least 2 to compare with"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_before_a_run(channels: int, pictures: int, scored: int, said: str):
+    images = Images(torch.zeros(pictures, channels, 8, 8, dtype=torch.uint8), torch.zeros(pictures, dtype=torch.int64))
+    recipe = replace(SCORED, every=replace(SCORED.every, scored=scored))
+    with pytest.raises(ValueError, match=said):
+        check(recipe, images)
+    check(replace(recipe, every=replace(recipe.every, score=0)), images)
+
+
+def test_a_run_is_not_begun_whose_scores_would_fail(tmp_path: Path):
+    with pytest.raises(ValueError, match="--every.scored 1: expected at least 2 pictures"):
+        run(replace(SCORED, every=replace(SCORED.every, scored=1)), tmp_path / "run", CPU)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_can_be_scored_is_let_pass(channels: int):
+    check(SCORED, Images(torch.zeros(2, channels, 8, 8, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64)))

@@ -65,7 +65,7 @@ ORDER = [
 SEES = {
     "data": {"data", "learning.rng", "download"},
     "nets": {"nets"},
-    "metrics": {"metrics", "download"},
+    "metrics": {"metrics", "download", "whole"},
     "pictures": {"pictures", "whole"},
     "learning": {"learning", "whole"},
 }

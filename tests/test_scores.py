@@ -1,5 +1,6 @@
 """Scores are kept whole, replaced by their like, and compared with their like alone."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,23 @@ def test_a_report_of_the_same_pictures_under_the_same_protocol_takes_the_old_one
     for one in (report(value=1.0), report(steps=20), report(value=2.0)):
         scores.add(one, path)
     assert scores.read(path) == [report(steps=20), report(value=2.0)]
+
+
+def test_what_a_report_lacks_is_kept_with_it_and_said_under_its_table(tmp_path: Path):
+    path, why = tmp_path / "scores.json", "no scores of held-out real pictures: Digits keeps none apart"
+    lacking = replace(report(), notes=(why,))
+    scores.add(lacking, path)
+    assert scores.read(path) == [lacking]
+    assert scores.table(lacking).endswith(f"\n\n{why}")
+
+
+def test_reports_from_before_there_were_notes_are_read(tmp_path: Path):
+    path = tmp_path / "scores.json"
+    scores.add(report(), path)
+    plain = json.loads(path.read_text())
+    del plain["reports"][0]["notes"]
+    path.write_text(json.dumps(plain))
+    assert scores.read(path) == [report()]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"reports": [{}]}', '{"reports": 3}', "\xff"])

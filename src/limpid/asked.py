@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from jaxtyping import UInt8
@@ -12,13 +13,14 @@ from limpid.copying import SHARE, Copying, copying
 from limpid.data.augment import Augment
 from limpid.data.images import Images
 from limpid.density import Protocol, density
-from limpid.evaluate import Looked, Real, draws, score
+from limpid.evaluate import Looked, draws, score
 from limpid.gap import gap
 from limpid.learning.machine import Machine
 from limpid.metrics.cifar import fitted
 from limpid.metrics.interval import Estimate
 from limpid.sample import Trained
 from limpid.scores import Score
+from limpid.subjects import Reference
 
 
 @dataclass(frozen=True)
@@ -33,32 +35,54 @@ class Questions:
     """Train a classifier on the drawn pictures, one on as many real ones, and test both on held-out ones (minutes)."""
 
 
+class Known(NamedTuple):
+    """The pictures that a run was trained on and those held out from it, whatever its own are compared with."""
+
+    training: Reference
+    held_out: Reference
+
+
+def check(questions: Questions, trained: Trained, known: Known | None) -> None:
+    """Raise ValueError for what this run cannot be asked, before it draws."""
+    if questions.teach and not (trained.names and known):
+        raise ValueError("--teach needs a run that knows classes, and real pictures that are held out")
+
+
 def asked(
-    looked: Looked, trained: Trained, real: Real, questions: Questions, folder: Path, machine: Machine
+    looked: Looked, trained: Trained, known: Known | None, questions: Questions, folder: Path, machine: Machine
 ) -> tuple[dict[str, Score], list[Path]]:
     """The answers as scores, and the pictures they were written to in `folder`.
 
-    Raises ValueError for questions that this run has no answer to.
+    Without the run's own pictures it is asked of none that it may have learnt by heart. Raises ValueError for questions
+    that this run has no answer to.
     """
+    check(questions, trained, known)
     found: dict[str, Score] = {}
     written: list[Path] = []
-    training, apart = real.reference.images, real.held_out and real.held_out.images
-    if training is not None and apart is not None:
+    if known:
+        training, apart = images_of(known)
         shown = as_shown(training, trained.recipe.augment)
-        for space, compared in copies(looked, real, shown).items():
+        for space, compared in copies(looked, known, shown).items():
             found[f"copies by {space}"] = replace(score(compared.rate, "less"), floor=SHARE)
-            if looked.pixels.shape[1:] == shown.shape[1:]:
-                written.append(compared.picture(looked.pixels, shown, folder / f"copies-by-{space}.png"))
-        if questions.known and trained.shape == training.shape:
-            known = gap(trained, training, apart, questions.known, machine)
-            found["held-out loss - training loss"] = score(known.size, "less")
-            written.append(known.picture(folder / "loss-by-level.png"))
+            written.append(compared.picture(looked.pixels, shown, folder / f"copies-by-{space}.png"))
+        if questions.known:
+            losses = gap(trained, training, apart, questions.known, machine)
+            found["held-out loss - training loss"] = score(losses.size, "less")
+            written.append(losses.picture(folder / "loss-by-level.png"))
     if questions.bits:
         measured = density(trained, Protocol(n=questions.bits), machine)
         found["bits/dim"] = score(Estimate(measured.mean, measured.error, questions.bits - 1), "less")
-    if questions.teach:
-        found["accuracy after training on them"] = taught(looked, real, machine)
+    if questions.teach and known:
+        found["accuracy after training on them"] = taught(looked, known, machine)
     return found, written
+
+
+def images_of(known: Known) -> tuple[Images, Images]:
+    """The pictures of training, and those held out."""
+    training, apart = known.training.images, known.held_out.images
+    assert training is not None
+    assert apart is not None
+    return training, apart
 
 
 def as_shown(training: Images, augment: Augment) -> UInt8[Tensor, "n c h w"]:
@@ -66,28 +90,19 @@ def as_shown(training: Images, augment: Augment) -> UInt8[Tensor, "n c h w"]:
     return torch.cat([training.pixels, training.pixels.flip(3)]) if augment.flip else training.pixels
 
 
-def copies(looked: Looked, real: Real, shown: UInt8[Tensor, "n c h w"]) -> dict[str, Copying]:
-    """How near the pictures are to training pictures, in features and, where they are of one size, in pixels."""
-    training, apart = real.reference, real.held_out
+def copies(looked: Looked, known: Known, shown: UInt8[Tensor, "n c h w"]) -> dict[str, Copying]:
+    """How near the pictures are to training pictures, in features and in pixels."""
+    training, apart = known.training.seen, known.held_out.seen
+    assert training is not None
     assert apart is not None
-    assert training.seen is not None
-    assert apart.seen is not None
-    assert apart.images is not None
-    found = {"features": copying(looked.seen.features, apart.seen.features, training.seen.features)}
-    if looked.pixels.shape[1:] == shown.shape[1:]:
-        flat = (pixels.flatten(1) for pixels in (looked.pixels, apart.images.pixels, shown))
-        found["pixels"] = copying(*flat)
-    return found
+    flat = (pixels.flatten(1) for pixels in (looked.pixels, images_of(known)[1].pixels, shown))
+    return {"features": copying(looked.seen.features, apart.features, training.features), "pixels": copying(*flat)}
 
 
-def taught(looked: Looked, real: Real, machine: Machine) -> Score:
-    """The classification accuracy score, and that of as many real training pictures in the place of held-out ones.
-
-    Raises ValueError if the pictures have no classes, or none are held out to test with.
-    """
-    training, apart = real.reference.images, real.held_out and real.held_out.images
-    if looked.labels is None or training is None or apart is None:
-        raise ValueError("--teach needs a run that knows classes, and real pictures that are held out")
+def taught(looked: Looked, known: Known, machine: Machine) -> Score:
+    """The classification accuracy score, and that of as many real training pictures in the place of held-out ones."""
+    training, apart = images_of(known)
+    assert looked.labels is not None
     chosen = torch.randperm(len(training), generator=draws("teach"))[: len(looked.pixels)]
     test, ours, theirs = (
         Images(fitted(pixels), labels)

@@ -18,7 +18,7 @@ from limpid.diffusion.denoiser import Denoise
 from limpid.diffusion.guidance import clipped
 from limpid.diffusion.level import Level
 from limpid.diffusion.likelihood import BIN, DEQUANTISED, bits_per_dimension
-from limpid.diffusion.schedules import Karras, grid
+from limpid.diffusion.schedules import down_to, grid
 from limpid.learning.machine import Machine
 from limpid.learning.rng import generator
 from limpid.sample import Trained
@@ -145,10 +145,7 @@ def ladder(trained: Trained, protocol: Protocol) -> Level:
     A network that never saw so little noise knows nothing of the grid that pixels lie on, and would pay for each.
     """
     steps = protocol.steps if protocol.method == "bound" else 1
-    schedule = trained.recipe.sampling_schedule
-    if isinstance(schedule, Karras):  # where a sampler stops is nothing to a likelihood, which goes down to a bin
-        schedule = replace(schedule, sigma_min=min(schedule.sigma_min, BIN))
-    levels = grid(schedule, steps, trained.recipe.sampling.spacing)
+    levels = grid(down_to(trained.recipe.sampling_schedule, BIN), steps, trained.recipe.sampling.spacing)
     kept = (levels.ratio >= BIN) | (levels.sigma == 0)
     return Level(levels.alpha[kept], levels.sigma[kept])
 

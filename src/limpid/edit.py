@@ -1,5 +1,6 @@
 """Changing real pictures with a trained network: fill a part anew, vary, invert, go from one to another."""
 
+import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from limpid.diffusion.denoiser import Denoise
 from limpid.diffusion.guidance import Guidance
 from limpid.diffusion.level import Batch, Level
 from limpid.diffusion.samplers import Heun, Sampler
-from limpid.diffusion.schedules import grid
+from limpid.diffusion.schedules import down_to, grid
 from limpid.diffusion.steps import Step
 from limpid.given import classes, hole_of, pictures
 from limpid.learning.machine import Machine
@@ -28,6 +29,8 @@ from limpid.sample import Trained, denoise_with, noise_of
 Pixels = UInt8[Tensor, "n c h w"]
 ODE = Heun()
 """What inversion walks up with, and down again."""
+LOWEST = 0.002
+"""Sigma from which inversion walks up, that of Karras et al. (2022): it takes the picture for one of this level."""
 ERROR_SCALE = 32
 """An error of one grey level is then just seen."""
 
@@ -107,7 +110,7 @@ def invert(trained: Trained, options: Edit, machine: Machine) -> Image.Image:
     """A row for each picture: itself, the noise it is made of, what comes of that noise, and how far that is off."""
     labels = labels_of(options, trained)
     pixels, names = pictures(options.pictures, trained.recipe.data, trained.shape)
-    levels, denoise = levels_of(trained, options), denoiser(unguided(trained), labels, machine)
+    levels, denoise = levels_of(trained, options, LOWEST), denoiser(unguided(trained), labels, machine)
     top = last(editing.invert(ODE, denoise, from_pixels(pixels).to(machine.device), levels))
     again = visible(last(ODE(denoise, top.x, levels, editing.silent)).x)
     error = (again.int() - pixels.int()).abs()
@@ -129,7 +132,7 @@ def interpolate(trained: Trained, options: Edit, machine: Machine) -> Image.Imag
     if labels and labels[::2] != labels[1::2]:
         raise ValueError("--labels: interpolation tells the network one class for both pictures")
     pixels, names = pictures(options.pictures, trained.recipe.data, trained.shape)
-    x0, levels = from_pixels(pixels).to(machine.device), levels_of(trained, options)
+    x0, levels = from_pixels(pixels).to(machine.device), levels_of(trained, options, LOWEST)
     t, rows = torch.linspace(0, 1, options.columns), []
     for i in range(0, count, 2):
         denoise = denoiser(unguided(trained), labels and labels[i : i + 1], machine)
@@ -143,9 +146,9 @@ def interpolate(trained: Trained, options: Edit, machine: Machine) -> Image.Imag
 EDITS = {"inpaint": inpaint, "vary": vary, "interpolate": interpolate, "invert": invert}
 
 
-def levels_of(trained: Trained, options: Edit) -> Level:
-    """The levels that a whole drawing visits."""
-    return grid(trained.recipe.sampling_schedule, options.steps, trained.recipe.sampling.spacing)
+def levels_of(trained: Trained, options: Edit, lowest: float = math.inf) -> Level:
+    """The levels that a whole drawing visits, or those of one that goes down to sigma `lowest` at least."""
+    return grid(down_to(trained.recipe.sampling_schedule, lowest), options.steps, trained.recipe.sampling.spacing)
 
 
 def denoiser(trained: Trained, labels: Sequence[int] | None, machine: Machine) -> Denoise:

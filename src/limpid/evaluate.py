@@ -57,6 +57,16 @@ class Real(NamedTuple):
     """Real pictures that nobody trained on, if some are kept apart."""
     floors: dict[str, float]
     """What those score."""
+    lacking: str = ""
+    """Why none are kept apart, if none are."""
+
+    def notes(self, n: int) -> tuple[str, ...]:
+        """What is to be said of the scores of held-out pictures beside those of n drawn ones."""
+        if self.lacking:
+            return (f"no scores of held-out real pictures: {self.lacking}",)
+        if self.held_out and self.held_out.n < n:
+            return (f"held-out real: of {self.held_out.n:,} pictures, as there are no more",)
+        return ()
 
 
 def judge_of(name: str, weights: str = "", device: str = "cpu") -> Judge:
@@ -109,7 +119,7 @@ def evaluate(
         "machine": str(machine),
         "versions": {name: version(name) for name in ("limpid", "torch", "numpy", "pillow")},
     }
-    return Report(subject.name, protocol, subject.drawn, scores, made), looked
+    return Report(subject.name, protocol, subject.drawn, scores, made, real.notes(subject.n)), looked
 
 
 def scores_of(drawn: Seen, reference: Reference, judge: Judge) -> dict[str, Score]:

@@ -4,8 +4,10 @@ from functools import cached_property
 
 import torch
 
+from limpid.data import Source
 from limpid.evaluate import judge_of
 from limpid.learning.machine import Machine
+from limpid.metrics import cifar
 from limpid.metrics.features import Judge
 from limpid.metrics.frechet import Distance, distance_to
 from limpid.metrics.moments import Moments
@@ -46,3 +48,19 @@ class Gauge:
         batches = sample(trained.model, preview(self.recipe), seeds, trained.shape, machine, labels, batch=100)
         features = torch.cat([seen(self.judge, pixels)["features"] for pixels in batches])
         return self.distance(Moments.of(features).statistics)
+
+
+def check(recipe: Recipe, source: Source) -> None:
+    """Raise ValueError if a run is to be scored while it goes on, and what it learns from cannot be."""
+    channels, scored = source.shape[0], recipe.every.scored
+    if not recipe.every.score:
+        return
+    if channels not in cifar.CHANNELS:
+        known = " or ".join(map(str, cifar.CHANNELS))
+        raise ValueError(
+            f"limpid's judge takes pictures of {known} channels, and these have {channels}: leave out --every.score"
+        )
+    if scored < 2:
+        raise ValueError(f"--every.scored {scored}: expected at least 2 pictures to score")
+    if len(source) < 2:
+        raise ValueError(f"{len(source)} training picture: expected at least 2 to compare with, or no --every.score")

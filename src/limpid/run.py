@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from limpid import show
+from limpid import gauge, show
 from limpid.folder import Diverged, Run, opened, threads_of, write
 from limpid.learning import checkpoint, parallel
 from limpid.learning.lock import alone
@@ -36,6 +36,7 @@ def run(recipe: Recipe, folder: Path, machine: Machine) -> bool:
     source = parallel.one_before(lambda: recipe.data.open(machine.device))
     with torch.device("meta"):  # what cannot be built is found out before anything is written
         build(recipe, source.shape, len(source.names))
+    gauge.check(recipe, source)
     with alone(folder) if parallel.first() else nullcontext():
         now = opened(recipe, folder, machine, source)
         if not persevered(now):

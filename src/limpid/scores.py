@@ -58,6 +58,8 @@ class Report:
     scores: dict[str, Score]
     made: dict[str, Any] = field(default_factory=dict)
     """When, on what, by which versions and for how long."""
+    notes: tuple[str, ...] = ()
+    """What the scores lack, and why."""
 
 
 def read(path: Path) -> list[Report]:
@@ -92,7 +94,8 @@ def table(report: Report) -> str:
         "",
         f"  {'':{width}}  {'score':>9}  {'95% interval':>19}{'  held-out real' if floors else ''}",
     ]
-    return "\n".join([*lines, *(_line(name.ljust(width), score) for name, score in report.scores.items())])
+    lines += [_line(name.ljust(width), score) for name, score in report.scores.items()]
+    return "\n".join([*lines, *(["", *report.notes] if report.notes else [])])
 
 
 def _line(name: str, score: Score) -> str:
@@ -177,5 +180,9 @@ def _report(plain: dict[str, Any]) -> Report:
         name: Score(**{key: value for key, value in score.items() if key in known})
         for name, score in plain["scores"].items()
     }
-    parts = plain | {"protocol": Protocol(**plain["protocol"]), "scores": scores}
+    parts = plain | {
+        "protocol": Protocol(**plain["protocol"]),
+        "scores": scores,
+        "notes": tuple(plain.get("notes", ())),
+    }
     return Report(**parts)

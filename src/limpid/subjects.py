@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -21,7 +22,7 @@ from limpid.metrics.features import Judge, Seen
 from limpid.metrics.moments import Moments, Statistics
 from limpid.plain import to_plain
 from limpid.recipe import Recipe, Sampling
-from limpid.sample import Trained, sample
+from limpid.sample import Trained, load_once, sample
 
 PIECE = 500
 """Pictures that are drawn, looked at and kept at a time."""
@@ -85,8 +86,15 @@ def of_run(
     """The pictures that a run draws from `seeds`; where the network knows classes, they take turns with the seeds."""
     recipe, classes = replace(trained.recipe, sampling=sampling), len(trained.names)
     labels = torch.tensor([seed % classes for seed in seeds]) if classes else None
-    digest = of_weights(trained.model.net)
-    about = {"weights": digest, "sampling": to_plain(sampling), "seed": seeds.start, "precision": machine.precision}
+    digest, guide = of_weights(trained.model.net), of_guide(sampling, machine)
+    about = {
+        "limpid": version("limpid"),
+        "weights": digest,
+        "guide": guide,
+        "sampling": to_plain(sampling),
+        "seed": seeds.start,
+        "precision": machine.precision,
+    }
     key = sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
     def pictures(numbers: range) -> UInt8[Tensor, "n c h w"]:
@@ -102,6 +110,7 @@ def of_run(
         "steps": sampling.steps,
         "evaluations": evaluations_of(trained, recipe, seeds[:1], machine),
         "guidance": sampling.guidance.weight,
+        **({"guide sha256": guide[:12]} if guide else {}),
         "sampling": to_plain(sampling),
         "seeds": f"{seeds.start}..{seeds.stop - 1}",
         "classes": "in turn" if classes else "none",
@@ -144,9 +153,12 @@ def of_data(data: Data, judge: Judge, each: Each = map) -> Reference:
 
     With `parallel.in_turns` for `each` the processes share the pictures out; all have the features of all.
     """
-    images = images_of(data)
-    name = f"{type(data).__name__} {getattr(data, 'split', '')}".strip()
-    return of_pictures(images, name, judge, each)
+    return of_pictures(images_of(data), name_of(data), judge, each)
+
+
+def name_of(data: Data) -> str:
+    """What a data set is called, with its split."""
+    return f"{type(data).__name__} {getattr(data, 'split', '')}".strip()
 
 
 def images_of(data: Data) -> Images:
@@ -185,9 +197,17 @@ def held_out(data: Data) -> Data | None:
 
 
 def seen(judge: Judge, pixels: UInt8[Tensor, "n c h w"], batch: int = 64) -> dict[str, Tensor]:
-    """What the judge says of pictures, a batch at a time."""
+    """What the judge says of pictures, a batch at a time; in the host's memory, on whatever device it looks."""
     said = [judge.look(part) for part in pixels.split(batch)]
-    return {"features": torch.cat([one.features for one in said]), "logits": torch.cat([one.logits for one in said])}
+    features, logits = (torch.cat(parts).cpu() for parts in zip(*said, strict=True))
+    return {"features": features, "logits": logits}
+
+
+def of_guide(sampling: Sampling, machine: Machine) -> str:
+    """The sha256 of the weaker network that pictures are guided away from, if there is one."""
+    if not (sampling.guide and sampling.guidance.weight):
+        return ""
+    return of_weights(load_once(sampling.guide, machine).model.net)
 
 
 def of_weights(net: nn.Module) -> str:

@@ -1,6 +1,7 @@
 """A file is there whole or not at all: it is written under another name and takes its own when it is done."""
 
 import os
+import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,24 +10,36 @@ from pathlib import Path
 
 @contextmanager
 def whole(path: Path | str) -> Iterator[Path]:
-    """A name beside `path` to write to: renamed to `path` at the end, removed if the writing fails."""
+    """A name beside `path` to write to: renamed to `path` at the end, removed if the writing fails.
+
+    It is another each time: commands that write one file at once each write their own, and the last to end stays.
+    """
     path = Path(path)
+    with _renamed(path.with_name(f"{path.name}.{secrets.token_hex(4)}.part"), path) as part:
+        yield part
+
+
+@contextmanager
+def durable(path: Path) -> Iterator[Path]:
+    """As `whole`, and whole also after a power cut: the disk has the content before the name.
+
+    For what is written by one alone, as by the run that holds its folder: the name beside it is always the same, so
+    that what was begun by one that was killed is written over.
+    """
+    with _renamed(path.with_name(f"{path.name}.part"), path) as part:
+        yield part
+        sync(part)
+    sync(path.parent)
+
+
+@contextmanager
+def _renamed(part: Path, path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
     try:
         yield part
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-
-
-@contextmanager
-def durable(path: Path) -> Iterator[Path]:
-    """As `whole`, and whole also after a power cut: the disk has the content before the name."""
-    with whole(path) as part:
-        yield part
-        sync(part)
-    sync(path.parent)
 
 
 def sync(path: Path) -> None:

@@ -78,6 +78,20 @@ def test_a_judge_looks_through_its_protocol(network: Inception, protocol):
     assert_close(seen.logits, network.unbiased(seen.features))
 
 
+def test_a_judge_looks_in_float32_and_leaves_torch_as_it_was(network: Inception):
+    """torch lets the convolutions of newer GPUs round to the eleven bits of TF32."""
+    convolutions, found = torch.backends.cudnn.conv, []  # pyright: ignore[reportAttributeAccessIssue]
+    before = convolutions.fp32_precision
+    with (
+        network.register_forward_hook(lambda net, shown, said: found.append(convolutions.fp32_precision)),
+        torch.autocast("cpu", torch.bfloat16),
+    ):
+        seen = look(network, TENSORFLOW)(drawn_pixels(1, 0))
+    assert found == ["ieee"]
+    assert convolutions.fp32_precision == before == "tf32"
+    assert seen.features.dtype == seen.logits.dtype == torch.float32
+
+
 def test_a_judge_says_what_decides_its_features(
     drawn: dict[str, Tensor], network: Inception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -4,7 +4,7 @@ Fed stratified uniforms it is the distribution of levels in training; fed a fall
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal, TypeAlias
 
@@ -229,6 +229,13 @@ class Shifted:
 
 Continuous: TypeAlias = ContinuousBeta | Sigmoid | Straight | LogitNormal | LogNormal | Laplace | Karras | Shifted
 Schedule: TypeAlias = Discrete | Continuous
+
+
+def down_to(schedule: Schedule, sigma: float) -> Schedule:
+    """The schedule, going down to this sigma at least: where a sampler stops is its own choice, not the model's."""
+    if not isinstance(schedule, Karras):
+        return schedule
+    return replace(schedule, sigma_min=min(schedule.sigma_min, sigma))
 
 
 def stratified(n: int, generator: torch.Generator) -> Unit:

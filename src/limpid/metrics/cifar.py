@@ -4,6 +4,7 @@ Its Frechet distances are called FD-CIFAR, never FID: they live on another scale
 """
 
 import json
+from collections.abc import Callable
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
@@ -15,12 +16,14 @@ from jaxtyping import Float, UInt8
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from limpid.metrics.features import Judge, Seen
+from limpid.metrics.features import Judge, Seen, in_float32
 
 WEIGHTS = Path(__file__).with_name("cifar.safetensors")
 NETWORK = "limpid's CIFAR-10 classifier"
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 """What its logits stand for."""
+CHANNELS = (1, 3)
+"""How many a picture may have: grey ones are shown in three equal ones."""
 # Mean and standard deviation of the training pictures' channels, in units of 1.
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
@@ -75,12 +78,19 @@ def judge(device: str = "cpu") -> Judge:
     network = Classifier()
     network.load_state_dict(load_file(WEIGHTS))
     network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    return Judge("FD-CIFAR", NETWORK, found, "antialiased bilinear to 32x32, RGB", look(network))
 
-    def look(pixels: UInt8[Tensor, "b c h w"]) -> Seen:
-        with torch.no_grad(), torch.autocast(torch.device(device).type, enabled=False):
-            return network(fitted(pixels.to(device)))
 
-    return Judge("FD-CIFAR", NETWORK, found, "antialiased bilinear to 32x32, RGB", look)
+def look(network: Classifier) -> Callable[[UInt8[Tensor, "b c h w"]], Seen]:
+    """What a classifier says of pictures, on its own device."""
+
+    @torch.no_grad()
+    def seen(pixels: UInt8[Tensor, "b c h w"]) -> Seen:
+        shown = fitted(pixels.cpu()).to(network.mean.device)  # a GPU has no antialiased resize of whole numbers
+        with in_float32(shown.device):
+            return network(shown)
+
+    return seen
 
 
 def about() -> dict[str, Any]:
@@ -94,7 +104,7 @@ def fitted(pixels: UInt8[Tensor, "b c h w"]) -> UInt8[Tensor, "b 3 32 32"]:
     Raises ValueError for other channels than 1 or 3.
     """
     channels = pixels.shape[1]
-    if channels not in (1, 3):
+    if channels not in CHANNELS:
         raise ValueError(f"pictures of {channels} channels: this judge takes grey or RGB ones")
     wide = pixels.expand(-1, 3, -1, -1)
     return wide if wide.shape[2:] == (32, 32) else F.interpolate(wide, (32, 32), mode="bilinear", antialias=True)

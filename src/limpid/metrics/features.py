@@ -1,8 +1,10 @@
 """What a feature network says of pictures, and what must be said of it for a score to mean anything."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
@@ -25,3 +27,20 @@ class Judge(NamedTuple):
     resize: str
     """How a picture comes to the size and range the network takes."""
     look: Callable[[UInt8[Tensor, "b c h w"]], Seen]
+
+
+@contextmanager
+def in_float32(device: torch.device) -> Iterator[None]:
+    """What a network computes in here it computes in float32, on every device.
+
+    Without it torch lets convolutions on newer GPUs round to the eleven bits of TF32. Products of matrices it does not,
+    unless it was told to, which limpid never does.
+    """
+    convolutions = torch.backends.cudnn.conv  # pyright: ignore[reportAttributeAccessIssue]
+    before = convolutions.fp32_precision
+    convolutions.fp32_precision = "ieee"
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        convolutions.fp32_precision = before

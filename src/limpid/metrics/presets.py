@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from limpid.metrics.features import Judge, Seen
+from limpid.metrics.features import Judge, Seen, in_float32
 from limpid.metrics.inception import Inception
 from limpid.metrics.resizing import antialiased_bicubic, antialiased_bilinear, bilinear, tensorflow_bilinear
 from limpid.metrics.weights import SHA256, find, load
@@ -96,7 +96,9 @@ def look(network: Inception, protocol: Protocol) -> Callable[[UInt8[Tensor, "b c
     """What a network says of pictures under a protocol, on the network's device."""
 
     def seen(pixels: UInt8[Tensor, "b c h w"]) -> Seen:
-        features = network(protocol(pixels.to(network.fc.weight.device)))
-        return Seen(features, network.unbiased(features))
+        shown = protocol(pixels.to(network.fc.weight.device))
+        with in_float32(shown.device):
+            features = network(shown)
+            return Seen(features, network.unbiased(features))
 
     return seen

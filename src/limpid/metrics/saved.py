@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from limpid.metrics.moments import Statistics
+from limpid.whole import whole
 
 
 def write(path: Path | str, statistics: Statistics) -> Path:
@@ -16,14 +17,8 @@ def write(path: Path | str, statistics: Statistics) -> Path:
         raise ValueError(
             f"statistics are saved as NumPy archives: expected a path that ends in .npz, not {str(path)!r}"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            np.savez(file, mu=statistics.mean.numpy(), sigma=statistics.covariance.numpy())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole(path) as part, part.open("wb") as file:
+        np.savez(file, mu=statistics.mean.numpy(), sigma=statistics.covariance.numpy())
     return path
 
 

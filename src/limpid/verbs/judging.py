@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
 from limpid import scores
-from limpid.asked import Questions, asked
-from limpid.data import Cifar10, Data, Folder
+from limpid.asked import Known, Questions, asked, check
+from limpid.data import Cifar10, Folder
 from limpid.density import Protocol, density
-from limpid.evaluate import Looked, Real, evaluate, floors_of, judge_of
+from limpid.evaluate import Looked, Real, evaluate
 from limpid.learning import parallel
 from limpid.learning.machine import Machine
 from limpid.metrics import saved
@@ -22,39 +22,10 @@ from limpid.options import INLINE, parse
 from limpid.recipe import Sampling
 from limpid.sample import Trained, checkpoint_of, comes, folder_of, load, recipe_of
 from limpid.scores import Report
-from limpid.subjects import (
-    Against,
-    Own,
-    Published,
-    Subject,
-    held_out,
-    images_of,
-    of_data,
-    of_images,
-    of_published,
-    of_run,
-)
+from limpid.subjects import Own, Subject, images_of, of_images, of_run
+from limpid.verbs.against import Judged, known_for, real_for
 from limpid.verbs.names import named
 from limpid.verbs.sweeping import combinations_of, picture, table, words_of
-
-
-@dataclass(frozen=True)
-class Judged:
-    """How pictures are judged, wherever they are from."""
-
-    against: Against = Own()
-    """What they are compared with."""
-    n: int = 10_000
-    """How many pictures to score; scores of different numbers do not compare."""
-    judge: str = "cifar"
-    """The feature network: cifar, limpid's own, which gives FD-CIFAR; or Inception by the rules of torch-fidelity, edm,
-    pytorch-fid, clean-fid, clean-fid-legacy-tensorflow, clean-fid-legacy-pytorch or torchmetrics, which gives FID."""
-    inception: str = ""
-    """Where the published weights of Inception are; looked for, or downloaded, if not given."""
-    out: Path = Path("scores.json")
-    """The file that keeps the scores."""
-    statistics: str = ""
-    """Also write the mean and covariance of the features, mu and sigma, to this .npz."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +80,11 @@ def assess_run(path: Path, rest: Sequence[str]) -> int:
     trained = load(parallel.told(lambda: checkpoint_of(path)), machine, options.weights)
     real = real_for(options.judged, recipe.data, machine)
     if not ways:
+        known = known_for(options.judged, recipe.data, real)
+        check(options.questions, trained, known if isinstance(known, Known) else None)
         report, looked = assessed(trained, path, folder, options, real, machine)
         if parallel.first():
-            told_more(report, looked, trained, folder, options, real, machine)
+            told_more(report, looked, trained, folder, options, known, machine)
         return 0
     swept: list[tuple[dict[str, str], Report]] = []
     for way in ways:
@@ -139,11 +112,20 @@ def assessed(
 
 
 def told_more(
-    report: Report, looked: Looked, trained: Trained, folder: Path, options: EvaluateRun, real: Real, machine: Machine
+    report: Report,
+    looked: Looked,
+    trained: Trained,
+    folder: Path,
+    options: EvaluateRun,
+    known: Known | str,
+    machine: Machine,
 ) -> None:
-    """Add what only a run can be asked, keep the report, and print it."""
-    more, written = asked(looked, trained, real, options.questions, folder, machine)
-    conclude(replace(report, scores=report.scores | more), looked, options.judged, written)
+    """Add what only a run can be asked, or why it is not, keep the report, and print it."""
+    own = known if isinstance(known, Known) else None
+    notes = () if own else (f"not asked for copies, nor for what it knows by heart: {known}",)
+    more, written = asked(looked, trained, own, options.questions, folder, machine)
+    answered = replace(report, scores=report.scores | more, notes=report.notes + notes)
+    conclude(answered, looked, options.judged, written)
 
 
 def conclude(report: Report, looked: Looked, judged: Judged, written: Sequence[Path] = ()) -> None:
@@ -177,17 +159,6 @@ def assess_files(path: Path, rest: Sequence[str]) -> int:
     if parallel.first():
         conclude(report, looked, judged)
     return 0
-
-
-def real_for(judged: Judged, own: Data, machine: Machine) -> Real:
-    """The real pictures that `judged` asks for, seen by its judge; `own` are those of the run."""
-    judge = parallel.one_before(lambda: judge_of(judged.judge, judged.inception, machine.device))
-    if isinstance(judged.against, Published):
-        return Real(judge, of_published(Path(judged.against.path), judge), None, {})
-    data: Data = own if isinstance(judged.against, Own) else judged.against
-    reference, apart = of_data(data, judge, parallel.in_turns), held_out(data)
-    floor = of_data(apart, judge, parallel.in_turns) if apart is not None else None
-    return Real(judge, reference, floor, floors_of(floor, reference, judge, judged.n))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from limpid.options import INLINE, parse
 from limpid.plain import choose
 from limpid.recipe import Recipe
 from limpid.recipes import find
-from limpid.sample import load, spread
+from limpid.sample import folder_of, load, spread
 from limpid.verbs.names import named
 
 
@@ -62,7 +62,7 @@ def show(arguments: Sequence[str]) -> int:
     what, rest = named("show", f"WHAT ({', '.join(SHOWN)}) and a RECIPE or RUN", arguments)
     what = choose("picture", what, SHOWN)
     name, rest = named(f"show {what}", SHOWN[what], rest)
-    out = (Path(name) if Path(name).is_dir() else Path("runs") / Path(name).stem) / f"{what}.png"
+    out = place_of(name, SHOWN[what]) / f"{what}.png"
     program = f"limpid show {what} {name}"
     if what == "forward":
         forward = parse(ShowForward(find(name), out), rest, program)
@@ -77,3 +77,11 @@ def show(arguments: Sequence[str]) -> int:
         trained, seeds = load(name, machine), list(walk.seeds)
         print(pictures.way(trained, walk.out, machine, seeds, spread(len(seeds), len(trained.names))))
     return 0
+
+
+def place_of(name: str, kind: str) -> Path:
+    """Where a picture of it belongs: what is drawn of a run, to that run's; of a recipe, to a folder of its name."""
+    path = Path(name)
+    if kind == "RUN":
+        return folder_of(path)
+    return path if path.is_dir() else Path("runs") / path.stem

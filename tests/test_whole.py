@@ -1,0 +1,42 @@
+"""Files that two write at once are each whole, and the last to end stays."""
+
+from pathlib import Path
+
+import pytest
+
+from limpid.whole import durable, whole
+
+
+def test_two_who_write_one_file_at_once_do_not_disturb_each_other(tmp_path: Path):
+    path = tmp_path / "scores.json"
+    with whole(path) as first:
+        with whole(path) as second:
+            first.write_text("the longer text of the first")
+            second.write_text("second")
+        assert path.read_text() == "second"
+    assert path.read_text() == "the longer text of the first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_one_gives_up_is_not_taken_from_another(tmp_path: Path):
+    path = tmp_path / "scores.json"
+    with whole(path) as first:
+        with pytest.raises(OSError, match="the disk is full"), whole(path):
+            raise OSError("the disk is full")
+        first.write_text("first")
+    assert path.read_text() == "first"
+
+
+@pytest.mark.parametrize("kind", ["checkpoints/000000000128.safetensors", "samples/000000000080.png"])
+def test_what_is_begun_has_the_name_by_which_a_run_removes_it(tmp_path: Path, kind: str):
+    with whole(tmp_path / kind) as part:
+        part.touch()
+        assert list(tmp_path.glob(f"{Path(kind).parent}/[0-9]*.part")) == [part]
+
+
+def test_what_a_killed_run_had_begun_to_write_durably_is_written_over(tmp_path: Path):
+    killed = durable(tmp_path / "log.jsonl")
+    killed.__enter__().write_text("begun")
+    with durable(tmp_path / "log.jsonl") as part:
+        part.write_text("whole")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["whole"]
