@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from limpid.data.augment import Augment
-from limpid.data.images import Images, from_pixels, resize
+from limpid.data.images import Images, channels_last, from_pixels, resize
 from limpid.data.packed import mapped
 from limpid.diffusion.level import mix
 from limpid.diffusion.schedules import LinearBeta, stratified
@@ -98,7 +98,7 @@ def photographs(n: int) -> np.ndarray:
 def ours_data(size: int, n: int, device: str, batch: int) -> Work:
     """limpid's batches: resized once, resident, chosen, mirrored and converted in each step."""
     machine = Machine(device).resolved()
-    held = resize(torch.from_numpy(photographs(n)).permute(0, 3, 1, 2).contiguous(), size)
+    held = channels_last(resize(torch.from_numpy(photographs(n)).permute(0, 3, 1, 2).contiguous(), size))
     return batches(Images(held, torch.zeros(n, dtype=torch.int64)).to(machine.device), batch)
 
 

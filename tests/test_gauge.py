@@ -87,7 +87,7 @@ def test_what_cannot_be_scored_is_refused_before_a_run(channels: int, pictures: 
 
 
 def test_a_run_is_not_begun_whose_scores_would_fail(tmp_path: Path):
-    with pytest.raises(ValueError, match="--every.scored 1: expected at least 2 pictures"):
+    with pytest.raises(ValueError, match=r"--every\.scored 1: expected at least 2 pictures"):
         run(replace(SCORED, every=replace(SCORED.every, scored=1)), tmp_path / "run", CPU)
     assert not (tmp_path / "run").exists()
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -9,7 +10,9 @@ from PIL import Image
 from torch import Tensor
 from torch.testing import assert_close
 
-from limpid.data.images import Images, from_pixels, order, resize, to_pixels
+from limpid.data import Digits
+from limpid.data.augment import Augment
+from limpid.data.images import Images, channels_last, from_pixels, order, picked, resize, to_pixels
 
 
 def numbered(n: int) -> Images:
@@ -80,6 +83,24 @@ def test_a_set_says_what_it_holds():
     assert (len(images), images.shape, images.classes) == (5, (3, 2, 2), 3)
     assert Images(images.pixels, images.labels).classes == 0
     assert images.to("meta").pixels.device.type == images.to("meta").labels.device.type == "meta"
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_pictures_are_picked_as_they_lie(channels: int, layout: torch.memory_format):
+    pixels = torch.randint(0, 256, (9, channels, 4, 6), dtype=torch.uint8).contiguous(memory_format=layout)
+    chosen = torch.tensor([7, 0, 7, 3])
+    assert torch.equal(picked(pixels, chosen), pixels[chosen])
+    assert picked(pixels, chosen).is_contiguous(memory_format=layout)
+
+
+def test_a_batch_reaches_the_network_in_its_layout():
+    images = Digits(size=8).load()
+    pixels = channels_last(images.pixels.expand(-1, 3, -1, -1))
+    batch, _ = replace(images, pixels=pixels).batch(0, 16, seed=0)
+    shown = from_pixels(Augment(flip=0.5)(batch, torch.Generator().manual_seed(0)))
+    assert shown.is_contiguous(memory_format=torch.channels_last)
+    assert not shown.is_contiguous()
 
 
 def test_a_batch_has_a_picture_and_a_set_has_a_label_for_each():

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
+from limpid.data.images import picked
+
 
 @dataclass(frozen=True)
 class Augment:
@@ -33,7 +35,7 @@ class Augment:
 def flipped(pixels: UInt8[Tensor, "b c h w"], which: Bool[Tensor, " b"]) -> UInt8[Tensor, "b c h w"]:
     """The pictures, those of `which` mirrored left for right."""
     both, place = torch.cat([pixels, pixels.flip(3)]), torch.arange(len(pixels), device=pixels.device)
-    return both.index_select(0, place + len(pixels) * which)  # a choice by `where` takes a CPU four times as long
+    return picked(both, place + len(pixels) * which)  # a choice by `where` takes a CPU four times as long
 
 
 def shifted(

@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from limpid.data.cifar10_files import SOUGHT, Arrays, Split, find, read
-from limpid.data.images import Images, resize
+from limpid.data.images import Images, channels_last, resize
 from limpid.data.stream import Source, Stream
 from limpid.download import download, home
 
@@ -41,7 +41,7 @@ class Cifar10:
     def load(self) -> Images:
         """All pictures in memory. Raises ValueError if they cannot be had."""
         images = self._published()
-        return Images(resize(images.pixels, self.size), images.labels, NAMES)
+        return Images(channels_last(resize(images.pixels, self.size)), images.labels, NAMES)
 
     def stream(self, workers: int) -> Stream:
         """The pictures, each resized when it is asked for. Raises ValueError if they cannot be had."""
