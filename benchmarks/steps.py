@@ -8,7 +8,7 @@ of `cifar10-small` about an hour on two cores, most of it for the 1000 steps.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ SAMPLERS: dict[str, Sampler] = {
     "DEIS": Deis(),
     "LMS": Lms(),
 }
+FORGETFUL = ("Ancestral", "DDIM", "Heun", "DPM-Solver++ 2S")
 EVALUATIONS = (6, 8, 10, 14, 20, 30, 50)
 REFERENCE = ("Ancestral", 1000)
 
@@ -119,20 +120,30 @@ def asked_of(sampler: Sampler, steps: int) -> int:
 
 
 def draw(lines: list[dict[str, Any]], path: Path) -> Path:
-    """A plot for each judge, the reference as a level line."""
-    judges = [key for key in lines[0] if key.startswith("ResNet")]
+    """Two plots for each judge: the samplers that forget their steps, and those that remember some."""
     plots = []
-    for judge in judges:
-        series = []
-        for name in SAMPLERS:
-            points = [line for line in lines if line["sampler"] == name and line["evaluations"] <= max(EVALUATIONS)]
-            if points:
-                series.append(Curve(name, [p["evaluations"] for p in points], [p[judge] for p in points]))
-        for line in lines:
-            if (line["sampler"], line["asked"]) == REFERENCE:
-                series.append(Curve("Ancestral, 1000", [min(EVALUATIONS), max(EVALUATIONS)], [line[judge]] * 2))
-        plots.append(Panel(series, judge, x="evaluations", y="Frechet distance", log_x=True, log_y=True))
+    for judge in (key for key in lines[0] if key.startswith("ResNet")):
+        for names in (FORGETFUL, tuple(name for name in SAMPLERS if name not in FORGETFUL)):
+            if series := [*curves(lines, names, judge), *reference(lines, judge)]:
+                plots.append(Panel(series, judge, x="evaluations", y="Frechet distance", log_x=True, log_y=True))
     return panels(plots, path)
+
+
+def curves(lines: list[dict[str, Any]], names: Sequence[str], judge: str) -> list[Curve]:
+    """A judge's distances by evaluations, for each of these samplers that was measured."""
+    found = []
+    for name in names:
+        points = [line for line in lines if line["sampler"] == name and line["asked"] <= max(EVALUATIONS)]
+        if points:
+            found.append(Curve(name, [p["evaluations"] for p in points], [p[judge] for p in points]))
+    return found
+
+
+def reference(lines: list[dict[str, Any]], judge: str) -> list[Curve]:
+    """The line to reach, if it was measured."""
+    ends = [min(EVALUATIONS), max(EVALUATIONS)]
+    reached = [line[judge] for line in lines if (line["sampler"], line["asked"]) == REFERENCE]
+    return [Curve(f"{REFERENCE[0]}, {REFERENCE[1]}", ends, [value] * 2) for value in reached]
 
 
 if __name__ == "__main__":

@@ -198,6 +198,19 @@ def test_ancestral_sampling_is_ddim_with_all_of_its_noise():
     assert_close(ends[2], ends[0])
 
 
+@pytest.mark.parametrize("sampler", [DpmSolverPP(3), UniPC(3), Deis(4), Lms(4)], ids=str)
+def test_what_remembers_ends_with_the_last_guess_alone(sampler: Sampler):
+    """A long last step, as from sigma 0.05 among many, would take a polynomial far from where it was seen."""
+    x = torch.ones(1, 1, 1, 1, dtype=torch.float64)
+    *_, last = sampler(swinging, x, grid(Karras(sigma_min=0.05), 50), lambda: x)
+    assert_close(last.x, last.x0)
+
+
+def swinging(x: Tensor, level: Level) -> Tensor:
+    """A guess that depends on the level alone, and not smoothly."""
+    return torch.full_like(x, (1000 * level.sigma).sin().item())
+
+
 @pytest.mark.parametrize("sampler", [DpmSolverPP(1), Deis(1), Lms(1)], ids=str)
 def test_every_solver_of_order_one_is_ddim(sampler: Sampler):
     levels, x = grid(Straight(), 7), torch.randn(3, 2, dtype=torch.float64)
