@@ -303,6 +303,7 @@ def draw(lines: list[dict[str, Any]], path: Path) -> Path:
         series = []
         for who in dict.fromkeys(line["who"] for line in lines):
             points = [line for line in lines if line["who"] == who and line["n"] == n]
+            points.sort(key=lambda line: line["minutes"])
             series.append(Curve(who, [p["minutes"] for p in points], [p[judge] for p in points]))
         title = f"FD of {judge}, {n:,} pictures"
         plots.append(Panel(series, title, x="minutes of training on two cores", log_y=True))
