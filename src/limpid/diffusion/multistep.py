@@ -52,6 +52,12 @@ def rising_and_falling(levels: Level, order: int) -> list[int]:
     return [min(most, len(orders) - i) for i, most in enumerate(orders)]
 
 
+def rising_and_braking(levels: Level, order: int) -> list[int]:
+    """As `rising`, and of a last step that goes to no noise 2 at most: it may be far longer than those before it."""
+    *orders, last = rising(levels, order)
+    return [*orders, last if levels.logsnr[-1].isfinite() else min(2, last)]
+
+
 @dataclass(frozen=True)
 class DpmSolverPP:
     """DPM-Solver++ (Lu et al. 2022b), multistep: of the given order, one evaluation a step, for 10 to 30 steps.
@@ -124,14 +130,15 @@ class Lms:
     """Adams and Bashforth's linear multistep method in sigma / alpha, with the weights of uneven steps: one evaluation.
 
     Of the given order, for 20 to 50 steps; 4 is usual. 1 is `Ddim`. It is the least stable of the family when steps
-    are few. The last steps to no noise are of falling order, unlike k-diffusion's: where they are longer than those
-    before, a polynomial of order 4 leaves the pictures it runs through far behind.
+    are few. A last step to no noise is of order 2, unlike k-diffusion's: where it is longer than those before, a
+    polynomial of order 4 leaves the noises that it runs through far behind.
     """
 
     order: Literal[1, 2, 3, 4] = 4
 
     def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[Step]:
-        return _adams(denoise, x, levels, rising_and_falling(levels, self.order), lambda level: level.ratio.item(), 0)
+        orders = rising_and_braking(levels, self.order)
+        return _adams(denoise, x, levels, orders, lambda level: level.ratio.item(), 0)
 
 
 def _adams(
