@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool, Int, Integer, UInt8
 from torch import Tensor
-
-from limpid.data.images import picked
 
 
 @dataclass(frozen=True)
@@ -34,8 +32,15 @@ class Augment:
 
 def flipped(pixels: UInt8[Tensor, "b c h w"], which: Bool[Tensor, " b"]) -> UInt8[Tensor, "b c h w"]:
     """The pictures, those of `which` mirrored left for right."""
-    both, place = torch.cat([pixels, pixels.flip(3)]), torch.arange(len(pixels), device=pixels.device)
-    return picked(both, place + len(pixels) * which)  # a choice by `where` takes a CPU four times as long
+    b, c, h, w = pixels.shape
+    chosen = torch.where(which[:, None], words(pixels.flip(3)), words(pixels))
+    return chosen.view(torch.uint8).view(b, h, w, c).permute(0, 3, 1, 2)
+
+
+def words(pixels: UInt8[Tensor, "b c h w"]) -> Integer[Tensor, "b _"]:
+    """Each picture as one row, eight pixels in a word where they come out even: so a CPU is quicker at choosing."""
+    rows = pixels.permute(0, 2, 3, 1).reshape(len(pixels), -1)
+    return rows.view(torch.int64) if rows.shape[1] % 8 == 0 else rows
 
 
 def shifted(

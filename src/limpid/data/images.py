@@ -17,6 +17,9 @@ from torch import Tensor
 
 from limpid.learning.rng import generator
 
+GREY = 0.0078431367
+"""The step from one grey level to the next in [-1, 1], 2 / 255, rounded down in float32: no pixel is above 1."""
+
 Batch: TypeAlias = tuple[UInt8[Tensor, "b c h w"], Int[Tensor, " b"]]
 
 
@@ -97,8 +100,9 @@ def _permutation(epoch: int, n: int, seed: int) -> Int[Tensor, " n"]:
 
 
 def from_pixels(pixels: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Pixels 0..255 as numbers in [-1, 1], in float32."""
-    return pixels.float().div_(127.5).sub_(1)
+    """Pixels 0..255 as numbers in [-1, 1], in float32; 255 is 1 less a last bit or two."""
+    x = pixels.float()
+    return torch.add(x.new_full((), -1.0), x, alpha=GREY, out=x)  # once over x, not once for each operation
 
 
 def to_pixels(x: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
