@@ -12,7 +12,8 @@ from tiny import CPU, TINY
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from limpid import scores
-from limpid.classifying import classification_score
+from limpid.asked import Known, Questions, check
+from limpid.classifying import classification_score, classifier, right
 from limpid.cli import main
 from limpid.copying import SHARE, copying
 from limpid.data import Cifar10, Digits, Folder
@@ -396,14 +397,84 @@ def test_copies_are_not_asked_where_the_runs_own_pictures_are_gone(
 def test_runs_on_few_pictures_are_scored_without_a_floor_and_it_says_why(
     cache: Path, tmp_path: Path, held_out: float, why: str
 ):
-    report = report_on(run_on(tmp_path, 120, held_out), tmp_path / "scores.json", "--n", "40")
+    run = run_on(tmp_path, 120, held_out)
+    report = report_on(run, tmp_path / "scores.json", "--n", "40")
     assert {"FD-CIFAR", "KD-CIFAR", "recall"} <= report.scores.keys()
     assert all(score.floor is None for score in report.scores.values())
     floor, copies = report.notes
     assert floor.startswith("no scores of held-out real pictures: ")
-    assert copies.startswith("not asked for copies, nor for what it knows by heart: ")
+    assert copies.startswith("copies are shown, not counted; not asked what it knows by heart: ")
     assert floor.endswith(why)
     assert copies.endswith(why)
+    assert not [name for name in report.scores if name.startswith(("copies", "held-out loss"))]
+    assert {path.name for path in run.glob("*by*.png")} == {"copies-by-features.png", "copies-by-pixels.png"}
+
+
+def test_the_pairs_that_are_shown_are_the_same_whether_copies_are_counted_or_not():
+    draw = torch.Generator().manual_seed(0)
+    drawn, training, held = (torch.randint(0, 256, (n, 48), generator=draw, dtype=torch.uint8) for n in (20, 90, 40))
+    counted, shown = copying(drawn, held, training), copying(drawn, None, training)
+    assert shown.rate is None
+    assert torch.equal(shown.near, counted.near)
+    assert torch.equal(shown.nearest, counted.nearest)
+
+
+@pytest.fixture(scope="module")
+def of_six(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run on six pictures, of which none is held out."""
+    return run_on(tmp_path_factory.mktemp("six"), 6, 0.0)
+
+
+@pytest.fixture(scope="module")
+def of_five(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run on five."""
+    return run_on(tmp_path_factory.mktemp("five"), 5, 0.0)
+
+
+@pytest.fixture(scope="module")
+def of_one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run on a single picture."""
+    return run_on(tmp_path_factory.mktemp("one"), 1, 0.0)
+
+
+def test_six_pictures_are_enough_to_compare_with(cache: Path, tmp_path: Path, of_six: Path):
+    report = report_on(of_six, tmp_path / "scores.json", "--n", "40")
+    assert {"FD-CIFAR", "KD-CIFAR", "coverage"} <= report.scores.keys()
+
+
+def test_what_is_drawn_by_a_run_on_one_picture_is_compared_with_others(cache: Path, tmp_path: Path, of_one: Path):
+    report = report_on(of_one, tmp_path / "scores.json", "--n", "40", *against(tmp_path / "others.npz"))
+    assert report.notes[-1].endswith("by heart: Folder train holds one picture alone")
+
+
+@pytest.fixture
+def undrawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever draws a picture fails."""
+    monkeypatch.setattr("limpid.subjects.sample", lambda *_: pytest.fail("it drew"))
+
+
+@pytest.mark.usefixtures("undrawing")
+@pytest.mark.parametrize(
+    ("place", "words", "said"),
+    [
+        ("of_five", "--n 40", "5 pictures of Folder train are too few to compare with: expected at least 6"),
+        ("of_six", "--n 39", "39 pictures cannot be scored: expected at least 40"),
+        ("of_six", "--sweep n=40,39", "39 pictures cannot be scored: expected at least 40"),
+        ("of_six", "--n 40 --sweep sampler=Heun,Hein", "Hein"),
+        ("of_six", "--n 40 --known 1", "--known 1: expected 0 for none, or at least 2 pictures"),
+        ("of_six", "--n 40 --bits 4", "of the split 'test' with 0 of them held out"),
+        ("noisy", "--n 40 --bits 1", "expected 2 to 146 pictures"),
+        ("noisy", "--n 40 --bits 147", "expected 2 to 146 pictures"),
+        ("folder", "--n 40 --bits 1798", "expected 2 to 1797 pictures"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_before_the_first_picture_is_drawn(
+    cache: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], place: str, words: str, said: str
+):
+    run = request.getfixturevalue(place)
+    capsys.readouterr()
+    assert main(["evaluate", str(run), "--device", "cpu", *words.split()]) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_a_floor_of_fewer_pictures_than_were_scored_is_called_so(copying_run: Path, tmp_path: Path):
@@ -411,13 +482,23 @@ def test_a_floor_of_fewer_pictures_than_were_scored_is_called_so(copying_run: Pa
     assert report.notes == ("held-out real: of 146 pictures, as there are no more",)
 
 
+@pytest.mark.usefixtures("undrawing")
 def test_what_a_run_cannot_be_taught_from_is_said_before_it_draws(
-    cache: Path, folder: Path, noisy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    cache: Path, folder: Path, noisy: Path, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr("limpid.subjects.sample", lambda *_: pytest.fail("it drew"))
     for place in (folder, noisy):
         assert main(["evaluate", str(place), "--n", "60", "--device", "cpu", "--teach"]) == 2
         assert "--teach needs a run that knows classes, and real pictures that are held out" in capsys.readouterr().err
+
+
+def test_fewer_pictures_than_a_classifier_learns_from_are_refused_before_they_are_drawn(
+    cache: Path, trained: Trained, judge: Judge
+):
+    digits = of_data(Digits(size=8), judge)
+    check(Questions(teach=True), trained, Known(digits, digits), 256, CPU)
+    for n, training in ((255, digits), (256, digits._replace(n=200))):
+        with pytest.raises(ValueError, match=f"{n} drawn and {training.n} training pictures: expected at least 256"):
+            check(Questions(teach=True), trained, Known(training, digits), n, CPU)
 
 
 def test_copies_are_found_and_what_is_new_is_not():
@@ -426,8 +507,11 @@ def test_copies_are_found_and_what_is_new_is_not():
     copied = copying(torch.cat([training[:50], new[:50]]), held, training)
     assert copied.near[:50].max() == 0
     assert copied.nearest[:50].tolist() == list(range(50))
+    assert copied.rate is not None
     assert copied.rate.value == pytest.approx(0.5 + SHARE / 2, abs=0.06)
-    assert copying(new, held, training).rate.value == pytest.approx(SHARE, abs=0.06)
+    uncopied = copying(new, held, training)
+    assert uncopied.rate is not None
+    assert uncopied.rate.value == pytest.approx(SHARE, abs=0.06)
 
 
 def test_a_network_knows_pictures_it_has_seen_no_better_than_itself(trained: Trained):
@@ -444,6 +528,18 @@ def test_a_gap_turns_its_sign_with_the_sets(trained: Trained):
     assert there.size.value == -back.size.value != 0
     assert there.size.error == back.size.error > 0
     assert there.ratios == sorted(there.ratios)
+
+
+def test_a_classifier_is_asked_in_float32_and_leaves_torch_as_it_was():
+    """torch lets the convolutions of newer GPUs round to the eleven bits of TF32."""
+    convolutions, found = torch.backends.cudnn.conv, []  # pyright: ignore[reportAttributeAccessIssue]
+    before, model = convolutions.fp32_precision, classifier(0, CPU)
+    model.register_forward_hook(lambda net, shown, said: found.append((convolutions.fp32_precision, said.logits.dtype)))
+    pictures = Images(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64))
+    with torch.autocast("cpu", torch.bfloat16):
+        right(model, pictures)
+    assert found == [("ieee", torch.float32)]
+    assert convolutions.fp32_precision == before == "tf32"
 
 
 def test_a_classifier_learns_from_pictures_what_it_needs_for_others():

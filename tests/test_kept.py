@@ -1,10 +1,13 @@
 """Pieces of work are done once."""
 
+import resource
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from mortal import LIVES
 
 from limpid.kept import Piece, joined, pieces
 
@@ -52,6 +55,22 @@ def test_a_broken_piece_is_made_again(tmp_path: Path, spoil: Callable[[bytes], b
     file.write_bytes(spoil(file.read_bytes()))
     assert torch.equal(joined(pieces(tmp_path, 4, 4, squares(done)))["squares"], torch.arange(4) ** 2)
     assert len(done) == 2
+
+
+def killed_while_it_writes(folder: Path) -> None:
+    """The system kills who writes more than it allows."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+    next(pieces(folder, 1000, 1000, squares([])))
+
+
+def test_what_is_left_by_who_was_killed_has_the_name_by_which_it_is_removed(tmp_path: Path):
+    process = LIVES.Process(target=killed_while_it_writes, args=(tmp_path,))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGXFSZ
+    assert len(list(tmp_path.glob("00000000-00001000.safetensors.????????.part"))) == len(list(tmp_path.iterdir())) == 1
 
 
 def test_nothing_is_kept_without_a_folder():

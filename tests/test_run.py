@@ -5,6 +5,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,6 +119,22 @@ def test_a_kept_average_is_built_again_after_the_run(finished: Path, tmp_path: P
             value.float(), tracked[name], rtol=2e-3, atol=2e-3
         )  # they are kept in half precision
     assert load(built, CPU).shape == (1, 8, 8)
+
+
+def test_averages_that_are_built_at_once_are_each_built(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder, write = shutil.copytree(finished, tmp_path / "run"), checkpoint._write
+
+    def slowly(*what) -> None:
+        write(*what)
+        time.sleep(0.3)
+
+    monkeypatch.setattr(checkpoint, "_write", slowly)
+    with ThreadPoolExecutor() as together:
+        assert list(together.map(lambda _: main(["average", str(folder)]), range(2))) == [0, 0]
+    (built,) = (folder / "averages" / "0.100").iterdir()
+    checkpoint.verify(built)
 
 
 def test_a_weaker_network_can_guide(finished: Path):

@@ -1,6 +1,8 @@
 """Scores are kept whole, replaced by their like, and compared with their like alone."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +31,21 @@ def test_a_report_of_the_same_pictures_under_the_same_protocol_takes_the_old_one
     for one in (report(value=1.0), report(steps=20), report(value=2.0)):
         scores.add(one, path)
     assert scores.read(path) == [report(steps=20), report(value=2.0)]
+
+
+def test_none_of_the_reports_that_are_added_in_one_moment_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path, read = tmp_path / "scores.json", scores.read
+
+    def slowly(path: Path) -> list[Report]:
+        found = read(path)
+        time.sleep(0.05)
+        return found
+
+    scores.add(report(steps=0), path)
+    monkeypatch.setattr(scores, "read", slowly)
+    with ThreadPoolExecutor() as together:
+        list(together.map(lambda steps: scores.add(report(steps=steps), path), range(1, 5)))
+    assert sorted(one.drawn["steps"] for one in read(path)) == [0, 1, 2, 3, 4]
 
 
 def test_what_a_report_lacks_is_kept_with_it_and_said_under_its_table(tmp_path: Path):

@@ -1,5 +1,7 @@
 """Files that two write at once are each whole, and the last to end stays."""
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,27 @@ def test_what_is_begun_has_the_name_by_which_a_run_removes_it(tmp_path: Path, ki
     with whole(tmp_path / kind) as part:
         part.touch()
         assert list(tmp_path.glob(f"{Path(kind).parent}/[0-9]*.part")) == [part]
+
+
+def test_what_was_begun_over_a_day_ago_is_removed_by_who_writes_the_same_file(tmp_path: Path):
+    forsaken, begun = tmp_path / "a.png.0123abcd.part", tmp_path / "a.png.89abcdef.part"
+    others = [tmp_path / name for name in ("b.png.0123abcd.part", "film.a.png.0123abcd.part", "a.png.part", "a.part")]
+    for path in (forsaken, begun, *others):
+        path.touch()
+    for path in (forsaken, *others):
+        os.utime(path, (time.time() - 90_000, time.time() - 90_000))
+    with whole(tmp_path / "a.png") as part:
+        part.write_text("whole")
+    assert set(tmp_path.iterdir()) == {tmp_path / "a.png", begun, *others}
+
+
+def test_a_folder_is_searched_once_however_many_files_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    searched, glob = [], Path.glob
+    monkeypatch.setattr(Path, "glob", lambda folder, pattern: searched.append(folder) or glob(folder, pattern))
+    for number in range(5):
+        with whole(tmp_path / f"{number}.png") as part:
+            part.touch()
+    assert searched == [tmp_path]
 
 
 def test_what_a_killed_run_had_begun_to_write_durably_is_written_over(tmp_path: Path):

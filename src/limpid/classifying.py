@@ -16,6 +16,7 @@ from limpid.learning.machine import Machine
 from limpid.learning.rng import generator
 from limpid.metrics.accuracy import accuracy
 from limpid.metrics.cifar import Classifier
+from limpid.metrics.features import in_float32
 from limpid.metrics.interval import Estimate
 
 PEAK, RISE, MOMENTUM, DECAY, SMOOTHING = 0.2, 0.25, 0.9, 5e-4, 0.1
@@ -69,5 +70,6 @@ def training(model: Classifier, images: Images, epochs: int, seed: int, machine:
 def right(model: Classifier, images: Images) -> Estimate:
     """The share of pictures that the model, in float32, names rightly."""
     model.eval()
-    logits = torch.cat([model(part).logits for part in images.pixels.split(500)])
+    with in_float32(images.pixels.device):
+        logits = torch.cat([model(part).logits for part in images.pixels.split(500)])
     return accuracy(logits, images.labels)

@@ -23,8 +23,10 @@ HELD_OUT = 2000
 class Copying:
     """How near drawn pictures are to training ones, beside how near pictures are that nobody trained on."""
 
-    rate: Estimate
-    """The share of drawn pictures at least as near as the nearest 5% of held-out ones: 5% if nothing is copied."""
+    rate: Estimate | None
+    """The share of drawn pictures at least as near as the nearest 5% of held-out ones: 5% if nothing is copied.
+
+    None without held-out ones: nobody can say then how near is near."""
     near: Float64[Tensor, " n"]
     """Of each drawn picture: 0 is an exact copy, 1 lies in the midst of its surroundings."""
     nearest: Int64[Tensor, " n"]
@@ -41,9 +43,12 @@ class Copying:
         )
 
 
-def copying(drawn: Rows, held_out: Rows, training: Rows) -> Copying:
+def copying(drawn: Rows, held_out: Rows | None, training: Rows) -> Copying:
     """Compare rows of pixels, or of features. Raises ValueError if there are too few held-out rows for a threshold."""
     k = min(SURROUNDINGS, len(training))
-    found, known = (nearest(rows, training, k) for rows in (drawn, held_out[:HELD_OUT]))
-    near, limit = nearness(found.distances), threshold(nearness(known.distances), SHARE)
+    found = nearest(drawn, training, k)
+    near = nearness(found.distances)
+    if held_out is None:
+        return Copying(None, near, found.indices[:, 0])
+    limit = threshold(nearness(nearest(held_out[:HELD_OUT], training, k).distances), SHARE)
     return Copying(copy_rate(near, limit), near, found.indices[:, 0])

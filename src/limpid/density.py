@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from limpid.data import Data
+from limpid.data import Data, Source
 from limpid.data.images import Batch as Pictures
 from limpid.data.images import from_pixels
 from limpid.diffusion import likelihood
@@ -84,11 +84,7 @@ def density(trained: Trained, protocol: Protocol, machine: Machine) -> Density:
 
     Raises ValueError for numbers that cannot be, for more pictures than there are, and without torchdiffeq for the ODE.
     """
-    data, split = data_of(trained.recipe.data, protocol.split)
-    source = data.open(machine.device)
-    if not 2 <= protocol.n <= len(source) or min(protocol.batch, protocol.steps) < 1 or protocol.draws < 0:
-        given = f"n {protocol.n}, batch {protocol.batch}, steps {protocol.steps}, draws {protocol.draws}"
-        raise ValueError(f"{given}: expected 2 to {len(source)} pictures, and at least 1, 1 and 0 of the others")
+    source, split = opened(trained.recipe.data, protocol, machine)
     batches = source.batches(0, min(protocol.batch, protocol.n), protocol.seed)
     rows, asked = [], []
     for pictures, wanted in zip(batches, wanted_of(protocol), strict=False):
@@ -102,6 +98,16 @@ def density(trained: Trained, protocol: Protocol, machine: Machine) -> Density:
     error = whole.std().item() / math.sqrt(protocol.n)
     mean_asked = sum(asked) / len(asked)
     return Density(whole.mean().item(), error, means, mean_asked, protocol, split, bool(trained.names))
+
+
+def opened(data: Data, protocol: Protocol, machine: Machine) -> tuple[Source, str]:
+    """The pictures to measure with, and what to call them. Raises ValueError for numbers that cannot be."""
+    data, split = data_of(data, protocol.split)
+    source = data.open(machine.device)
+    if not 2 <= protocol.n <= len(source) or min(protocol.batch, protocol.steps) < 1 or protocol.draws < 0:
+        given = f"n {protocol.n}, batch {protocol.batch}, steps {protocol.steps}, draws {protocol.draws}"
+        raise ValueError(f"{given}: expected 2 to {len(source)} pictures, and at least 1, 1 and 0 of the others")
+    return source, split
 
 
 def data_of(data: Data, split: Literal["train", "test"]) -> tuple[Data, str]:

@@ -37,6 +37,8 @@ BLOCKS = 20
 JUDGES = ("cifar", *presets.PRESETS)
 """The feature networks there are: our own, and Inception as other tools show pictures to it."""
 CLASS_ACCURACY = "class accuracy"
+NEIGHBOURS = (3, 5)
+"""How many are customary, for precision and recall, and for density and coverage."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,7 @@ def evaluate(
     Raises ValueError for too few pictures to score.
     """
     judge, reference = real.judge, real.reference
-    if subject.n < 2 * BLOCKS:
-        raise ValueError(f"{subject.n} pictures cannot be scored: expected at least {2 * BLOCKS}")
+    enough(subject.n, reference)
     begun = time.perf_counter()
     looked = looked_at(subject, judge, told)
     found = scores_of(looked.seen, reference, judge)
@@ -120,6 +121,15 @@ def evaluate(
         "versions": {name: version(name) for name in ("limpid", "torch", "numpy", "pillow")},
     }
     return Report(subject.name, protocol, subject.drawn, scores, made, real.notes(subject.n)), looked
+
+
+def enough(n: int, reference: Reference) -> None:
+    """Raise ValueError if n pictures are too few to score, or those of a reference to compare them with."""
+    if n < 2 * BLOCKS:
+        raise ValueError(f"{n} pictures cannot be scored: expected at least {2 * BLOCKS}")
+    if reference.seen is not None and reference.n <= max(NEIGHBOURS):
+        expected = f"expected at least {max(NEIGHBOURS) + 1}"
+        raise ValueError(f"{reference.n} pictures of {reference.name} are too few to compare with: {expected}")
 
 
 def scores_of(drawn: Seen, reference: Reference, judge: Judge) -> dict[str, Score]:
@@ -143,7 +153,7 @@ def by_rows(drawn: Seen, real: Seen, kernel_name: str) -> dict[str, Score]:
     """The scores that need every row of the reference; those by neighbours of as many rows as were drawn."""
     n = min(len(drawn.features), len(real.features))
     some = real.features[torch.randperm(len(real.features), generator=draws("rows"))[:n]]
-    three, five = (prdc(some, drawn.features[:n], k) for k in (3, 5))
+    three, five = (prdc(some, drawn.features[:n], k) for k in NEIGHBOURS)
     return {
         kernel_name: score(discrepancy(drawn.features, real.features), "less"),
         "precision": score(three.precision, "more"),

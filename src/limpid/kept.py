@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from limpid.whole import whole
@@ -38,7 +38,7 @@ def piece(folder: Path | None, numbers: range, make: Callable[[range], Piece]) -
     made = {name: value.cpu().contiguous() for name, value in make(numbers).items()}
     if file:
         with whole(file) as part:
-            save_file(made, part)
+            part.write_bytes(save(made))  # its own way to write a file has a name that nobody knows until it is done
     return made
 
 

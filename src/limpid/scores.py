@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from limpid.learning.lock import in_turn
 from limpid.metrics.interval import Estimate, difference
 from limpid.whole import whole
 
@@ -74,12 +75,16 @@ def read(path: Path) -> list[Report]:
 
 
 def add(report: Report, path: Path) -> Path:
-    """Add a report to a file; one of the same pictures under the same protocol gives way to it."""
-    before = read(path) if path.exists() else []
-    kept = [old for old in before if (old.subject, old.protocol, old.drawn) != _key(report)]
-    plain = {"reports": [_plain(each) for each in [*kept, report]]}
-    with whole(path) as part:
-        part.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+    """Add a report to a file; one of the same pictures under the same protocol gives way to it.
+
+    Who adds to it in the same moment waits, since the file is read and written anew.
+    """
+    with in_turn(path.with_name(f"{path.name}.lock")):
+        before = read(path) if path.exists() else []
+        kept = [old for old in before if _key(old) != _key(report)]
+        plain = {"reports": [_plain(each) for each in [*kept, report]]}
+        with whole(path) as part:
+            part.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
     return path
 
 

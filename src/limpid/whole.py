@@ -1,22 +1,34 @@
 """A file is there whole or not at all: it is written under another name and takes its own when it is done."""
 
 import os
+import re
 import secrets
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+
+DAY = 86_400.0
+"""Seconds after which what was begun, and not written to since, is taken for that of a command that was killed."""
 
 
 @contextmanager
 def whole(path: Path | str) -> Iterator[Path]:
     """A name beside `path` to write to: renamed to `path` at the end, removed if the writing fails.
 
-    It is another each time: commands that write one file at once each write their own, and the last to end stays.
+    It is another each time: commands that write one file at once each write their own, and the last to end stays. What
+    a command that was killed had begun to write of the same file is removed after a day.
     """
     path = Path(path)
     with _renamed(path.with_name(f"{path.name}.{secrets.token_hex(4)}.part"), path) as part:
         yield part
+    same = re.compile(re.escape(path.name) + r"\.[0-9a-f]{8}\.part")
+    for begun in filter(lambda other: same.fullmatch(other.name), _parts(path.parent)):
+        with suppress(OSError):  # another command was first, or it is another user's
+            if time.time() - begun.stat().st_mtime > DAY:
+                begun.unlink()
 
 
 @contextmanager
@@ -30,6 +42,12 @@ def durable(path: Path) -> Iterator[Path]:
         yield part
         sync(part)
     sync(path.parent)
+
+
+@cache
+def _parts(folder: Path) -> list[Path]:
+    """What was begun in a folder before this command wrote there: a folder of many files is searched only once."""
+    return list(folder.glob("*.part"))
 
 
 @contextmanager

@@ -45,6 +45,16 @@ def alone(folder: Path) -> Iterator[None]:
                 _say(file, "")
 
 
+@contextmanager
+def in_turn(path: Path) -> Iterator[None]:
+    """Hold a file, which is made if it is not there: waits until nobody else does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        while not _lock(file):
+            time.sleep(0.05)
+        yield
+
+
 def _say(file: IO[str], holder: str) -> None:
     """Write who holds the folder, for whoever is refused; the lock does not depend on it."""
     file.seek(0)

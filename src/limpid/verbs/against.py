@@ -61,21 +61,22 @@ def real_for(judged: Judged, own: Data, machine: Machine) -> Real:
 
 
 def known_for(judged: Judged, own: Data, real: Real) -> Known | str:
-    """The run's own training pictures and those held out from it, seen by the judge; or why they cannot be had.
+    """The run's own training pictures, and those held out from it, seen by the judge; or why they cannot be had.
 
     No others tell what a run has learnt by heart: of pictures that it never saw it has no copies.
     """
     if isinstance(judged.against, Published):
         return real.lacking
     if isinstance(judged.against, Own) or judged.against == own:
-        training, apart = real.reference, real.held_out or real.lacking
-    else:
-        images = images_or_why(own)
-        if isinstance(images, str):
-            return images
-        apart = apart_of(own, real.judge)
-        training = of_pictures(images, name_of(own), real.judge, parallel.in_turns)
-    return apart if isinstance(apart, str) else Known(training, apart)
+        return Known(real.reference, real.held_out, real.lacking)
+    images = images_or_why(own)
+    if isinstance(images, str):
+        return images
+    if len(images) < 2:
+        return f"{name_of(own)} holds one picture alone"
+    training = of_pictures(images, name_of(own), real.judge, parallel.in_turns)
+    apart = apart_of(own, real.judge)
+    return Known(training, None, apart) if isinstance(apart, str) else Known(training, apart)
 
 
 def apart_of(data: Data, judge: Judge) -> Reference | str:

@@ -13,7 +13,7 @@ from limpid import scores
 from limpid.asked import Known, Questions, asked, check
 from limpid.data import Cifar10, Folder
 from limpid.density import Protocol, density
-from limpid.evaluate import Looked, Real, evaluate
+from limpid.evaluate import Looked, Real, enough, evaluate
 from limpid.learning import parallel
 from limpid.learning.machine import Machine
 from limpid.metrics import saved
@@ -76,19 +76,21 @@ def assess_run(path: Path, rest: Sequence[str]) -> int:
     default = EvaluateRun(Judged(out=folder / "scores.json"), recipe.sampling)
     options = parse(default, rest, f"limpid evaluate {path}")
     machine, ways = options.machine.resolved(), combinations_of(options.sweep)
+    each = [parse(replace(options, sweep=()), words_of(way), f"limpid evaluate {path} --sweep") for way in ways]
     parallel.join(machine.device)
     trained = load(parallel.told(lambda: checkpoint_of(path)), machine, options.weights)
     real = real_for(options.judged, recipe.data, machine)
+    for one in each or [options]:
+        enough(one.judged.n, real.reference)
     if not ways:
         known = known_for(options.judged, recipe.data, real)
-        check(options.questions, trained, known if isinstance(known, Known) else None)
+        check(options.questions, trained, known if isinstance(known, Known) else None, options.judged.n, machine)
         report, looked = assessed(trained, path, folder, options, real, machine)
         if parallel.first():
             told_more(report, looked, trained, folder, options, known, machine)
         return 0
     swept: list[tuple[dict[str, str], Report]] = []
-    for way in ways:
-        one = parse(replace(options, sweep=()), words_of(way), f"limpid evaluate {path} --sweep")
+    for way, one in zip(ways, each, strict=True):
         report, _ = assessed(trained, path, folder, one, real, machine)
         if parallel.first():
             scores.add(report, options.judged.out)
@@ -122,10 +124,18 @@ def told_more(
 ) -> None:
     """Add what only a run can be asked, or why it is not, keep the report, and print it."""
     own = known if isinstance(known, Known) else None
-    notes = () if own else (f"not asked for copies, nor for what it knows by heart: {known}",)
     more, written = asked(looked, trained, own, options.questions, folder, machine)
-    answered = replace(report, scores=report.scores | more, notes=report.notes + notes)
+    answered = replace(report, scores=report.scores | more, notes=report.notes + unasked(known))
     conclude(answered, looked, options.judged, written)
+
+
+def unasked(known: Known | str) -> tuple[str, ...]:
+    """What a run is not asked, and why."""
+    if isinstance(known, str):
+        return (f"not asked for copies, nor for what it knows by heart: {known}",)
+    if known.lacking:
+        return (f"copies are shown, not counted; not asked what it knows by heart: {known.lacking}",)
+    return ()
 
 
 def conclude(report: Report, looked: Looked, judged: Judged, written: Sequence[Path] = ()) -> None:

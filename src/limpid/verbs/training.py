@@ -8,6 +8,7 @@ from typing import Annotated
 
 from limpid.learning import checkpoint
 from limpid.learning.average import combination, combined
+from limpid.learning.lock import in_turn
 from limpid.learning.machine import Machine
 from limpid.options import INLINE, parse
 from limpid.recipe import Recipe
@@ -54,7 +55,9 @@ def average(arguments: Sequence[str]) -> int:
     shares = combination([(one["seen"], one["std"]) for one in data], (seen, options.std))
     tensors = combined([checkpoint.read_tensors(file) for file in files], shares)
     last = data[-1] | {"seen": seen, "std": options.std}
-    print(checkpoint.save(Path(name, "averages", f"{options.std:.3f}"), seen, tensors, last))
+    averages = Path(name, "averages")
+    with in_turn(averages / "lock"):
+        print(checkpoint.save(averages / f"{options.std:.3f}", seen, tensors, last))
     return 0
 
 
