@@ -56,10 +56,11 @@ FIELDS: dict[Size, dict[str, Any]] = {"cifar10": DDPM, "cifar10-small": SMALL}
 
 
 def recipe_of(size: Size, batch: int) -> Recipe:
-    """limpid's recipe of that network, learning by Adam without end, without classes, guidance and dropout."""
+    """limpid's recipe, learning by Adam without end, without classes, guidance, dropout, or what the peers have not."""
     recipe = find(size)
-    sampling, network = replace(recipe.sampling, guidance=Guidance()), replace(recipe.network, dropout=0.0)
-    plain = replace(recipe, conditional=False, label_dropout=0.0, sampling=sampling, network=network)
+    network = replace(recipe.network, dropout=0.0, scale_shift=False)
+    sampling = replace(recipe.sampling, guidance=Guidance())
+    plain = replace(recipe, conditional=False, label_dropout=0.0, sampling=sampling, network=network, uncertainty=False)
     return replace(plain, batch=batch, images=2**62, optimizer=Adam())
 
 
