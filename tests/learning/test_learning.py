@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.cuda._utils import _get_device_index
 from torch.testing import assert_close
 
 from limpid.learning import checkpoint, runlog
@@ -58,6 +59,21 @@ def test_the_average_soon_forgets_the_start():
 def test_an_unknown_device_is_answered_with_those_there_are():
     with pytest.raises(ValueError, match=r"no device 'gpu' here: choose from .*cpu"):
         Machine("gpu").resolved()
+
+
+@pytest.mark.parametrize(("device", "index"), [("cuda", 0), ("cuda:1", 1)])
+def test_a_gpu_is_the_current_device_whether_it_has_a_number_or_not(device: str, index: int, monkeypatch):
+    current = []
+    monkeypatch.setattr(torch, "empty", lambda *_, **__: None)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: current.append(_get_device_index(device)))
+    cudnn = torch.backends.cudnn.benchmark, torch.backends.cuda.cudnn_sdp_enabled()
+    try:
+        assert Machine(device).resolved().device == device
+    finally:
+        torch.backends.cudnn.benchmark = cudnn[0]
+        torch.backends.cuda.enable_cudnn_sdp(cudnn[1])
+    assert current == [index]
 
 
 def test_a_checkpoint_gives_back_tensors_and_data(tmp_path: Path):

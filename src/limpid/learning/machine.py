@@ -60,7 +60,8 @@ class Machine:
             threads = threads or (cpu.threads_beside_others(torch.get_num_threads()) if images else 0)
             torch.set_num_threads(threads or torch.get_num_threads())
         elif device.startswith("cuda"):
-            torch.cuda.set_device(device)  # what names no device, as events and autocast, means the current one
+            # What names no device, as events and autocast, means the current one.
+            torch.cuda.set_device(torch.device(device).index or 0)
             torch.backends.cudnn.benchmark = not self.deterministic
             # Since torch 2.11 its backward gives NaN for some lengths (#196678); the other kernels are as quick here.
             torch.backends.cuda.enable_cudnn_sdp(False)
