@@ -55,6 +55,15 @@ def test_the_first_step_is_measured_by_the_decoder():
     assert_close(variance_loss(x0, x0 + 0.001, share, step), 1e-3 * T * nats / (48 * math.log(2)))
 
 
+@pytest.mark.parametrize("u", [2 / 4000, 1.0])
+def test_the_loss_teaches_the_share_by_finite_gradients_however_far_the_guess(u: float):
+    share = torch.full(SHAPE, 0.5, requires_grad=True)
+    x0 = draw(3).float().clamp(-1, 1)
+    variance_loss(x0, -1000 * x0, share, chain(Cosine(4000), torch.full((4,), u))).sum().backward()
+    assert share.grad is not None
+    assert share.grad.isfinite().all()
+
+
 def test_the_share_that_fits_is_the_posteriors_where_the_picture_is_known():
     step, x0 = chain(Cosine(T), U), draw(4).clamp(-1, 1)
     losses = [variance_loss(x0, x0, torch.full(SHAPE, share, dtype=torch.float64), step) for share in (0.0, 0.3, 1.0)]

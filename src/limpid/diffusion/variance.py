@@ -50,5 +50,8 @@ def variance_loss(x0: Batch, guess: Batch, share: Batch, step: Chain, multiple: 
     apart = pad(there.alpha - rest / here.sigma * here.alpha, x0) * (x0 - guess.detach())
     least = pad(small, x0)
     divergence = ((least.square() + apart.square()) / std.square() - 1) / 2 + (std / least).log()
-    nats = torch.where(there.sigma > 0, divergence.flatten(1).sum(1), decoder_nats(x0, guess.detach(), std))
+    # Where the divergence counts, the decoder is asked about x0 itself: far from it, its gradient would be 0 / 0 and
+    # `where` multiplies that by 0, which is NaN too.
+    read = torch.where(pad(there.sigma, x0) > 0, x0, guess.detach())
+    nats = torch.where(there.sigma > 0, divergence.flatten(1).sum(1), decoder_nats(x0, read, std))
     return multiple * steps * nats / (x0[0].numel() * math.log(2))
