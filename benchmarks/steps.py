@@ -42,12 +42,14 @@ SAMPLERS: dict[str, Sampler] = {
     "DPM-Solver++ 2": DpmSolverPP(2),
     "DPM-Solver++ 3": DpmSolverPP(3),
     "DPM-Solver++ 2S": DpmSolverPP2S(),
+    "DPM-Solver++ 2 SDE": DpmSolverPP(2, sde=True),
+    "DPM-Solver++ 3 SDE": DpmSolverPP(3, sde=True),
     "UniPC 2": UniPC(2),
     "UniPC 3": UniPC(3),
     "DEIS": Deis(),
     "LMS": Lms(),
 }
-FORGETFUL = ("Ancestral", "DDIM", "Heun", "DPM-Solver++ 2S")
+NOISY_OR_FORGETFUL = ("Ancestral", "DDIM", "Heun", "DPM-Solver++ 2S", "DPM-Solver++ 2 SDE", "DPM-Solver++ 3 SDE")
 EVALUATIONS = (6, 8, 10, 14, 20, 30, 50)
 REFERENCE = ("Ancestral", 1000)
 
@@ -120,10 +122,10 @@ def asked_of(sampler: Sampler, steps: int) -> int:
 
 
 def draw(lines: list[dict[str, Any]], path: Path) -> Path:
-    """Two plots for each judge: the samplers that forget their steps, and those that remember some."""
+    """Two plots for each judge: the samplers that forget or add noise, and those that remember and add none."""
     plots = []
     for judge in (key for key in lines[0] if key.startswith("ResNet")):
-        for names in (FORGETFUL, tuple(name for name in SAMPLERS if name not in FORGETFUL)):
+        for names in (NOISY_OR_FORGETFUL, tuple(name for name in SAMPLERS if name not in NOISY_OR_FORGETFUL)):
             if series := [*curves(lines, names, judge), *reference(lines, judge)]:
                 plots.append(Panel(series, judge, x="evaluations", y="Frechet distance", log_x=True, log_y=True))
     return panels(plots, path)
