@@ -168,7 +168,7 @@ def test_guidance_of_a_network_that_was_told_every_label_is_refused(tmp_path: Pa
     told = ["--label-dropout", "0", "--sampling.guidance.weight", "0"]
     assert main(["train", "demo", *TINY, *told, "--run", run_folder]) == 0
     assert main(["sample", run_folder, "--guidance.weight", "1", "--out", str(tmp_path / "out")]) == 2
-    assert "told every label, so guidance needs a weaker network" in capsys.readouterr().err
+    assert "told every label, so guidance needs a weaker one" in capsys.readouterr().err
 
 
 def test_the_forward_strip_is_drawn_at_the_timesteps_asked_for(tmp_path: Path, capsys):

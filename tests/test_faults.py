@@ -387,6 +387,18 @@ def test_a_wish_to_stop_does_not_wait_for_samples_which_are_drawn_later(tmp_path
         assert (folder / "samples" / name).read_bytes() == (straight / "samples" / name).read_bytes()
 
 
+def test_what_goes_wrong_while_it_draws_costs_nothing_that_was_learnt(straight: Path, tmp_path: Path, monkeypatch):
+    drawing = replace(SHORT, every=replace(SHORT.every, sample=64, save=64))
+    with monkeypatch.context() as patch:
+        patch.setattr(show, "drawn", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run(drawing, tmp_path, CPU)
+    assert [int(file.stem) for file in checkpoint.all_in(tmp_path / "checkpoints")] == [0, 64]
+    assert run(drawing, tmp_path, CPU)
+    assert (tmp_path / "samples" / "000000000064.png").exists()
+    assert same(end(tmp_path), end(straight))
+
+
 # Two at once
 
 

@@ -35,6 +35,7 @@ LAYERS = {
     "gauge": 6,
     "show": 4,
     "edit": 4,
+    "rehearsal": 5,
     "folder": 7,
     "run": 8,
     "options": 5,

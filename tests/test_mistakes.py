@@ -74,6 +74,12 @@ def test_a_command_given_nonsense_does_not_fall_over(command: str, place: Path, 
 IMPOSSIBLE = [
     *("--images -5", "--batch 0", "--label-dropout 2", "--every.save -1", "--augment.flip 2", "--network.width 0"),
     *("--optimizer.rate nan", "--optimizer.betas 0.9 1", "--optimizer.clip 0", "--optimizer.warmup -1"),
+    *("--average.half-life 0", "--snapshots 0.5", "--snapshots 0.05 0.0504"),
+    *(
+        "--condition Timestep --condition.steps 1",
+        "--emphasis LossMoment --emphasis.bins 0",
+        "--average PowerEma --average.std 0.3",
+    ),
 ]
 
 
@@ -85,6 +91,24 @@ def test_a_number_that_cannot_be_is_refused_before_anything_is_written(command: 
         assert main([command, "demo", *option.split(), "--device", "cpu"]) == 2
     assert "expected" in capsys.readouterr().err
     assert sorted(place.rglob("*")) == before
+
+
+HOPELESS = {
+    "--sampling.levels Same": "infinitely noisy",
+    "--sampling.sampler Ancestral --sampling.sampler.variance learned": "learnt no variance",
+    "--schedule LinearBeta --schedule.T 100 --sampling.levels Same --sampling.steps 101": "fewer steps",
+    "--learned-variance": "schedule of 2 steps or more",
+    "--sampling.guidance.weight 1 --label-dropout 0": "needs a weaker one",
+    "--sampling.guidance.weight 1 --sampling.guide absent": "absent",
+    "--sampling.steps 0": "step",
+}
+
+
+@pytest.mark.parametrize("options", HOPELESS)
+def test_what_could_not_be_drawn_in_the_end_is_refused_before_anything_is_written(
+    options: str, place: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert HOPELESS[options] in refused(["train", "demo", *options.split(), "--device", "cpu"], place, capsys)
 
 
 @pytest.mark.parametrize("command", [*RECIPE_COMMANDS, "show"])

@@ -22,6 +22,7 @@ from limpid import show
 from limpid.data import Source
 from limpid.gauge import Gauge
 from limpid.learning import checkpoint, parallel, runlog
+from limpid.learning.average import folder_name
 from limpid.learning.machine import Machine
 from limpid.learning.progress import Stop
 from limpid.learning.runlog import Log, Meter
@@ -124,7 +125,7 @@ class Run:
                 whole = gathered(net.state_dict())
                 if parallel.first():
                     tensors = {f"average.{name}": value.half() for name, value in whole.items()}
-                    folder, about = self.folder / "snapshots" / f"{std:.3f}", replace(self.about(), std=std)
+                    folder, about = self.folder / "snapshots" / folder_name(std), replace(self.about(), std=std)
                     checkpoint.save(folder, about.seen, tensors, to_plain(about), keep=0)
 
     def draw(self, stop: Stop) -> None:

@@ -11,7 +11,7 @@ from limpid.diffusion.losses import Flat, Weight
 from limpid.diffusion.samplers import Ancestral, Sampler
 from limpid.diffusion.schedules import LinearBeta, Schedule, Spacing
 from limpid.diffusion.targets import Eps, Target
-from limpid.learning.average import Average, Ema
+from limpid.learning.average import Average, Ema, exponent, folder_name
 from limpid.learning.optim import Adam, Optimizer
 from limpid.nets import Network, UNet
 
@@ -98,6 +98,10 @@ class Recipe:
             raise ValueError(f"images {self.images}, batch {self.batch}: expected at least 1 of each")
         if not 0 <= self.label_dropout <= 1:
             raise ValueError(f"label dropout {self.label_dropout}: expected a share, 0 to 1")
+        for std in self.snapshots:
+            exponent(std)
+        if len({folder_name(std) for std in self.snapshots}) < len(self.snapshots):
+            raise ValueError(f"snapshots {self.snapshots}: expected lengths that differ by 0.001 or more")
 
     @property
     def sampling_schedule(self) -> Schedule:

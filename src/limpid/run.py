@@ -5,7 +5,6 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from limpid import gauge, show
@@ -17,7 +16,8 @@ from limpid.learning.progress import Display, Stop, stoppable
 from limpid.learning.sharding import full
 from limpid.learning.warning import warn
 from limpid.learning.watch import Wrong
-from limpid.recipe import Recipe, build
+from limpid.recipe import Recipe
+from limpid.rehearsal import rehearse
 from limpid.train import train
 
 PATIENCE = 3
@@ -34,8 +34,7 @@ def run(recipe: Recipe, folder: Path, machine: Machine) -> bool:
     machine = replace(machine, threads=machine.threads or threads_of(folder)).resolved(recipe.images)
     parallel.join(machine.device)
     source = parallel.one_before(lambda: recipe.data.open(machine.device))
-    with torch.device("meta"):  # what cannot be built is found out before anything is written
-        build(recipe, source.shape, len(source.names))
+    rehearse(recipe, source.shape, len(source.names), machine)  # before anything is written
     gauge.check(recipe, source)
     with alone(folder) if parallel.first() else nullcontext():
         now = opened(recipe, folder, machine, source)
@@ -81,16 +80,16 @@ def follow(now: Run, stop: Stop) -> bool:
             ended = report.seen >= recipe.images
             if passes(report.seen, recipe.batch, every.log) or ended:
                 display.tell(report.seen, *now.tell(report))
+            if passes(report.seen, recipe.batch, every.snapshot) or ended:
+                now.keep()
+            if any(passes(report.seen, recipe.batch, n) for n in (every.save, every.milestone)) or ended:
+                now.save(last=ended)  # before it draws: nothing that goes wrong there may cost what was learnt
             if passes(report.seen, recipe.batch, every.sample) and not asked():
                 now.draw(stop)
             if passes(report.seen, recipe.batch, every.score) and not asked():
                 now.score(stop)
-            if passes(report.seen, recipe.batch, every.snapshot) or ended:
-                now.keep()
-            stopping = asked()
-            if any(passes(report.seen, recipe.batch, n) for n in (every.save, every.milestone)) or ended or stopping:
-                now.save(last=ended or stopping)
-            if stopping:
+            if asked():
+                now.save(last=True)
                 break
     return now.state.seen >= recipe.images
 

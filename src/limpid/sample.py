@@ -142,7 +142,7 @@ def denoise_with(model: Denoiser, recipe: Recipe, labels: Labels | None, machine
     elif guidance.weight and labels is None:
         raise ValueError("guidance needs labels, or a weaker network: name one with --guide")
     elif guidance.weight and not recipe.label_dropout:
-        raise ValueError("this network was told every label, so guidance needs a weaker network: name one with --guide")
+        raise ValueError("this network was told every label, so guidance needs a weaker one: name it as the guide")
     elif guidance.weight and labels is not None:
         guess = classifier_free(model, labels, guidance)
 

@@ -31,6 +31,10 @@ class Timestep:
     steps: int = 1000
     sigma_data: float = 1.0
 
+    def __post_init__(self) -> None:
+        if self.steps < 2:
+            raise ValueError(f"timesteps {self.steps}: expected at least 2, or the network is blind to the level")
+
     def c_noise(self, level: Level, schedule: Schedule) -> Float[Tensor, "*b"]:
         """t - 1 for the level at step t of `schedule` cut into `steps`."""
         table = _log_ratios(schedule, self.steps, level.sigma.dtype, level.sigma.device)

@@ -22,6 +22,9 @@ class Even:
 
     bins: int = 1
 
+    def __post_init__(self) -> None:
+        _check(self.bins)
+
     def density(self, moments: Moments) -> Moments:
         """The density of u in each of its equal parts, whose mean is 1."""
         return torch.ones_like(moments)
@@ -36,6 +39,9 @@ class LossMoment:
     floor: float = 0.001
     """Share of the draws that stay even."""
 
+    def __post_init__(self) -> None:
+        _check(self.bins, self.floor)
+
     def density(self, moments: Moments) -> Moments:
         """The density of u in each of its equal parts, whose mean is 1; even until every part has been met."""
         root = moments.sqrt()
@@ -44,6 +50,14 @@ class LossMoment:
 
 
 Emphasis: TypeAlias = Even | LossMoment
+
+
+def _check(bins: int, floor: float = 0.0) -> None:
+    """Raise ValueError for what divides nothing."""
+    if bins < 1 or not 0 <= floor <= 1:
+        raise ValueError(f"emphasis bins {bins}, floor {floor}: expected at least 1, and a share, 0 to 1")
+
+
 MEMORY = 0.99
 """Share that a moment keeps when another loss comes; the paper averages the last ten of each step instead."""
 

@@ -24,6 +24,10 @@ class Ema:
     half_life: float = 500_000.0
     ramp: float = 0.05
 
+    def __post_init__(self) -> None:
+        if not (self.half_life > 0 and self.ramp >= 0):
+            raise ValueError(f"average half-life {self.half_life}, ramp {self.ramp}: expected above 0, and 0 or more")
+
     def decay(self, seen: int, batch: int) -> float:
         """The share kept of the average at the step that ends at image `seen`."""
         half_life = min(self.half_life, seen * self.ramp) if self.ramp else self.half_life
@@ -36,6 +40,9 @@ class PowerEma:
 
     std: float = 0.05
     """The standard deviation of its memory, as a share of the run: EDM2's relative EMA length."""
+
+    def __post_init__(self) -> None:
+        exponent(self.std)
 
     def decay(self, seen: int, batch: int) -> float:
         """The share kept of the average at the step that ends at image `seen`; none at the first."""
@@ -54,8 +61,13 @@ def update(average: Iterable[Tensor], weights: Iterable[Tensor], decay: float) -
 def exponent(std: float) -> float:
     """gamma of the power-function average of relative length `std`, which is below 0.289 (eq. 126-127)."""
     if not 0 < std < 12**-0.5:
-        raise ValueError(f"a power-function average has a relative length between 0 and 0.288, not {std}")
+        raise ValueError(f"a power-function average of length {std}: expected between 0 and 0.288")
     return float(np.roots([1, 7, 16 - std**-2, 12 - std**-2]).real.max())
+
+
+def folder_name(std: float) -> str:
+    """What the folder of averages of this relative length is called."""
+    return f"{std:.3f}"
 
 
 def combination(kept: Sequence[tuple[float, float]], wanted: tuple[float, float]) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from limpid.learning import checkpoint
-from limpid.learning.average import combination, combined
+from limpid.learning.average import combination, combined, folder_name
 from limpid.learning.lock import in_turn
 from limpid.learning.machine import Machine
 from limpid.options import INLINE, parse
@@ -57,7 +57,7 @@ def average(arguments: Sequence[str]) -> int:
     last = data[-1] | {"seen": seen, "std": options.std}
     averages = Path(name, "averages")
     with in_turn(averages / "lock"):
-        print(checkpoint.save(averages / f"{options.std:.3f}", seen, tensors, last))
+        print(checkpoint.save(averages / folder_name(options.std), seen, tensors, last))
     return 0
 
 
