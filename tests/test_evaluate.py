@@ -287,6 +287,57 @@ def test_runs_scored_by_different_numbers_of_pictures_are_not_compared(
     assert "were not scored alike (n 40 and 60)" in capsys.readouterr().err
 
 
+@pytest.fixture(scope="module")
+def by_class() -> Images:
+    """Digits in the order of their classes, as folders have them in the order of their names."""
+    digits = Digits(size=8).load()
+    order = digits.labels.argsort(stable=True)
+    return replace(digits, pixels=digits.pixels[order], labels=digits.labels[order])
+
+
+def test_some_stand_for_all_though_they_lie_by_class(by_class: Images):
+    some = by_class.some(100)
+    assert len(some) == 100
+    assert some.labels.unique().tolist() == list(range(10))
+    assert of_pixels(some.pixels) == of_pixels(by_class.some(100).pixels)
+    assert by_class.some(5000) is by_class
+
+
+def test_a_floor_of_pictures_that_lie_by_class_is_as_low_as_of_mixed_ones(cache: Path, judge: Judge, by_class: Images):
+    mixed = Digits(size=8).load()
+    reference, lying, mixed = (of_pictures(images, "digits", judge) for images in (mixed, by_class, mixed))
+    low, also = (floors_of(apart, reference, judge, 300)["FD-CIFAR"] for apart in (mixed, lying))
+    assert also == pytest.approx(low, rel=0.5)
+
+
+def test_losses_are_of_pictures_of_all_classes(trained: Trained, by_class: Images):
+    known, again = gap(trained, by_class, by_class, 40, CPU), gap(trained, by_class.some(40), by_class, 40, CPU)
+    assert torch.equal(known.training, again.training)
+
+
+def test_copies_are_counted_by_held_out_pictures_of_all_kinds():
+    draw = torch.Generator().manual_seed(0)
+    seen, new = (torch.rand(4000, 48, generator=draw) for _ in range(2))
+    alike = seen[:1000].repeat(4, 1) + 0.1 * torch.rand(4000, 48, generator=draw)
+    drawn, training = torch.cat([alike[:400], new[1000:1400]]), torch.cat([seen[:1000], new[:1000]])
+    counted = copying(drawn, torch.cat([alike[1000:3500], new[1400:3900]]), training)
+    assert counted.rate is not None
+    assert counted.rate.value == pytest.approx(SHARE, abs=0.02)
+
+
+def test_files_that_lie_by_class_score_as_mixed_ones(
+    cache: Path, tmp_path: Path, by_class: Images, capsys: pytest.CaptureFixture[str]
+):
+    digits, found = Digits(size=8).load(), []
+    for name, images in (("lying", by_class), ("mixed", digits)):
+        np.savez(tmp_path / f"{name}.npz", images=images.pixels.permute(0, 2, 3, 1).numpy())
+        look = ["--pictures.size", "8", "--pictures.channels", "L", "--n", "300", "--device", "cpu"]
+        words = ["evaluate", str(tmp_path / f"{name}.npz"), *look, "--against", "Digits", "--against.size", "8"]
+        assert main(words) == 0
+        found.append(scores.read(tmp_path / f"{name}.npz.scores.json")[-1].scores["FD-CIFAR"].value)
+    assert found[0] == pytest.approx(found[1], rel=0.5)
+
+
 def test_held_out_pictures_are_those_of_the_test_split():
     assert held_out(Cifar10()) == Cifar10(split="test")
     assert held_out(Folder("x")) == Folder("x", split="test")

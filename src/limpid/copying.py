@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float64, Int64, UInt8
 from torch import Tensor
 
+from limpid.learning.rng import chosen
 from limpid.metrics.chunks import Rows
 from limpid.metrics.copies import SURROUNDINGS, copy_rate, nearness, threshold
 from limpid.metrics.interval import Estimate
@@ -50,5 +51,5 @@ def copying(drawn: Rows, held_out: Rows | None, training: Rows) -> Copying:
     near = nearness(found.distances)
     if held_out is None:
         return Copying(None, near, found.indices[:, 0])
-    limit = threshold(nearness(nearest(held_out[:HELD_OUT], training, k).distances), SHARE)
+    limit = threshold(nearness(nearest(held_out[chosen(HELD_OUT, len(held_out))], training, k).distances), SHARE)
     return Copying(copy_rate(near, limit), near, found.indices[:, 0])

@@ -17,7 +17,7 @@ from torch import Tensor
 from limpid.kept import Piece, joined, piece, stretches
 from limpid.learning import parallel
 from limpid.learning.machine import Machine
-from limpid.learning.rng import generator
+from limpid.learning.rng import chosen, generator
 from limpid.metrics import cifar, presets
 from limpid.metrics.accuracy import accuracy
 from limpid.metrics.features import Judge, Seen
@@ -153,14 +153,15 @@ def by_rows(drawn: Seen, real: Seen, kernel_name: str) -> dict[str, Score]:
     """The scores that need every row of the reference; those by neighbours of as many rows as were drawn."""
     n = min(len(drawn.features), len(real.features))
     some = real.features[torch.randperm(len(real.features), generator=draws("rows"))[:n]]
-    three, five = (prdc(some, drawn.features[:n], k) for k in NEIGHBOURS)
+    ours = drawn.features[chosen(n, len(drawn.features))]
+    three, five = (prdc(some, ours, k) for k in NEIGHBOURS)
     return {
         kernel_name: score(discrepancy(drawn.features, real.features), "less"),
         "precision": score(three.precision, "more"),
         "recall": score(three.recall, "more"),
         "density": score(five.density, "more"),
         "coverage": score(five.coverage, "more"),
-        "sliced Wasserstein": score(sliced_wasserstein(drawn.features[:n], some, draws("directions")), "less"),
+        "sliced Wasserstein": score(sliced_wasserstein(ours, some, draws("directions")), "less"),
     }
 
 
@@ -175,13 +176,14 @@ def knows(judge: Judge, names: Sequence[str]) -> bool:
 
 
 def floors_of(held_out: Reference | None, reference: Reference, judge: Judge, n: int) -> dict[str, float]:
-    """The scores of held-out real pictures: of n, or of all where there are fewer; empty where there are none."""
+    """The scores of n held-out real pictures, or of all where there are fewer; empty where there are none."""
     if held_out is None or held_out.seen is None or held_out.images is None:
         return {}
-    seen = Seen(*(rows[:n] for rows in held_out.seen))
+    some = chosen(n, held_out.n)
+    seen = Seen(*(rows[some] for rows in held_out.seen))
     found = {name: one.value for name, one in scores_of(seen, reference, judge).items()}
     if knows(judge, held_out.images.names):
-        found[CLASS_ACCURACY] = asked_for(seen.logits, held_out.images.labels[:n]).value
+        found[CLASS_ACCURACY] = asked_for(seen.logits, held_out.images.labels[some]).value
     return found
 
 

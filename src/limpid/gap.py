@@ -40,7 +40,7 @@ class Gap:
 
 
 def gap(trained: Trained, training: Images, held_out: Images, n: int, machine: Machine, batch: int = 64) -> Gap:
-    """The losses of the first n pictures of each set, under the same noise, at levels evenly spread over training's."""
+    """The losses of n pictures of each set, under the same noise, at levels evenly spread over training's."""
     u = (torch.arange(LEVELS, dtype=torch.float64) + 0.5) / LEVELS
     ratios = trained.recipe.schedule(u).ratio.tolist()
     return Gap(ratios, *(losses(trained, images, u, n, machine, batch) for images in (training, held_out)))
@@ -50,11 +50,9 @@ def gap(trained: Trained, training: Images, held_out: Images, n: int, machine: M
 def losses(
     trained: Trained, images: Images, u: Float[Tensor, " levels"], n: int, machine: Machine, batch: int
 ) -> Float[Tensor, "n levels"]:
-    """The loss of each of the first n pictures at each u; the k-th picture of any set gets the same noise."""
-    recipe, rows = trained.recipe, []
-    for number, (pixels, labels) in enumerate(
-        zip(images.pixels[:n].split(batch), images.labels[:n].split(batch), strict=True)
-    ):
+    """The loss of each of n pictures at each u; the k-th picture of sets of one size gets the same noise."""
+    recipe, some, rows = trained.recipe, images.some(n), []
+    for number, (pixels, labels) in enumerate(zip(some.pixels.split(batch), some.labels.split(batch), strict=True)):
         x0 = from_pixels(pixels).to(machine.device).contiguous(memory_format=torch.channels_last)
         told = labels.to(machine.device) if trained.names else None
         draw, columns = generator(machine.device, "gap", number), []

@@ -134,7 +134,7 @@ def evaluations_of(trained: Trained, recipe: Recipe, seeds: Sequence[int], machi
 
 
 def of_images(images: Images, name: str) -> Subject:
-    """Pictures that are there already, the first n of them."""
+    """Pictures that are there already."""
     digest = of_pixels(images.pixels)
     labels = images.labels if images.names else None
     return Subject(

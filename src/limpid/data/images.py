@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from limpid.learning.rng import generator
+from limpid.learning.rng import chosen, generator
 
 GREY = 0.0078431367
 """The step from one grey level to the next in [-1, 1], 2 / 255, rounded down in float32: no pixel is above 1."""
@@ -54,6 +54,13 @@ class Images:
     def to(self, device: torch.device | str) -> "Images":
         """The same pictures on another device."""
         return replace(self, pixels=self.pixels.to(device), labels=self.labels.to(device))
+
+    def some(self, n: int) -> "Images":
+        """n of the pictures that stand for all, as `chosen` draws them; these where there are no more."""
+        if n >= len(self):
+            return self
+        pixels, labels = self.fetch(chosen(n, len(self)))
+        return replace(self, pixels=pixels, labels=labels)
 
     def fetch(self, indices: Int[Tensor, " b"]) -> Batch:
         """The pictures at `indices` and their labels."""

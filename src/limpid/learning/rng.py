@@ -7,6 +7,8 @@ never stopped, in one that was resumed there, and in every process of a distribu
 import hashlib
 
 import torch
+from jaxtyping import Int64
+from torch import Tensor
 
 
 def address(*parts: int | str) -> int:
@@ -18,3 +20,11 @@ def address(*parts: int | str) -> int:
 def generator(device: torch.device | str, *parts: int | str) -> torch.Generator:
     """A fresh generator on `device`, seeded with the address `parts`."""
     return torch.Generator(device).manual_seed(address(*parts))
+
+
+def chosen(n: int, of: int) -> Int64[Tensor, " m"]:
+    """Which n of so many stand for all, in their order: drawn evenly, the same each time; all where there are no more.
+
+    Pictures often lie sorted by class or name, so that the first n are of one kind.
+    """
+    return torch.randperm(of, generator=generator("cpu", "chosen"))[:n].sort().values

@@ -162,7 +162,7 @@ def assess_files(path: Path, rest: Sequence[str]) -> int:
         raise ValueError(
             f"{path} holds {len(images):,} pictures, --n asks for {judged.n:,}: scores of fewer would not compare"
         )
-    subject = of_images(images, str(path))._replace(n=judged.n)
+    subject = of_images(images.some(judged.n), str(path))
     real = real_for(judged, Cifar10(), machine)
     with counted(subject) as told:
         report, looked = evaluate(subject, real, machine, told)
