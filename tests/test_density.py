@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 import pytest
+import torch
 from tiny import CPU, TINY
+from torch import nn
 
 from limpid.data import Cifar10, Digits
 from limpid.density import Protocol, data_of, density, ladder
@@ -32,6 +34,20 @@ def test_a_run_has_a_likelihood_that_says_how_it_was_measured(method, trained: T
     assert f"{measured.mean:.4f} +- {measured.error:.4f} bits/dim" in str(measured)
     assert "5 pictures of the whole training set, classes told, seed 0" in str(measured)
     assert density(trained, protocol, CPU) == measured
+
+
+def test_a_likelihood_is_computed_in_float32_and_leaves_torch_as_it_was(trained: Trained):
+    """torch lets the convolutions of newer GPUs round to the eleven bits of TF32."""
+    convolutions, found = torch.backends.cudnn.conv, set()  # pyright: ignore[reportAttributeAccessIssue]
+    before = convolutions.fp32_precision
+
+    def note(net: nn.Module, given: tuple[torch.Tensor, ...], answer: torch.Tensor) -> None:
+        found.add((convolutions.fp32_precision, answer.dtype))
+
+    with trained.model.net.register_forward_hook(note):
+        density(trained, Protocol(n=2, steps=30, draws=1), CPU)
+    assert found == {("ieee", torch.float32)}
+    assert convolutions.fp32_precision == before == "tf32"
 
 
 def test_the_test_split_is_measured_where_there_is_one():

@@ -13,14 +13,15 @@ from limpid.data import Digits
 from limpid.data.files import picture
 from limpid.data.images import Images
 from limpid.data.stream import Stream
-from limpid.diffusion.samplers import Ddim
-from limpid.diffusion.schedules import Karras
+from limpid.diffusion.guidance import Guidance
+from limpid.diffusion.samplers import Ancestral, Ddim
+from limpid.diffusion.schedules import Karras, LinearBeta
 from limpid.edit import EDITS, LOWEST, Edit, edit, levels_of
 from limpid.given import hole_of, numbered, pictures
 from limpid.learning.machine import Machine
 from limpid.learning.rng import generator
 from limpid.nets import UNet
-from limpid.recipe import build
+from limpid.recipe import Same, build
 from limpid.recipes import RECIPES
 from limpid.sample import Trained
 
@@ -68,6 +69,15 @@ def test_the_same_edit_gives_the_same_sheet_and_another_seed_another(what: str, 
 
     assert drawn(1) == drawn(1)
     assert (drawn(1) == drawn(2)) == (what in ("invert", "interpolate"))
+
+
+@pytest.mark.parametrize("labels", [(), ("3",)], ids=["told nothing", "told a class"])
+def test_a_learnt_variance_is_there_to_vary_with(labels: tuple[str, ...], trained: Trained, tmp_path: Path):
+    recipe = replace(trained.recipe, schedule=LinearBeta(), learned_variance=True)
+    recipe = replace(recipe, sampling=replace(recipe.sampling, levels=Same(), guidance=Guidance()))
+    learnt = trained._replace(recipe=recipe, model=build(recipe, trained.shape, 10).eval())
+    path = edit("vary", learnt, options(tmp_path, labels=labels, sampler=Ancestral("learned")), CPU)
+    assert path.exists()
 
 
 @pytest.mark.parametrize("mask", ["left", "right", "top", "bottom", "centre"])

@@ -77,7 +77,7 @@ def looking(recipe: Recipe, machine: Machine) -> Work:
     machine, source = machine.resolved(), recipe.data.open("cpu")
     recipe = replace(recipe, sampling=replace(recipe.sampling, guidance=Guidance()))
     model = machine.place(build(recipe, source.shape, len(source.names))).eval()
-    if machine.compile:
+    if machine.compile is True:
         model.net.compile()
     labels = torch.zeros(recipe.batch, dtype=torch.int64, device=machine.device) if recipe.conditional else None
     level = grid(recipe.sampling_schedule, 2)[1]
@@ -90,7 +90,7 @@ KINDS: dict[str, Kind] = {"train": training, "sample": looking}
 
 def bench(recipe: Recipe, machine: Machine, rounds: int, seconds: float) -> Bench:
     """Measure `recipe` on a resolved machine: eager, and compiled besides if the machine says so, all by turns."""
-    ways = {"eager": replace(machine, compile=False)} | ({"compiled": machine} if machine.compile else {})
+    ways = {"eager": replace(machine, compile=False)} | ({"compiled": machine} if machine.compile is True else {})
     best = fastest(machine.device, torch.bfloat16 if machine.precision == "bfloat16" else torch.float32)
     with ExitStack() as stack:
         apart = {

@@ -21,6 +21,7 @@ from limpid.diffusion.likelihood import BIN, DEQUANTISED, bits_per_dimension
 from limpid.diffusion.schedules import down_to, grid
 from limpid.learning.machine import Machine
 from limpid.learning.rng import generator
+from limpid.metrics.features import in_float32
 from limpid.sample import Trained
 
 NOISIEST = 1e4
@@ -89,7 +90,8 @@ def density(trained: Trained, protocol: Protocol, machine: Machine) -> Density:
     rows, asked = [], []
     for pictures, wanted in zip(batches, wanted_of(protocol), strict=False):
         draw = generator(machine.device, protocol.seed, "likelihood", len(asked))
-        terms, evaluations = measured(trained, protocol, (pictures[0][:wanted], pictures[1][:wanted]), draw)
+        with in_float32(torch.device(machine.device)):
+            terms, evaluations = measured(trained, protocol, (pictures[0][:wanted], pictures[1][:wanted]), draw)
         rows.append(terms)
         asked.append(evaluations)
     table = {name: torch.cat([row[name] for row in rows]).double().cpu() for name in rows[0]}

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from limpid.data.images import from_pixels, to_pixels
 from limpid.diffusion import editing
-from limpid.diffusion.denoiser import Denoise
+from limpid.diffusion.denoiser import Denoise, Spreading
 from limpid.diffusion.guidance import Guidance
 from limpid.diffusion.level import Batch, Level
 from limpid.diffusion.samplers import Heun, Sampler
@@ -163,11 +163,11 @@ def denoiser(trained: Trained, labels: Sequence[int] | None, machine: Machine) -
     if labels is None:
         return denoise_with(trained.model, recipe, None, machine)
 
-    def denoise(x: Batch, level: Level) -> Batch:
+    def look(x: Batch, level: Level) -> tuple[Batch, Batch | None]:
         each = torch.tensor(labels, device=x.device).repeat_interleave(len(x) // len(labels))
-        return denoise_with(trained.model, recipe, each, machine)(x, level)
+        return denoise_with(trained.model, recipe, each, machine).look(x, level)
 
-    return denoise
+    return Spreading(look)
 
 
 def labels_of(options: Edit, trained: Trained) -> list[int] | None:

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from limpid.data.images import to_pixels
-from limpid.diffusion.denoiser import Denoise, Denoiser, Labels, Spreading
+from limpid.diffusion.denoiser import Denoiser, Labels, Spreading
 from limpid.diffusion.guidance import classifier_free, clipped, guided
 from limpid.diffusion.level import Batch, Level
 from limpid.diffusion.schedules import grid
@@ -129,7 +129,7 @@ def noise_of(seeds: Sequence[int], shape: Shape, device: str) -> Noise:
     return noise
 
 
-def denoise_with(model: Denoiser, recipe: Recipe, labels: Labels | None, machine: Machine) -> Denoise:
+def denoise_with(model: Denoiser, recipe: Recipe, labels: Labels | None, machine: Machine) -> Spreading:
     """The model as a sampler sees it: labels told, guided and clipped as the recipe's sampling says.
 
     Raises ValueError for guidance without a weaker network where there are no labels, or none was ever withheld.

@@ -114,7 +114,7 @@ def start(recipe: Recipe, shape: tuple[int, int, int], classes: int, machine: Ma
     moments = torch.zeros(recipe.emphasis.bins, device=machine.device)
     at_once = min(machine.micro_batch or recipe.batch, own.stop - own.start)
     state = State(model, average, built, Gradients(learners), moments, at_once, uncertainty, powers)
-    if machine.compile:
+    if machine.compile is True:
         model.net.compile()
     return state
 

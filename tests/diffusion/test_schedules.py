@@ -21,6 +21,7 @@ from limpid.diffusion.schedules import (
     Straight,
     ZeroTerminal,
     alpha_bars,
+    down_to,
     grid,
     stratified,
 )
@@ -130,6 +131,12 @@ def test_the_straight_path_shifts_as_the_ratio():
 def test_a_shifted_schedule_has_the_ratio_multiplied():
     u = torch.linspace(0.1, 0.9, 9, dtype=torch.float64)
     assert_close(Shifted(Cosine(), 4.0)(u).ratio, 4 * Cosine()(u).ratio)
+
+
+@pytest.mark.parametrize("schedule", [Karras(), Shifted(Karras(), 2.0)])
+def test_a_sampler_can_go_down_further_than_the_schedule_does(schedule: Schedule):
+    assert grid(down_to(schedule, 1e-4), 4).ratio[-2].item() == pytest.approx(1e-4)
+    assert down_to(schedule, 1.0) == schedule
 
 
 def test_the_sigmoid_runs_from_no_noise_to_nothing_else():

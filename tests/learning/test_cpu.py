@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny import TINY
 
 from limpid.folder import threads_of
 from limpid.learning import cpu
 from limpid.learning.machine import REPAID, Machine
+from limpid.train import start
 
 FREE = {name: value for name, value in os.environ.items() if name not in (*cpu.ALLOCATOR, *cpu.PLACES)}
 
@@ -158,6 +160,11 @@ def test_a_machine_says_in_a_line_what_it_chose_and_every_choice_can_be_overrule
     assert chosen.precision == ("bfloat16" if cpu.has_bfloat16() else "float32")
     assert str(Machine("cpu", "float32").resolved()).endswith("float32")
     assert str(Machine("cpu", "bfloat16", compile=True).resolved()).endswith("bfloat16, compiled")
+
+
+def test_a_machine_that_has_not_been_asked_compiles_nothing():
+    state = start(TINY, (1, 8, 8), 10, Machine("cpu", "float32"))
+    assert state.model.net._compiled_call_impl is None
 
 
 @pytest.mark.parametrize("images", [0, REPAID, 100 * REPAID])

@@ -51,6 +51,13 @@ def test_dropout_is_nothing_outside_training_and_the_same_again_from_the_same_se
     assert torch.equal(dropout.eval()(x), x)
 
 
+def test_dropout_of_nearly_all_leaves_something():
+    torch.manual_seed(0)
+    y = Dropout(0.999999)(torch.ones(1, 4, 256, 256))
+    assert y.isfinite().all()
+    assert 0 < (y != 0).sum() < 50
+
+
 @pytest.mark.parametrize(
     ("size", "nearest"), [((30, 32), "32x32"), ((27, 37), "24x40"), ((3, 8), "8x8"), ((12, 20), "16x24")]
 )

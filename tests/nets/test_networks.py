@@ -119,6 +119,12 @@ def test_it_compiles_into_one_graph(network: Network):
     torch.testing.assert_close(whole(x, c_noise, labels), net(x, c_noise, labels))
 
 
+def test_it_compiles_into_one_graph_to_train(network: Network):
+    net, (x, c_noise, labels) = built(network).train(), asked()
+    torch.compile(net, fullgraph=True, backend="eager")(x, c_noise, labels).square().mean().backward()
+    assert all(weight.grad is not None for weight in net.parameters())
+
+
 def test_equal_configurations_of_equal_seeds_build_equal_networks(network: Network):
     first, second = built(network).state_dict(), built(network).state_dict()
     assert first.keys() == second.keys()

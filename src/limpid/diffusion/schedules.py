@@ -232,7 +232,9 @@ Schedule: TypeAlias = Discrete | Continuous
 
 
 def down_to(schedule: Schedule, sigma: float) -> Schedule:
-    """The schedule, going down to this sigma at least: where a sampler stops is its own choice, not the model's."""
+    """The schedule down to this sigma / alpha at least: where a sampler stops is its own choice, not the model's."""
+    if isinstance(schedule, Shifted):
+        return replace(schedule, schedule=down_to(schedule.schedule, sigma / schedule.factor))
     if not isinstance(schedule, Karras):
         return schedule
     return replace(schedule, sigma_min=min(schedule.sigma_min, sigma))

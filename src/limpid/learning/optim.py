@@ -24,7 +24,7 @@ class Adam:
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
     clip: float = 1.0
-    """Largest norm of the gradient over all parameters."""
+    """Largest norm of the gradient over all parameters of the network."""
 
     def __post_init__(self) -> None:
         given = f"rate {self.rate}, weight decay {self.weight_decay}, clip {self.clip}, warm-up {self.warmup}"

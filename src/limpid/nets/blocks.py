@@ -77,12 +77,12 @@ class Dropout(nn.Module):
         """`x` with its numbers dropped, while training."""
         if not self.training or self.share == 0:
             return x
-        if x.device.type != "cpu":
+        if x.device.type != "cpu" or torch.compiler.is_compiling():
             return F.dropout(x, self.share)
         # CPUs draw numbers one after the other, a seventh of DDPM's step: so each draw of 64 bits serves for four.
         b, c, h, w = x.shape
         drawn = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
-        dropped = round(self.share * 2**16)
+        dropped = min(round(self.share * 2**16), 2**16 - 1)
         kept = (drawn[: x.numel()] >= dropped - 2**15).view(b, h, w, c).permute(0, 3, 1, 2)
         return x * kept.to(x.dtype).mul_(2**16 / (2**16 - dropped))
 
