@@ -25,6 +25,10 @@ PATIENCE = timedelta(hours=1)
 MOMENT = 2.0
 """Seconds that others leave to the one whose error it is: torchrun has seen it end, and ended them, by then."""
 
+LAST = 0.05
+"""Seconds for gloo's threads to let go of what was sent last: they need Python for it, and where sharded weights keep
+them, abort once it has gone."""
+
 
 class Lost(ConnectionError):
     """Another process has ended, or does not answer."""
@@ -103,6 +107,8 @@ def join(device: str) -> None:
     """Meet the others, once in the life of a process, to work on devices of this kind."""
     if count() == 1 or dist.is_initialized():
         return
+    import torch.distributed.nn  # its functions' defaults keep the group they find, and its threads past Python's end
+
     own = torch.device(device) if device.startswith("cuda") else None
     if own is not None:
         torch.cuda.set_device(own)
@@ -114,6 +120,7 @@ def leave() -> None:
     """Part from the others, when all have come so far: gloo may abort where one has gone that another still greets."""
     if dist.is_initialized():
         meet()
+        time.sleep(LAST)
         dist.destroy_process_group()
 
 
