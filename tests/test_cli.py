@@ -160,7 +160,7 @@ def test_guidance_without_labels_or_a_weaker_network_is_refused(tmp_path: Path, 
         main(["train", "demo", *TINY, "--no-conditional", "--sampling.guidance.weight", "0", "--run", run_folder]) == 0
     )
     assert main(["sample", run_folder, "--guidance.weight", "1", "--out", str(tmp_path / "out")]) == 2
-    assert "guidance needs labels, or a weaker network: name one with --guide" in capsys.readouterr().err
+    assert "guidance needs labels, or a weaker network as its guide" in capsys.readouterr().err
 
 
 def test_guidance_of_a_network_that_was_told_every_label_is_refused(tmp_path: Path, capsys):

@@ -21,6 +21,7 @@ from limpid.data.augment import Augment
 from limpid.data.images import Images
 from limpid.evaluate import JUDGES, Real, evaluate, floors_of, judge_of, scores_of
 from limpid.gap import gap
+from limpid.learning.average import Ema
 from limpid.learning.machine import Machine
 from limpid.metrics import cifar
 from limpid.metrics.features import Judge, Seen
@@ -36,6 +37,7 @@ from limpid.subjects import (
     of_pictures,
     of_pixels,
     of_run,
+    of_weights,
     seen,
 )
 
@@ -226,6 +228,49 @@ def test_a_sweep_scores_every_combination(cache: Path, folder: Path, capsys: pyt
     rows = [line[:3] for line in lines if line[0].isdigit()]
     assert rows == [[steps, clip, evaluations] for steps, evaluations in ("12", "26") for clip in ("True", "False")]
     assert (folder / "sweep.png").exists()
+
+
+def test_a_sweep_over_weights_draws_with_each(cache: Path, tmp_path: Path):
+    folder = tmp_path / "run"
+    assert run(replace(TINY, average=Ema(half_life=1e6, ramp=0)), folder, CPU)
+    words = ["--sweep", "weights=average,model", "--n", "40", "--steps", "2", "--out", str(tmp_path / "scores.json")]
+    assert main(["evaluate", str(folder), *words, "--device", "cpu"]) == 0
+    swept = scores.read(tmp_path / "scores.json")
+    hashes = [of_weights(load(folder, CPU, weights).model.net)[:12] for weights in ("average", "model")]
+    assert [report.drawn["weights sha256"] for report in swept] == hashes
+    assert hashes[0] != hashes[1]
+    assert swept[0].scores["FD-CIFAR"].value != swept[1].scores["FD-CIFAR"].value
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--sweep", "precision=float32,bfloat16"], "how pictures are drawn"),
+        (["--sweep", "judge=cifar,edm"], "how pictures are drawn"),
+        (["--sweep", "out=a.json,b.json"], "how pictures are drawn"),
+        (["--sweep", "steps=1,2", "--bits", "2"], "leave out"),
+        (["--sweep", "steps=1,2", "--statistics", "st.npz"], "leave out"),
+    ],
+    ids=" ".join,
+)
+def test_what_a_sweep_would_pass_over_is_refused(cache: Path, folder: Path, words: list[str], said: str, capsys):
+    assert main(["evaluate", str(folder), *words, "--device", "cpu"]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_checkpoint_is_compared_by_its_own_scores(cache: Path, tmp_path: Path, folder: Path, capsys):
+    copy = copytree(folder, tmp_path / "run")
+    file = next((copy / "checkpoints").glob("*64.safetensors"))
+    for subject, steps in ((copy, "2"), (file, "3")):
+        assert main(["evaluate", str(subject), "--n", "40", "--steps", steps, "--device", "cpu"]) == 0
+    capsys.readouterr()
+    assert main(["compare", str(copy), str(file)]) == 0
+    said = capsys.readouterr().out
+    assert f"A: {copy}: " in said
+    assert f"B: {file}: " in said
+    assert "differ by their steps" in said
+    assert main(["compare", str(copy), str(tmp_path / "other.safetensors")]) == 2
+    assert "other.safetensors" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", ["steps", "=1", "steps=", "steps=1,,2"])

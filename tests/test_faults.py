@@ -116,6 +116,12 @@ def test_no_missing_or_additional_byte_goes_unnoticed(whole: Path, tmp_path: Pat
             checkpoint.read_tensors(broken)
 
 
+def test_equal_tensors_make_equal_files_in_whatever_order_they_come(whole: Path, tmp_path: Path):
+    tensors = checkpoint.read_tensors(whole)
+    again = checkpoint.save(tmp_path, 1, dict(reversed(tensors.items())), checkpoint.read_data(whole))
+    assert again.read_bytes() == whole.read_bytes()
+
+
 def test_a_header_of_any_length_takes_bounded_memory(tmp_path: Path):
     path = tmp_path / "1.safetensors"
     with path.open("wb") as file:

@@ -77,6 +77,7 @@ IMPOSSIBLE = [
     *("--average.half-life 0", "--snapshots 0.5", "--snapshots 0.05 0.0504"),
     *(
         "--condition Timestep --condition.steps 1",
+        "--target.sigma-data 0",
         "--emphasis LossMoment --emphasis.bins 0",
         "--average PowerEma --average.std 0.3",
     ),
@@ -101,6 +102,8 @@ HOPELESS = {
     "--sampling.guidance.weight 1 --label-dropout 0": "needs a weaker one",
     "--sampling.guidance.weight 1 --sampling.guide absent": "absent",
     "--sampling.steps 0": "step",
+    "--schedule ZeroTerminal --target Eps --sampling.levels Same": "says nothing of the picture",
+    "--schedule Straight --target Eps --sampling.levels Same": "says nothing of the picture",
 }
 
 

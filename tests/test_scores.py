@@ -101,6 +101,21 @@ def test_a_comparison_takes_the_newest_pair_that_is_alike():
     assert "20.00      30.00     -10.00" in said
 
 
+def test_a_comparison_prefers_pictures_that_were_drawn_alike_and_says_where_they_were_not():
+    ours, theirs = [report(value=1.0), report(value=5.0, steps=20)], report("runs/b", 30.0)
+    said = scores.compare(ours, [theirs])
+    assert "1.000      30.00     -29.00" in said
+    assert "differ" not in said
+    assert "drawn in ways that differ by their steps" in scores.compare(ours[1:], [theirs])
+
+
+def test_a_file_that_holds_no_scores_is_refused_in_a_short_line(tmp_path: Path):
+    (tmp_path / "weights.safetensors").write_bytes(bytes(range(256)) * 10_000)
+    with pytest.raises(ValueError, match="no file of scores") as refused:
+        scores.read(tmp_path / "weights.safetensors")
+    assert len(str(refused.value)) < 300
+
+
 @pytest.mark.parametrize(
     ("a", "b", "verdict"),
     [(10.0, 10.5, "within the noise"), (10.0, 20.0, "A is better"), (20.0, 10.0, "B is better")],

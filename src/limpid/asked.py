@@ -52,7 +52,8 @@ def check(questions: Questions, trained: Trained, known: Known | None, n: int, m
         opened(trained.recipe.data, Protocol(n=questions.bits), machine)
     if questions.teach:
         if not (trained.names and known and known.held_out):
-            raise ValueError("--teach needs a run that knows classes, and real pictures that are held out")
+            why = f" ({known.lacking})" if known and known.lacking else ""
+            raise ValueError(f"--teach needs a run that knows classes, and real pictures that are held out{why}")
         if min(n, known.training.n) < BATCH:
             given = f"{n} drawn and {known.training.n} training pictures"
             raise ValueError(f"--teach with {given}: expected at least {BATCH} of each")

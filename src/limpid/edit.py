@@ -24,7 +24,7 @@ from limpid.given import classes, hole_of, pictures
 from limpid.learning.machine import Machine
 from limpid.pictures.grid import save, strip
 from limpid.plain import choose
-from limpid.sample import Trained, denoise_with, noise_of
+from limpid.sample import Trained, check_noisiest, denoise_with, noise_of
 
 Pixels = UInt8[Tensor, "n c h w"]
 ODE = Heun()
@@ -148,7 +148,10 @@ EDITS = {"inpaint": inpaint, "vary": vary, "interpolate": interpolate, "invert":
 
 def levels_of(trained: Trained, options: Edit, lowest: float = math.inf) -> Level:
     """The levels that a whole drawing visits, or those of one that goes down to sigma `lowest` at least."""
-    return grid(down_to(trained.recipe.sampling_schedule, lowest), options.steps, trained.recipe.sampling.spacing)
+    schedule = down_to(trained.recipe.sampling_schedule, lowest)
+    levels = grid(schedule, options.steps, trained.recipe.sampling.spacing)
+    check_noisiest(trained.model, levels)
+    return levels
 
 
 def denoiser(trained: Trained, labels: Sequence[int] | None, machine: Machine) -> Denoise:

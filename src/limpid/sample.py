@@ -16,6 +16,7 @@ from limpid.diffusion.guidance import classifier_free, clipped, guided
 from limpid.diffusion.level import Batch, Level
 from limpid.diffusion.schedules import grid
 from limpid.diffusion.steps import Noise, Step
+from limpid.diffusion.targets import gain
 from limpid.learning.checkpoint import newest, read_data, read_tensors, require
 from limpid.learning.machine import Machine
 from limpid.learning.memory import halving
@@ -140,7 +141,7 @@ def denoise_with(model: Denoiser, recipe: Recipe, labels: Labels | None, machine
         weak = load_once(sampling.guide, machine)
         guess = guided(guess, partial(weak.model, labels=labels if weak.names else None), guidance)
     elif guidance.weight and labels is None:
-        raise ValueError("guidance needs labels, or a weaker network: name one with --guide")
+        raise ValueError("guidance needs labels, or a weaker network as its guide: else set the guidance's weight to 0")
     elif guidance.weight and not recipe.label_dropout:
         raise ValueError("this network was told every label, so guidance needs a weaker one: name it as the guide")
     elif guidance.weight and labels is not None:
@@ -154,12 +155,22 @@ def denoise_with(model: Denoiser, recipe: Recipe, labels: Labels | None, machine
     return clipped(Spreading(look)) if sampling.clip else Spreading(look)
 
 
+def check_noisiest(model: Denoiser, levels: Level) -> None:
+    """Raise ValueError if what the network is asked for says nothing of the picture at the first of these levels."""
+    if not gain(model.target, levels[0]) < 1 / torch.finfo(torch.float32).eps:
+        raise ValueError(
+            f"{model.target} says nothing of the picture where there is noise alone, and there the sampler begins: "
+            "choose another target, like V, or another schedule to sample along, like Karras"
+        )
+
+
 def trajectory(
     model: Denoiser, recipe: Recipe, seeds: Sequence[int], shape: Shape, machine: Machine, labels: Labels | None = None
 ) -> Iterator[Step]:
     """Every step from noise to the pictures of `seeds`, the starting noise first."""
     noise = noise_of(seeds, shape, machine.device)
     levels = grid(recipe.sampling_schedule, recipe.sampling.steps, recipe.sampling.spacing)
+    check_noisiest(model, levels)
     x = levels[0].sigma * noise()
     yield Step(x, torch.zeros_like(x), levels[0])
     yield from recipe.sampling.sampler(denoise_with(model, recipe, labels, machine), x, levels, noise)

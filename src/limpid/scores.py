@@ -71,7 +71,9 @@ def read(path: Path) -> list[Report]:
     try:
         return [_report(plain) for plain in json.loads(file.read_text(encoding="utf-8"))["reports"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{file} is no file of scores that this version wrote: {error!r}") from error
+        raise ValueError(
+            f"{file} is no file of scores that this version wrote ({type(error).__name__}: {error})"
+        ) from error
 
 
 def add(report: Report, path: Path) -> Path:
@@ -119,9 +121,10 @@ def short(value: float) -> str:
 def compare(first: Sequence[Report], second: Sequence[Report]) -> str:
     """Two subjects side by side, by their newest reports under one protocol, and which differences are more than noise.
 
-    Raises ValueError if no two reports were made alike.
+    Reports of pictures that were drawn alike come before newer ones. Raises ValueError if no two were scored alike.
     """
     pairs = [(a, b) for a in reversed(first) for b in reversed(second) if a.protocol == b.protocol]
+    pairs.sort(key=lambda pair: bool(drawn_apart(*pair)))
     if not pairs:
         a, b = first[-1], second[-1]
         unlike = "; ".join(differences(a.protocol, b.protocol))
@@ -130,7 +133,10 @@ def compare(first: Sequence[Report], second: Sequence[Report]) -> str:
     shared = [name for name in a.scores if name in b.scores]
     width = max(len(name) for name in shared)
     lines = [f"{mark}: {each.subject}: {said(each)}" for mark, each in (("A", a), ("B", b))]
-    lines += [f"both: {a.protocol.n:,} pictures against {a.protocol.reference}, judge {a.protocol.judge}", ""]
+    lines += [f"both: {a.protocol.n:,} pictures against {a.protocol.reference}, judge {a.protocol.judge}"]
+    if unlike := drawn_apart(a, b):
+        lines.append(f"drawn in ways that differ by their {', '.join(unlike)}")
+    lines.append("")
     lines += [f"  {'':{width}}  {'A':>9}  {'B':>9}  {'A - B':>9}  {'95% interval':>19}"]
     return "\n".join([*lines, *(_compared(name.ljust(width), a.scores[name], b.scores[name]) for name in shared)])
 
@@ -154,6 +160,12 @@ def _winner(apart: float, better: Better) -> str:
 def said(report: Report) -> str:
     """How the pictures of a report came about, in words."""
     return ", ".join(f"{name} {value}" for name, value in report.drawn.items() if not isinstance(value, dict))
+
+
+def drawn_apart(a: Report, b: Report) -> list[str]:
+    """In what the ways differ by which pictures were drawn, if both say so."""
+    names = ("sampler", "steps", "guidance", "sampling", "weights", "seeds")
+    return [n for n in names if n in a.drawn and n in b.drawn and a.drawn[n] != b.drawn[n]]
 
 
 def differences(a: Protocol, b: Protocol) -> list[str]:

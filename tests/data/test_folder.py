@@ -201,7 +201,7 @@ def test_a_picture_that_cannot_be_read_stops_or_is_left_out_and_named(
         said = str(error.value)
         assert "\n" not in said
         assert name.replace("\n", "\\n") in said
-        assert "--data.on-error skip" in said
+        assert "with on-error skip" in said
         assert numbers(whole(place, on_error="skip")) == [0, 1]
         (report,) = kept.rglob("report.txt")
         line = capsys.readouterr().err

@@ -221,7 +221,7 @@ def write_pixels(
 
 def stopping(root: Path, first: object) -> str:
     """The line for a picture that stops the command."""
-    return f"{printable(str(root))}: {first}; --data.on-error skip leaves out what cannot be read"
+    return f"{printable(str(root))}: {first}; with on-error skip what cannot be read is left out"
 
 
 def read_all(loads: Iterator[Load], frame: Frame, together: int) -> Generator[Seen | str, None, None]:

@@ -55,6 +55,10 @@ class Edm:
 
     sigma_data: float = 0.5
 
+    def __post_init__(self) -> None:
+        if not self.sigma_data > 0:
+            raise ValueError(f"sigma_data {self.sigma_data}: expected a standard deviation above 0")
+
     def row(self, level: Level) -> Row:
         s = self.sigma_data
         # r / (s h) and -s / h with r = sigma / alpha and h = hypot(r, s), multiplied by alpha above and below.

@@ -148,7 +148,8 @@ def _write(path: Path, tensors: Mapping[str, Tensor], data: Plain) -> None:
     The library's own writer leaves the memory of a whole second copy to chance, and another temporary file behind when
     it is killed.
     """
-    wide_first = dict(sorted(tensors.items(), key=lambda item: -item[1].element_size()))  # so that each is aligned
+    # So that each is aligned; and by name, so that equal tensors make equal files whatever order they were made in.
+    wide_first = dict(sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0])))
     header: Plain = {"__metadata__": {"limpid": json.dumps(data), "sha256": BLANK.decode()}}
     end = 0
     for name, tensor in wide_first.items():

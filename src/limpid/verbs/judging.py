@@ -77,8 +77,10 @@ def assess_run(path: Path, rest: Sequence[str]) -> int:
     options = parse(default, rest, f"limpid evaluate {path}")
     machine, ways = options.machine.resolved(), combinations_of(options.sweep)
     each = [parse(replace(options, sweep=()), words_of(way), f"limpid evaluate {path} --sweep") for way in ways]
+    check_sweep(options, each)
     parallel.join(machine.device)
-    trained = load(parallel.told(lambda: checkpoint_of(path)), machine, options.weights)
+    file = parallel.told(lambda: checkpoint_of(path))
+    trained = load(file, machine, options.weights)
     real = real_for(options.judged, recipe.data, machine)
     for one in each or [options]:
         enough(one.judged.n, real.reference)
@@ -91,7 +93,8 @@ def assess_run(path: Path, rest: Sequence[str]) -> int:
         return 0
     swept: list[tuple[dict[str, str], Report]] = []
     for way, one in zip(ways, each, strict=True):
-        report, _ = assessed(trained, path, folder, one, real, machine)
+        network = trained if one.weights == options.weights else load(file, machine, one.weights)
+        report, _ = assessed(network, path, folder, one, real, machine)
         if parallel.first():
             scores.add(report, options.judged.out)
         swept.append((way, report))
@@ -101,6 +104,24 @@ def assess_run(path: Path, rest: Sequence[str]) -> int:
     for file in (options.judged.out, picture(swept, real.judge.score, folder / "sweep.png")):
         print(file)
     return 0
+
+
+def check_sweep(options: EvaluateRun, each: Sequence[EvaluateRun]) -> None:
+    """Raise ValueError for a sweep over what is the same for all of it, or with questions that it does not ask."""
+    for one in each:
+        drawing = replace(
+            options,
+            sampling=one.sampling,
+            seed=one.seed,
+            weights=one.weights,
+            batch=one.batch,
+            judged=replace(options.judged, n=one.judged.n),
+        )
+        if replace(one, sweep=options.sweep) != drawing:
+            raise ValueError("--sweep varies how pictures are drawn, and n: give other options beside it, once for all")
+    more = options.questions.bits or options.questions.teach or options.judged.statistics
+    if each and more:
+        raise ValueError("--sweep keeps scores alone: leave out --bits, --teach and --statistics")
 
 
 def assessed(
@@ -201,11 +222,22 @@ class Compare:
 
 def compare(arguments: Sequence[str]) -> int:
     """`limpid compare A B`."""
-    first, rest = named("compare", "RUN A and a RUN B, each a run folder or a file of scores", arguments)
+    first, rest = named("compare", "RUN A and a RUN B, each a run folder, a checkpoint or a file of scores", arguments)
     second, rest = named(f"compare {first}", "RUN B to compare it with", rest)
     parse(Compare(), rest, f"limpid compare {first} {second}")
-    print(scores.compare(scores.read(Path(first)), scores.read(Path(second))))
+    print(scores.compare(reports_of(Path(first)), reports_of(Path(second))))
     return 0
+
+
+def reports_of(path: Path) -> list[Report]:
+    """The reports on a run, or on one of its checkpoints alone, or those of a file. Raises ValueError for none."""
+    single = path.suffix == ".safetensors"
+    file = folder_of(path) / "scores.json" if single or comes(path) else path
+    found = [] if single and not file.exists() else scores.read(file)
+    own = [report for report in found if report.subject == str(path)]
+    if single and not own:
+        raise ValueError(f"no scores of {path}: limpid evaluate {path} writes them")
+    return own or found
 
 
 @dataclass(frozen=True)
