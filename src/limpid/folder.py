@@ -30,7 +30,7 @@ from limpid.learning.sharding import gathered, unequal
 from limpid.learning.warning import warn
 from limpid.learning.watch import Watch, Wrong, collapsed, leap
 from limpid.plain import to_plain
-from limpid.recipe import Recipe, build
+from limpid.recipe import Recipe, build, placed
 from limpid.recipes import read
 from limpid.sample import About, Trained, about_of
 from limpid.train import Report, State, restore, start, tensors_of
@@ -289,7 +289,7 @@ def refuse_another(recipe: Recipe, folder: Path) -> None:
     path = folder / "recipe.json"
     if not path.exists():
         return
-    before = read(path)
+    before = placed(read(path))
     allowed = {name: getattr(recipe, name) for name in FREE}
     if replace(before, **allowed) != recipe:
         changed = ", ".join(differences(to_plain(replace(before, **allowed)), to_plain(recipe)))

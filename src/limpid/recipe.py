@@ -1,6 +1,7 @@
 """A run as frozen data: everything that decides what is learnt, and nothing about where or on what."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 
 from limpid.data import Cifar10, Data
 from limpid.data.augment import Augment
@@ -107,6 +108,14 @@ class Recipe:
     def sampling_schedule(self) -> Schedule:
         """The schedule that samplers walk down."""
         return self.schedule if isinstance(self.sampling.levels, Same) else self.sampling.levels
+
+
+def placed(recipe: Recipe) -> Recipe:
+    """The recipe with the place of its data in full, so that it means the same from every folder."""
+    root = getattr(recipe.data, "root", "")
+    if not root:
+        return recipe
+    return replace(recipe, data=replace(recipe.data, root=str(Path(root).expanduser().absolute())))  # pyright: ignore[reportCallIssue]
 
 
 def build(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> Denoiser:

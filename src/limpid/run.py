@@ -16,7 +16,7 @@ from limpid.learning.progress import Display, Stop, stoppable
 from limpid.learning.sharding import full
 from limpid.learning.warning import warn
 from limpid.learning.watch import Wrong
-from limpid.recipe import Recipe
+from limpid.recipe import Recipe, placed
 from limpid.rehearsal import rehearse
 from limpid.train import train
 
@@ -31,6 +31,7 @@ def run(recipe: Recipe, folder: Path, machine: Machine) -> bool:
     wrong again and again, OSError if what it has learnt cannot be written. Of many processes each calls this; the first
     alone holds the folder and writes to it.
     """
+    recipe = placed(recipe)
     machine = replace(machine, threads=machine.threads or threads_of(folder)).resolved(recipe.images)
     parallel.join(machine.device)
     source = parallel.one_before(lambda: recipe.data.open(machine.device))

@@ -526,3 +526,17 @@ def test_a_run_is_trained_on_a_folder_from_the_command_line(tmp_path: Path, caps
     assert "pictures of 8x12, 4 channels" in said.err
     assert main(["train", "demo", "--data", "Folder", "--run", str(tmp_path / "other")]) == 2
     assert "--data.root PATH" in capsys.readouterr().err
+
+
+def test_a_run_begun_beside_its_pictures_goes_on_from_any_folder(tmp_path: Path, monkeypatch, capsys):
+    write(tmp_path / "p", CLASSES)
+    (tmp_path / "elsewhere").mkdir()
+    small = ["--batch", "4", "--network.width", "16", "--network.multipliers", "1", "1", "--network.attention", "4"]
+    data = ["--data", "Folder", "--data.root", "p", "--data.size", "8", "--data.channels", "L"]
+    monkeypatch.chdir(tmp_path)
+    here = ["train", "demo", *small, *data, "--sampling.steps", "2", "--device", "cpu", "--run", "run"]
+    assert main([*here, "--images", "8"]) == 0
+    assert main([*here, "--images", "12"]) == 0
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert main(["train", "../run", "--run", "../run", "--images", "16", "--device", "cpu"]) == 0
+    assert "16 of 16 images" in capsys.readouterr().out
