@@ -176,7 +176,7 @@ def test_the_forward_strip_is_drawn_at_the_timesteps_asked_for(tmp_path: Path, c
         "show",
         "forward",
         "demo",
-        "--sampling.levels",
+        "--schedule",
         "LinearBeta",
         "--out",
         str(tmp_path / "strip.png"),

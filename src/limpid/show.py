@@ -11,7 +11,8 @@ from torch import Tensor
 from limpid.data.images import from_pixels, to_pixels
 from limpid.diffusion.level import mix
 from limpid.diffusion.samplers import Ddim
-from limpid.diffusion.schedules import Schedule
+from limpid.diffusion.schedules import Discrete, Schedule
+from limpid.diffusion.schedules import grid as levels_of
 from limpid.diffusion.steps import Step
 from limpid.learning import runlog
 from limpid.learning.machine import Machine
@@ -19,7 +20,7 @@ from limpid.learning.rng import generator
 from limpid.pictures.animate import animate
 from limpid.pictures.grid import grid, save, strip
 from limpid.pictures.plot import Curve, Panel, panels, with_mean
-from limpid.recipe import Recipe
+from limpid.recipe import Recipe, Same
 from limpid.sample import Trained, sample, spread, trajectory
 
 PREVIEW_STEPS = 50
@@ -41,11 +42,11 @@ def data(recipe: Recipe, path: Path) -> Path:
 
 
 def forward(recipe: Recipe, path: Path, timesteps: Sequence[int] = (), rows: int = 6) -> Path:
-    """A strip of real pictures, a row each, that sink into noise from left to right, at `timesteps` or evenly.
+    """A strip of real pictures, a row each, that sink into noise along the training schedule, at `timesteps` or evenly.
 
     Raises ValueError for timesteps that the schedule does not have.
     """
-    source, kind = recipe.data.open("cpu"), recipe.sampling_schedule
+    source, kind = recipe.data.open("cpu"), recipe.schedule
     pixels, labels = next(source.batches(0, rows, recipe.seed))
     x0, u = from_pixels(pixels), at_steps(kind, timesteps) if timesteps else evenly_noisy(kind, 9)
     eps = torch.randn(x0.shape, generator=generator("cpu", recipe.seed, "strip"))
@@ -64,11 +65,15 @@ def at_steps(kind: Schedule, timesteps: Sequence[int]) -> Float[Tensor, " n"]:
 
 
 def evenly_noisy(kind: Schedule, n: int) -> Float[Tensor, " n"]:
-    """n values of u from clean to noise between which the picture changes by equal angles of the circle."""
-    dense = torch.linspace(0, 1, 1001, dtype=torch.float64)
+    """n values of u from clean to noise between which the picture changes by equal angles of the circle.
+
+    Of a schedule that is infinitely noisy at u = 1 the last is just below.
+    """
+    dense = torch.linspace(0, 1, 100_001, dtype=torch.float64)
+    dense = dense[kind(dense).sigma.isfinite()]
     angle = torch.atan2(kind(dense).sigma, kind(dense).alpha)
     wanted = torch.linspace(angle[0].item(), angle[-1].item(), n, dtype=torch.float64)
-    return dense[torch.searchsorted(angle, wanted).clamp(max=1000)]
+    return dense[torch.searchsorted(angle, wanted).clamp(max=len(dense) - 1)]
 
 
 def heads(schedule: Schedule, u: Tensor) -> list[str]:
@@ -150,17 +155,28 @@ def along(lines: Sequence[runlog.Line], name: str) -> Curve:
 
 
 def schedule(recipe: Recipe, path: Path) -> Path:
-    """What the noise does along the schedule: alpha_bar, the signal-to-noise ratio, and beta for each step."""
-    kind = recipe.sampling_schedule
-    steps = getattr(kind, "T", 1000)
-    u = torch.arange(1, steps + 1, dtype=torch.float64) / steps
-    levels, along = kind(u), (u * steps if hasattr(kind, "T") else u).tolist()
-    name, alpha_bar = type(kind).__name__, levels.unit().alpha.square()
-    beta = 1 - alpha_bar / torch.cat([torch.ones(1, dtype=torch.float64), alpha_bar[:-1]])
-    x = "t" if hasattr(kind, "T") else "u"
-    plots = [
-        Panel([Curve(name, along, alpha_bar.tolist())], "alpha_bar", x),
-        Panel([Curve(name, along, levels.snr.tolist())], "signal-to-noise ratio", x, log_y=True),
-        Panel([Curve(name, along, beta.tolist())], "beta of each step", x),
-    ]
-    return panels(plots, path)
+    """What the noise does along the schedule of training, and at the sampling levels if they are of another one."""
+    return panels(schedule_panels(recipe), path)
+
+
+def schedule_panels(recipe: Recipe) -> list[Panel]:
+    """Plots of alpha_bar, the signal-to-noise ratio and, for a schedule of T steps, beta_t, along u or t = u T.
+
+    The first curve is the training schedule. Where the sampling levels are of another schedule they are a second curve:
+    level i of n at u = 1 - i / n, without the last, which is clean. Raises ValueError for levels that cannot be.
+    """
+    kind, sampling, T = recipe.schedule, recipe.sampling, getattr(recipe.schedule, "T", 0)
+    u = torch.arange(1, T + 1, dtype=torch.float64) / T if T else (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000
+    found = {f"training: {type(kind).__name__}": (u, kind(u))}
+    if not isinstance(sampling.levels, Same):
+        levels = levels_of(recipe.sampling_schedule, sampling.steps, sampling.spacing)[:-1]
+        falling = 1 - torch.arange(len(levels), dtype=torch.float64) / len(levels)
+        found[f"sampling: {type(sampling.levels).__name__}, {sampling.steps} steps"] = (falling, levels)
+    x = {name: (u * (T or 1)).tolist() for name, (u, _) in found.items()}
+    alpha_bar = [Curve(name, x[name], level.unit().alpha.square().tolist()) for name, (_, level) in found.items()]
+    snr = [Curve(name, x[name], level.snr.tolist()) for name, (_, level) in found.items()]
+    along = "t" if T else "u"
+    plots = [Panel(alpha_bar, "alpha_bar", along), Panel(snr, "signal-to-noise ratio", along, log_y=True)]
+    if isinstance(kind, Discrete):
+        plots.append(Panel([Curve("training", u.mul(T).tolist(), kind.betas().tolist())], "beta of each step", along))
+    return plots
