@@ -51,13 +51,25 @@ def test_an_average_that_was_kept_is_built_exactly():
     assert shares.sum() == pytest.approx(1)
 
 
+@pytest.mark.parametrize("start", [0.0, 1e4], ids=["from zero", "about a constant"])
 @pytest.mark.parametrize(("times", "tolerance"), [(10, 1e-2), (40, 1e-3)])
-def test_an_average_of_another_length_is_built_afterwards_as_if_it_had_been_tracked(times: int, tolerance: float):
-    history = torch.randn(STEPS, 3, dtype=torch.float64, generator=generator("cpu", 1)).cumsum(0)
+def test_an_average_of_another_length_is_built_afterwards_as_if_it_had_been_tracked(
+    times: int, tolerance: float, start: float
+):
+    history = start + torch.randn(STEPS, 3, dtype=torch.float64, generator=generator("cpu", 1)).cumsum(0)
     names, kept, tracked = kept_averages(history, times)
     built = combined(kept, combination(names, (STEPS * BATCH, 0.15)))["w"]
     # Least squares over more of them leaves less; the distance between two kept averages says what would be far.
     assert (built - tracked).abs().max() < tolerance * (kept[-1]["w"] - kept[-2]["w"]).abs().max()
+
+
+@pytest.mark.parametrize("std", [0.01, 0.07, 0.15, 0.25])
+@pytest.mark.parametrize("times", [1, 2, 5, 20])
+def test_weights_that_never_moved_are_built_as_they_are(times: int, std: float):
+    names = [(i * STEPS * BATCH / times, length) for i in range(1, times + 1) for length in (0.05, 0.1)]
+    shares = combination(names, (STEPS * BATCH, std))
+    constant = {"w": torch.full((3,), 5.0, dtype=torch.float64)}
+    assert_close(combined([constant] * len(names), shares)["w"], constant["w"], rtol=1e-9, atol=0)
 
 
 @pytest.mark.parametrize("std", [0.0, 0.3, -1.0])

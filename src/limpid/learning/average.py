@@ -71,11 +71,16 @@ def folder_name(std: float) -> str:
 
 
 def combination(kept: Sequence[tuple[float, float]], wanted: tuple[float, float]) -> np.ndarray:
-    """How much of each kept average (seen, std) makes the one `wanted`: least squares over profiles (algorithm 3)."""
+    """How much of each kept average (seen, std) makes the one `wanted`: least squares over profiles (algorithm 3).
+
+    Divided by their sum, so that weights that never moved come out as they are: the fit alone leaves a sum of 1 only
+    where the wanted profile is met exactly.
+    """
     profiles = [(seen, exponent(std)) for seen, std in kept]
     target = (wanted[0], exponent(wanted[1]))
     among = np.array([[_overlap(a, b) for b in profiles] for a in profiles])
-    return np.linalg.solve(among, np.array([_overlap(a, target) for a in profiles]))
+    shares = np.linalg.solve(among, np.array([_overlap(a, target) for a in profiles]))
+    return shares / shares.sum()
 
 
 def _overlap(a: tuple[float, float], b: tuple[float, float]) -> float:
