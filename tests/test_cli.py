@@ -98,6 +98,7 @@ def test_sampling_writes_what_was_asked_for(trained: Path, tmp_path: Path, capsy
     arrays = np.load(out / "pictures.npz")
     assert arrays["images"].shape == (6, 8, 8, 1)
     assert arrays["labels"].tolist() == [3, 3, 3, 7, 7, 7]
+    assert arrays["class_names"].tolist() == list("0123456789")
     with Image.open(out / "singles" / "000007.png") as single:
         assert np.array_equal(np.array(single), arrays["images"][2, :, :, 0])
 

@@ -147,6 +147,9 @@ def test_a_weaker_network_can_guide(finished: Path):
         one, other = strong.model(x, level, labels), weak.model(x, level, labels)
     torch.testing.assert_close(guess, one + 2 * (one - other))
     assert (one - other).abs().max() > 1e-5  # well above the tolerance of the line before
+    strong.model.no_label = 9
+    with pytest.raises(ValueError, match="the weaker network knows 10 classes, and this one 9"):
+        denoise_with(strong.model, replace(strong.recipe, sampling=sampling), labels, CPU)
 
 
 def test_a_picture_depends_on_its_own_seed_alone(finished: Path):

@@ -44,7 +44,8 @@ class Edit:
     pictures: tuple[str, ...] = ("0", "1", "2", "3")
     """What to begin from: numbers in the data set of the run, or files, which are cut and resized to fit."""
     labels: tuple[str, ...] = ()
-    """The class to tell the network, by name or number: one for each picture, or one for all; none if not given."""
+    """The class to tell the network, by name, or by index (from 0) where no class is named so: one for each picture, or
+    one for all; none if not given."""
     mask: str = "right"
     """inpaint: the part to draw anew: left, right, top, bottom, centre, or a PNG that is white there."""
     resample: int = 5

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from limpid.data import Data
 from limpid.data.files import picture
+from limpid.data.places import whole_numbers
 from limpid.data.stream import Source, Stream
 from limpid.plain import choose
 
@@ -38,14 +39,28 @@ def numbered(index: int, source: Source) -> tuple[UInt8[Tensor, "c h w"], str]:
 
 
 def classes(words: Sequence[str], names: Sequence[str], n: int) -> list[int]:
-    """The labels that are meant, by name or number, for n pictures: one for each, or one for all. Raises ValueError."""
+    """The labels that are meant, by name or index, for n pictures: one for each, or one for all. Raises ValueError."""
     if not names:
         raise ValueError(f"this network knows no classes, so it cannot be told --labels {' '.join(words)}")
     if len(words) not in (1, n):
         raise ValueError(f"{len(words)} --labels for {n} pictures: expected one for each, or one for all")
-    numbers = [str(i) for i in range(len(names))]
-    labels = [int(word) if word in numbers else list(names).index(choose("class", word, names)) for word in words]
+    labels = [label_from_word(word, names) for word in words]
     return labels * n if len(labels) == 1 else labels
+
+
+def label_from_word(word: str, class_names: Sequence[str]) -> int:
+    """The label of the class that has this name, exactly or in another case; else of the class with this index.
+
+    A name that is a whole number may be written with or without zeros before it. Raises ValueError for what names no
+    class, or several.
+    """
+    if whole_numbers([word]) and word not in class_names:
+        equal = [i for i, name in enumerate(class_names) if whole_numbers([name]) and int(name) == int(word)]
+        if len(equal) == 1:
+            return equal[0]
+        if not equal and 0 <= int(word) < len(class_names):
+            return int(word)
+    return list(class_names).index(choose("class", word, class_names))
 
 
 def hole_of(mask: str, shape: Shape) -> Bool[Tensor, "h w"]:

@@ -71,10 +71,18 @@ def union(kind: Any) -> dict[str, type]:
 
 
 def choose(what: str, name: str, choices: Iterable[str]) -> str:
-    """`name` as it is written among `choices`, in whatever case it came. Raises ValueError with the nearest of them."""
+    """`name` as it is written among `choices`, or the only one that is written so in another case.
+
+    Raises ValueError with the nearest of them if there is none, and with those of another case if there are several.
+    """
     choices = list(choices)
-    if found := [choice for choice in choices if choice.lower() == name.lower()]:
+    found = [choice for choice in choices if choice.lower() == name.lower()]
+    if name in choices:
+        return name
+    if len(found) == 1:
         return found[0]
+    if found:
+        raise ValueError(f"{what} {SHOWN.repr(name)} may be {' or '.join(found)}: write it in the case that is meant")
     near = difflib.get_close_matches(name.lower()[:100], {c.lower(): c for c in choices}, n=1)
     guess = next((f"; did you mean {c}?" for c in choices if near and c.lower() == near[0]), "")
     raise ValueError(f"no {what} {SHOWN.repr(name)}: choose from {', '.join(choices)}{guess}")

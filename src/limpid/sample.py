@@ -21,7 +21,7 @@ from limpid.learning.checkpoint import newest, read_data, read_tensors, require
 from limpid.learning.machine import Machine
 from limpid.learning.memory import halving
 from limpid.learning.rng import generator
-from limpid.plain import found_in, from_plain
+from limpid.plain import SHOWN, found_in, from_plain
 from limpid.recipe import Recipe, build
 
 Shape = tuple[int, int, int]
@@ -133,12 +133,16 @@ def noise_of(seeds: Sequence[int], shape: Shape, device: str) -> Noise:
 def denoise_with(model: Denoiser, recipe: Recipe, labels: Labels | None, machine: Machine) -> Spreading:
     """The model as a sampler sees it: labels told, guided and clipped as the recipe's sampling says.
 
-    Raises ValueError for guidance without a weaker network where there are no labels, or none was ever withheld.
+    Raises ValueError for guidance without a weaker network where there are no labels, or none was ever withheld, and
+    for a weaker one of other classes.
     """
     sampling, guidance = recipe.sampling, recipe.sampling.guidance
     guess = Spreading(partial(model.look, labels=labels))
     if guidance.weight and sampling.guide:
         weak = load_once(sampling.guide, machine)
+        if labels is not None and weak.names and len(weak.names) != model.no_label:
+            given = f"the weaker network knows {len(weak.names)} classes, and this one {model.no_label}"
+            raise ValueError(f"{given}: a label would mean another class to each")
         guess = guided(guess, partial(weak.model, labels=labels if weak.names else None), guidance)
     elif guidance.weight and labels is None:
         raise ValueError("guidance needs labels, or a weaker network as its guide: else set the guidance's weight to 0")
@@ -167,7 +171,12 @@ def check_noisiest(model: Denoiser, levels: Level) -> None:
 def trajectory(
     model: Denoiser, recipe: Recipe, seeds: Sequence[int], shape: Shape, machine: Machine, labels: Labels | None = None
 ) -> Iterator[Step]:
-    """Every step from noise to the pictures of `seeds`, the starting noise first."""
+    """Every step from noise to the pictures of `seeds`, the starting noise first.
+
+    Raises ValueError for labels that are no classes of the network.
+    """
+    if labels is not None:
+        check_labels(labels.tolist(), len(seeds), model.no_label)
     noise = noise_of(seeds, shape, machine.device)
     levels = grid(recipe.sampling_schedule, recipe.sampling.steps, recipe.sampling.spacing)
     check_noisiest(model, levels)
@@ -189,9 +198,11 @@ def sample(
     """One picture per seed, `batch` at a time, as uint8 on the CPU; `labels` are one per seed.
 
     Where memory runs out a batch is drawn in parts. With `parallel.in_turns` for `each` the processes share the
-    batches out; all have all of them.
+    batches out; all have all of them. Raises ValueError for labels that are no classes of the network.
     """
     at_once = batch
+    if labels is not None:
+        check_labels(labels, len(seeds), model.no_label)
 
     def part(now: slice) -> UInt8[Tensor, "b c h w"]:
         told = None if labels is None else torch.tensor(labels[now], device=machine.device)
@@ -209,6 +220,17 @@ def sample(
         return pixels
 
     yield from each(drawn, range(0, len(seeds), batch))
+
+
+def check_labels(labels: Sequence[int], n: int, classes: int) -> None:
+    """Raise ValueError unless there is a label for each of n pictures, and each is that of a class."""
+    if not classes:
+        raise ValueError(f"labels {SHOWN.repr(list(labels))} for a network that knows no classes: expected None")
+    if len(labels) != n:
+        raise ValueError(f"{len(labels)} labels for {n} pictures: expected one for each")
+    if wrong := [label for label in labels if not 0 <= label < classes]:
+        none = ", which stands for no label" if wrong[0] == classes else ""
+        raise ValueError(f"label {wrong[0]}{none}: expected 0 to {classes - 1}, a class of the network")
 
 
 def spread(n: int, classes: int) -> list[int] | None:

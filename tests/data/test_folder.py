@@ -107,6 +107,9 @@ def test_every_form_holds_the_same_pictures_and_classes(form: str, tmp_path: Pat
         (["cat/a.png", "b.png"], ()),
         (["x.png/a.png", "y.png/b.png"], ("x.png", "y.png")),
         (["Zebra/a.png", "ant/b.png", "Éclair/c.png"], ("Zebra", "ant", "Éclair")),
+        (["0/a.png", "1/b.png", "2/c.png", "10/d.png"], ("0", "1", "2", "10")),
+        (["-3/a.png", "01/b.png", "1/c.png", "9/d.png", "010/e.png"], ("-3", "01", "1", "9", "010")),
+        (["1/a.png", "10/b.png", "2/c.png", "two/d.png"], ("1", "10", "2", "two")),
     ],
 )
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
@@ -117,7 +120,11 @@ def test_sub_folders_are_classes_if_every_picture_is_in_one(
     images = whole(zipped(tmp_path / "p.zip", files) if packed else write(tmp_path / "p", files))
     assert images.names == classes
     assert len(images) == len(names)
-    assert images.labels.tolist() == (sorted(range(len(names))) if classes else [0] * len(names))
+    if classes:
+        parts = [names[number].split("/") for number in numbers(images)]
+        assert all(images.names[label] in part for label, part in zip(images.labels, parts, strict=True))
+    else:
+        assert images.labels.tolist() == [0] * len(names)
 
 
 def test_pictures_are_brought_to_the_size_and_colours_asked_for(tmp_path: Path):
@@ -366,6 +373,24 @@ def test_an_array_that_claims_more_than_can_be_packed_in_it_is_refused(tmp_path:
     path.write_bytes(blob.replace(size, (claimed + 128).to_bytes(4, "little")))
     with pytest.raises(ValueError, match="claims more than can be packed in it"):
         whole(path)
+
+
+def test_an_array_of_class_names_says_what_the_labels_mean(tmp_path: Path):
+    pixels, names = PIXELS[:4].permute(0, 2, 3, 1).numpy(), np.array(["cat", "dog", "emu"])
+    np.savez(tmp_path / "a.npz", images=pixels, labels=np.array([2, 0, 0, 2]), class_names=names)
+    images = whole(tmp_path / "a.npz")
+    assert (images.names, images.labels.tolist()) == (("cat", "dog", "emu"), [2, 0, 0, 2])
+    for arrays, said in (
+        ({"labels": np.array([1, 2, 3, 1]), "class_names": names}, "its labels are 1 to 3, and it names 3 classes"),
+        ({"labels": np.array([-1, 2, 0, 1]), "class_names": names}, "its labels are -1 to 2, and it names 3 classes"),
+        ({"labels": np.zeros(4, int), "class_names": np.array([1, 2])}, "its class names are int64 of shape (2,)"),
+        ({"labels": np.zeros(4, int), "class_names": np.array([["a"]])}, "its class names are <U1 of shape (1, 1)"),
+        ({"labels": np.zeros(4, int), "class_names": np.array(["a" * 2**22, "b"])}, "expected a row of words"),
+        ({"labels": np.zeros(4, int), "class_names": np.array([None])}, "no array of numbers"),
+    ):
+        np.savez_compressed(tmp_path / "a.npz", images=pixels, **arrays)  # pyright: ignore[reportArgumentType]
+        with pytest.raises(ValueError, match=re.escape(said)):
+            whole(tmp_path / "a.npz")
 
 
 def test_an_array_without_pictures_or_with_odd_labels_is_refused(tmp_path: Path):

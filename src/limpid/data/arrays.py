@@ -26,7 +26,9 @@ DEFLATED = 1032
 """How many times longer than itself a deflated file can become (zlib's manual, 'Maximum compression factor')."""
 MOST = 2**24
 """Pictures that an array may hold."""
-PICTURES, LABELS = ("images.npy", "arr_0.npy"), "labels.npy"
+PICTURES, LABELS, CLASS_NAMES = ("images.npy", "arr_0.npy"), "labels.npy", "class_names.npy"
+LONGEST_NAMES = 2**24
+"""Bytes that the names of all classes may have together."""
 
 
 class Head(NamedTuple):
@@ -109,17 +111,40 @@ def _as_pictures(head: Head) -> tuple[int, int, int, int]:
 
 
 def _labels(packed: zipfile.ZipFile, n: int) -> tuple[Int[np.ndarray, " n"], tuple[str, ...]]:
-    """The labels of n pictures, numbered anew, and what they were; zeros and no names where there are none."""
+    """The labels of n pictures and the names of the classes; zeros and no names where there are none.
+
+    Without an array of names the labels are numbered anew, and what they were are the names.
+    """
     head = head_of(packed, LABELS) if LABELS in packed.namelist() else None
     if head is None or head.shape == (0,):
         return np.zeros(n, np.int64), ()
     if head.dtype.kind not in "iu" or head.shape != (n,):
         raise ValueError(f"its labels are {head.dtype} of shape {head.shape}: expected {n} whole numbers")
-    with packed.open(LABELS) as file:
+    given, names = _values(packed, LABELS, head), _class_names(packed)
+    if not names:
+        found, labels = np.unique(given, return_inverse=True)
+        return labels.astype(np.int64), tuple(str(value) for value in found.tolist())
+    if given.min() < 0 or given.max() >= len(names):
+        raise ValueError(f"its labels are {given.min()} to {given.max()}, and it names {len(names)} classes")
+    return given.astype(np.int64), names
+
+
+def _class_names(packed: zipfile.ZipFile) -> tuple[str, ...]:
+    """What an archive calls its classes, in the order of their labels; none if it does not say."""
+    head = head_of(packed, CLASS_NAMES) if CLASS_NAMES in packed.namelist() else None
+    if head is None or head.shape == (0,):
+        return ()
+    if head.dtype.kind != "U" or len(head.shape) != 1 or head.shape[0] * head.dtype.itemsize > LONGEST_NAMES:
+        expected = f"a row of words, of at most {LONGEST_NAMES:,} bytes"
+        raise ValueError(f"its class names are {head.dtype} of shape {head.shape}: expected {expected}")
+    return tuple(printable(str(name)) for name in _values(packed, CLASS_NAMES, head).tolist())
+
+
+def _values(packed: zipfile.ZipFile, member: str, head: Head) -> np.ndarray:
+    """All values of an array that was found to be small enough."""
+    with packed.open(member) as file:
         file.read(head.begin)
-        given = np.frombuffer(file.read(), head.dtype)
-    found, labels = np.unique(given, return_inverse=True)
-    return labels.astype(np.int64), tuple(str(value) for value in found.tolist())
+        return np.frombuffer(file.read(), head.dtype)
 
 
 def _from_row(row: UInt8[np.ndarray, "h w c"], frame: Frame) -> Seen:

@@ -24,7 +24,7 @@ Split: TypeAlias = Literal["train", "test", "all"]
 
 RESIDENT = 2**31
 """Bytes up to which a set is held on a GPU; larger ones stay on disk, and each batch is sent."""
-LAYOUT = 1
+LAYOUT = 2
 """Number of the form in which pictures are packed: with another, all are packed anew."""
 
 

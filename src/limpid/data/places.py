@@ -6,9 +6,10 @@ are followed, each folder is entered once. Nothing is unpacked: of a zip, one fi
 
 import hashlib
 import os
+import re
 import stat
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from heapq import heappop, heappush
@@ -187,7 +188,8 @@ def read_file(path: Path, frame: Frame) -> Seen:
 def classes_of(names: Sequence[str]) -> tuple[Int[np.ndarray, " n"], tuple[str, ...]]:
     """Labels and the names of the classes: the folders that the pictures are in, if every picture is in one.
 
-    A folder that holds everything is no class: as in a zip of one folder, the classes are then those in it.
+    They are in the order of their names, or of their values if all of them are whole numbers. A folder that holds
+    everything is no class: as in a zip of one folder, the classes are then those in it.
     """
     parts = [name.split("/") for name in names]
     depth = 0
@@ -197,8 +199,15 @@ def classes_of(names: Sequence[str]) -> tuple[Int[np.ndarray, " n"], tuple[str, 
     if not parts or any(len(p) <= depth + 1 for p in parts):
         return none, ()
     found = sorted({p[depth] for p in parts}, key=bytes_of)
+    if whole_numbers(found):
+        found.sort(key=int)
     number = {name: i for i, name in enumerate(found)}
     return np.array([number[p[depth]] for p in parts], np.int64), tuple(map(printable, found))
+
+
+def whole_numbers(names: Iterable[str]) -> bool:
+    """Whether all of these are whole numbers, of at most 18 digits."""
+    return all(re.fullmatch("-?[0-9]{1,18}", name) for name in names)
 
 
 def bytes_of(name: str) -> bytes:

@@ -38,11 +38,12 @@ class Sample:
     seed: int = 0
     """Seed of the first picture; each has its own, the next the next."""
     labels: tuple[str, ...] = ()
-    """Classes to draw, by name or number, in equal parts; all of them if none is given."""
+    """Classes to draw, in equal parts: by name, or by index (from 0) where no class is named so. All of them if none is
+    given."""
     singles: bool = False
     """Also write every picture as a PNG of its own."""
     npz: bool = False
-    """Also write all pictures, labels and seeds as arrays."""
+    """Also write all pictures, labels, what those are called, and seeds as arrays."""
     animation: bool = False
     """Also write how the pictures come out of the noise, as WebP."""
     batch: int = 80
@@ -94,7 +95,8 @@ def write(
     if options.npz:
         path = options.out / "pictures.npz"
         images = drawn.permute(0, 2, 3, 1).numpy()
-        np.savez(path, images=images, seeds=np.array(seeds), labels=np.array(labels or [], dtype=np.int64))
+        numbers = np.array(labels or [], dtype=np.int64)
+        np.savez(path, images=images, seeds=np.array(seeds), labels=numbers, class_names=np.array(names, dtype=np.str_))
         written.append(path)
     return written
 
