@@ -1,10 +1,15 @@
 import json
+from functools import reduce
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from limpid.diffusion.samplers import Ddim, Heun
 from limpid.diffusion.schedules import Cosine
+from limpid.learning.optim import Adam, Muon
 from limpid.nets import UNet
+from limpid.options import choices, parse
 from limpid.plain import choose, from_plain, to_plain
 from limpid.recipe import Recipe
 from limpid.recipes import RECIPES, find
@@ -95,3 +100,43 @@ def test_a_missing_recipe_is_answered_with_the_nearest(tmp_path):
         find(str(tmp_path))
     with pytest.raises(ValueError, match="cannot read the recipe"):
         find(str(tmp_path / "none.toml"))
+
+
+def toml_from(plain: dict[str, Any], where: str = "") -> str:
+    """A table as TOML writes it."""
+    lines = [f"{name} = {json.dumps(value)}" for name, value in plain.items() if not isinstance(value, dict)]
+    tables = [toml_from(value, f"{where}{name}.") for name, value in plain.items() if isinstance(value, dict)]
+    return "\n".join([f"[{where[:-1]}]" if where else "", *lines, *tables])
+
+
+def choices_of_kind() -> list[tuple[str, str, str]]:
+    """Every recipe, every place in it that has a kind, and every kind that may stand there."""
+    return [
+        (name, option, kind)
+        for name in ("demo", "cifar10-small", "cifar10", "cifar10-iddpm")
+        for option, choice in choices(RECIPES[name]()).items()
+        for kind in choice.members
+    ]
+
+
+@pytest.mark.parametrize(("base", "option", "kind"), choices_of_kind())
+def test_a_kind_chosen_on_the_command_line_is_that_chosen_in_a_file(base: str, option: str, kind: str, tmp_path: Path):
+    plain: dict[str, Any] = {"kind": kind}
+    for attribute in reversed(choices(RECIPES[base]())[option].attributes):
+        plain = {attribute: plain}
+    (tmp_path / "mine.toml").write_text(toml_from({"base": base} | plain))
+    assert parse(RECIPES[base](), [option, kind], "limpid train") == find(str(tmp_path / "mine.toml"))
+
+
+@pytest.mark.parametrize("base", ["demo", "cifar10-small", "cifar10", "cifar10-iddpm"])
+def test_choosing_the_kind_that_is_there_changes_nothing(base: str):
+    recipe = RECIPES[base]()
+    for option, choice in choices(recipe).items():
+        here = reduce(getattr, choice.attributes, recipe)
+        assert parse(recipe, [option, type(here).__name__], "limpid train") == recipe
+
+
+def test_no_optimiser_is_taken_for_another():
+    assert from_plain(Recipe, {"optimizer": "Adam"}, default=RECIPES["cifar10-small"]()).optimizer == Adam()
+    assert parse(RECIPES["cifar10-small"](), ["--optimizer", "Adam"], "limpid train").optimizer == Adam()
+    assert not issubclass(Muon, Adam)

@@ -1,4 +1,7 @@
-"""Command-line options of frozen data: `--schedule.T 500` sets a field, `--schedule Cosine` chooses a kind."""
+"""Command-line options of frozen data: `--schedule.T 500` sets a field, `--schedule Cosine` chooses a kind.
+
+As in a recipe file the kind that is there already keeps its fields, and another starts from its own defaults.
+"""
 
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, replace
@@ -7,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar, get_type_hints
 import tyro
 
 from limpid.learning import parallel
-from limpid.plain import choose, union
+from limpid.plain import choose, fields_from, union
 
 Options = TypeVar("Options")
 
@@ -67,10 +70,13 @@ def _with_kinds(default: Options, args: Sequence[str]) -> tuple[Options, list[st
         if not equals and not queue:
             raise ValueError(f"{option} needs a kind: choose from {', '.join(choice.members)}")
         kind = choose(option.lstrip("-"), kind if equals else queue.pop(0), choice.members)
-        default = _replaced(default, choice.attributes, choice.members[kind]())
+        default = _with_kind(default, choice.attributes, choice.members[kind])
     return default, rest
 
 
-def _replaced(value: Any, attributes: Sequence[str], new: Any) -> Any:
+def _with_kind(value: Any, attributes: Sequence[str], kind: type) -> Any:
+    """`value` with what stands at the end of `attributes` of this kind: as it is if it is already."""
+    if not attributes:
+        return kind(**fields_from(kind, value))
     first, *others = attributes
-    return replace(value, **{first: _replaced(getattr(value, first), others, new) if others else new})
+    return replace(value, **{first: _with_kind(getattr(value, first), others, kind)})

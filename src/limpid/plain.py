@@ -31,7 +31,8 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(kind: Any, value: Any, where: str = "recipe", default: Any = None) -> Any:
-    """`value` as the type `kind`; fields that are missing are those of `default`, or else of the class."""
+    """`value` as the type `kind`; fields that are missing are those of `default` if it is of the same class, else the
+    class's own."""
     if members := union(kind):
         return _from_member(members, value, where, default)
     if isinstance(kind, type) and is_dataclass(kind):
@@ -88,6 +89,15 @@ def choose(what: str, name: str, choices: Iterable[str]) -> str:
     raise ValueError(f"no {what} {SHOWN.repr(name)}: choose from {', '.join(choices)}{guess}")
 
 
+def fields_from(kind: type, current: Any) -> dict[str, Any]:
+    """What the fields of `kind` are before any is given: those of `current` if it is of this very class, else the
+    class's own defaults, as far as it has them."""
+    if type(current) is kind:
+        return {f.name: getattr(current, f.name) for f in fields(kind)}
+    plain = {f.name: f.default for f in fields(kind) if f.default is not MISSING}
+    return plain | {f.name: f.default_factory() for f in fields(kind) if f.default_factory is not MISSING}
+
+
 def _checked(right: bool, result: Any, where: str, given: Any, expected: str) -> Any:
     if not right:
         raise ValueError(f"{where} is {SHOWN.repr(given)}: expected {expected}")
@@ -111,17 +121,12 @@ def _from_fields(kind: type, value: Any, where: str, default: Any) -> Any:
         raise ValueError(f"{where} is {SHOWN.repr(value)}: expected a table of its fields")
     hints, known = get_type_hints(kind), {f.name: f for f in fields(kind)}
     given = {choose(f"field of {where}", name, known): part for name, part in value.items() if name != "kind"}
-    result = {name: getattr(default, name) for name in known} if isinstance(default, kind) else _defaults(kind)
+    result = fields_from(kind, default)
     for name, part in given.items():
         result[name] = from_plain(hints[name], part, f"{where}.{name}", result.get(name))
     if missing := known.keys() - result.keys():
         raise ValueError(f"{where} needs its field {min(missing)}")
     return kind(**result)
-
-
-def _defaults(kind: type) -> dict[str, Any]:
-    plain = {f.name: f.default for f in fields(kind) if f.default is not MISSING}
-    return plain | {f.name: f.default_factory() for f in fields(kind) if f.default_factory is not MISSING}
 
 
 def _from_list(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:

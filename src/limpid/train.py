@@ -28,7 +28,7 @@ from limpid.learning.gradients import Gradients
 from limpid.learning.machine import Machine
 from limpid.learning.memory import halving
 from limpid.learning.noise import normal
-from limpid.learning.optim import Muon
+from limpid.learning.optim import Muon, lr_at
 from limpid.learning.rng import address, generator
 from limpid.learning.sharding import equal, full, part_of, shard
 from limpid.recipe import Recipe, build
@@ -199,7 +199,7 @@ def backward(state: State, recipe: Recipe, part: Lesson, share: float, machine: 
 def descend(state: State, recipe: Recipe) -> tuple[Float[Tensor, ""], float]:
     """A step of the optimiser down the gradients there are; their norm, and the rate of the step."""
     gradient = full(torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.optimizer.clip))
-    rate = recipe.optimizer.rate_at(state.seen, recipe.images)
+    rate = lr_at(recipe.optimizer, state.seen, recipe.images)
     for group in state.optimizer.param_groups:
         group["lr"] = rate
     state.optimizer.step()

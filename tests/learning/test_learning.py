@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from limpid.learning import checkpoint, runlog
 from limpid.learning.average import Ema, update
 from limpid.learning.machine import Machine
-from limpid.learning.optim import Adam, Muon
+from limpid.learning.optim import Adam, Muon, lr_at
 from limpid.learning.rng import address, generator
 
 
@@ -28,10 +28,11 @@ def test_an_address_is_not_the_words_run_together():
     assert address("1") != address(1)
 
 
+@pytest.mark.parametrize("kind", [Adam, Muon])
 @pytest.mark.parametrize("decay", ["none", "linear", "cosine"])
-def test_the_rate_rises_then_falls(decay):
-    adam = Adam(rate=1.0, warmup=100, decay=decay)
-    rates = [adam.rate_at(seen, 1000) for seen in range(1, 1001)]
+def test_the_rate_rises_then_falls(decay, kind: type[Adam] | type[Muon]):
+    optimizer = kind(rate=1.0, warmup=100, decay=decay)
+    rates = [lr_at(optimizer, seen, 1000) for seen in range(1, 1001)]
     assert rates[49] == pytest.approx(0.5, rel=0.1)
     assert max(rates) <= 1.0
     assert rates[-1] == pytest.approx(1.0 if decay == "none" else 0.0)
@@ -101,7 +102,7 @@ def test_a_broken_checkpoint_is_one_clear_line(tmp_path: Path, content: bytes):
 
 
 @pytest.mark.parametrize("kind", [Adam, Muon])
-def test_an_optimiser_goes_on_where_it_was(kind: type[Adam]):
+def test_an_optimiser_goes_on_where_it_was(kind: type[Adam] | type[Muon]):
     def steps(parameters: list[torch.Tensor], optimizer: torch.optim.Optimizer, first: int, last: int) -> None:
         for step in range(first, last):
             for index, parameter in enumerate(parameters):

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from limpid.learning import muon
 
+Decay: TypeAlias = Literal["none", "linear", "cosine"]
+"""How a rate falls to zero at the end of a run, if it does."""
+
 
 @dataclass(frozen=True)
 class Adam:
@@ -19,7 +22,7 @@ class Adam:
     """Learning rate at its peak."""
     warmup: int = 0
     """Images over which the rate rises from zero."""
-    decay: Literal["none", "linear", "cosine"] = "none"
+    decay: Decay = "none"
     """How the rate falls to zero at the end of the run, if it does."""
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
@@ -27,38 +30,34 @@ class Adam:
     """Largest norm of the gradient over all parameters of the network."""
 
     def __post_init__(self) -> None:
-        given = f"rate {self.rate}, weight decay {self.weight_decay}, clip {self.clip}, warm-up {self.warmup}"
-        if (
-            not all(0 <= number < math.inf for number in (self.rate, self.weight_decay, self.warmup))
-            or not self.clip > 0
-        ):
-            raise ValueError(f"{given}: expected finite numbers from 0 up, and a clip above 0")
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError(f"betas {self.betas}: expected two numbers from 0 up and below 1")
+        check_ranges(self)
 
     def build(self, parameters: Iterable[Tensor]) -> torch.optim.AdamW:
         """The optimiser of these parameters."""
         return torch.optim.AdamW(parameters, lr=self.rate, betas=self.betas, weight_decay=self.weight_decay, fused=True)
 
-    def rate_at(self, seen: int, images: int) -> float:
-        """The rate of the step that ends at image `seen` of a run of `images`."""
-        rise = min(1.0, seen / self.warmup) if self.warmup else 1.0
-        left = max(0.0, 1 - seen / images)
-        fall = {"none": 1.0, "linear": left, "cosine": (1 - math.cos(math.pi * left)) / 2}[self.decay]
-        return self.rate * rise * fall
-
 
 @dataclass(frozen=True)
-class Muon(Adam):
+class Muon:
     """Muon (Jordan et al. 2024) for weights that are matrices or convolutions, Adam for the others, by one rate.
 
     A step of Muon is scaled to the size of one of Adam (Liu et al. 2025), so a good rate of one is good for the other.
     """
 
+    rate: float = 2e-4
+    """Learning rate at its peak."""
+    warmup: int = 0
+    """Images over which the rate rises from zero."""
+    decay: Decay = "none"
+    """How the rate falls to zero at the end of the run, if it does."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    """Largest norm of the gradient over all parameters of the network."""
     momentum: float = 0.95
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        check_ranges(self)
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum {self.momentum}: expected a number from 0 up and below 1")
 
@@ -68,3 +67,21 @@ class Muon(Adam):
 
 
 Optimizer: TypeAlias = Adam | Muon
+
+
+def lr_at(optimizer: Optimizer, seen: int, images: int) -> float:
+    """The learning rate of the step that ends at image `seen` of a run of `images`."""
+    rise = min(1.0, seen / optimizer.warmup) if optimizer.warmup else 1.0
+    left = max(0.0, 1 - seen / images)
+    fall = {"none": 1.0, "linear": left, "cosine": (1 - math.cos(math.pi * left)) / 2}[optimizer.decay]
+    return optimizer.rate * rise * fall
+
+
+def check_ranges(optimizer: Optimizer) -> None:
+    """Raise ValueError for numbers that no optimiser can have."""
+    o = optimizer
+    if not all(0 <= number < math.inf for number in (o.rate, o.weight_decay, o.warmup)) or not o.clip > 0:
+        given = f"rate {o.rate}, weight decay {o.weight_decay}, clip {o.clip}, warm-up {o.warmup}"
+        raise ValueError(f"{given}: expected finite numbers from 0 up, and a clip above 0")
+    if not all(0 <= beta < 1 for beta in o.betas):
+        raise ValueError(f"betas {o.betas}: expected two numbers from 0 up and below 1")
