@@ -1,6 +1,7 @@
 """A tiny run is scored, from the command to the file."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
@@ -112,6 +113,18 @@ def test_pictures_against_themselves_score_zero(cache: Path, judge: Judge):
     assert found["FD-CIFAR"].value == pytest.approx(0, abs=1e-6)
     assert found["precision"].value == found["recall"].value == found["coverage"].value == 1
     assert found["sliced Wasserstein"].value == pytest.approx(0, abs=1e-9)
+
+
+def test_pictures_that_are_all_alike_have_finite_scores_and_it_says_so(cache: Path, judge: Judge):
+    reference = of_pictures(images_of(Digits(size=8)), "digits", judge)
+    images = Images(torch.full((100, 1, 8, 8), 200, dtype=torch.uint8), torch.zeros(100, dtype=torch.int64))
+    report, looked = evaluate(of_images(images, "all alike"), Real(judge, reference, None, {}, "none"), CPU)
+    assert all(math.isfinite(one.value) and math.isfinite(one.error) for one in report.scores.values())
+    mean, covariance = reference.statistics
+    point = (looked.seen.features.double().mean(0) - mean).square().sum() + covariance.trace()
+    assert report.scores[judge.score].value == pytest.approx(point.item(), rel=1e-9)
+    assert "the pictures are all alike" in report.notes[-1]
+    assert "the pictures are all alike" in scores.table(report)
 
 
 def test_what_a_judge_says_comes_to_the_hosts_memory(judge: Judge):

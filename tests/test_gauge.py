@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
+from typing import Any
 
 import pytest
 import torch
@@ -68,6 +69,34 @@ def test_a_run_that_goes_on_has_the_same_scores(folder: Path, tmp_path: Path, mo
 
 def test_the_curve_is_drawn_beside_the_loss(folder: Path, tmp_path: Path):
     assert show.loss(folder, tmp_path / "loss.png").exists()
+
+
+def same_for_all(*args: Any, **_: Any) -> list[torch.Tensor]:
+    return [torch.full((len(args[2]), *args[3]), 200, dtype=torch.uint8)]
+
+
+def test_pictures_that_are_all_alike_have_a_finite_score_and_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("LIMPID_DATA", str(tmp_path / "cache"))
+    monkeypatch.setattr("limpid.gauge.sample", same_for_all)
+    assert run(SCORED, tmp_path / "run", CPU)
+    assert set(scores(tmp_path / "run")) == {16, 32, 48, 64}
+    assert len(set(scores(tmp_path / "run").values())) == 1
+    assert 0 < scores(tmp_path / "run")[64] < 1000
+    assert "limpid: the 20 pictures that were scored are all alike, after 64 images" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError])
+def test_what_cannot_be_scored_ends_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: type[Exception]
+):
+    def fails(*_: Any) -> float:
+        raise error("no features today")
+
+    monkeypatch.setattr(Gauge, "measure", fails)
+    assert run(replace(SCORED, every=replace(SCORED.every, score=64)), tmp_path, CPU)
+    assert "limpid: cannot write a score (no features today); going on" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from limpid.metrics.frechet import infinite, scored
 from limpid.metrics.inception_score import inception_score
 from limpid.metrics.interval import Estimate
 from limpid.metrics.kernel import discrepancy
-from limpid.metrics.moments import blocks_of
+from limpid.metrics.moments import Moments, blocks_of
 from limpid.metrics.prdc import prdc
 from limpid.metrics.sliced import sliced_wasserstein
 from limpid.plain import choose
@@ -120,7 +120,15 @@ def evaluate(
         "machine": str(machine),
         "versions": {name: version(name) for name in ("limpid", "torch", "numpy", "pillow")},
     }
-    return Report(subject.name, protocol, subject.drawn, scores, made, real.notes(subject.n)), looked
+    notes = (*real.notes(subject.n), *alike(looked.seen))
+    return Report(subject.name, protocol, subject.drawn, scores, made, notes), looked
+
+
+def alike(seen: Seen) -> tuple[str, ...]:
+    """What is to be said of pictures whose features are all the same; nothing of others."""
+    if not Moments.of(seen.features).statistics.alike:
+        return ()
+    return ("the pictures are all alike: their Frechet distance is that of one point, and the other scores say little",)
 
 
 def enough(n: int, reference: Reference) -> None:

@@ -38,6 +38,8 @@ from limpid.whole import durable, sync
 
 # What may differ when a run goes on: how long it is, how pictures are drawn, and how often.
 FREE = ("images", "sampling", "every")
+UNSCORED = (OSError, ValueError, torch.linalg.LinAlgError)  # pyright: ignore[reportPrivateImportUsage]
+"""What may go wrong with a score: data that has gone, features that are no numbers, a decomposition that fails."""
 
 
 @dataclass
@@ -141,12 +143,15 @@ class Run:
                 warn(f"{problem}, after {self.state.seen:,} images")
 
     def score(self, stop: Stop) -> None:
-        """Write the cheap score of this moment to the log, and keep its weights if none before scored better."""
+        """Write the cheap score of this moment to the log, and keep its weights if none before scored better.
+
+        Pictures or data that cannot be scored are warned of, and the run goes on without this score.
+        """
         self.check()
         trained, tensors = self.trained(), gathered(self.tensors())
         if not parallel.first():
             return
-        with self.untimed(), refusals("a score"), stop.abandoning():
+        with self.untimed(), refusals("a score", UNSCORED), stop.abandoning():
             name, value = self.gauge.name, self.gauge.measure(trained, self.machine)
             before = [line[name] for line in self.scores]
             self.log.add({"seen": self.state.seen, name: value})
@@ -222,11 +227,11 @@ class Diverged(FloatingPointError):
 
 
 @contextmanager
-def refusals(what: str) -> Iterator[None]:
-    """Tells of a disk that refuses `what` is written in here; the run goes on."""
+def refusals(what: str, kinds: tuple[type[Exception], ...] = (OSError,)) -> Iterator[None]:
+    """Tells of a disk that refuses `what` is written in here, or of another of these errors; the run goes on."""
     try:
         yield
-    except OSError as error:
+    except kinds as error:
         warn(f"cannot write {what} ({error}); going on")
 
 

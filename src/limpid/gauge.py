@@ -7,6 +7,7 @@ import torch
 from limpid.data import Source
 from limpid.evaluate import judge_of
 from limpid.learning.machine import Machine
+from limpid.learning.warning import warn
 from limpid.metrics import cifar
 from limpid.metrics.features import Judge
 from limpid.metrics.frechet import Distance, distance_to
@@ -42,12 +43,18 @@ class Gauge:
         return distance_to(of_data(self.recipe.data, self.judge).statistics)
 
     def measure(self, trained: Trained, machine: Machine) -> float:
-        """The score of the pictures that seeds 0..n-1 give, in the steps of the sample grids, classes in turn."""
+        """The score of the pictures that seeds 0..n-1 give, in the steps of the sample grids, classes in turn.
+
+        Pictures that are all alike have a score as well, and are warned of.
+        """
         classes, seeds = len(trained.names), range(self.n)
         labels = [seed % classes for seed in seeds] if classes else None
         batches = sample(trained.model, preview(self.recipe), seeds, trained.shape, machine, labels, batch=100)
         features = torch.cat([seen(self.judge, pixels)["features"] for pixels in batches])
-        return self.distance(Moments.of(features).statistics)
+        statistics = Moments.of(features).statistics
+        if statistics.alike:
+            warn(f"the {self.n:,} pictures that were scored are all alike, after {trained.seen:,} images")
+        return self.distance(statistics)
 
 
 def check(recipe: Recipe, source: Source) -> None:

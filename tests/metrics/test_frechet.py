@@ -122,6 +122,33 @@ def test_features_that_never_change_add_nothing():
     assert frechet(points, Statistics(points.mean + 3, points.covariance)) == pytest.approx(18)
 
 
+@pytest.mark.parametrize("bit", [0.0, 1.2e-7], ids=["equal", "equal but for the last bit"])
+@pytest.mark.parametrize(("d", "scale"), [(1, 1.0), (12, 50.0), (64, 0.1), (256, 1.0)])
+def test_a_set_whose_rows_are_all_alike_is_as_far_as_a_point(d, scale, bit):
+    """|m1 - m2|^2 + tr C: what raw sums leave in the covariance of equal rows has eigenvalues below zero."""
+    spread, row = Moments.of(drawn(500, d, shift=2.0)).statistics, scale * drawn(1, d, 1).float()
+    rows = row.repeat(400, 1) * (1 + bit * drawn(400, d, 2).sign().float())
+    alike = Moments.of(rows).statistics
+    assert alike.alike
+    assert not spread.alike
+    expected = ((alike.mean - spread.mean).square().sum() + spread.covariance.trace()).item()
+    assert frechet(alike, spread) == pytest.approx(expected, rel=1e-12)
+    assert frechet(spread, alike) == pytest.approx(expected, rel=1e-12)
+    assert frechet(alike, alike) <= 1e-12 * alike.mean.square().sum()
+    found = scored(blocks_of(rows, 10, generator()), spread)
+    assert found.value == pytest.approx(expected, rel=1e-12)
+    assert found.error <= 1e-6 * expected
+
+
+@pytest.mark.parametrize("ratio", [1e3, 1e5])
+def test_features_far_from_zero_are_no_negative_covariance(ratio):
+    """Rows of rank one: the other eigenvalues are rounding of mean^2, which is ratio^2 times the variance."""
+    line = drawn(300, 1) * torch.ones(1, 20, dtype=F64) + ratio
+    statistics = Moments.of(line).statistics
+    assert not statistics.alike
+    assert frechet(statistics, statistics) <= 1e-8 * ratio**2 * 20
+
+
 def test_widths_that_do_not_fit_and_negative_eigenvalues_are_refused():
     with pytest.raises(ValueError, match="features of 3 and 4 numbers"):
         frechet(standard(3), standard(4))

@@ -21,24 +21,24 @@ def frechet(a: Statistics, b: Statistics) -> float:
     """The Frechet distance of two sets by their means and covariances, which may be of any rank.
 
     Never negative; right to about 1e-13 of the traces at full rank, and to 1e-7 of the largest eigenvalue where there
-    are fewer samples than features. Raises ValueError for features of different widths, and for a covariance with a
-    negative eigenvalue.
+    are fewer samples than features. Of rows that are all alike the covariance is taken for zero. Raises ValueError for
+    features of different widths, and for a covariance with a negative eigenvalue that is no rounding.
     """
     return distance_to(b)(a)
 
 
 def distance_to(reference: Statistics) -> Distance:
     """The Frechet distance to one set, whose root is taken here, once: half the work if it is asked for many others."""
-    root = _root(reference.covariance)
-    spread = reference.covariance.trace()
+    root, spread = _root(reference), reference.covariance.trace()
+    largest = root.square().sum().item()
 
     def distance(other: Statistics) -> float:
         if len(other.mean) != len(reference.mean):
             given = f"{len(other.mean)} and {len(reference.mean)}"
             raise ValueError(f"features of {given} numbers have no distance: expected the same network's")
         products = torch.linalg.eigvalsh(root.T @ other.covariance @ root)
-        check_positive(products)
-        across = products.clamp(min=0).sqrt().sum()
+        check_positive(products, other.rounding * largest)
+        across = products.clamp(min=0).sqrt().sum() * (not other.alike)
         apart = (other.mean - reference.mean).square().sum() + other.covariance.trace() + spread - 2 * across
         return max(apart.item(), 0.0)
 
@@ -107,16 +107,17 @@ def line(points: Sequence[tuple[float, float]]) -> Extrapolated:
     return Extrapolated(value.item(), slope.item(), fit.item(), list(points))
 
 
-def _root(covariance: Float64[Tensor, "d d"]) -> Float64[Tensor, "d r"]:
+def _root(statistics: Statistics) -> Float64[Tensor, "d r"]:
     """A factor R with R R^T the covariance, as wide as its rank: what rounding adds to a lower rank would sum up."""
-    values, vectors = torch.linalg.eigh(covariance)
-    check_positive(values)
-    kept = values > len(values) * torch.finfo(values.dtype).eps * values.max()
+    values, vectors = torch.linalg.eigh(statistics.covariance)
+    check_positive(values, statistics.rounding)
+    eps = torch.finfo(values.dtype).eps
+    kept = values > max(len(values) * eps * values.max().item(), statistics.rounding)
     return vectors[:, kept] * values[kept].sqrt()
 
 
-def check_positive(values: Float64[Tensor, " d"]) -> None:
-    """Raises ValueError if one of these eigenvalues is further below zero than by rounding, be it of float32."""
-    if len(values) and values.min() < -1e-4 * values.abs().max():
+def check_positive(values: Float64[Tensor, " d"], rounding: float) -> None:
+    """Raises ValueError if one of these eigenvalues is further below zero than by `rounding`, or by that of float32."""
+    if len(values) and values.min() < -max(rounding, 1e-4 * values.abs().max().item()):
         given = f"eigenvalues from {values.min():.3g} to {values.max():.3g}"
         raise ValueError(f"{given}: a covariance has no negative ones")
