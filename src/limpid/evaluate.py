@@ -26,7 +26,7 @@ from limpid.metrics.inception_score import inception_score
 from limpid.metrics.interval import Estimate
 from limpid.metrics.kernel import discrepancy
 from limpid.metrics.moments import Moments, blocks_of
-from limpid.metrics.prdc import prdc
+from limpid.metrics.prdc import prdc_for
 from limpid.metrics.sliced import sliced_wasserstein
 from limpid.plain import choose
 from limpid.scores import Better, Protocol, Report, Score
@@ -162,7 +162,7 @@ def by_rows(drawn: Seen, real: Seen, kernel_name: str) -> dict[str, Score]:
     n = min(len(drawn.features), len(real.features))
     some = real.features[torch.randperm(len(real.features), generator=draws("rows"))[:n]]
     ours = drawn.features[chosen(n, len(drawn.features))]
-    three, five = (prdc(some, ours, k) for k in NEIGHBOURS)
+    three, five = prdc_for(some, ours, NEIGHBOURS)
     return {
         kernel_name: score(discrepancy(drawn.features, real.features), "less"),
         "precision": score(three.precision, "more"),

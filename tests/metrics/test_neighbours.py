@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from limpid.metrics.chunks import COLUMNS, ROWS
-from limpid.metrics.neighbours import middle_of, nearest, squared_distances
+from limpid.metrics.neighbours import middle_of, nearest, squared_distance_rounding, squared_distances
 
 F64 = torch.float64
 
@@ -59,6 +59,14 @@ def test_squared_distances_are_never_negative_and_right_to_rounding():
     apart = squared_distances(x, x)
     assert apart.min() >= 0
     assert (apart.double() - torch.cdist(x.double(), x.double()).square()).abs().max() < 1e-6 * 2 * 500 * 2
+
+
+@pytest.mark.parametrize("d", [1, 2, 64, 2048])
+@pytest.mark.parametrize("shift", [0.0, 3.0])
+def test_squared_distances_are_off_by_less_than_their_rounding(d, shift):
+    x, y = torch.randn(50, d) + shift, torch.randn(60, d).exp()
+    off = squared_distances(x, y).double() - torch.cdist(x.double(), y.double()).square()
+    assert (off.abs() < squared_distance_rounding(x, y) / 2).all()
 
 
 def test_the_middle_is_amid_the_rows():

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from limpid.metrics.chunks import COLUMNS
-from limpid.metrics.prdc import Prdc, expected_coverage, prdc, radii
+from limpid.metrics.prdc import Prdc, expected_coverage, prdc, prdc_for, radii
 
 
 def drawn(n: int, d: int, seed: int, shift: float = 0.0, scale: float = 1.0) -> Tensor:
@@ -38,18 +38,41 @@ def test_they_are_those_of_their_definitions(n, m, d, k):
 
 
 def test_radii_reach_to_the_kth_other_row():
-    assert radii(torch.tensor([[0.0], [1.0], [3.0], [7.0]]), 2).tolist() == [3, 2, 3, 6]
+    rows = torch.tensor([[0.0], [1.0], [3.0], [7.0]])
+    assert radii(rows, (2, 1)).tolist() == [[3, 2, 3, 6], [1, 1, 2, 4]]
 
 
-def test_a_set_against_itself_is_precise_recalled_and_covered():
-    """Each row is in its own ball, and in those of the rows whose k nearest it is among: k on average.
-
-    One of those k is on the edge of the ball, where rounding decides.
-    """
-    real = drawn(400, 5, 0)
-    precision, recall, density, coverage = values(prdc(real, real, 3))
+@pytest.mark.parametrize("shift", [0.0, 100.0])
+@pytest.mark.parametrize(("d", "k"), [(5, 3), (64, 3), (64, 5)])
+def test_a_set_against_itself_has_density_1_and_one_kth(d, k, shift):
+    """Each row is in its own ball, and in those of the rows whose k nearest it is among: k on average, of which one is
+    on the edge of the ball."""
+    real = drawn(400, d, 0, shift)
+    precision, recall, density, coverage = values(prdc(real, real, k))
     assert precision == recall == coverage == 1
-    assert 1 <= density <= 4 / 3 + 1e-9
+    assert density == pytest.approx((k + 1) / k, abs=1e-12)
+
+
+def test_equal_distances_are_within():
+    """Rows on a grid are at distances of few values, which the edges of nearly all balls share."""
+    side = torch.arange(12.0)
+    real = torch.cartesian_prod(side, side)
+    fake = real[torch.randperm(144)[:100]] + torch.tensor([1.0, 0.0])
+    assert values(prdc(real, fake, 3)) == by_hand(real, fake, 3)
+    assert values(prdc(real / 8 + 50, fake / 8 + 50, 3)) == by_hand(real, fake, 3)
+
+
+def test_a_row_within_rounding_of_an_edge_is_decided_by_its_distance():
+    """Far from the middle of the rows the product is off by more than what the two fakes are on both sides of it."""
+    real = torch.tensor([[1000.0, 0.0], [1001.0, 0.0], [-1000.0, 0.0], [-1001.0, 0.0]])
+    fake = torch.tensor([[999.0, 0.0], [998.9999, 0.0], [5.0, 1.0], [5.0, 0.0]])
+    assert prdc(real, fake, 1).precision.value == 1 / 4
+    assert prdc(real, fake, 1).density.value == 1 / 4
+
+
+def test_several_neighbours_at_once_are_those_one_by_one():
+    real, fake = drawn(300, 6, 0), drawn(200, 6, 1, 0.3)
+    assert prdc_for(real, fake, (3, 5, 1)) == [prdc(real, fake, k) for k in (3, 5, 1)]
 
 
 def test_sets_far_apart_share_nothing():

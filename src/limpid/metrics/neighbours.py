@@ -38,6 +38,17 @@ def squared_distances(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Float
     return torch.addmm(lengths_y, x, y.T, alpha=-2).add_(lengths_x[:, None]).clamp_(min=0)
 
 
+def squared_distance_rounding(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
+    """How far off `squared_distances` may be: some bits of |x|^2 + |y|^2, and more of them for longer sums."""
+    lengths_x, lengths_y = (torch.linalg.vector_norm(rows, dim=1).square() for rows in (x, y))
+    return (lengths_x[:, None] + lengths_y).mul_(4 * x.shape[1] ** 0.5 * torch.finfo(x.dtype).eps)
+
+
+def distances(x: Float[Tensor, "b d"], y: Float[Tensor, "b d"]) -> Float64[Tensor, " b"]:
+    """The distance of each row of x to the same row of y, by their difference in float64: right to its rounding."""
+    return torch.linalg.vector_norm(x.double() - y.double(), dim=1)
+
+
 def middle_of(rows: Rows) -> Float[Tensor, " d"]:
     """A point amid the rows, from which distances are taken: some of them are enough to find it."""
     return next(chunks(rows, ROWS)).mean(0)
@@ -52,12 +63,6 @@ def _nearest(x: Float[Tensor, "b d"], reference: Rows, middle: Float[Tensor, " d
         candidates = torch.cat([candidates, near.indices + first], 1)
         apart, order = apart.topk(min(kept, apart.shape[1]), largest=False)
         candidates = candidates.gather(1, order)
-    exact = torch.stack([_distances(x, reference, column) for column in candidates.T], 1)
-    distances, order = exact.sort(dim=1, stable=True)
-    return Neighbours(candidates.gather(1, order)[:, :k].cpu(), distances[:, :k].cpu())
-
-
-def _distances(x: Float[Tensor, "b d"], reference: Rows, chosen: Int64[Tensor, " b"]) -> Float64[Tensor, " b"]:
-    """The distance of each row to the one chosen for it, by their difference."""
-    away = x - reference[chosen.to(reference.device)].to(x)
-    return torch.linalg.vector_norm(away, dim=1, dtype=torch.float64)
+    exact = torch.stack([distances(x, reference[rows.to(reference.device)].to(x)) for rows in candidates.T], 1)
+    nearest_first, order = exact.sort(dim=1, stable=True)
+    return Neighbours(candidates.gather(1, order)[:, :k].cpu(), nearest_first[:, :k].cpu())

@@ -1,18 +1,27 @@
 """Precision and recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al. 2020), by nearest neighbours.
 
 Around every row of a set lies a ball that reaches to its k-th neighbour there; together they are where the set is.
+A row on the edge of a ball is in it (<=, eq. 1 of the former; the latter's own code takes <), and equal distances are
+found exactly.
 All four depend on n and k: only scores of equal ones compare.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from limpid.metrics.chunks import COLUMNS, ROWS, Rows, chunks
 from limpid.metrics.interval import Estimate, mean_of, share_of
-from limpid.metrics.neighbours import middle_of, nearest, squared_distances
+from limpid.metrics.neighbours import distances, middle_of, nearest, squared_distance_rounding, squared_distances
+
+TIE = 1e-12
+"""Distances that differ by less of themselves are equal: sums of squares in float64 are right to some 1e-16."""
+
+PAIR_VALUES = 1 << 22
+"""Numbers of rows that are subtracted at a time: 32 MiB of differences."""
 
 
 class Prdc(NamedTuple):
@@ -37,26 +46,62 @@ def prdc(real: Rows, fake: Rows, k: int) -> Prdc:
 
     Raises ValueError unless both sets have more than k rows.
     """
-    if not 1 <= k < min(len(real), len(fake)):
-        raise ValueError(f"{k} neighbours among {len(real)} and {len(fake)} rows: expected at least 1, and more rows")
-    real_radii, fake_radii = radii(real, k).square(), radii(fake, k).square()
-    balls = torch.zeros(len(fake), dtype=torch.int64)
-    recalled, covered = torch.zeros(len(real), dtype=torch.bool), torch.zeros(len(real), dtype=torch.bool)
+    return prdc_for(real, fake, (k,))[0]
+
+
+def prdc_for(real: Rows, fake: Rows, neighbours: Sequence[int]) -> list[Prdc]:
+    """`prdc` for several k, by one pass over the distances. Raises ValueError unless both sets have more rows."""
+    for k in neighbours:
+        if not 1 <= k < min(len(real), len(fake)):
+            given = f"{k} neighbours among {len(real)} and {len(fake)} rows"
+            raise ValueError(f"{given}: expected at least 1, and more rows")
+    real_radii, fake_radii = radii(real, neighbours), radii(fake, neighbours)
+    balls = torch.zeros(len(neighbours), len(fake), dtype=torch.int64)
+    recalled, covered = (torch.zeros(len(neighbours), len(real), dtype=torch.bool) for _ in range(2))
     middle = middle_of(real)
     for i, part in zip(range(0, len(fake), ROWS), chunks(fake, ROWS), strict=True):
         for j, other in zip(range(0, len(real), COLUMNS), chunks(real, COLUMNS), strict=True):
-            apart = squared_distances(part - middle, other - middle)
-            in_real = apart <= real_radii[j : j + COLUMNS].to(apart)
-            in_fake = apart <= fake_radii[i : i + ROWS, None].to(apart)
-            balls[i : i + ROWS] += in_real.sum(1).cpu()
-            covered[j : j + COLUMNS] |= in_real.any(0).cpu()
-            recalled[j : j + COLUMNS] |= in_fake.any(0).cpu()
-    return Prdc(share_of(balls > 0), share_of(recalled), mean_of(balls.double() / k), share_of(covered))
+            reach = [*real_radii[:, None, j : j + COLUMNS], *fake_radii[:, i : i + ROWS, None]]
+            hits = within(part, other, middle, [one.to(part.device) for one in reach])
+            for n, (in_real, in_fake) in enumerate(zip(hits[: len(balls)], hits[len(balls) :], strict=True)):
+                balls[n, i : i + ROWS] += in_real.sum(1).cpu()
+                covered[n, j : j + COLUMNS] |= in_real.any(0).cpu()
+                recalled[n, j : j + COLUMNS] |= in_fake.any(0).cpu()
+    return [
+        Prdc(share_of(inside > 0), share_of(back), mean_of(inside.double() / k), share_of(held))
+        for k, inside, back, held in zip(neighbours, balls, recalled, covered, strict=True)
+    ]
 
 
-def radii(rows: Rows, k: int) -> Float64[Tensor, " n"]:
-    """The distance of each row to its k-th neighbour among the others."""
-    return nearest(rows, rows, k + 1).distances[:, k]
+def within(
+    x: Float[Tensor, "n d"],
+    y: Float[Tensor, "m d"],
+    middle: Float[Tensor, " d"],
+    reach: Sequence[Float64[Tensor, "#n #m"]],
+) -> list[Bool[Tensor, "n m"]]:
+    """For each of some radii whether the distance of each pair is at most that: equal distances are within.
+
+    Pairs that rounding of the product could put on either side of one of the radii are decided by their difference.
+    """
+    centred = x - middle, y - middle
+    apart, slack = squared_distances(*centred), squared_distance_rounding(*centred)
+    least, most = apart - slack, apart + slack
+    squares = [radius.square().to(apart) for radius in reach]
+    hits = [most <= square for square in squares]
+    unsure = torch.zeros_like(hits[0])
+    for hit, square in zip(hits, squares, strict=True):
+        unsure |= hit ^ (least <= square)
+    for pairs in unsure.nonzero().split(max(PAIR_VALUES // x.shape[1], 1)):
+        i, j = pairs.T
+        exact = distances(x[i], y[j])
+        for hit, radius in zip(hits, reach, strict=True):
+            hit[i, j] = exact <= radius.expand_as(apart)[i, j] * (1 + TIE)
+    return hits
+
+
+def radii(rows: Rows, neighbours: Sequence[int]) -> Float64[Tensor, "k n"]:
+    """The distance of each row to its k-th neighbour among the others, for each k."""
+    return nearest(rows, rows, max(neighbours) + 1).distances[:, list(neighbours)].T
 
 
 def expected_coverage(real: int, fake: int, k: int) -> float:
