@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -403,6 +404,100 @@ def test_what_goes_wrong_while_it_draws_costs_nothing_that_was_learnt(straight: 
     assert run(drawing, tmp_path, CPU)
     assert (tmp_path / "samples" / "000000000064.png").exists()
     assert same(end(tmp_path), end(straight))
+
+
+def test_sighup_saves_and_never_ends_a_run_at_once(straight: Path, tmp_path: Path, monkeypatch):
+    def hang_up() -> None:
+        for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM, signal.SIGHUP):
+            signal.raise_signal(number)
+
+    with monkeypatch.context() as patch:
+        at(64, hang_up, patch)
+        assert not run(replace(SHORT, every=replace(SHORT.every, save=0)), tmp_path, CPU)
+    assert [int(file.stem) for file in checkpoint.all_in(tmp_path / "checkpoints")] == [0, 64]
+    assert run(SHORT, tmp_path, CPU)
+    assert same(end(tmp_path), end(straight))
+
+
+def test_under_nohup_a_terminal_that_closes_stops_nothing(tmp_path: Path, monkeypatch):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        at(64, lambda: signal.raise_signal(signal.SIGHUP), monkeypatch)
+        assert run(SHORT, tmp_path, CPU)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+# Words that nobody takes
+
+COMMAND = [sys.executable, "-m", "limpid", "train", "demo", "--batch", "8", "--every.log", "8", "--threads", "1"]
+
+
+@pytest.mark.parametrize("where", ["broken pipe", "full disk", "closed", "ascii"])
+def test_a_run_goes_on_when_nobody_takes_its_words(where: str, straight: Path, tmp_path: Path, monkeypatch):
+    out, into = os.pipe()
+    if where == "full disk":
+        os.dup2(os.open("/dev/full", os.O_WRONLY), into)
+    stream = os.fdopen(into, "w", buffering=1, encoding="ascii")
+    if where == "broken pipe":
+        os.close(out)
+    folder = tmp_path / "ö"
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", stream)
+        patch.setattr(sys, "stderr", stream)
+        if where == "closed":
+            stream.close()
+        assert run(SHORT, folder, CPU)
+        assert sys.stdout is stream
+    with suppress(OSError):
+        stream.close()
+    assert same(end(folder), end(straight))
+    assert lines(folder) == lines(straight)
+
+
+def test_a_command_whose_reader_has_gone_trains_to_its_end(tmp_path: Path):
+    few = ["--images", "32", "--network.width", "16", "--sampling.steps", "2"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*COMMAND, *few, "--run", str(tmp_path)], stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 0
+    assert [int(file.stem) for file in checkpoint.all_in(tmp_path / "checkpoints")] == [0, 32]
+    assert (tmp_path / "samples.png").exists()
+
+
+def test_a_run_whose_terminal_closes_saves(tmp_path: Path):
+    terminal, inside = os.openpty()
+    command = [*COMMAND, "--network.width", "16", "--run", str(tmp_path)]
+    process = subprocess.Popen(["setsid", "--ctty", *command], stdin=inside, stdout=inside, stderr=inside)
+    os.close(inside)
+    said = b""
+    while b"images/s" not in said:
+        said += os.read(terminal, 1000)
+    os.close(terminal)
+    assert process.wait(120) == 130
+    newest = checkpoint.newest(tmp_path / "checkpoints")
+    assert newest is not None
+    assert int(newest.stem) > 0
+
+
+@pytest.mark.parametrize(
+    ("where", "code", "said"), [("/dev/full", 1, "limpid: [Errno 28] No space left"), ("|", 0, "")]
+)
+def test_a_command_whose_answer_nobody_takes_says_so_unless_its_reader_has_gone(where: str, code: int, said: str):
+    command = [sys.executable, "-m", "limpid", "recipes"]
+    out, into = os.pipe()
+    os.close(out)
+    if where != "|":
+        os.dup2(os.open(where, os.O_WRONLY), into)
+    done = subprocess.run(command, stdout=into, stderr=subprocess.PIPE, text=True)
+    os.close(into)
+    assert done.returncode == code
+    assert done.stderr.startswith(said)
+    assert done.stderr.count("\n") == code
 
 
 # Two at once

@@ -7,6 +7,7 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 
 VERBS = {
@@ -63,18 +64,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         file, function = VERBS[verb].split(".")
         act = getattr(import_module(f"limpid.verbs.{file}"), function)
         with import_module("limpid.learning.parallel").company(welcome=verb in SHARED):
-            return act(rest)
-    except BrokenPipeError:  # whoever read the output has stopped, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+            code = act(rest)
+            if verb != "train" and sys.stdout is not None:  # whose result is its folder, not what it prints
+                sys.stdout.flush()
+            return code
     except (ValueError, FloatingPointError, OSError, MemoryError) as error:
+        if isinstance(error, BrokenPipeError) and verb != "train":
+            return 0  # whoever read the output has stopped, as `| head` does
         if "LIMPID_DEBUG" in os.environ:
             raise
-        print(f"limpid: {error}", file=sys.stderr)
+        with suppress(OSError):
+            print(f"limpid: {error}", file=sys.stderr)
         names_nothing = getattr(error, "errno", 0) in (errno.ENAMETOOLONG, errno.ELOOP)
         return 2 if isinstance(error, ValueError) or names_nothing else 1
     except KeyboardInterrupt:
         return 130
+    finally:
+        import_module("limpid.learning.output").discard_unwritten()
 
 
 def usage_of(verb: str) -> str:

@@ -12,6 +12,7 @@ from limpid.folder import Diverged, Run, opened, threads_of, write
 from limpid.learning import checkpoint, parallel
 from limpid.learning.lock import alone
 from limpid.learning.machine import Machine
+from limpid.learning.output import lossy_output
 from limpid.learning.progress import Display, Stop, stoppable
 from limpid.learning.sharding import full
 from limpid.learning.warning import warn
@@ -24,12 +25,13 @@ PATIENCE = 3
 """Batches that are left out after one checkpoint before a run whose numbers go wrong is given up."""
 
 
+@lossy_output()
 def run(recipe: Recipe, folder: Path, machine: Machine) -> bool:
     """Train `recipe` in `folder`, from its newest checkpoint if there is one; whether it came to its end.
 
     Raises ValueError if the folder is in use or holds a run of another recipe, FloatingPointError if the numbers went
-    wrong again and again, OSError if what it has learnt cannot be written. Of many processes each calls this; the first
-    alone holds the folder and writes to it.
+    wrong again and again, OSError if what it has learnt cannot be written. What it prints may be lost. Of many
+    processes each calls this; the first alone holds the folder and writes to it.
     """
     recipe = placed(recipe)
     machine = replace(machine, threads=machine.threads or threads_of(folder)).resolved(recipe.images)

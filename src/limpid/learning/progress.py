@@ -10,6 +10,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from limpid.learning import parallel
 
+HANGUP = getattr(signal, "SIGHUP", None)
+"""Sent when a terminal closes; Windows has none."""
+
 
 class Abandoned(BaseException):
     """What a wish to stop raises in the midst of something that may be left undone."""
@@ -38,19 +41,24 @@ class Stop:
 def stoppable() -> Iterator[Stop]:
     """Turns the first Ctrl-C or SIGTERM into a wish that the loop sees after its step; a second one interrupts.
 
-    Of many processes none is interrupted: a scheduler and torchrun may each send the same one, and torchrun ends at
-    once, after 30 seconds, those that do not stop.
+    SIGHUP, of a terminal that closes, is such a wish too, unless it is ignored, as under nohup. It never interrupts, as
+    a shell and the system may each send it. Of many processes none is interrupted: a scheduler and torchrun may each
+    send the same one, and torchrun ends at once, after 30 seconds, those that do not stop.
     """
-    stop = Stop()
+    stop, insisted = Stop(), False
 
     def ask(number: int, frame: FrameType | None) -> None:
-        if stop.asked and parallel.count() == 1:
+        nonlocal insisted
+        if insisted and number != HANGUP and parallel.count() == 1:
             raise KeyboardInterrupt
-        stop.asked = True
+        stop.asked, insisted = True, insisted or number != HANGUP
         if stop.abandons:
             raise Abandoned
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if HANGUP and signal.getsignal(HANGUP) != signal.SIG_IGN:
+        numbers.append(HANGUP)
+    before = {number: signal.signal(number, ask) for number in numbers}
     try:
         yield stop
     finally:
