@@ -4,12 +4,14 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from tiny import CPU, TINY
 
 from limpid import bench
-from limpid.bench import Bench, Cost, looking, plain, table, training
+from limpid.bench import Bench, Cost, looking, parameters, plain, source_of, table, training
 from limpid.cli import main
+from limpid.data import Cifar10
 from limpid.learning.optim import Adam
 from limpid.timing import Figure, arithmetic
 
@@ -26,6 +28,26 @@ def test_the_step_that_is_measured_is_a_step_of_training():
     assert (first.seen, second.seen) == (TINY.batch, 2 * TINY.batch)
     assert first.loss.isfinite().all()
     assert looking(TINY, CPU)().shape == (TINY.batch, 1, 8, 8)
+
+
+@pytest.mark.parametrize("data", [Cifar10(root="/nowhere"), Cifar10(split="test", size=16, workers=1)])
+def test_a_network_is_timed_without_its_data(data: Cifar10, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Random pictures take the place of those that would be downloaded: as many, of the same shape and classes."""
+    monkeypatch.setenv("LIMPID_DATA", str(tmp_path))
+    monkeypatch.setattr("limpid.data.cifar10.download", lambda *_: pytest.fail("it downloads"))
+    network = replace(TINY.network, attention=())
+    recipe = replace(TINY, data=data, batch=4, conditional=True, network=network)
+    step = training(recipe, CPU)()
+    assert step.loss.isfinite().all()
+    assert looking(recipe, CPU)().shape == (4, 3, data.size, data.size)
+    source = source_of(recipe, "cpu")
+    assert (len(source), source.shape, len(source.names)) == (
+        50_000 if data.split == "train" else 10_000,
+        (3, data.size, data.size),
+        10,
+    )
+    assert parameters(recipe) > 0
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_share_of_the_peak_is_arithmetic_over_time():

@@ -30,7 +30,6 @@ from limpid.recipe import Sampling
 from limpid.run import run
 from limpid.sample import Trained, load, load_once, recipe_of
 from limpid.subjects import (
-    evaluations_of,
     held_out,
     images_of,
     of_data,
@@ -171,8 +170,8 @@ def test_pictures_that_were_drawn_are_not_drawn_again(
 ):
     once = scored(trained, tmp_path, 40, judge)
     monkeypatch.setattr("limpid.subjects.sample", lambda *_: pytest.fail("it drew again"))
-    monkeypatch.setattr("limpid.subjects.evaluations_of", lambda *_: 2.0)
-    assert scored(trained, tmp_path, 40, judge).scores == once.scores
+    again = scored(trained, tmp_path, 40, judge)
+    assert (again.scores, again.drawn) == (once.scores, once.drawn)
 
 
 def test_what_a_guide_or_another_version_draws_is_kept_apart(
@@ -203,11 +202,18 @@ def test_too_few_pictures_are_refused(cache: Path, tmp_path: Path, trained: Trai
         scored(trained, tmp_path, 39, judge)
 
 
-def test_network_evaluations_are_counted(trained: Trained):
-    """Two steps of Heun ask three times, and guidance asks twice each time."""
-    plain = replace(QUICK, guidance=replace(QUICK.guidance, weight=0.0))
-    assert evaluations_of(trained, replace(trained.recipe, sampling=plain), [0, 1], CPU) == 3
-    assert evaluations_of(trained, replace(trained.recipe, sampling=QUICK), [0], CPU) == 6
+@pytest.mark.parametrize(("weight", "nfe"), [(0.0, 3), (1.0, 6)])
+def test_network_evaluations_are_counted_where_they_are_made(
+    cache: Path, tmp_path: Path, trained: Trained, judge: Judge, weight: float, nfe: int
+):
+    """Two steps of Heun ask three times, and guidance asks twice each time: of 40 pictures in two batches, no more."""
+    asked, sampling = [], replace(QUICK, guidance=replace(QUICK.guidance, weight=weight))
+    subject = of_run(trained, "tiny", tmp_path, sampling, "average", range(40), CPU, 20)
+    with trained.model.net.register_forward_hook(lambda net, given, answer: asked.append(len(given[0]))):
+        report, _ = evaluate(subject, Real(judge, of_data(Digits(size=8), judge), None, {}), CPU)
+    assert report.drawn["evaluations"] == nfe
+    assert sum(asked) == 40 * nfe
+    assert len(asked) == 2 * 3
 
 
 def test_the_command_writes_the_protocol_beside_the_numbers(

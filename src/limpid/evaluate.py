@@ -48,6 +48,8 @@ class Looked:
     pixels: UInt8[Tensor, "n c h w"]
     labels: Int[Tensor, " n"] | None
     seen: Seen
+    nfe: float | None = None
+    """How often the network was asked for a picture, on average; none of pictures that were there already."""
 
 
 class Real(NamedTuple):
@@ -85,7 +87,7 @@ def looked_at(subject: Subject, judge: Judge, told: Callable[[int], None] = lamb
     folder = subject.store and subject.store / "pictures"
 
     def look(numbers: range) -> Piece:
-        drawn = piece(folder, numbers, lambda some: {"pixels": subject.pictures(some)})
+        drawn = piece(folder, numbers, subject.pictures)
         return drawn | seen(judge, drawn["pixels"])
 
     parts: list[Piece] = []
@@ -93,7 +95,8 @@ def looked_at(subject: Subject, judge: Judge, told: Callable[[int], None] = lamb
         parts.append(part)
         told(sum(len(each["pixels"]) for each in parts))
     together = joined(iter(parts))
-    return Looked(together["pixels"], subject.labels, Seen(together["features"], together["logits"]))
+    nfe = together["nfe"].mean().item() if "nfe" in together else None
+    return Looked(together["pixels"], subject.labels, Seen(together["features"], together["logits"]), nfe)
 
 
 def evaluate(
@@ -121,7 +124,8 @@ def evaluate(
         "versions": {name: version(name) for name in ("limpid", "torch", "numpy", "pillow")},
     }
     notes = (*real.notes(subject.n), *alike(looked.seen))
-    return Report(subject.name, protocol, subject.drawn, scores, made, notes), looked
+    drawn = subject.drawn if looked.nfe is None else subject.drawn | {"evaluations": looked.nfe}
+    return Report(subject.name, protocol, drawn, scores, made, notes), looked
 
 
 def alike(seen: Seen) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """What is scored, and what it is compared with: pictures of a run, a file or a data set, or published statistics."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.metadata import version
@@ -14,14 +15,15 @@ from torch import Tensor, nn
 
 from limpid.data import Cifar10, Data, Digits, Folder
 from limpid.data.images import Images
+from limpid.diffusion.denoiser import Denoiser
 from limpid.download import home
-from limpid.kept import Each, joined, pieces
+from limpid.kept import Each, Piece, joined, pieces
 from limpid.learning.machine import Machine
 from limpid.metrics import saved
 from limpid.metrics.features import Judge, Seen
 from limpid.metrics.moments import Moments, Statistics
 from limpid.plain import to_plain
-from limpid.recipe import Recipe, Sampling
+from limpid.recipe import Sampling
 from limpid.sample import Trained, load_once, sample
 
 PIECE = 500
@@ -51,8 +53,8 @@ class Subject(NamedTuple):
     drawn: dict[str, Any]
     """How they came about, in words and numbers."""
     n: int
-    pictures: Callable[[range], UInt8[Tensor, "n c h w"]]
-    """Those of these numbers."""
+    pictures: Callable[[range], Piece]
+    """Those of these numbers: their `pixels`; of drawn ones also how often the network was asked for each, `nfe`."""
     labels: Int[Tensor, " n"] | None
     """The classes they were asked to be of, if they were."""
     names: tuple[str, ...]
@@ -97,10 +99,12 @@ def of_run(
     }
     key = sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
-    def pictures(numbers: range) -> UInt8[Tensor, "n c h w"]:
+    def pictures(numbers: range) -> Piece:
         told = None if labels is None else labels[numbers.start : numbers.stop].tolist()
         now = [seeds[i] for i in numbers]
-        return torch.cat(list(sample(trained.model, recipe, now, trained.shape, machine, told, batch)))
+        with counting(trained.model) as counted:
+            pixels = torch.cat(list(sample(trained.model, recipe, now, trained.shape, machine, told, batch)))
+        return {"pixels": pixels, "nfe": torch.full((len(now),), counted.asked / len(now), dtype=torch.float64)}
 
     drawn = {
         "images seen": trained.seen,
@@ -108,7 +112,6 @@ def of_run(
         "weights sha256": digest[:12],
         "sampler": type(sampling.sampler).__name__,
         "steps": sampling.steps,
-        "evaluations": evaluations_of(trained, recipe, seeds[:1], machine),
         "guidance": sampling.guidance.weight,
         **({"guide sha256": guide[:12]} if guide else {}),
         "sampling": to_plain(sampling),
@@ -119,18 +122,27 @@ def of_run(
     return Subject(name, drawn, len(seeds), pictures, labels, trained.names, folder / "evaluations" / key[:16])
 
 
-def evaluations_of(trained: Trained, recipe: Recipe, seeds: Sequence[int], machine: Machine) -> float:
-    """How often the network is asked for a picture, by drawing those of `seeds`."""
-    asked = 0
+class Counting(nn.Module):
+    """A network that remembers for how many pictures it was asked: around the network, so that a compiled one stays."""
 
-    def count(net: nn.Module, given: tuple[Tensor, ...], answer: Tensor) -> None:
-        nonlocal asked
-        asked += len(given[0])
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net, self.asked = net, 0
 
-    labels = [0] * len(seeds) if trained.names else None
-    with trained.model.net.register_forward_hook(count):
-        list(sample(trained.model, recipe, seeds, trained.shape, machine, labels))
-    return asked / len(seeds)
+    def forward(self, x: Tensor, c_noise: Tensor, labels: Tensor | None) -> Tensor:
+        self.asked += len(x)
+        return self.net(x, c_noise, labels)
+
+
+@contextmanager
+def counting(model: Denoiser) -> Iterator[Counting]:
+    """Counts how often the network of a denoiser is asked in here."""
+    net, counted = model.net, Counting(model.net)
+    model.net = counted
+    try:
+        yield counted
+    finally:
+        model.net = net
 
 
 def of_images(images: Images, name: str) -> Subject:
@@ -141,7 +153,7 @@ def of_images(images: Images, name: str) -> Subject:
         name,
         {"read": "as they are", "sha256": digest[:12]},
         len(images),
-        lambda numbers: images.pixels[numbers.start : numbers.stop],
+        lambda numbers: {"pixels": images.pixels[numbers.start : numbers.stop]},
         labels,
         images.names,
         None,

@@ -12,9 +12,11 @@ from limpid.data.cifar10_files import SOUGHT, Arrays, Split, find, read
 from limpid.data.images import Images, channels_last, resize
 from limpid.data.stream import Source, Stream
 from limpid.download import download, home
+from limpid.learning.rng import generator
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 MD5 = "c58f30108f718f92721af3b95e74349a"
+SIZES: dict[Split, int] = {"train": 50_000, "test": 10_000}
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
@@ -36,16 +38,26 @@ class Cifar10:
 
     def open(self, device: torch.device | str) -> Source:
         """The pictures as a run takes them, in the form that `workers` asks for."""
-        return (self.stream(self.workers) if self.workers else self.load()).to(device)
+        return self._source(self._published()).to(device)
+
+    def random(self, device: torch.device | str) -> Source:
+        """Random pixels and labels in the place of the set, as many and in its form: to measure speed without it."""
+        n, draw = SIZES[self.split], generator("cpu", "CIFAR-10")
+        pixels = torch.randint(0, 256, (n, 3, 32, 32), dtype=torch.uint8, generator=draw)
+        return self._source(Images(pixels, torch.arange(n) % len(NAMES), NAMES)).to(device)
 
     def load(self) -> Images:
         """All pictures in memory. Raises ValueError if they cannot be had."""
-        images = self._published()
-        return Images(channels_last(resize(images.pixels, self.size)), images.labels, NAMES)
+        return self._resident(self._published())
 
-    def stream(self, workers: int) -> Stream:
-        """The pictures, each resized when it is asked for. Raises ValueError if they cannot be had."""
-        return Stream(Resized(self._published(), self.size), (3, self.size, self.size), NAMES, workers)
+    def _source(self, images: Images) -> Source:
+        """Pictures as published, in memory, or each resized when it is asked for."""
+        if not self.workers:
+            return self._resident(images)
+        return Stream(Resized(images, self.size), (3, self.size, self.size), NAMES, self.workers)
+
+    def _resident(self, images: Images) -> Images:
+        return Images(channels_last(resize(images.pixels, self.size)), images.labels, NAMES)
 
     def _published(self) -> Images:
         pixels, labels = _found(self.root, self.split) if self.root else _kept(self.split)
