@@ -5,11 +5,13 @@ import math
 from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
 from tiny import CPU, TINY
+from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from limpid import scores
@@ -20,16 +22,20 @@ from limpid.copying import SHARE, copying
 from limpid.data import Cifar10, Digits, Folder
 from limpid.data.augment import Augment
 from limpid.data.images import Images
+from limpid.density import Protocol, density
 from limpid.evaluate import JUDGES, Real, evaluate, floors_of, judge_of, scores_of
 from limpid.gap import gap
 from limpid.learning.average import Ema
 from limpid.learning.machine import Machine
 from limpid.metrics import cifar
 from limpid.metrics.features import Judge, Seen
+from limpid.metrics.frechet import frechet
+from limpid.metrics.moments import Moments, Statistics
 from limpid.recipe import Sampling
 from limpid.run import run
-from limpid.sample import Trained, load, load_once, recipe_of
+from limpid.sample import Trained, labels_by_share, load, load_once, recipe_of
 from limpid.subjects import (
+    Reference,
     held_out,
     images_of,
     of_data,
@@ -40,6 +46,7 @@ from limpid.subjects import (
     of_weights,
     seen,
 )
+from limpid.verbs.against import with_class_counts
 
 QUICK = replace(TINY.sampling, steps=2)
 
@@ -683,3 +690,62 @@ def test_mistakes_get_one_line(words: list[str], said: str, capsys: pytest.Captu
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+def test_a_run_is_scored_with_its_classes_in_the_shares_of_its_data(tmp_path: Path, trained: Trained):
+    uneven = trained._replace(class_counts=(900, 100, *[0] * 8))
+    subject = of_run(uneven, "tiny", tmp_path, QUICK, "average", range(50), CPU, 20)
+    assert subject.labels is not None
+    assert subject.labels.bincount(minlength=10).tolist() == [45, 5, *[0] * 8]
+    assert subject.drawn["classes"] == "in the training set's shares"
+    in_turn = [
+        of_run(trained._replace(class_counts=counts), "tiny", tmp_path, QUICK, "average", range(50), CPU, 20)
+        for counts in ((), (1,) * 10, (70,) * 10)
+    ]
+    assert {one.drawn["classes"] for one in in_turn} == {"in turn"}
+    assert len({one.store for one in in_turn}) == 1
+    assert subject.store != in_turn[0].store  # what was drawn with other labels is not taken for it
+    for one in in_turn:
+        assert one.labels is not None
+        assert one.labels.tolist() == [seed % 10 for seed in range(50)]
+
+
+def test_a_checkpoint_says_how_many_pictures_each_class_has(folder: Path, trained: Trained, monkeypatch):
+    counts = images_of(TINY.data).class_counts
+    assert trained.class_counts == counts
+    assert sum(counts) == 1797
+    older = trained._replace(class_counts=())
+    assert with_class_counts(older, TINY.data).class_counts == counts
+    assert with_class_counts(older._replace(names=tuple("abcdefghij")), TINY.data).class_counts == ()
+    assert with_class_counts(older, Folder("nowhere")).class_counts == ()
+
+
+def test_real_held_out_pictures_in_the_shares_of_the_training_set_score_as_such(
+    cifar_root: Path, judge: Judge, tmp_path: Path
+):
+    """Of 1,800 horses and 200 ships; held-out ones with as many of each class are no better than a fault."""
+
+    def of_two(split: Literal["train", "test"], labels: list[int]) -> Tensor:
+        images = Cifar10(root=str(cifar_root), split=split).load()
+        rows = [iter((images.labels == kind).nonzero().flatten().tolist()) for kind in (7, 8)]
+        return images.pixels[[next(rows[label]) for label in labels]]
+
+    reference = Moments.of(seen(judge, of_two("train", [0] * 1800 + [1] * 200))["features"]).statistics
+    in_turn, by_share = (
+        frechet(
+            Moments.of(seen(judge, of_two("test", labels_by_share(range(1000), counts)))["features"]).statistics,
+            reference,
+        )
+        for counts in ((1, 1), (1800, 200))
+    )
+    assert in_turn > 20 * by_share
+
+
+def test_a_network_is_not_told_labels_of_other_classes(trained: Trained):
+    renamed, images = trained._replace(names=("zero", *trained.names[1:])), images_of(TINY.data)
+    known = Known(Reference("digits", len(images), "", Statistics(*torch.zeros(2, 1, 1)), None, images), None)
+    said = "this network was told 10 classes, and the data has 10: number 0 was 'zero' and is '0'"
+    with pytest.raises(ValueError, match=said):
+        check(Questions(), renamed, known, 50, CPU)
+    with pytest.raises(ValueError, match=said):
+        density(renamed, Protocol(n=2, split="train"), CPU)

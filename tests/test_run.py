@@ -10,14 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from tiny import CPU, FULL
+from tiny import CPU, FULL, TINY
 
 from limpid.cli import main
+from limpid.data import Folder
 from limpid.diffusion.guidance import Guidance
 from limpid.diffusion.schedules import Karras, grid
 from limpid.learning import checkpoint, runlog
+from limpid.recipe import Recipe
 from limpid.run import Run, run
 from limpid.sample import denoise_with, load, sample
 
@@ -96,6 +99,30 @@ def test_a_run_leaves_all_it_promises(finished: Path):
 def test_another_recipe_is_refused_in_the_folder_of_a_run(finished: Path):
     with pytest.raises(ValueError, match=r"another recipe \(batch 16 -> 8, schedule.mean -1.2 -> 0.0\): name another"):
         run(replace(FULL, batch=8, schedule=replace(FULL.schedule, mean=0.0)), finished, CPU)
+
+
+def test_a_run_does_not_go_on_where_its_labels_mean_other_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("LIMPID_DATA", str(tmp_path / "kept"))
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 8, 8, 1), np.uint8)
+
+    def of(*names: str, images: int = 16, conditional: bool = True) -> Recipe:
+        np.savez(tmp_path / "a.npz", images=pixels, labels=np.arange(32) % len(names), class_names=np.array(names))
+        data = Folder(str(tmp_path / "a.npz"), size=8, channels="L", held_out=0)
+        sampling = TINY.sampling if conditional else replace(TINY.sampling, guidance=Guidance())
+        return replace(TINY, data=data, images=images, batch=16, conditional=conditional, sampling=sampling)
+
+    assert run(of("cat", "dog", "emu"), tmp_path / "run", CPU)
+    for names, said in (
+        (("cat", "doe", "emu"), "was told 3 classes, and the data has 3: number 1 was 'dog' and is 'doe'"),
+        (("dog", "cat", "emu"), "was told 3 classes, and the data has 3: number 0 was 'cat' and is 'dog'"),
+        (("cat", "dog"), "was told 3 classes, and the data has 2: number 2 was 'emu' and is none"),
+        (("cat", "dog", "emu", "fox"), "was told 3 classes, and the data has 4: number 3 was none and is 'fox'"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            run(of(*names, images=32), tmp_path / "run", CPU)
+    assert run(of("cat", "dog", "emu", images=32), tmp_path / "run", CPU)
+    assert run(of("cat", "dog", conditional=False), tmp_path / "told nothing", CPU)
+    assert run(of("cat", "emu", images=32, conditional=False), tmp_path / "told nothing", CPU)
 
 
 def test_a_finished_run_can_be_made_longer(finished: Path, tmp_path: Path):

@@ -18,7 +18,7 @@ from limpid.gap import gap
 from limpid.learning.machine import Machine
 from limpid.metrics.cifar import fitted
 from limpid.metrics.interval import Estimate
-from limpid.sample import Trained
+from limpid.sample import Trained, check_class_names
 from limpid.scores import Score
 from limpid.subjects import Reference
 
@@ -48,6 +48,8 @@ def check(questions: Questions, trained: Trained, known: Known | None, n: int, m
     """Raise ValueError for what this run cannot be asked after drawing n pictures, before it draws them."""
     if questions.known < 0 or questions.known == 1:
         raise ValueError(f"--known {questions.known}: expected 0 for none, or at least 2 pictures")
+    if trained.names and known:
+        check_class_names(trained.names, images_of(known.training).names, "this network")
     if questions.bits:
         opened(trained.recipe.data, Protocol(n=questions.bits), machine)
     if questions.teach:

@@ -22,7 +22,7 @@ from limpid.diffusion.schedules import down_to, grid
 from limpid.learning.machine import Machine
 from limpid.learning.rng import generator
 from limpid.metrics.features import in_float32
-from limpid.sample import Trained
+from limpid.sample import Trained, check_class_names
 
 NOISIEST = 1e4
 """The highest sigma / alpha to begin from, for schedules that end in pure noise: nothing of a picture is left there."""
@@ -83,9 +83,12 @@ class Density(NamedTuple):
 def density(trained: Trained, protocol: Protocol, machine: Machine) -> Density:
     """Bits per dimension of pictures under a trained network, in float32, clipped as its sampling is but not guided.
 
-    Raises ValueError for numbers that cannot be, for more pictures than there are, and without torchdiffeq for the ODE.
+    Raises ValueError for numbers that cannot be, for more pictures than there are, for other classes
+    than the network was told, and without torchdiffeq for the ODE.
     """
     source, split = opened(trained.recipe.data, protocol, machine)
+    if trained.names:
+        check_class_names(trained.names, source.names, "this network")
     batches = source.batches(0, min(protocol.batch, protocol.n), protocol.seed)
     rows, asked = [], []
     for pictures, wanted in zip(batches, wanted_of(protocol), strict=False):

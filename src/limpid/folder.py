@@ -32,7 +32,7 @@ from limpid.learning.watch import Watch, Wrong, collapsed, leap
 from limpid.plain import to_plain
 from limpid.recipe import Recipe, build, placed
 from limpid.recipes import read
-from limpid.sample import About, Trained, about_of
+from limpid.sample import About, Trained, about_of, check_class_names
 from limpid.train import Report, State, restore, start, tensors_of
 from limpid.whole import durable, sync
 
@@ -91,7 +91,8 @@ class Run:
     def about(self) -> About:
         """What a checkpoint needs besides its tensors to be rebuilt alone."""
         state, source = self.state, self.source
-        return About(state.seen, source.shape, source.names, self.recipe, state.place, state.left_out)
+        where = (state.place, state.left_out)
+        return About(state.seen, source.shape, source.names, self.recipe, *where, class_counts=source.class_counts)
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor that a run needs to go on; of sharded ones what this process holds."""
@@ -186,7 +187,8 @@ class Run:
             if parallel.first():
                 average = self.machine.place(build(self.recipe, shape, len(names))).eval()
                 average.net.load_state_dict(tensors)
-        return Trained(average, self.recipe, shape, names if self.recipe.conditional else (), self.state.seen)
+        names, counts = (names, self.source.class_counts) if self.recipe.conditional else ((), ())
+        return Trained(average, self.recipe, shape, names, self.state.seen, counts)
 
     def resume(self, file: Path) -> None:
         """Put all back to where it was at a checkpoint, the log too. Raises ValueError if it is of another run.
@@ -194,6 +196,8 @@ class Run:
         The first process reads it, and gives it to the others.
         """
         about = parallel.told(lambda: about_of(file))
+        if self.recipe.conditional:
+            check_class_names(about.names, self.source.names, f"the run of {file}")
         tensors = parallel.tensors_told(lambda: checkpoint.read_tensors(file))
         fixed = {name: value for name, value in self.tensors().items() if not name.startswith("optimizer.")}
         checkpoint.require({n: t for n, t in tensors.items() if not n.startswith("optimizer.")}, fixed, file)

@@ -13,7 +13,7 @@ from limpid.metrics.features import Judge
 from limpid.metrics.frechet import Distance, distance_to
 from limpid.metrics.moments import Moments
 from limpid.recipe import Recipe
-from limpid.sample import Trained, sample
+from limpid.sample import Trained, class_shares, labels_by_share, sample
 from limpid.show import preview
 from limpid.subjects import of_data, seen
 
@@ -43,12 +43,13 @@ class Gauge:
         return distance_to(of_data(self.recipe.data, self.judge).statistics)
 
     def measure(self, trained: Trained, machine: Machine) -> float:
-        """The score of the pictures that seeds 0..n-1 give, in the steps of the sample grids, classes in turn.
+        """The score of the pictures that seeds 0..n-1 give, in the steps of the sample grids, with the classes in the
+        training set's shares.
 
         Pictures that are all alike have a score as well, and are warned of.
         """
-        classes, seeds = len(trained.names), range(self.n)
-        labels = [seed % classes for seed in seeds] if classes else None
+        seeds = range(self.n)
+        labels = labels_by_share(seeds, class_shares(trained)) if trained.names else None
         batches = sample(trained.model, preview(self.recipe), seeds, trained.shape, machine, labels, batch=100)
         features = torch.cat([seen(self.judge, pixels)["features"] for pixels in batches])
         statistics = Moments.of(features).statistics

@@ -1,8 +1,10 @@
 """Drawing: seeds in, pictures out. A picture depends on its own seed alone, whatever it is drawn together with."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -29,6 +31,8 @@ Each: TypeAlias = Callable[[Callable[[int], Tensor], Iterable[int]], Iterator[Te
 """What does something for each of some numbers, in their order: `map`, or `parallel.in_turns`."""
 TRAINED = Path(__file__).parent / "trained"
 """Networks that come with limpid: averages of the weights, in half precision (`benchmarks/ship.py` wrote them)."""
+LONGEST_PERIOD = 2**22
+"""Images after which the labels of an evaluation come again at the latest."""
 COME = {"cifar10": "cifar10-small.safetensors", "cifar10-small": "cifar10-small.safetensors"}
 """Their files, by the names they can be asked for."""
 
@@ -48,6 +52,8 @@ class About:
     left_out: tuple[int, ...] = ()
     std: float = 0.0
     """The relative length of the average that it holds, if it holds only that."""
+    class_counts: tuple[int, ...] = ()
+    """How many training images each class has; empty where nobody counted them."""
 
 
 class Trained(NamedTuple):
@@ -59,6 +65,8 @@ class Trained(NamedTuple):
     names: tuple[str, ...]
     """What the classes are called; empty for a network that knows none."""
     seen: int
+    class_counts: tuple[int, ...] = ()
+    """How many training images each class has; empty where that is not known."""
 
 
 def load(path: Path | str, machine: Machine, weights: Literal["average", "model"] = "average") -> Trained:
@@ -72,7 +80,8 @@ def load(path: Path | str, machine: Machine, weights: Literal["average", "model"
     model.net.load_state_dict(tensors)
     if machine.compile is True:
         model.net.compile()
-    return Trained(model.eval(), recipe, about.shape, names if recipe.conditional else (), about.seen)
+    names, counts = (names, about.class_counts) if recipe.conditional else ((), ())
+    return Trained(model.eval(), recipe, about.shape, names, about.seen, counts)
 
 
 @lru_cache(maxsize=2)
@@ -236,3 +245,39 @@ def check_labels(labels: Sequence[int], n: int, classes: int) -> None:
 def spread(n: int, classes: int) -> list[int] | None:
     """Labels for n pictures in equal blocks, a block per class; None where there are no classes."""
     return [i * classes // n for i in range(n)] if classes else None
+
+
+def class_shares(trained: Trained) -> tuple[int, ...]:
+    """How many images of each class stand for the training set: as many as it has, or one where that is not known."""
+    return trained.class_counts or (1,) * len(trained.names)
+
+
+def labels_by_share(seeds: Sequence[int], class_counts: Sequence[int]) -> list[int]:
+    """A label for each seed, which it alone decides: any stretch of seeds has the classes in the shares of the counts.
+
+    The j-th of a class's c images stands at (j + 1/2) / c of a period that holds all of them, so that the number of
+    each class in a stretch is off by few images; equal counts give the classes in turn. Raises ValueError for counts
+    that are no shares.
+    """
+    if min(class_counts, default=-1) < 0 or not any(class_counts):
+        raise ValueError(f"class counts {SHOWN.repr(list(class_counts))}: expected numbers of images, not all 0")
+    counts = torch.tensor([count // math.gcd(*class_counts) for count in class_counts])
+    if (total := counts.double().sum().item()) > LONGEST_PERIOD:
+        counts = (counts.double() * (LONGEST_PERIOD / total)).ceil().long()
+    labels = torch.arange(len(counts)).repeat_interleave(counts)
+    before = torch.arange(len(labels)) - (counts.cumsum(0) - counts)[labels]
+    order = ((before.double() + 0.5) / counts[labels]).argsort(stable=True)
+    return labels[order[torch.tensor([seed % len(labels) for seed in seeds])]].tolist()
+
+
+def check_class_names(told: Sequence[str], found: Sequence[str], where: str) -> None:
+    """Raise ValueError unless the data has the classes that a network was told, in the same order.
+
+    `where` says what was told them.
+    """
+    if tuple(told) == tuple(found):
+        return
+    same = sum(takewhile(bool, map(str.__eq__, told, found)))
+    old, new = (SHOWN.repr(names[same]) if same < len(names) else "none" for names in (told, found))
+    was = f"{where} was told {len(told)} classes, and the data has {len(found)}: number {same} was {old} and is {new}"
+    raise ValueError(f"{was}; name the class folders as they were, for a label stands for a class by their order")

@@ -24,7 +24,7 @@ from limpid.metrics.features import Judge, Seen
 from limpid.metrics.moments import Moments, Statistics
 from limpid.plain import to_plain
 from limpid.recipe import Sampling
-from limpid.sample import Trained, load_once, sample
+from limpid.sample import Trained, class_shares, labels_by_share, load_once, sample
 
 PIECE = 500
 """Pictures that are drawn, looked at and kept at a time."""
@@ -85,9 +85,10 @@ def of_run(
     machine: Machine,
     batch: int,
 ) -> Subject:
-    """The pictures that a run draws from `seeds`; where the network knows classes, they take turns with the seeds."""
-    recipe, classes = replace(trained.recipe, sampling=sampling), len(trained.names)
-    labels = torch.tensor([seed % classes for seed in seeds]) if classes else None
+    """The pictures that a run draws from `seeds`; where the network knows classes, in the training set's shares."""
+    recipe, shares = replace(trained.recipe, sampling=sampling), class_shares(trained)
+    labels = torch.tensor(labels_by_share(seeds, shares)) if trained.names else None
+    uneven = len(set(shares)) > 1
     digest, guide = of_weights(trained.model.net), of_guide(sampling, machine)
     about = {
         "limpid": version("limpid"),
@@ -96,6 +97,7 @@ def of_run(
         "sampling": to_plain(sampling),
         "seed": seeds.start,
         "precision": machine.precision,
+        **({"class counts": shares} if uneven else {}),
     }
     key = sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
@@ -116,7 +118,7 @@ def of_run(
         **({"guide sha256": guide[:12]} if guide else {}),
         "sampling": to_plain(sampling),
         "seeds": f"{seeds.start}..{seeds.stop - 1}",
-        "classes": "in turn" if classes else "none",
+        "classes": ("in the training set's shares" if uneven else "in turn") if trained.names else "none",
         "precision": machine.precision,
     }
     return Subject(name, drawn, len(seeds), pictures, labels, trained.names, folder / "evaluations" / key[:16])

@@ -54,7 +54,8 @@ class Cifar10:
         """Pictures as published, in memory, or each resized when it is asked for."""
         if not self.workers:
             return self._resident(images)
-        return Stream(Resized(images, self.size), (3, self.size, self.size), NAMES, self.workers)
+        shape, counts = (3, self.size, self.size), images.class_counts
+        return Stream(Resized(images, self.size), shape, NAMES, self.workers, class_counts=counts)
 
     def _resident(self, images: Images) -> Images:
         return Images(channels_last(resize(images.pixels, self.size)), images.labels, NAMES)

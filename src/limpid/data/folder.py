@@ -13,7 +13,7 @@ from jaxtyping import Bool
 
 from limpid.data.arrays import arrays
 from limpid.data.decode import LARGEST, Channels, Fit, Frame
-from limpid.data.images import Images
+from limpid.data.images import Images, class_counts_from
 from limpid.data.lines import printable
 from limpid.data.packed import Pack, Rows, opened, pack, stopping
 from limpid.data.places import SUFFIXES, Place, archive, bytes_of, folder
@@ -61,7 +61,8 @@ class Folder:
         packed = self._packed(place)
         off_disk = torch.device(device).type == "cpu" or math.prod((packed.count, *packed.shape)) <= RESIDENT
         if self.workers or not off_disk:
-            return Stream(Rows(packed), packed.shape, place.classes, self.workers).to(device)
+            counts = class_counts_from(packed.labels, len(place.classes))
+            return Stream(Rows(packed), packed.shape, place.classes, self.workers, class_counts=counts).to(device)
         return Images(packed.pixels, packed.labels, place.classes).to(device)
 
     def _place(self) -> Place:

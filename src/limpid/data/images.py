@@ -6,7 +6,7 @@ batch is a stretch of that row, named by how many pictures came before it, so an
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import count
 from typing import TypeAlias
 
@@ -51,6 +51,11 @@ class Images:
         """How many classes there are, 0 for none."""
         return len(self.names)
 
+    @cached_property
+    def class_counts(self) -> tuple[int, ...]:
+        """How many pictures each class has; empty where there are no classes."""
+        return class_counts_from(self.labels, len(self.names))
+
     def to(self, device: torch.device | str) -> "Images":
         """The same pictures on another device."""
         return replace(self, pixels=self.pixels.to(device), labels=self.labels.to(device))
@@ -76,6 +81,11 @@ class Images:
     def batches(self, seen: int, size: int, seed: int) -> Iterator[Batch]:
         """All batches of a run from picture `seen` on, without end."""
         return (self.batch(start, size, seed) for start in count(seen, size))
+
+
+def class_counts_from(labels: Int[Tensor, " n"], classes: int) -> tuple[int, ...]:
+    """How often each of the classes is among the labels; empty for no classes."""
+    return tuple(torch.bincount(labels.cpu(), minlength=classes).tolist()) if classes else ()
 
 
 def channels_last(pixels: UInt8[Tensor, "n c h w"]) -> UInt8[Tensor, "n c h w"]:

@@ -35,6 +35,8 @@ class Stream:
     """Processes that read; 0 reads in this one."""
     device: torch.device = torch.device("cpu")
     """Where the batches are wanted."""
+    class_counts: tuple[int, ...] = ()
+    """How many pictures each class has; empty where nobody counted them."""
 
     def __len__(self) -> int:
         return len(self.pictures)

@@ -13,6 +13,7 @@ from limpid.evaluate import BLOCKS, Real, floors_of, judge_of
 from limpid.learning import parallel
 from limpid.learning.machine import Machine
 from limpid.metrics.features import Judge
+from limpid.sample import Trained
 from limpid.subjects import (
     Against,
     Own,
@@ -77,6 +78,16 @@ def known_for(judged: Judged, own: Data, real: Real) -> Known | str:
     training = of_pictures(images, name_of(own), real.judge, parallel.in_turns)
     apart = apart_of(own, real.judge)
     return Known(training, None, apart) if isinstance(apart, str) else Known(training, apart)
+
+
+def with_class_counts(trained: Trained, own: Data) -> Trained:
+    """The network with its training set's class counts: if its checkpoint does not say, from its data where it is."""
+    if not trained.names or trained.class_counts:
+        return trained
+    images = images_or_why(own)
+    if isinstance(images, str) or images.names != trained.names:
+        return trained
+    return trained._replace(class_counts=images.class_counts)
 
 
 def apart_of(data: Data, judge: Judge) -> Reference | str:

@@ -23,7 +23,7 @@ from limpid.recipe import Sampling
 from limpid.sample import Trained, checkpoint_of, comes, folder_of, load, recipe_of
 from limpid.scores import Report
 from limpid.subjects import Own, Subject, images_of, of_images, of_run
-from limpid.verbs.against import Judged, known_for, real_for
+from limpid.verbs.against import Judged, known_for, real_for, with_class_counts
 from limpid.verbs.names import named
 from limpid.verbs.sweeping import combinations_of, picture, table, words_of
 
@@ -80,7 +80,7 @@ def assess_run(path: Path, rest: Sequence[str]) -> int:
     check_sweep(options, each)
     parallel.join(machine.device)
     file = parallel.told(lambda: checkpoint_of(path))
-    trained = load(file, machine, options.weights)
+    trained = with_class_counts(load(file, machine, options.weights), recipe.data)
     real = real_for(options.judged, recipe.data, machine)
     for one in each or [options]:
         enough(one.judged.n, real.reference)
@@ -93,7 +93,9 @@ def assess_run(path: Path, rest: Sequence[str]) -> int:
         return 0
     swept: list[tuple[dict[str, str], Report]] = []
     for way, one in zip(ways, each, strict=True):
-        network = trained if one.weights == options.weights else load(file, machine, one.weights)
+        network = trained
+        if one.weights != options.weights:
+            network = with_class_counts(load(file, machine, one.weights), recipe.data)
         report, _ = assessed(network, path, folder, one, real, machine)
         if parallel.first():
             scores.add(report, options.judged.out)
