@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from mortal import LIVES
+from safetensors.torch import save
 
 from limpid.kept import Piece, joined, pieces
 
@@ -47,14 +48,54 @@ def test_more_are_asked_for_later_without_making_the_first_again(tmp_path: Path)
     assert done == [range(8, 12), range(12, 16)]
 
 
-@pytest.mark.parametrize("spoil", [lambda data: b"", lambda data: data[:-3], lambda data: b"\xff" * len(data)])
-def test_a_broken_piece_is_made_again(tmp_path: Path, spoil: Callable[[bytes], bytes]):
+def flipped(data: bytes, spot: int) -> bytes:
+    return data[:spot] + bytes([data[spot] ^ 1]) + data[spot + 1 :]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda data: b"",
+        lambda data: data[:-3],
+        lambda data: b"\xff" * len(data),
+        lambda data: flipped(data, len(data) - 8),
+        lambda data: flipped(data, data.index(b"squares")),
+        lambda data: flipped(data, data.index(b"sha256") + 12),
+        lambda data: save({"squares": torch.arange(4)}),
+    ],
+    ids=["empty", "cut", "other bytes", "one bit", "a bit of its name", "a bit of its checksum", "without a checksum"],
+)
+def test_a_piece_that_is_not_as_it_was_written_is_made_again_and_named(
+    tmp_path: Path, spoil: Callable[[bytes], bytes], capsys: pytest.CaptureFixture[str]
+):
     done: list[range] = []
     joined(pieces(tmp_path, 4, 4, squares(done)))
     file = next(tmp_path.iterdir())
     file.write_bytes(spoil(file.read_bytes()))
-    assert torch.equal(joined(pieces(tmp_path, 4, 4, squares(done)))["squares"], torch.arange(4) ** 2)
+    for _ in range(2):
+        assert torch.equal(joined(pieces(tmp_path, 4, 4, squares(done)))["squares"], torch.arange(4) ** 2)
     assert len(done) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert said[0].startswith(f"limpid: {file} ")
+    assert said[0].endswith("what it held is made again")
+
+
+def test_a_piece_under_the_name_of_another_is_made_again(tmp_path: Path):
+    joined(pieces(tmp_path, 8, 4, squares([])))
+    one, other = sorted(tmp_path.iterdir())
+    other.write_bytes(one.read_bytes())
+    assert torch.equal(joined(pieces(tmp_path, 8, 4, squares([])))["squares"], torch.arange(8) ** 2)
+
+
+def test_a_folder_that_cannot_be_written_to_is_named_once_and_the_work_is_done(tmp_path: Path, capsys):
+    (tmp_path / "features").touch()
+    found = joined(pieces(tmp_path / "features" / "of", 10, 4, squares([])))
+    assert torch.equal(found["squares"], torch.arange(10) ** 2)
+    said = capsys.readouterr().err
+    assert said == f"limpid: cannot keep anything in {tmp_path / 'features' / 'of'} (Not a directory): " + (
+        "it is made again the next time\n"
+    )
 
 
 def killed_while_it_writes(folder: Path) -> None:

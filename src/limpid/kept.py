@@ -1,19 +1,28 @@
-"""Work that is done a piece at a time and kept, so that whoever comes again goes on where the last one stopped."""
+"""Work that is done a piece at a time and kept, so that whoever comes again goes on where the last one stopped.
+
+Each piece has a checksum: one that was changed since is made again.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import TypeAlias
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
+from limpid.learning.warning import warn
 from limpid.whole import whole
 
 Piece = dict[str, Tensor]
 Each: TypeAlias = Callable[[Callable[[range], Piece], Iterable[range]], Iterator[Piece]]
 """What makes a piece for each stretch of numbers, in their order: `map`, or `parallel.in_turns`."""
+
+CHECKSUM = "sha256"
+"""What the checksum of a piece is called in the metadata of its file."""
 
 
 def pieces(folder: Path | None, n: int, size: int, make: Callable[[range], Piece], each: Each = map) -> Iterator[Piece]:
@@ -29,7 +38,8 @@ def stretches(n: int, size: int) -> list[range]:
 def piece(folder: Path | None, numbers: range, make: Callable[[range], Piece]) -> Piece:
     """What `make` returns for these numbers.
 
-    With a folder it is kept there as a file, and read instead of made if it is there: its name is the numbers.
+    With a folder it is kept there as a file, and read instead of made if it is there as it was written: its name is the
+    numbers. A folder that cannot be written to is warned of, and nothing is kept then.
     """
     file = folder / f"{numbers.start:08d}-{numbers.stop:08d}.safetensors" if folder else None
     kept = _read(file) if file else None
@@ -37,9 +47,23 @@ def piece(folder: Path | None, numbers: range, make: Callable[[range], Piece]) -
         return kept
     made = {name: value.cpu().contiguous() for name, value in make(numbers).items()}
     if file:
-        with whole(file) as part:
-            part.write_bytes(save(made))  # its own way to write a file has a name that nobody knows until it is done
+        try:
+            with whole(
+                file
+            ) as part:  # safetensors' own way to write a file has a name that nobody knows until it is done
+                part.write_bytes(save(made, {CHECKSUM: checksum(made, file)}))
+        except OSError as error:
+            _tell_unkept(file.parent, str(error.strerror or error))
     return made
+
+
+def checksum(tensors: Piece, file: Path) -> str:
+    """The SHA-256 of tensors with their names, types and shapes, and of the place they are kept under in a cache."""
+    digest = sha256(f"{file.parent.name}/{file.name}".encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def joined(parts: Iterator[Piece]) -> Piece:
@@ -49,8 +73,23 @@ def joined(parts: Iterator[Piece]) -> Piece:
 
 
 def _read(file: Path) -> Piece | None:
-    """A piece that is kept, or nothing if there is none or it is broken: it is made again then."""
+    """A piece that is kept, or nothing if there is none, or it is not as it was written: it is made again then."""
     try:
-        return load_file(file)
-    except (OSError, SafetensorError):
+        with safe_open(file, "pt") as opened:
+            tensors: Piece = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            stated = (opened.metadata() or {}).get(CHECKSUM)
+    except FileNotFoundError:
         return None
+    except (OSError, SafetensorError) as error:
+        warn(f"{file} cannot be read ({str(error).splitlines()[0]}): what it held is made again")
+        return None
+    if stated != checksum(tensors, file):
+        warn(f"{file} is not as it was written: what it held is made again")
+        return None
+    return tensors
+
+
+@cache
+def _tell_unkept(folder: Path, reason: str) -> None:
+    """Said once of a folder, not of every file."""
+    warn(f"cannot keep anything in {folder} ({reason}): it is made again the next time")

@@ -466,18 +466,55 @@ def test_a_packing_that_fails_leaves_nothing(failure: BaseException, tmp_path: P
     assert numbers(whole(place)) == [0, 1]
 
 
-def test_a_disk_without_room_and_a_damaged_pack_get_one_line(tmp_path: Path, kept: Path, monkeypatch):
+def test_a_disk_without_room_gets_one_line(tmp_path: Path, kept: Path, monkeypatch):
     place = write(tmp_path / "p", {"a.png": png(0)})
     with monkeypatch.context() as patch:
         patch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10}))
         with pytest.raises(ValueError, match=r"1 pictures need 960 bytes in .*, and 10 are free"):
             whole(place)
+
+
+@pytest.mark.parametrize("name", ["pixels.u8", "labels.npy", "about.json"])
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda blob: b"short", lambda blob: blob[:-9] + bytes([blob[-9] ^ 1]) + blob[-8:], None],
+    ids=["cut short", "a flipped bit", "gone"],
+)
+def test_a_pack_that_is_not_as_it_was_written_is_made_again_and_named(name: str, spoil, tmp_path: Path, kept, capsys):
+    place = write(tmp_path / "p", CLASSES)
+    first = whole(place)
+    labels = first.labels.clone()
+    (file,) = kept.rglob(name)
+    if spoil:
+        damaged = spoil(file.read_bytes())
+        file.unlink()  # what is mapped stays as it is
+        file.write_bytes(damaged)
+    else:
+        file.unlink()
+    capsys.readouterr()
+    again = whole(place)
+    assert torch.equal(again.pixels, first.pixels)
+    assert torch.equal(again.labels, labels)
+    assert f"{file.parent} is damaged (" in capsys.readouterr().err
+    assert [path.name for path in (kept / "packed").iterdir()] == [file.parent.name]
     whole(place)
-    for name in ("pixels.u8", "about.json"):
-        (file,) = kept.rglob(name)
-        file.write_bytes(b"short")
-        with pytest.raises(ValueError, match=rf"{name} is damaged: remove .*, and it is made again"):
-            whole(place)
+    assert capsys.readouterr().err == ""
+
+
+def test_pixels_that_are_many_are_read_through_only_if_they_are_newer_than_their_pack(
+    tmp_path: Path, kept: Path, monkeypatch, capsys
+):
+    monkeypatch.setattr("limpid.data.packed.CACHED", 100)
+    place = write(tmp_path / "p", CLASSES)
+    whole(place)
+    with monkeypatch.context() as patch:
+        patch.setattr("limpid.data.packed.digest", lambda *_: pytest.fail("it reads all of them"))
+        whole(place)
+    capsys.readouterr()
+    (file,) = kept.rglob("pixels.u8")
+    file.write_bytes(bytes(file.stat().st_size))
+    assert numbers(whole(place)) == EXPECTED
+    assert "its checksum differs" in capsys.readouterr().err
 
 
 def test_packed_pictures_are_streamed_as_they_are_held(tmp_path: Path):

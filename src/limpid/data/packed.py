@@ -10,6 +10,7 @@ import mmap
 import os
 import secrets
 import shutil
+import sys
 import warnings
 from collections import deque
 from collections.abc import Generator, Iterator
@@ -17,6 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache
+from hashlib import file_digest, sha256
 from itertools import islice
 from pathlib import Path
 
@@ -28,10 +30,11 @@ from rich.progress import Progress
 from torch import Tensor
 
 from limpid.data.decode import Frame, Seen
-from limpid.data.lines import printable
+from limpid.data.lines import one_line, printable
 from limpid.data.places import Load, Place, Refused
 
 PIXELS, LABELS, ABOUT, REPORT = "pixels.u8", "labels.npy", "about.json", "report.txt"
+CHECKSUM = "sha256"
 EXAMPLES = 3
 """So many of the pictures that cannot be read are named at once."""
 CACHED = 2**31
@@ -105,15 +108,41 @@ def _mapped_once(pack: Pack) -> tuple[UInt8[Tensor, "n c h w"], Int[Tensor, " n"
 
 
 def opened(folder: Path) -> Pack | None:
-    """The pack of a folder, if there is one. Raises ValueError if it is damaged."""
+    """The pack of a folder, if there is one that is as it was written; of one that is not it says so."""
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        stated, written = about.pop(CHECKSUM), about["written"]
+        if not unchanged(folder, written) and digest(folder, json.dumps(about, sort_keys=True)) != stated:
+            raise ValueError("its checksum differs")
         shape, examples, notes = (tuple(about[name]) for name in ("shape", "examples", "notes"))
         return Pack(folder, about["count"], shape, about["refused"], examples, notes)
-    except FileNotFoundError:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        if folder.exists():
+            print(f"{folder} is damaged ({one_line(error)}): its pictures are read anew", file=sys.stderr)
         return None
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(damage(folder / ABOUT)) from error
+
+
+def unchanged(folder: Path, written: int) -> bool:
+    """Whether pixels that are too many to be read through at each start are as old as when they were written."""
+    there = (folder / PIXELS).stat()
+    return there.st_size > CACHED and there.st_mtime_ns == written
+
+
+def digest(folder: Path, about: str) -> str:
+    """The SHA-256 of the files of a pack, and of what is said about them; read through once, unless they change."""
+    files = [folder / PIXELS, folder / LABELS]
+    return _digest(
+        folder, about, *((there.st_ino, there.st_size, there.st_mtime_ns) for there in map(Path.stat, files))
+    )
+
+
+@lru_cache(maxsize=16)
+def _digest(folder: Path, about: str, *files: tuple[int, ...]) -> str:
+    whole = sha256(about.encode())
+    for name in (PIXELS, LABELS):
+        with (folder / name).open("rb") as file:
+            whole.update(file_digest(file, "sha256").digest())
+    return whole.hexdigest()
 
 
 def damage(path: Path) -> str:
@@ -133,7 +162,8 @@ def pack(folder: Path, place: Place, chosen: Bool[np.ndarray, " n"], frame: Fram
         with warnings.catch_warnings():  # what Pillow has to say of odd files is no concern of a person with a folder
             warnings.simplefilter("ignore")
             fill(part, place, chosen, frame, stop)
-        if not folder.exists():  # else another process was first
+        if not folder.exists() or opened(folder) is None:  # else another process was first
+            shutil.rmtree(folder, ignore_errors=True)
             part.rename(folder)
     except OSError as error:
         advice = "LIMPID_DATA names another folder to keep data in"
@@ -188,7 +218,9 @@ def fill(folder: Path, place: Place, chosen: Bool[np.ndarray, " n"], frame: Fram
         "refused": len(tally.refused),
         "examples": list(map(str, tally.refused[:EXAMPLES])),
         "notes": [f"{n:,} {what}" for what, n in counts.items() if n],
+        "written": (folder / PIXELS).stat().st_mtime_ns,
     }
+    about[CHECKSUM] = digest(folder, json.dumps(about, sort_keys=True))
     (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
