@@ -18,6 +18,7 @@ LAYERS = {
     "download": 1,
     "timing": 1,
     "recipe": 2,
+    "sheets": 2,
     "kept": 2,
     "scores": 2,
     "copying": 2,

@@ -21,7 +21,8 @@ from limpid.pictures.animate import animate
 from limpid.pictures.grid import grid, save, strip
 from limpid.pictures.plot import Curve, Panel, panels, with_mean
 from limpid.recipe import Recipe, Same
-from limpid.sample import Trained, sample, spread, trajectory
+from limpid.sample import Trained, sample, trajectory
+from limpid.sheets import sheet_classes, sheet_title
 
 PREVIEW_STEPS = 50
 FRAMES = 24
@@ -85,21 +86,23 @@ def heads(schedule: Schedule, u: Tensor) -> list[str]:
 
 def samples(pixels: UInt8[Tensor, "n c h w"], names: Sequence[str], path: Path) -> Path:
     """A grid of what was `drawn`: a row for each class, or a square where there are none."""
-    return save(grid(pixels, columns=8, rows=names), path)
+    shown = sheet_classes(len(names))
+    return save(grid(pixels, columns=8, rows=[names[i] for i in shown], title=sheet_title(shown, names)), path)
 
 
 def drawn(trained: Trained, machine: Machine) -> UInt8[Tensor, "n c h w"]:
-    """Pictures from seeds 0, 1, 2, ...: eight of each class, or 64."""
-    n = 8 * (len(trained.names) or 8)
-    labels = spread(n, len(trained.names))
+    """Pictures from seeds 0, 1, 2, ...: eight of each class, of ten if there are more, or 64."""
+    labels = [label for label in sheet_classes(len(trained.names)) for _ in range(8)] or None
+    n = len(labels or range(64))
     return torch.cat(list(sample(trained.model, preview(trained.recipe), range(n), trained.shape, machine, labels)))
 
 
 def denoising(trained: Trained, path: Path, machine: Machine, seeds: Sequence[int], labels: list[int] | None) -> Path:
     """An animation of the pictures of `seeds` coming out of the noise."""
+    title = sheet_title(labels or [], trained.names)
     walk = list(walked(trained, machine, seeds, labels))
     frames = [walk[round(i)] for i in torch.linspace(0, len(walk) - 1, min(FRAMES, len(walk))).tolist()]
-    return animate((grid(visible(step)) for step in frames), path)
+    return animate((grid(visible(step), title=title) for step in frames), path)
 
 
 def way(trained: Trained, path: Path, machine: Machine, seeds: Sequence[int], labels: list[int] | None) -> Path:
@@ -124,11 +127,10 @@ def visible(step: Step) -> UInt8[Tensor, "b c h w"]:
 
 def results(trained: Trained, folder: Path, machine: Machine) -> list[Path]:
     """Everything that shows what a finished run has learnt, and how."""
-    classes = len(trained.names)
-    few = classes or 16
+    labels = sheet_classes(len(trained.names)) or None
     return [
         samples(drawn(trained, machine), trained.names, folder / "samples.png"),
-        denoising(trained, folder / "denoising.webp", machine, range(few), spread(few, classes)),
+        denoising(trained, folder / "denoising.webp", machine, range(len(labels or range(16))), labels),
         forward(trained.recipe, folder / "forward.png"),
         loss(folder, folder / "loss.png"),
     ]

@@ -22,6 +22,7 @@ from limpid.pictures.grid import grid, save, singles
 from limpid.plain import choose
 from limpid.recipe import Sampling
 from limpid.sample import Trained, checkpoint_of, folder_of, load, recipe_of, sample, spread
+from limpid.sheets import sheet_classes, sheet_images, sheet_title
 from limpid.verbs.names import named
 
 
@@ -39,7 +40,7 @@ class Sample:
     """Seed of the first picture; each has its own, the next the next."""
     labels: tuple[str, ...] = ()
     """Classes to draw, in equal parts: by name, or by index (from 0) where no class is named so. All of them if none is
-    given."""
+    given, or ten where there are more of them than pictures."""
     singles: bool = False
     """Also write every picture as a PNG of its own."""
     npz: bool = False
@@ -73,23 +74,32 @@ def draw(arguments: Sequence[str]) -> int:
     for written in write(drawn, labels, trained.names, seeds, options):
         print(written)
     if options.animation:
-        print(show.denoising(trained, options.out / "denoising.webp", machine, seeds[:80], labels and labels[:80]))
+        few = sheet_images(labels or [0] * options.n)[:80]
+        some = [seeds[i] for i in few], labels and [labels[i] for i in few]
+        print(show.denoising(trained, options.out / "denoising.webp", machine, *some))
     return 0
 
 
 def labels_of(words: Sequence[str], trained: Trained, n: int) -> list[int] | None:
-    """A label for each of n pictures: the classes named, or all there are, in equal blocks. Raises ValueError."""
-    if not words:
-        return spread(n, len(trained.names))
-    chosen = classes(words, trained.names, len(words))
-    return [chosen[block] for block in spread(n, len(chosen)) or []]
+    """A label for each of n pictures, in equal blocks: of the classes named, or all there are. Raises ValueError.
+
+    Where there are more of them than pictures, they are those that a sheet shows.
+    """
+    every = len(trained.names)
+    chosen = sheet_classes(every) if n < every else list(range(every))
+    if words:
+        chosen = classes(words, trained.names, len(words))
+    return [chosen[block] for block in spread(n, len(chosen)) or []] or None
 
 
 def write(
     drawn: UInt8[Tensor, "n c h w"], labels: list[int] | None, names: Sequence[str], seeds: range, options: Sample
 ) -> list[Path]:
     """The pictures as a grid, and in the other forms asked for."""
-    written = [save(grid(drawn, rows=rows_of(labels or [], names)), options.out / "grid.png")]
+    shown = sheet_images(labels or [0] * len(drawn))
+    of = [labels[i] for i in shown] if labels else []
+    title = sheet_title(of or shown, names, len(drawn))
+    written = [save(grid(drawn[shown], rows=rows_of(of, names), title=title), options.out / "grid.png")]
     if options.singles:
         written += singles(drawn, options.out / "singles", [f"{seed:06d}" for seed in seeds])
     if options.npz:
