@@ -26,7 +26,7 @@ from limpid.cli import main
 from limpid.folder import Run
 from limpid.learning import checkpoint, runlog
 from limpid.learning.lock import alone
-from limpid.recipe import Every
+from limpid.recipe import Every, Recipe
 from limpid.run import run
 from limpid.sample import load
 from limpid.train import Report
@@ -153,11 +153,93 @@ def test_a_broken_checkpoint_is_named_and_the_one_before_is_used(how: str, stopp
     assert lines(stopped) == lines(straight)
 
 
+def rename(stopped: Path) -> None:
+    oldest = stopped / "checkpoints" / "000000000064.safetensors"
+    shutil.copy(oldest, oldest.with_name("000000009999.safetensors"))
+
+
+def another(stopped: Path, recipe: Recipe) -> None:
+    """The checkpoint of a run of another recipe, as if it were that after 112 images."""
+    with pytest.MonkeyPatch.context() as patch:
+        at(112, lambda: signal.raise_signal(signal.SIGINT), patch)
+        often = replace(recipe, every=replace(recipe.every, log=16, save=0))
+        assert not run(often, stopped / "other", CPU)
+    newest = checkpoint.newest(stopped / "other" / "checkpoints")
+    assert newest is not None
+    newest.rename(stopped / "checkpoints" / newest.name)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (rename, "000000009999.safetensors was renamed: it says that it was saved after 64 images"),
+        (
+            lambda folder: another(folder, replace(SHORT, seed=1)),
+            "000000000112.safetensors is of a run of another recipe (seed 1 -> 0)",
+        ),
+        (lambda folder: another(folder, replace(SHORT, images=256)), "000000000112.safetensors is of run "),
+    ],
+    ids=["renamed", "another recipe", "a longer run of the same recipe"],
+)
+def test_a_checkpoint_that_is_not_of_this_run_is_named_and_set_aside(
+    spoil: Callable[[Path], None], said: str, stopped: Path, straight: Path, capsys
+):
+    spoil(stopped)
+    capsys.readouterr()
+    assert run(SHORT, stopped, CPU)
+    out, told = capsys.readouterr()
+    assert told.count("\n") == 1
+    assert said in told
+    assert "going on after 96 images" in out
+    assert len(list((stopped / "checkpoints").glob("*.aside"))) == 1
+    assert same(end(stopped), end(straight))
+    assert lines(stopped) == lines(straight)
+
+
+def test_a_folder_without_its_recipe_is_still_of_the_run_that_its_checkpoints_are_of(stopped: Path, straight: Path):
+    recipe = stopped / "recipe.json"
+    recipe.unlink()
+    with pytest.raises(ValueError, match=r"000000000096.safetensors is of a run of another recipe \(seed 0 -> 1\)"):
+        run(replace(SHORT, seed=1), stopped, CPU)
+    assert not recipe.exists()
+    assert [int(file.stem) for file in checkpoint.all_in(stopped / "checkpoints")] == [64, 96]
+    assert run(SHORT, stopped, CPU)
+    assert same(end(stopped), end(straight))
+
+
+def test_a_run_that_was_made_longer_is_still_the_same_run(tmp_path: Path):
+    for images in (64, 128):
+        assert run(replace(SHORT, images=images), tmp_path, CPU)
+    files = checkpoint.all_in(tmp_path / "checkpoints")
+    assert len({checkpoint.read_data(file)["run_id"] for file in files}) == 1
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
+def test_a_checkpoint_that_cannot_be_read_for_a_moment_is_left_as_it_is(
+    number: int, stopped: Path, straight: Path, monkeypatch
+):
+    newest = stopped / "checkpoints" / "000000000096.safetensors"
+
+    def refuse(path: Path, *_: int) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    before = {path: path.read_bytes() for path in sorted(stopped.rglob("*")) if path.is_file() and path.name != "lock"}
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "_verify", refuse)
+        with pytest.raises(OSError, match=f"cannot read {newest}, which may be whole") as error:
+            run(SHORT, stopped, CPU)
+    assert error.value.errno == number
+    assert before == {path: path.read_bytes() for path in before}
+    assert list(stopped.rglob("*.broken")) == []
+    assert run(SHORT, stopped, CPU)
+    assert same(end(stopped), end(straight))
+
+
 def test_a_run_whose_checkpoints_are_all_broken_is_not_begun_anew(stopped: Path):
     for file in checkpoint.all_in(stopped / "checkpoints"):
         file.write_bytes(b"")
     before = (stopped / "log.jsonl").read_bytes()
-    with pytest.raises(ValueError, match="none before it is whole either: move them away to begin anew"):
+    with pytest.raises(ValueError, match="there is none before it to go on from: move them away to begin anew"):
         run(SHORT, stopped, CPU)
     assert (stopped / "log.jsonl").read_bytes() == before
 

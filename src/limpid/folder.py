@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ class Run:
     meter: Meter
     watch: Watch
     log: Log
+    run_id: str
     losses: deque[float] = field(default_factory=lambda: deque(maxlen=20))
     """Those of the last lines of the log."""
     since: tuple[int, float] = (0, 0.0)
@@ -91,8 +93,11 @@ class Run:
     def about(self) -> About:
         """What a checkpoint needs besides its tensors to be rebuilt alone."""
         state, source = self.state, self.source
-        where = (state.place, state.left_out)
-        return About(state.seen, source.shape, source.names, self.recipe, *where, class_counts=source.class_counts)
+        return About(
+            *(state.seen, source.shape, source.names, self.recipe, state.place, state.left_out),
+            class_counts=source.class_counts,
+            run_id=self.run_id,
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor that a run needs to go on; of sharded ones what this process holds."""
@@ -116,7 +121,7 @@ class Run:
                 checkpoint.save(folder, self.state.seen, tensors, to_plain(self.about()), milestone=milestone)
         except OSError as error:
             if last:
-                good = checkpoint.newest(folder) or "none"
+                good = self.newest() or "none"
                 raise OSError(f"cannot write a checkpoint ({error}); the last good one is {good}") from error
             warn(f"cannot write a checkpoint ({error}); going on, and trying again at the next")
 
@@ -178,6 +183,10 @@ class Run:
     def grid(self) -> Path:
         """The file of the sample grid of this moment."""
         return self.folder / "samples" / f"{self.state.seen:012d}.png"
+
+    def newest(self) -> Path | None:
+        """The last good checkpoint of this run."""
+        return newest_of(self.recipe, self.folder, self.run_id)
 
     def trained(self) -> Trained:
         """The averaged network of this moment; all of it for the first process, where it is sharded."""
@@ -243,25 +252,61 @@ def opened(recipe: Recipe, folder: Path, machine: Machine, source: Source) -> Ru
     """The run of a folder where it stopped, or a new one. Raises ValueError if it is a run of another recipe."""
     if parallel.first():
         refuse_another(recipe, folder)
+    file = parallel.told(lambda: newest_of(recipe, folder, run_id_of(folder)))
+    run_id = parallel.told(lambda: (about_of(file).run_id if file else "") or id_of(recipe))
     state = start(recipe, source.shape, len(source.names), machine)
     log = Log(folder / "log.jsonl")
-    now = Run(recipe, folder, machine, source, state, Meter(machine.device), Watch(machine.device), log)
+    now = Run(recipe, folder, machine, source, state, Meter(machine.device), Watch(machine.device), log, run_id)
     if parallel.first():
         write(folder / "recipe.json", to_plain(recipe))
-        write(folder / "environment.json", environment(machine))
+        write(folder / "environment.json", {"run_id": run_id} | environment(machine))
         tidy(folder)
     parameters = sum(weight.numel() for weight in state.model.parameters())
     print(f"{folder}: {parameters:,} parameters, {recipe.images:,} images, on {machine}")
-    if file := parallel.told(lambda: checkpoint.newest(folder / "checkpoints")):
+    if file:
         now.resume(file)
         if parallel.first():
-            set_aside(file)
+            checkpoint.set_aside(file.parent, file)
         print(f"going on after {state.seen:,} images")
     else:
         if parallel.first():
             log.cut(0)
         now.save(last=True)  # a disk that refuses checkpoints is found out now, and there is always one to go back to
     return now
+
+
+def id_of(recipe: Recipe) -> str:
+    """What tells runs apart: a hash of the recipe that a run was begun with, its length and sampling too.
+
+    Two runs of one recipe are one run, to the bit, and so are their checkpoints.
+    """
+    return sha256(json.dumps(to_plain(recipe), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def run_id_of(folder: Path) -> str:
+    """Which run the folder says it holds; empty if it does not say."""
+    try:
+        plain = json.loads((folder / "environment.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return ""
+    run_id = plain.get("run_id", "") if isinstance(plain, dict) else ""
+    return run_id if isinstance(run_id, str) else ""
+
+
+def newest_of(recipe: Recipe, folder: Path, run_id: str) -> Path | None:
+    """The last good checkpoint in a folder that is of this run: of its recipe, and of its id where both are known.
+
+    Those after it that are not are named. Raises as `checkpoint.newest` does.
+    """
+
+    def check(file: Path) -> None:
+        about = about_of(file)
+        if changed := changes(about.recipe, recipe):
+            raise checkpoint.Foreign(f"{file} is of a run of another recipe ({', '.join(changed)})")
+        if run_id and about.run_id not in ("", run_id):
+            raise checkpoint.Foreign(f"{file} is of run {about.run_id}, and this is {run_id}")
+
+    return checkpoint.newest(folder / "checkpoints", check)
 
 
 def threads_of(folder: Path) -> int:
@@ -280,13 +325,6 @@ def tidy(folder: Path) -> None:
             part.unlink()
 
 
-def set_aside(file: Path) -> None:
-    """Give the broken checkpoints that are newer than this one another name, so that none is taken for the newest."""
-    for broken in checkpoint.all_in(file.parent):
-        if int(broken.stem) > int(file.stem):
-            broken.rename(broken.with_suffix(".broken"))
-
-
 def write(path: Path, plain: Any) -> None:
     """Write plain data as JSON."""
     with durable(path) as part:
@@ -298,11 +336,16 @@ def refuse_another(recipe: Recipe, folder: Path) -> None:
     path = folder / "recipe.json"
     if not path.exists():
         return
-    before = placed(read(path))
-    allowed = {name: getattr(recipe, name) for name in FREE}
-    if replace(before, **allowed) != recipe:
-        changed = ", ".join(differences(to_plain(replace(before, **allowed)), to_plain(recipe)))
-        raise ValueError(f"{folder} holds a run of another recipe ({changed}): name another folder with --run")
+    if changed := changes(read(path), recipe):
+        raise ValueError(
+            f"{folder} holds a run of another recipe ({', '.join(changed)}): name another folder with --run"
+        )
+
+
+def changes(before: Recipe, after: Recipe) -> list[str]:
+    """In what two recipes differ that may not change when a run goes on, in words."""
+    before = replace(placed(before), **{name: getattr(after, name) for name in FREE})
+    return [] if before == after else differences(to_plain(before), to_plain(after))
 
 
 def differences(before: Any, after: Any, where: str = "") -> list[str]:

@@ -9,7 +9,7 @@ from torch import nn
 
 from limpid import gauge, show
 from limpid.folder import Diverged, Run, opened, threads_of, write
-from limpid.learning import checkpoint, parallel
+from limpid.learning import parallel
 from limpid.learning.lock import alone
 from limpid.learning.machine import Machine
 from limpid.learning.output import lossy_output
@@ -107,7 +107,7 @@ def go_back(now: Run, wrong: Wrong) -> None:
 
     Raises FloatingPointError, and writes a report, if that was done `PATIENCE` times from there already.
     """
-    file = parallel.told(lambda: checkpoint.newest(now.folder / "checkpoints"))
+    file = parallel.told(now.newest)
     assert file is not None, "a run begins with a checkpoint"
     left_out, state = now.state.left_out, now.state
     now.resume(file)

@@ -54,6 +54,8 @@ class About:
     """The relative length of the average that it holds, if it holds only that."""
     class_counts: tuple[int, ...] = ()
     """How many training images each class has; empty where nobody counted them."""
+    run_id: str = ""
+    """Of which run it is: what `folder.id_of` says of the recipe that the run was begun with."""
 
 
 class Trained(NamedTuple):

@@ -4,10 +4,11 @@ It loads without executing code, carries all that is needed to rebuild and go on
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 import torch
@@ -30,6 +31,14 @@ MARK, BLANK = b'"sha256":"', b"0" * 64
 the mark cannot occur, since JSON in JSON has its quotes escaped."""
 LONGEST = 1 << 24
 """Bytes of the longest header that is read."""
+
+
+class Broken(ValueError):
+    """A file that is no checkpoint of ours, or not as it was written."""
+
+
+class Foreign(ValueError):
+    """A whole checkpoint that does not belong where it is."""
 
 
 def save(
@@ -61,17 +70,23 @@ def milestones(files: list[Path], every: int) -> set[Path]:
     return {file for multiple, file in reached.items() if multiple > 0}
 
 
-def newest(folder: Path) -> Path | None:
-    """The last checkpoint of a folder that is whole, if there are any; broken ones after it are named.
+def newest(folder: Path, check: Callable[[Path], None] = lambda file: None) -> Path | None:
+    """The last checkpoint of a folder that is whole, is what its name says and passes `check`, if there are any; those
+    after it that are not are named. `check` raises Foreign for one to pass over.
 
-    Raises ValueError if there are some and all of them are broken, but for the beginning, which is no progress.
+    Raises ValueError if there are some and none is left, but for the beginning, which is no progress; OSError if one
+    cannot be read: that it is broken is not known then.
     """
     faults: list[str] = []
     for path in reversed(all_in(folder)):
         try:
             verify(path)
-        except ValueError as error:
+            check_name(path)
+            check(path)
+        except (Broken, Foreign) as error:
             faults.append(str(error))
+            continue
+        except FileNotFoundError:  # the run that goes on there has removed it
             continue
         if faults and int(path.stem) == 0:
             break
@@ -79,26 +94,56 @@ def newest(folder: Path) -> Path | None:
             warn(f"{fault}; taking one before it")
         return path
     if faults:
-        raise ValueError(f"{faults[0]}; none before it is whole either: move them away to begin anew")
+        raise ValueError(f"{faults[0]}; there is none before it to go on from: move them away to begin anew")
     return None
 
 
+def set_aside(folder: Path, chosen: Path) -> None:
+    """Give the checkpoints that are newer than the `chosen` one, and were passed over, names of no checkpoints."""
+    for file in all_in(folder):
+        if int(file.stem) > int(chosen.stem):
+            try:
+                verify(file)
+                file.rename(file.with_suffix(".aside"))
+            except Broken:
+                file.rename(file.with_suffix(".broken"))
+
+
 def verify(path: Path) -> None:
-    """Raise ValueError if a file is no checkpoint of ours, or not as it was written."""
+    """Raise Broken if a file is no checkpoint of ours, or not as it was written; OSError if it cannot be read."""
     try:
         there = path.stat()
+        if not S_ISREG(there.st_mode):
+            raise ValueError("it is no file")
         _verify(path, there.st_ino, there.st_size, there.st_mtime_ns)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{_broken(path)}: {error}") from error
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"cannot read {path}, which may be whole ({error.strerror}): nothing was changed, try again later",
+        ) from error
+    except ValueError as error:
+        raise Broken(f"{_broken(path)}: {error}") from error
+
+
+def check_name(path: Path) -> None:
+    """Raise Foreign if the file of a checkpoint is named after another number of images than it says."""
+    seen = read_data(path).get("seen", int(path.stem))
+    if seen != int(path.stem):
+        raise Foreign(f"{path} was renamed: it says that it was saved after {seen} images")
 
 
 def read_data(path: Path) -> Plain:
-    """The plain data of a checkpoint, without its tensors. Raises ValueError if it is none of ours, or broken."""
+    """The plain data of a checkpoint, without its tensors.
+
+    Raises ValueError if it is none of ours, or broken, OSError if it cannot be read.
+    """
     verify(path)
     try:
         with safe_open(path, "pt") as file:
             data = json.loads((file.metadata() or {})["limpid"])
-    except (SafetensorError, OSError, ValueError, KeyError, RecursionError) as error:
+    except (SafetensorError, ValueError, KeyError, RecursionError) as error:
         raise ValueError(f"{_broken(path)}: {error}") from error
     if not isinstance(data, dict):
         raise ValueError(f"{_broken(path)}: its data are {type(data).__name__}, expected a table")
@@ -106,12 +151,12 @@ def read_data(path: Path) -> Plain:
 
 
 def read_tensors(path: Path, prefix: str = "") -> dict[str, Tensor]:
-    """The tensors whose names begin with `prefix`, which is taken off. Raises ValueError as `read_data` does."""
+    """The tensors whose names begin with `prefix`, which is taken off. Raises as `read_data` does."""
     verify(path)
     try:
         with safe_open(path, "pt") as file:
             return {name.removeprefix(prefix): file.get_tensor(name) for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except SafetensorError as error:
         raise ValueError(f"{_broken(path)}: {error}") from error
 
 
