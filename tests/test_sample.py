@@ -4,12 +4,12 @@ import re
 from collections import Counter
 
 import pytest
-import torch
 from tiny import CPU, TINY
 
 from limpid.diffusion.denoiser import Denoiser
 from limpid.recipe import build
-from limpid.sample import labels_by_share, sample, trajectory
+from limpid.sample import Trained, labels_by_share, sample
+from limpid.show import walked
 
 SHAPE = (1, 8, 8)
 
@@ -32,7 +32,7 @@ def test_a_label_that_is_no_class_is_refused(labels: list[int], said: str, model
     with pytest.raises(ValueError, match=re.escape(said)):
         next(sample(model, TINY, [0, 1], SHAPE, CPU, labels))
     with pytest.raises(ValueError, match=re.escape(said)):
-        next(trajectory(model, TINY, [0, 1], SHAPE, CPU, torch.tensor(labels)))
+        walked(Trained(model, TINY, SHAPE, tuple("0123456789"), 0), CPU, [0, 1], labels)
 
 
 def test_a_network_without_classes_is_given_no_label():

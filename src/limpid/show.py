@@ -21,7 +21,7 @@ from limpid.pictures.animate import animate
 from limpid.pictures.grid import grid, save, strip
 from limpid.pictures.plot import Curve, Panel, panels, with_mean
 from limpid.recipe import Recipe, Same
-from limpid.sample import Trained, sample, trajectory
+from limpid.sample import Trained, check_labels, sample, trajectory
 from limpid.sheets import sheet_classes, sheet_title
 
 PREVIEW_STEPS = 50
@@ -116,6 +116,8 @@ def way(trained: Trained, path: Path, machine: Machine, seeds: Sequence[int], la
 
 def walked(trained: Trained, machine: Machine, seeds: Sequence[int], labels: list[int] | None) -> Iterator[Step]:
     """The steps from noise to the pictures of `seeds`, quickly."""
+    if labels is not None:
+        check_labels(labels, len(seeds), trained.model.no_label)
     told = None if labels is None else torch.tensor(labels, device=machine.device)
     return trajectory(trained.model, preview(trained.recipe), seeds, trained.shape, machine, told)
 
