@@ -17,7 +17,8 @@ from limpid import show
 from limpid import train as training
 from limpid.diffusion.denoiser import Timestep
 from limpid.diffusion.emphasis import LossMoment
-from limpid.diffusion.schedules import Cosine
+from limpid.diffusion.schedules import Cosine, Karras, grid
+from limpid.diffusion.targets import Eps, V
 from limpid.folder import Run
 from limpid.learning import checkpoint, runlog
 from limpid.learning.machine import Machine
@@ -26,6 +27,7 @@ from limpid.learning.runlog import Means, Meter
 from limpid.learning.watch import Watch, collapsed, leap
 from limpid.recipe import Every, Recipe, build
 from limpid.run import run
+from limpid.sample import check_noisiest
 from limpid.train import Lesson, Report, start, tensors_of, train
 
 SHORT = replace(
@@ -320,3 +322,16 @@ def test_a_lack_of_memory_without_a_word_is_one_too():
         return size
 
     assert halving(work, 20) == (5, 5)
+
+
+def test_eps_near_pure_noise_is_warned_of_once(capsys: pytest.CaptureFixture[str]):
+    model = build(replace(TINY, target=Eps()), (1, 8, 8), 10)
+    for sigma_max in (9_999.0, 12_345.0, 12_345.0):
+        check_noisiest(model, grid(Karras(sigma_max=sigma_max), 4))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "Eps() near pure noise: an error counts 1e+04 times" in line
+
+
+def test_v_is_as_good_near_pure_noise_as_anywhere(capsys: pytest.CaptureFixture[str]):
+    check_noisiest(build(replace(TINY, target=V()), (1, 8, 8), 10), grid(Karras(sigma_max=1e5), 4))
+    assert not capsys.readouterr().err

@@ -18,11 +18,12 @@ from limpid.diffusion.guidance import classifier_free, clipped, guided
 from limpid.diffusion.level import Batch, Level
 from limpid.diffusion.schedules import grid
 from limpid.diffusion.steps import Noise, Step
-from limpid.diffusion.targets import gain
+from limpid.diffusion.targets import Target, gain
 from limpid.learning.checkpoint import newest, read_data, read_tensors, require
 from limpid.learning.machine import Machine
 from limpid.learning.memory import halving
 from limpid.learning.rng import generator
+from limpid.learning.warning import warn
 from limpid.plain import SHOWN, found_in, from_plain
 from limpid.recipe import Recipe, build
 
@@ -35,6 +36,8 @@ LONGEST_PERIOD = 2**22
 """Images after which the labels of an evaluation come again at the latest."""
 COME = {"cifar10": "cifar10-small.safetensors", "cifar10-small": "cifar10-small.safetensors"}
 """Their files, by the names they can be asked for."""
+NOISIEST = 1e4
+"""How often an error of the network may count in the picture, before float32's rounding is a thousandth of it."""
 
 
 @dataclass(frozen=True)
@@ -171,12 +174,28 @@ def denoise_with(model: Denoiser, recipe: Recipe, labels: Labels | None, machine
 
 
 def check_noisiest(model: Denoiser, levels: Level) -> None:
-    """Raise ValueError if what the network is asked for says nothing of the picture at the first of these levels."""
-    if not gain(model.target, levels[0]) < 1 / torch.finfo(torch.float32).eps:
+    """Whether the network's answer, in float32, says what the picture is at the first of these levels.
+
+    Raises ValueError if it says nothing; warns, once for each case, where rounding alone could be seen in the picture.
+    """
+    counts = gain(model.target, levels[0]).item()
+    if not counts < 1 / torch.finfo(torch.float32).eps:
         raise ValueError(
             f"{model.target} says nothing of the picture where there is noise alone, and there the sampler begins: "
             "choose another target, like V, or another schedule to sample along, like Karras"
         )
+    if counts >= NOISIEST:
+        warn_near_pure_noise(model.target, counts)
+
+
+@lru_cache
+def warn_near_pure_noise(target: Target, counts: float) -> None:
+    """Say, once a process, that an error of the target counts so many times in the first picture of the sampler."""
+    rounding = counts * torch.finfo(torch.float32).eps
+    warn(
+        f"{target} near pure noise: an error counts {counts:.1g} times in the picture that the sampler first sees, and "
+        f"rounding makes {rounding:.1g} of it; sample along levels that begin with less noise, like Karras, or train V"
+    )
 
 
 def trajectory(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from limpid.diffusion.level import Batch, Level, mix
+from limpid.diffusion.level import Batch, Level, eps_from, mix
 from limpid.diffusion.multistep import rising_and_braking
 from limpid.diffusion.oracle import Gaussian, Points
 from limpid.diffusion.samplers import (
@@ -24,8 +24,20 @@ from limpid.diffusion.samplers import (
     Sampler,
     UniPC,
 )
-from limpid.diffusion.schedules import Cosine, Karras, LinearBeta, Schedule, Straight, ZeroTerminal, grid
-from limpid.diffusion.steps import Step, step_eps, step_x0
+from limpid.diffusion.schedules import (
+    ContinuousBeta,
+    Cosine,
+    Karras,
+    LinearBeta,
+    ScaledLinear,
+    Schedule,
+    Shifted,
+    Sigmoid,
+    Straight,
+    ZeroTerminal,
+    grid,
+)
+from limpid.diffusion.steps import Step, eps_change, step_eps, step_x0
 from limpid.learning.rng import generator
 
 LAW = Gaussian(torch.tensor([0.4, -0.2], dtype=torch.float64), torch.tensor([0.3, 0.7], dtype=torch.float64))
@@ -82,9 +94,20 @@ def test_both_exact_steps_are_exact_when_picture_and_noise_stay():
     levels = grid(LinearBeta(), 3)
     here, there = levels[1], levels[2]
     x = mix(x0, eps, here)
-    assert_close(step_eps(x, eps, here, there), mix(x0, eps, there))
+    guess = torch.randn_like(x0)
+    assert_close(step_eps(x, guess, eps - eps_from(guess, x, here), here, there), mix(x0, eps, there))
     assert_close(step_x0(x, x0, here, there), mix(x0, eps, there))
     assert_close(step_x0(x, x0, here, levels[3]), x0)
+
+
+def test_the_change_of_the_noise_is_known_from_the_pictures():
+    x, x0, x0_there, away = torch.randn(4, 3, 5, dtype=torch.float64)
+    levels = grid(LinearBeta(), 3)
+    here, there = levels[1], levels[2]
+    for more in (away, None):
+        after = step_x0(x, x0, here, there) if more is None else step_eps(x, x0, more, here, there)
+        expected = eps_from(x0_there, after, there) - eps_from(x0, x, here)
+        assert_close(eps_change(x0, x0_there, more, here, there), expected)
 
 
 # The levels of the order tests are smooth and stop above zero noise, where log-SNR is finite. They begin with a short
@@ -147,6 +170,41 @@ def test_a_known_law_is_drawn(sampler: Sampler, schedule: Schedule, combinations
     # Computed without chance: what remains is the error of 200 steps of order 1, and that the noisiest level of Karras
     # and LinearBeta still holds a trace of the picture.
     assert combinations.error(mean, std, LAW) < 0.06
+
+
+# Levels from sigma / alpha 1e5, and beyond, down to 1e-4; and the end of such a walk, begun at each of those between.
+CONTINUOUS = [
+    *(ContinuousBeta(), Sigmoid(), Straight(), Karras(), Shifted(Karras(1e-4, 1e4), 10.0)),
+    *(Karras(1e-4, high) for high in (1e-3, 1e-1, 1e1, 1e3, 1e4, 1e5)),
+]
+TABLES: list[Callable[[int], Schedule]] = [
+    *(LinearBeta, ScaledLinear, Cosine),
+    *(lambda T: ZeroTerminal(LinearBeta(T)), lambda T: Shifted(Cosine(T), 8.0)),
+]
+WALKS = [(schedule, steps) for schedule in CONTINUOUS for steps in (1, 2, 3, 10, 50)] + [
+    (table(T), steps) for table in TABLES for T in (10, 1000, 4000) for steps in (1, 2, 3, 10, 50) if steps <= T
+]
+
+
+def end_in(dtype: torch.dtype, sampler: Sampler, levels: Level) -> Tensor:
+    """What a sampler makes of pictures and noises if all but the levels is of this type; they are the same for all."""
+    law, draw = Gaussian(LAW.mean.to(dtype), LAW.std.to(dtype)), generator("cpu", 7)
+
+    def noise() -> Tensor:
+        return torch.randn(16, 2, generator=draw).to(dtype)
+
+    return last(sampler(law, mix(law.mean + law.std * noise(), noise(), levels[0]), levels, noise)).x.double()
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=str)
+def test_a_sampler_ends_in_float32_where_it_does_in_float64(sampler: Sampler):
+    for schedule, steps in WALKS:
+        levels = grid(schedule, steps)
+        single, double = (end_in(dtype, sampler, levels) for dtype in (torch.float32, torch.float64))
+        # A step of Heun multiplies the rounding of two pictures by that by which sigma / alpha falls.
+        fall = (levels.ratio[:-2] / levels.ratio[1:-1]).nan_to_num(posinf=0).max().item() if steps > 1 else 1
+        tolerance = 1e-3 if isinstance(sampler, Heun) and fall > 100 else 1e-5
+        assert (single - double).norm() < tolerance * double.norm(), (schedule, steps)
 
 
 @pytest.mark.parametrize("schedule", [Karras(), Straight()], ids=str)

@@ -64,3 +64,14 @@ def test_v_is_the_turning_of_the_circle(pair):
     level = PATHS["variance preserving"]
     (turning,) = torch.autograd.grad(x[:, 0, 0, 0].sum(), angles)
     assert_close(target(V(), x0, eps, level)[:, 0, 0, 0], turning)
+
+
+@pytest.mark.parametrize("kind", TARGETS, ids=str)
+def test_x0_in_float32_is_off_by_rounding_and_for_eps_by_sigma_over_alpha_times_that(kind: Target):
+    ratio = torch.logspace(-4, 5, 16, dtype=torch.float64)
+    x0, eps = torch.randn(2, 16, 3, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for level in (Level(torch.ones_like(ratio), ratio), Level(torch.ones_like(ratio), ratio).unit()):
+        x, y = mix(x0, eps, level).float(), target(kind, x0, eps, level).float()
+        error = (x0_from(kind, y, x, level) - x0).abs().flatten(1).amax(1)
+        allowed = ratio if kind == Eps() else torch.zeros_like(ratio)
+        assert (error < 1e-6 * (1 + allowed)).all()

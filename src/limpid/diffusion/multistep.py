@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Literal, NamedTuple
 
+import torch
+
 from limpid.diffusion.averages import average
 from limpid.diffusion.denoiser import Denoise
-from limpid.diffusion.level import Batch, Level, eps_from
-from limpid.diffusion.steps import Noise, Step, ancestral_std, moves, step_eps, step_mean, step_x0, stir
+from limpid.diffusion.level import Batch, Level
+from limpid.diffusion.steps import Noise, Step, ancestral_std, eps_change, moves, step_eps, step_mean, step_x0, stir
 
 
 class Seen(NamedTuple):
@@ -144,13 +146,20 @@ class Lms:
 def _adams(
     denoise: Denoise, x: Batch, levels: Level, orders: list[int], time: Callable[[Level], float], speed: float
 ) -> Iterator[Step]:
-    """Steps that hold the average noise, a polynomial in `time`, which weighs exp(speed * time)."""
+    """Steps that hold the average noise, a polynomial in `time`, which weighs exp(speed * time).
+
+    The noises in `seen` are kept less the newest of them, as `step_eps` needs them.
+    """
     seen: deque[Seen] = deque(maxlen=max(orders))
+    before: tuple[Batch, Batch | None, Level] | None = None
     for (here, there), order in zip(moves(levels), orders, strict=True):
         x0 = denoise(x, here)
-        seen.appendleft(Seen(eps_from(x0, x, here), time(here)))
-        if here.alpha > 0:
-            x = step_eps(x, held(list(islice(seen, order)), time(there), speed), here, there)
-        else:
-            x = step_x0(x, x0, here, there)
+        if before is not None:
+            last_x0, away, last = before
+            change = eps_change(last_x0, x0, away, last, here)
+            seen = deque((Seen(old.what - change, old.time) for old in seen), maxlen=seen.maxlen)
+        seen.appendleft(Seen(torch.zeros_like(x0), time(here)))
+        away = held(list(islice(seen, order)), time(there), speed) if order > 1 else None
+        x = step_x0(x, x0, here, there) if away is None else step_eps(x, x0, away, here, there)
+        before = (x0, away, here)
         yield Step(x, x0, there)

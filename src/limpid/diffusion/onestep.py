@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from limpid.diffusion.denoiser import Denoise, Spreading
-from limpid.diffusion.level import Batch, Level, eps_from
-from limpid.diffusion.steps import Noise, Step, ancestral_std, moves, step_eps, step_mean, step_x0, stir
+from limpid.diffusion.level import Batch, Level
+from limpid.diffusion.steps import Noise, Step, ancestral_std, eps_change, moves, step_eps, step_mean, step_x0, stir
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,8 @@ class Heun:
     """Heun's method on the noise (Karras et al. 2022, algorithm 2): order 2, two evaluations a step, for 10 to 40.
 
     The step to no noise and one from pure noise are plain and take one. Its time is sigma / alpha, in which a step from
-    nearly pure noise is long: it wants levels that begin at 100 or less, like `Karras`.
+    nearly pure noise is long: it wants levels that begin at 100 or less, like `Karras`. A step multiplies the rounding
+    of two pictures by half of the factor by which sigma / alpha falls.
 
     `churn` adds fresh noise before a step, raising its level: S_churn of the paper, spread over the steps whose
     sigma / alpha lies between `churn_min` and `churn_max`, its noise inflated by `churn_noise`.
@@ -113,7 +114,7 @@ class Heun:
             guess = step_x0(x, x0, here, there)
             # The mean of two noises needs noise at both ends, and a picture at both for their levels to be compared.
             if there.sigma > 0 and here.alpha > 0:
-                eps = (eps_from(x0, x, here) + eps_from(denoise(guess, there), guess, there)) / 2
-                guess = step_eps(x, eps, here, there)
+                change = eps_change(x0, denoise(guess, there), None, here, there)
+                guess = step_eps(x, x0, change / 2, here, there)
             x = guess
             yield Step(x, x0, there)

@@ -1,6 +1,6 @@
 """The moves that all samplers are made of: exact steps between two levels, and fresh noise.
 
-The two exact steps say the same with different things held still: `step_eps` holds the noise, `step_x0` the picture.
+The two exact steps say the same with different things held still: `step_x0` holds the picture, `step_eps` a noise.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,16 +23,28 @@ class Step(NamedTuple):
     level: Level
 
 
-def step_eps(x: Batch, eps: Batch, here: Level, there: Level) -> Batch:
-    """The exact move if the noise stays: x' = k x + (sigma' - k sigma) eps, k = alpha' / alpha. Needs alpha > 0."""
-    k = there.alpha / here.alpha
-    return k * x + (there.sigma - k * here.sigma) * eps
-
-
 def step_x0(x: Batch, x0: Batch, here: Level, there: Level) -> Batch:
     """The exact move if the picture stays: x' = k x + (alpha' - k alpha) x0, k = sigma' / sigma. Lands on 0."""
     k = there.sigma / here.sigma
     return k * x + (there.alpha - k * here.alpha) * x0
+
+
+def step_eps(x: Batch, x0: Batch, away: Batch, here: Level, there: Level) -> Batch:
+    """The exact move if the noise is that beside `x0`, plus `away`: `step_x0` plus (sigma' - alpha' r) away.
+
+    r is sigma / alpha. The noise itself does not enter: x alpha' / alpha and alpha' r eps are both large where there is
+    little signal, and in float32 their difference would be rounding. Needs alpha > 0.
+    """
+    return step_x0(x, x0, here, there) + (there.sigma - there.alpha * here.ratio) * away
+
+
+def eps_change(x0: Batch, x0_there: Batch, away: Batch | None, here: Level, there: Level) -> Batch:
+    """The noise beside `x0_there`, where such a step ended, less that beside `x0`: (x0 - x0') / r' + (1 - r / r') away.
+
+    Exact to rounding of the change itself, where the two noises would differ in their last digits. None is no `away`.
+    """
+    change = (x0 - x0_there) / there.ratio
+    return change if away is None else change + (1 - here.ratio / there.ratio) * away
 
 
 def ancestral_std(here: Level, there: Level) -> Float[Tensor, "*b"]:

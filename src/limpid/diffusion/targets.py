@@ -26,7 +26,10 @@ class X0:
 
 @dataclass(frozen=True)
 class Eps:
-    """The noise (Ho et al. 2020, eq. 14)."""
+    """The noise (Ho et al. 2020, eq. 14).
+
+    An error of it counts sigma / alpha times in the picture: near pure noise float32's rounding alone can be seen.
+    """
 
     def row(self, level: Level) -> Row:
         return torch.zeros_like(level.alpha), torch.ones_like(level.alpha)
