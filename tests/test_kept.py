@@ -1,7 +1,9 @@
 """Pieces of work are done once."""
 
+import os
 import resource
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -112,6 +114,14 @@ def test_what_is_left_by_who_was_killed_has_the_name_by_which_it_is_removed(tmp_
     process.join()
     assert process.exitcode == -signal.SIGXFSZ
     assert len(list(tmp_path.glob("00000000-00001000.safetensors.????????.part"))) == len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_was_left_by_who_was_killed_an_hour_ago_is_removed(tmp_path: Path):
+    left = tmp_path / "00000000-00000009.safetensors.0123abcd.part"
+    left.touch()
+    os.utime(left, (time.time() - 4_000, time.time() - 4_000))
+    joined(pieces(tmp_path, 4, 4, squares([])))
+    assert [path.name for path in tmp_path.iterdir()] == ["00000000-00000004.safetensors"]
 
 
 def test_nothing_is_kept_without_a_folder():

@@ -65,7 +65,7 @@ ORDER = [
     "emphasis",
 ]
 SEES = {
-    "data": {"data", "learning.rng", "download"},
+    "data": {"data", "learning.rng", "download", "whole"},
     "nets": {"nets"},
     "metrics": {"metrics", "download", "whole"},
     "pictures": {"pictures", "whole"},

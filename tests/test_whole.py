@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from limpid.whole import durable, whole
+from limpid.whole import durable, remove_abandoned, whole
 
 
 def test_two_who_write_one_file_at_once_do_not_disturb_each_other(tmp_path: Path):
@@ -46,6 +46,25 @@ def test_what_was_begun_over_a_day_ago_is_removed_by_who_writes_the_same_file(tm
     with whole(tmp_path / "a.png") as part:
         part.write_text("whole")
     assert set(tmp_path.iterdir()) == {tmp_path / "a.png", begun, *others}
+
+
+def test_what_was_begun_an_hour_ago_in_a_folder_of_limpids_is_removed(tmp_path: Path):
+    """Files and folders of any name; not what is written to since, what has another name, or where a link leads."""
+    pack, live = tmp_path / "pack.0123abcd.part", tmp_path / "live.0123abcd.part"
+    old, link = tmp_path / "file.tar.gz.89abcdef.part", tmp_path / "link.0123abcd.part"
+    others = [tmp_path / name for name in ("pack", "a.part", "a.0123.part", "a.0123abcd.part.png")]
+    for folder in (pack, live, others[0]):
+        folder.mkdir()
+        (folder / "pixels.u8").touch()
+    link.symlink_to(others[0])
+    for path in (old, *others[1:]):
+        path.touch()
+    for path in (pack, pack / "pixels.u8", live, old, *others, link):
+        os.utime(path, (time.time() - 4_000, time.time() - 4_000), follow_symlinks=False)
+    remove_abandoned(tmp_path)
+    assert set(tmp_path.iterdir()) == {live, *others}
+    assert (others[0] / "pixels.u8").exists()
+    remove_abandoned(tmp_path / "not there")
 
 
 def test_a_folder_is_searched_once_however_many_files_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

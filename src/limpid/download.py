@@ -2,13 +2,13 @@
 
 import hashlib
 import os
-import secrets
-from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import BinaryIO, cast
 from urllib.error import HTTPError
 from urllib.request import urlopen
+
+from limpid.whole import whole
 
 TIMEOUT = 30.0
 """Seconds of silence after which a server is given up."""
@@ -28,21 +28,17 @@ def download(url: str, checksum: str, path: Path) -> None:
     The checksum is written with its kind, as in "md5:c58f30...", or "sha256:672682...".
     """
     kind, _, expected = checksum.partition(":")
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if (found := _fetch(url, kind, partial)) != expected:
-            raise ValueError(
-                f"cannot download {url}: what came has the {kind.upper()} checksum {found}, expected {expected}"
-            )
-        os.replace(partial, path)
+        with whole(path) as part:
+            if (found := _fetch(url, kind, part)) != expected:
+                kind = kind.upper()
+                raise ValueError(
+                    f"cannot download {url}: what came has the {kind} checksum {found}, expected {expected}"
+                )
     except (OSError, HTTPException) as error:
         if isinstance(error, HTTPError):
             error.close()  # it holds the connection
         raise ValueError(f"cannot download {url}: {error}") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
 
 
 def _fetch(url: str, kind: str, path: Path) -> str:

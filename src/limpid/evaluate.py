@@ -31,6 +31,7 @@ from limpid.metrics.sliced import sliced_wasserstein
 from limpid.plain import choose
 from limpid.scores import Better, Protocol, Report, Score
 from limpid.subjects import PIECE, Reference, Subject, seen
+from limpid.whole import remove_abandoned
 
 BLOCKS = 20
 """Into which the pictures are put to see how far a Frechet distance scatters, and to extrapolate it."""
@@ -85,6 +86,8 @@ def looked_at(subject: Subject, judge: Judge, told: Callable[[int], None] = lamb
     Several processes take turns at the pieces. `told` is called with the number of pictures done so far.
     """
     folder = subject.store and subject.store / "pictures"
+    if folder:
+        remove_abandoned(folder)
 
     def look(numbers: range) -> Piece:
         drawn = piece(folder, numbers, subject.pictures)

@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from limpid.learning.warning import warn
-from limpid.whole import whole
+from limpid.whole import remove_abandoned, whole
 
 Piece = dict[str, Tensor]
 Each: TypeAlias = Callable[[Callable[[range], Piece], Iterable[range]], Iterator[Piece]]
@@ -27,6 +27,8 @@ CHECKSUM = "sha256"
 
 def pieces(folder: Path | None, n: int, size: int, make: Callable[[range], Piece], each: Each = map) -> Iterator[Piece]:
     """What `make` returns for the numbers 0..n-1, at most `size` at a time, kept in the folder if there is one."""
+    if folder:
+        remove_abandoned(folder)
     yield from each(lambda numbers: piece(folder, numbers, make), stretches(n, size))
 
 

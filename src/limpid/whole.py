@@ -3,6 +3,7 @@
 import os
 import re
 import secrets
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -10,8 +11,9 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-DAY = 86_400.0
-"""Seconds after which what was begun, and not written to since, is taken for that of a command that was killed."""
+DAY, HOUR = 86_400.0, 3_600.0
+"""Seconds after which what was begun, and not written to since, is taken for that of a command that was killed: in a
+folder of the user's, and in one that is limpid's alone."""
 
 
 @contextmanager
@@ -22,7 +24,7 @@ def whole(path: Path | str) -> Iterator[Path]:
     a command that was killed had begun to write of the same file is removed after a day.
     """
     path = Path(path)
-    with _renamed(path.with_name(f"{path.name}.{secrets.token_hex(4)}.part"), path) as part:
+    with _renamed(part_of(path), path) as part:
         yield part
     same = re.compile(re.escape(path.name) + r"\.[0-9a-f]{8}\.part")
     for begun in filter(lambda other: same.fullmatch(other.name), _parts(path.parent)):
@@ -42,6 +44,26 @@ def durable(path: Path) -> Iterator[Path]:
         yield part
         sync(part)
     sync(path.parent)
+
+
+def part_of(path: Path) -> Path:
+    """A name beside `path` to write to, another each time."""
+    return path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove what commands that were killed had begun to write in a folder that is limpid's alone: files and folders.
+
+    What may not be removed stays.
+    """
+    for part in folder.glob("*.part"):
+        if not re.search(r"\.[0-9a-f]{8}\.part$", part.name):
+            continue
+        with suppress(OSError):  # another command was first, or it is another user's
+            is_folder = part.is_dir() and not part.is_symlink()
+            written = max(each.lstat().st_mtime for each in (part, *(part.glob("*") if is_folder else ())))
+            if time.time() - written > HOUR:
+                shutil.rmtree(part) if is_folder else part.unlink()
 
 
 @cache

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -515,6 +516,16 @@ def test_pixels_that_are_many_are_read_through_only_if_they_are_newer_than_their
     file.write_bytes(bytes(file.stat().st_size))
     assert numbers(whole(place)) == EXPECTED
     assert "its checksum differs" in capsys.readouterr().err
+
+
+def test_what_a_killed_packing_left_is_removed(tmp_path: Path, kept: Path):
+    left = kept / "packed" / f"{'0' * 32}.0123abcd.part"
+    left.mkdir(parents=True)
+    (left / "pixels.u8").touch()
+    for path in (left / "pixels.u8", left):
+        os.utime(path, (time.time() - 4_000, time.time() - 4_000))
+    assert numbers(whole(write(tmp_path / "p", {"a.png": png(0)}))) == [0]
+    assert not left.exists()
 
 
 def test_packed_pictures_are_streamed_as_they_are_held(tmp_path: Path):

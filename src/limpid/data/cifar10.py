@@ -13,6 +13,7 @@ from limpid.data.images import Images, channels_last, resize
 from limpid.data.stream import Source, Stream
 from limpid.download import download, home
 from limpid.learning.rng import generator
+from limpid.whole import remove_abandoned
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 MD5 = "c58f30108f718f92721af3b95e74349a"
@@ -90,6 +91,7 @@ def _found(root: str, split: Split) -> Arrays:
 
 def _kept(split: Split) -> Arrays:
     """The split from the folder that data is kept in, brought there if it has none."""
+    remove_abandoned(home())
     if not find(home(), split):
         try:
             download(URL, f"md5:{MD5}", home() / URL.rpartition("/")[2])

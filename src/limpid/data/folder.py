@@ -19,6 +19,7 @@ from limpid.data.packed import Pack, Rows, opened, pack, stopping
 from limpid.data.places import SUFFIXES, Place, archive, bytes_of, folder
 from limpid.data.stream import Source, Stream
 from limpid.download import home
+from limpid.whole import remove_abandoned
 
 Split: TypeAlias = Literal["train", "test", "all"]
 
@@ -82,6 +83,7 @@ class Folder:
         there = (str(place.root.resolve()), place.stamp, place.refused)
         what = (LAYOUT, *there, self._frame(), self.split, self.held_out)
         kept = home() / "packed" / hashlib.sha256(ascii(what).encode()).hexdigest()[:32]
+        remove_abandoned(kept.parent)
         packed = opened(kept)
         if packed and packed.refused and self.on_error == "stop":
             raise ValueError(stopping(place.root, packed.examples[0]))

@@ -8,7 +8,6 @@ import json
 import math
 import mmap
 import os
-import secrets
 import shutil
 import sys
 import warnings
@@ -32,6 +31,7 @@ from torch import Tensor
 from limpid.data.decode import Frame, Seen
 from limpid.data.lines import one_line, printable
 from limpid.data.places import Load, Place, Refused
+from limpid.whole import part_of
 
 PIXELS, LABELS, ABOUT, REPORT = "pixels.u8", "labels.npy", "about.json", "report.txt"
 CHECKSUM = "sha256"
@@ -155,7 +155,7 @@ def pack(folder: Path, place: Place, chosen: Bool[np.ndarray, " n"], frame: Fram
 
     Raises ValueError for the first that cannot be read if `stop`, if none can, and if there is no room for them.
     """
-    part = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}.part")
+    part = part_of(folder)
     try:
         part.mkdir(parents=True)
         check_room(part, int(chosen.sum()), frame)

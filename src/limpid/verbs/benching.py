@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 from limpid.bench import bench as measured
@@ -15,6 +14,7 @@ from limpid.plain import to_plain
 from limpid.recipe import Recipe
 from limpid.recipes import find
 from limpid.verbs.names import named
+from limpid.whole import whole
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ def bench(arguments: Sequence[str]) -> int:
     print(table(result))
     if options.json:
         figures = {"name": name, "recipe": to_plain(options.recipe), "settled": cpu.settle()} | plain(result)
-        Path(options.json).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        with whole(options.json) as part:
+            part.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
         print(options.json)
     return 0

@@ -24,6 +24,7 @@ from limpid.recipe import Sampling
 from limpid.sample import Trained, checkpoint_of, folder_of, load, recipe_of, sample, spread
 from limpid.sheets import sheet_classes, sheet_images, sheet_title
 from limpid.verbs.names import named
+from limpid.whole import whole
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,9 @@ def write(
         path = options.out / "pictures.npz"
         images = drawn.permute(0, 2, 3, 1).numpy()
         numbers = np.array(labels or [], dtype=np.int64)
-        np.savez(path, images=images, seeds=np.array(seeds), labels=numbers, class_names=np.array(names, dtype=np.str_))
+        words = np.array(names, dtype=np.str_)
+        with whole(path) as part, part.open("wb") as file:
+            np.savez(file, images=images, seeds=np.array(seeds), labels=numbers, class_names=words)
         written.append(path)
     return written
 
