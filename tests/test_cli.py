@@ -84,7 +84,10 @@ def test_the_recipes_say_what_they_cost(capsys):
 
 
 def test_training_again_goes_on_and_its_folder_is_a_recipe(trained: Path, capsys):
-    assert main(["train", str(trained), "--device", "cpu", "--precision", "float32", "--images", "48"]) == 0
+    again = ["train", str(trained), "--device", "cpu", "--precision", "float32", "--images", "48"]
+    assert main(again) == 2
+    assert "--allow-rewarm" in capsys.readouterr().err
+    assert main([*again, "--allow-rewarm"]) == 0
     assert "going on after 32 images" in capsys.readouterr().out
 
 
@@ -284,6 +287,7 @@ def test_a_misspelt_option_is_answered_with_the_nearest(args: list[str], said: s
         (["--n", "0"], "--n 0 --batch 80: expected at least 1 of each"),
         (["--steps", "0"], "at least 1 step"),
         (["--levels", "LogNormal"], "infinitely noisy at its end"),
+        (["--sampler", "Ddim", "--sampler.eta", "nan"], "--sampler.eta nan: expected a number"),
     ],
 )
 def test_a_wish_that_cannot_be_drawn_gets_one_clear_line(args: list[str], said: str, trained: Path, tmp_path, capsys):

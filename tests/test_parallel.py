@@ -430,8 +430,8 @@ def test_sharded_weights_learn_the_same_and_go_on_on_any_number_of_processes(tmp
     assert ended.codes == [0, 0, 0], ended.said
     assert_near(straight, sharded)
     longer = replace(EVEN, images=216)
-    assert run(longer, straight, CPU)
-    assert run(longer, sharded, CPU)
+    assert run(longer, straight, CPU, allow_rewarm=True)
+    assert run(longer, sharded, CPU, allow_rewarm=True)
     assert_near(straight, sharded)
 
 

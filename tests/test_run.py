@@ -109,7 +109,10 @@ def test_a_run_does_not_go_on_where_its_labels_mean_other_classes(tmp_path: Path
         np.savez(tmp_path / "a.npz", images=pixels, labels=np.arange(32) % len(names), class_names=np.array(names))
         data = Folder(str(tmp_path / "a.npz"), size=8, channels="L", held_out=0)
         sampling = TINY.sampling if conditional else replace(TINY.sampling, guidance=Guidance())
-        return replace(TINY, data=data, images=images, batch=16, conditional=conditional, sampling=sampling)
+        constant = replace(TINY.optimizer, decay="none")
+        return replace(
+            TINY, data=data, images=images, batch=16, optimizer=constant, conditional=conditional, sampling=sampling
+        )
 
     assert run(of("cat", "dog", "emu"), tmp_path / "run", CPU)
     for names, said in (
@@ -125,10 +128,35 @@ def test_a_run_does_not_go_on_where_its_labels_mean_other_classes(tmp_path: Path
     assert run(of("cat", "emu", images=32, conditional=False), tmp_path / "told nothing", CPU)
 
 
-def test_a_finished_run_can_be_made_longer(finished: Path, tmp_path: Path):
-    run(FULL, tmp_path, CPU)
-    assert run(replace(FULL, images=192), tmp_path, CPU)
-    assert [line["seen"] for line in log(tmp_path)] == [32, 64, 96, 128, 160, 192]
+def test_a_run_at_a_constant_learning_rate_is_made_longer_and_no_bit_differs(tmp_path: Path):
+    constant = replace(FULL, images=96, optimizer=replace(FULL.optimizer, decay="none"))
+    assert run(constant, tmp_path / "twice", CPU)
+    for folder in ("once", "twice"):
+        assert run(replace(constant, images=128), tmp_path / folder, CPU)
+    assert [line["seen"] for line in log(tmp_path / "twice")] == [32, 64, 96, 128]
+    once, twice = weights(tmp_path / "once"), weights(tmp_path / "twice")
+    assert all(torch.equal(once[name], twice[name]) for name in once)
+
+
+@pytest.mark.parametrize("decay", ["linear", "cosine"])
+def test_a_decayed_run_is_made_longer_only_where_its_jump_in_learning_rate_is_allowed(decay, tmp_path: Path):
+    short = replace(FULL, images=64, optimizer=replace(FULL.optimizer, decay=decay))
+    longer = replace(short, images=128)
+    run(short, tmp_path, CPU)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
+    with pytest.raises(ValueError, match=r"planned for 64 images.* jump from 0 to 0.01 after 64: .*--allow-rewarm"):
+        run(longer, tmp_path, CPU)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()} == before
+    assert run(longer, tmp_path, CPU, allow_rewarm=True)
+    assert run(longer, tmp_path, CPU)  # it is a run of so many images now
+    assert [line["seen"] for line in log(tmp_path)] == [32, 64, 96, 128]
+
+
+def test_a_run_that_has_learnt_nothing_yet_is_made_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run(replace(FULL, images=32), tmp_path, CPU)
+    for file in checkpoint.all_in(tmp_path / "checkpoints")[1:]:
+        file.unlink()
+    assert run(replace(FULL, images=64), tmp_path, CPU)
 
 
 def test_training_lowers_the_loss(finished: Path):

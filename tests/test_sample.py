@@ -4,6 +4,7 @@ import re
 from collections import Counter
 
 import pytest
+import torch
 from tiny import CPU, TINY
 
 from limpid.diffusion.denoiser import Denoiser
@@ -72,3 +73,11 @@ def test_counts_without_end_take_memory_that_ends():
 def test_counts_that_are_no_shares_are_refused(counts: tuple[int, ...]):
     with pytest.raises(ValueError, match="expected numbers of images, not all 0"):
         labels_by_share([0], counts)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_samples_that_are_not_finite_are_an_error_and_no_black_images(value: float):
+    broken = build(TINY, SHAPE, 10).eval()
+    broken.net.load_state_dict({name: torch.full_like(w, value) for name, w in broken.net.state_dict().items()})
+    with pytest.raises(FloatingPointError, match="2 of 2 samples hold NaN or inf"):
+        next(sample(broken, TINY, [0, 1], SHAPE, CPU, [3, 4]))

@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from limpid.data.images import from_pixels, to_pixels
+from limpid.data.images import from_pixels
 from limpid.diffusion import editing
 from limpid.diffusion.denoiser import Denoise, Spreading
 from limpid.diffusion.guidance import Guidance
@@ -24,7 +24,7 @@ from limpid.given import classes, hole_of, pictures
 from limpid.learning.machine import Machine
 from limpid.pictures.grid import save, strip
 from limpid.plain import choose
-from limpid.sample import Trained, check_noisiest, denoise_with, noise_of
+from limpid.sample import Trained, check_noisiest, denoise_with, noise_of, pixels_from
 
 Pixels = UInt8[Tensor, "n c h w"]
 ODE = Heun()
@@ -204,7 +204,7 @@ def unit(step: Step) -> Batch:
 
 def visible(x: Batch) -> Pixels:
     """Pictures as pixels in the host's memory."""
-    return to_pixels(x).cpu()
+    return pixels_from(x)
 
 
 def last(steps: Iterator[Step]) -> Step:

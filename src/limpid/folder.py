@@ -25,6 +25,7 @@ from limpid.gauge import Gauge
 from limpid.learning import checkpoint, parallel, runlog
 from limpid.learning.average import folder_name
 from limpid.learning.machine import Machine
+from limpid.learning.optim import lr_at
 from limpid.learning.progress import Stop
 from limpid.learning.runlog import Log, Meter
 from limpid.learning.sharding import gathered, unequal
@@ -39,8 +40,9 @@ from limpid.whole import durable, sync
 
 # What may differ when a run goes on: how long it is, how pictures are drawn, and how often.
 FREE = ("images", "sampling", "every")
-UNSCORED = (OSError, ValueError, torch.linalg.LinAlgError)  # pyright: ignore[reportPrivateImportUsage]
-"""What may go wrong with a score: data that has gone, features that are no numbers, a decomposition that fails."""
+UNSCORED = (OSError, ValueError, FloatingPointError, torch.linalg.LinAlgError)  # pyright: ignore[reportPrivateImportUsage]
+"""What may go wrong with a score: data that has gone, samples or features that are no numbers, a decomposition that
+fails."""
 
 
 @dataclass
@@ -142,7 +144,7 @@ class Run:
         trained = self.trained()
         if not parallel.first():
             return
-        with self.untimed(), refusals("the samples"), stop.abandoning():
+        with self.untimed(), refusals("the samples", (OSError, FloatingPointError)), stop.abandoning():
             pixels = show.drawn(trained, self.machine)
             sync(show.samples(pixels, trained.names, self.grid))
             if problem := collapsed(pixels):
@@ -248,12 +250,18 @@ def refusals(what: str, kinds: tuple[type[Exception], ...] = (OSError,)) -> Iter
         warn(f"cannot write {what} ({error}); going on")
 
 
-def opened(recipe: Recipe, folder: Path, machine: Machine, source: Source) -> Run:
-    """The run of a folder where it stopped, or a new one. Raises ValueError if it is a run of another recipe."""
+def opened(recipe: Recipe, folder: Path, machine: Machine, source: Source, allow_rewarm: bool = False) -> Run:
+    """The run of a folder where it stopped, or a new one.
+
+    Raises ValueError if it is a run of another recipe, or of fewer images with a learning rate that has decayed for
+    them, unless that is allowed.
+    """
     if parallel.first():
         refuse_another(recipe, folder)
     file = parallel.told(lambda: newest_of(recipe, folder, run_id_of(folder)))
     run_id = parallel.told(lambda: (about_of(file).run_id if file else "") or id_of(recipe))
+    if parallel.first() and file and not allow_rewarm:
+        refuse_rewarm(recipe, folder, about_of(file).seen)
     state = start(recipe, source.shape, len(source.names), machine)
     log = Log(folder / "log.jsonl")
     now = Run(recipe, folder, machine, source, state, Meter(machine.device), Watch(machine.device), log, run_id)
@@ -311,11 +319,17 @@ def newest_of(recipe: Recipe, folder: Path, run_id: str) -> Path | None:
 
 def threads_of(folder: Path) -> int:
     """On how many CPU threads a run was begun, which its last bits depend on; 0 if unknown, or too many here, or begun
-    by another number of processes."""
+    by another number of processes. Raises ValueError, naming the file that says so, if that is damaged."""
     path = folder / "environment.json"
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    try:
+        before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        if not isinstance(before, dict):
+            raise ValueError(f"it holds a {type(before).__name__}, expected a table")
+    except (OSError, ValueError, RecursionError) as error:
+        advice = "remove it, and the run goes on with as many threads as suit this machine"
+        raise ValueError(f"cannot read {path} ({error}): {advice}") from error
     threads = before.get("threads", 0) if before.get("processes", 1) == parallel.count() else 0
-    return threads if isinstance(threads, int) and 0 <= threads <= (os.cpu_count() or 1) else 0
+    return threads if type(threads) is int and 0 <= threads <= (os.cpu_count() or 1) else 0
 
 
 def tidy(folder: Path) -> None:
@@ -346,6 +360,19 @@ def changes(before: Recipe, after: Recipe) -> list[str]:
     """In what two recipes differ that may not change when a run goes on, in words."""
     before = replace(placed(before), **{name: getattr(after, name) for name in FREE})
     return [] if before == after else differences(to_plain(before), to_plain(after))
+
+
+def refuse_rewarm(recipe: Recipe, folder: Path, seen: int) -> None:
+    """Raise ValueError if the learning rate of a run has decayed after `seen` images, and would jump up as the run is
+    made longer."""
+    path = folder / "recipe.json"
+    planned = read(path).images if path.exists() else recipe.images
+    before, after = (lr_at(recipe.optimizer, seen, images) for images in (planned, recipe.images))
+    if recipe.images > planned and after > before:
+        raise ValueError(
+            f"{folder} was planned for {planned:,} images, and with {recipe.images:,} its learning rate would jump "
+            f"from {before:.3g} to {after:.3g} after {seen:,}: train so long in another folder, or add --allow-rewarm"
+        )
 
 
 def differences(before: Any, after: Any, where: str = "") -> list[str]:

@@ -3,6 +3,7 @@
 As in a recipe file the kind that is there already keeps its fields, and another starts from its own defaults.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, NamedTuple, TypeVar, get_type_hints
@@ -32,7 +33,7 @@ def parse(default: Options, args: Sequence[str], program: str) -> Options:
     listed = "\n\n" + "\n".join(["Kinds to choose from:", *kinds]) if kinds else ""
     description = (type(default).__doc__ or "") + listed
     config = (tyro.conf.AvoidSubcommands,)
-    return tyro.cli(
+    options = tyro.cli(
         type(default),
         default=default,
         args=rest,
@@ -41,6 +42,23 @@ def parse(default: Options, args: Sequence[str], program: str) -> Options:
         config=config,
         console_outputs=parallel.first(),
     )
+    if wrong := [name for name, value in numbers(options).items() if math.isnan(value)]:
+        raise ValueError(f"{wrong[0]} nan: expected a number")
+    return options
+
+
+def numbers(value: Any, name: str = "--") -> dict[str, float]:
+    """Every number in `value` that need not be whole, by the option that sets it."""
+    if isinstance(value, float):
+        return {name.rstrip("."): value}
+    if isinstance(value, tuple):
+        return {option: number for part in value for option, number in numbers(part, name).items()}
+    found: dict[str, float] = {}
+    hints = get_type_hints(type(value), include_extras=True) if is_dataclass(value) else {}
+    for field, hint in hints.items():
+        inline = INLINE in getattr(hint, "__metadata__", ())
+        found |= numbers(getattr(value, field), name if inline else f"{name}{field.replace('_', '-')}.")
+    return found
 
 
 def choices(value: Any, name: str = "--", attributes: tuple[str, ...] = ()) -> dict[str, Choice]:

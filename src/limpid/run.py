@@ -26,11 +26,12 @@ PATIENCE = 3
 
 
 @lossy_output()
-def run(recipe: Recipe, folder: Path, machine: Machine) -> bool:
+def run(recipe: Recipe, folder: Path, machine: Machine, allow_rewarm: bool = False) -> bool:
     """Train `recipe` in `folder`, from its newest checkpoint if there is one; whether it came to its end.
 
-    Raises ValueError if the folder is in use or holds a run of another recipe, FloatingPointError if the numbers went
-    wrong again and again, OSError if what it has learnt cannot be written. What it prints may be lost. Of many
+    A run of fewer images is made longer where its learning rate is constant, or else with `allow_rewarm`. Raises
+    ValueError if not, or if the folder is in use or holds a run of another recipe, FloatingPointError if the numbers
+    went wrong again and again, OSError if what it has learnt cannot be written. What it prints may be lost. Of many
     processes each calls this; the first alone holds the folder and writes to it.
     """
     recipe = placed(recipe)
@@ -40,7 +41,7 @@ def run(recipe: Recipe, folder: Path, machine: Machine) -> bool:
     rehearse(recipe, source.shape, len(source.names), machine)  # before anything is written
     gauge.check(recipe, source)
     with alone(folder) if parallel.first() else nullcontext():
-        now = opened(recipe, folder, machine, source)
+        now = opened(recipe, folder, machine, source, allow_rewarm)
         if not persevered(now):
             print(f"stopped after {now.state.seen:,} images, and saved: the same command goes on from there")
             return False

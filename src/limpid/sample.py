@@ -226,7 +226,8 @@ def sample(
     """One picture per seed, `batch` at a time, as uint8 on the CPU; `labels` are one per seed.
 
     Where memory runs out a batch is drawn in parts. With `parallel.in_turns` for `each` the processes share the
-    batches out; all have all of them. Raises ValueError for labels that are no classes of the network.
+    batches out; all have all of them. Raises ValueError for labels that are no classes of the network,
+    FloatingPointError for samples that hold NaN or inf.
     """
     at_once = batch
     if labels is not None:
@@ -235,7 +236,7 @@ def sample(
     def part(now: slice) -> UInt8[Tensor, "b c h w"]:
         told = None if labels is None else torch.tensor(labels[now], device=machine.device)
         *_, last = trajectory(model, recipe, seeds[now], shape, machine, told)
-        return to_pixels(last.x).cpu()
+        return pixels_from(last.x)
 
     def drawn(first: int) -> UInt8[Tensor, "b c h w"]:
         nonlocal at_once
@@ -259,6 +260,15 @@ def check_labels(labels: Sequence[int], n: int, classes: int) -> None:
     if wrong := [label for label in labels if not 0 <= label < classes]:
         none = ", which stands for no label" if wrong[0] == classes else ""
         raise ValueError(f"label {wrong[0]}{none}: expected 0 to {classes - 1}, a class of the network")
+
+
+def pixels_from(x: Batch) -> UInt8[Tensor, "b c h w"]:
+    """Samples in [-1, 1] as pixels in the host's memory. Raises FloatingPointError where they hold NaN or inf, which as
+    pixels would be black."""
+    if lost := int((~x.isfinite()).flatten(1).any(1).sum()):
+        advice = "look at the guidance, the sampler's options and the loss of the run"
+        raise FloatingPointError(f"{lost} of {len(x)} samples hold NaN or inf: {advice}")
+    return to_pixels(x).cpu()
 
 
 def spread(n: int, classes: int) -> list[int] | None:

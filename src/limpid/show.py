@@ -21,7 +21,7 @@ from limpid.pictures.animate import animate
 from limpid.pictures.grid import grid, save, strip
 from limpid.pictures.plot import Curve, Panel, panels, with_mean
 from limpid.recipe import Recipe, Same
-from limpid.sample import Trained, check_labels, sample, trajectory
+from limpid.sample import Trained, check_labels, pixels_from, sample, trajectory
 from limpid.sheets import sheet_classes, sheet_title
 
 PREVIEW_STEPS = 50
@@ -124,7 +124,7 @@ def walked(trained: Trained, machine: Machine, seeds: Sequence[int], labels: lis
 
 def visible(step: Step) -> UInt8[Tensor, "b c h w"]:
     """The noisy pictures of a step as pixels: brought to the circle, where they keep their range on every path."""
-    return to_pixels(step.x / torch.hypot(step.level.alpha, step.level.sigma)).cpu()
+    return pixels_from(step.x / torch.hypot(step.level.alpha, step.level.sigma))
 
 
 def results(trained: Trained, folder: Path, machine: Machine) -> list[Path]:

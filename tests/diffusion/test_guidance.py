@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -65,3 +67,16 @@ def test_rescaled_guidance_has_the_contrast_of_the_strong_guess():
     half = Guidance(3.0, rescale=0.5)(strong, weak).std((1, 2, 3))
     full = Guidance(3.0)(strong, weak).std((1, 2, 3))
     assert_close(half, (full + strong.std((1, 2, 3))) / 2)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        *({"weight": number} for number in (math.nan, math.inf, -math.inf, 1e30, 1001.0)),
+        *({"low": math.nan}, {"low": -1.0}, {"low": 2.0, "high": 1.0}, {"high": math.nan}),
+        *({"rescale": math.nan}, {"rescale": -0.1}, {"rescale": 1.1}, {"rescale": math.inf}),
+    ],
+)
+def test_guidance_that_cannot_be_is_refused(field: dict[str, float]):
+    with pytest.raises(ValueError, match="expected"):
+        Guidance(**field)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -118,9 +119,24 @@ def test_threads_can_be_named_and_a_run_goes_on_with_as_many_as_it_began_with(tm
     with pytest.raises(ValueError, match=r"--threads -1: expected a number of threads"):
         Machine("cpu", threads=-1).resolved()
     assert threads_of(tmp_path) == 0
-    for written, read in (({"threads": 1}, 1), ({}, 0), ({"threads": 10**6}, 0), ({"threads": "1"}, 0)):
+    for written, read in (
+        ({"threads": 1}, 1),
+        ({}, 0),
+        ({"threads": 10**6}, 0),
+        ({"threads": "1"}, 0),
+        ({"threads": True}, 0),
+    ):
         (tmp_path / "environment.json").write_text(json.dumps(written))
         assert threads_of(tmp_path) == read
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"\xff\xfe", b"[1]", b"3", b"[" * 100_000])
+def test_an_environment_that_cannot_be_read_is_named(damage: bytes, tmp_path: Path):
+    path = tmp_path / "environment.json"
+    path.write_bytes(damage)
+    with pytest.raises(ValueError, match=rf"cannot read {re.escape(str(path))} .*: remove it") as error:
+        threads_of(tmp_path)
+    assert "\n" not in str(error.value)
 
 
 def test_two_logical_cpus_of_one_core_count_once(tmp_path: Path):

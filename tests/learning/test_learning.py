@@ -101,6 +101,19 @@ def test_a_broken_checkpoint_is_one_clear_line(tmp_path: Path, content: bytes):
         checkpoint.read_data(path)
 
 
+@pytest.mark.parametrize(
+    ("keep", "left"),
+    [(1, [150]), (2, [150, 300]), (3, [150, 200, 300]), (0, [100, 150, 200, 300])],
+)
+def test_a_checkpoint_that_was_just_written_stays_though_there_are_later_ones(
+    keep: int, left: list[int], tmp_path: Path
+):
+    for seen in (100, 200, 300):
+        checkpoint.save(tmp_path, seen, {"w": torch.zeros(1)}, {}, keep=0)
+    assert checkpoint.save(tmp_path, 150, {"w": torch.ones(1)}, {}, keep=keep).exists()
+    assert [int(path.stem) for path in checkpoint.all_in(tmp_path)] == left
+
+
 @pytest.mark.parametrize("kind", [Adam, Muon])
 def test_an_optimiser_goes_on_where_it_was(kind: type[Adam] | type[Muon]):
     def steps(parameters: list[torch.Tensor], optimizer: torch.optim.Optimizer, first: int, last: int) -> None:

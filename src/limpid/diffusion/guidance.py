@@ -8,6 +8,9 @@ import torch
 from limpid.diffusion.denoiser import Denoise, Denoiser, Labels, Spreading, changed
 from limpid.diffusion.level import Batch, Level
 
+MAX_WEIGHT = 1000.0
+"""Far above any guidance that is of use (published ones end near 30), and far below what overflows in a sampler."""
+
 
 @dataclass(frozen=True)
 class Guidance:
@@ -21,6 +24,18 @@ class Guidance:
     """... and below this (Kynkaanniemi et al. 2024); elsewhere the weak guess is not even computed."""
     rescale: float = 0.0
     """How far the contrast of the guided picture is brought back to the strong guess's (Lin et al. 2023, eq. 16)."""
+
+    def __post_init__(self) -> None:
+        if not abs(self.weight) <= MAX_WEIGHT:
+            raise ValueError(
+                f"guidance weight {self.weight:g}: expected a number from {-MAX_WEIGHT:g} to {MAX_WEIGHT:g}"
+            )
+        if not 0 <= self.low <= self.high:
+            raise ValueError(
+                f"guidance from {self.low:g} to {self.high:g}: expected 0 <= low <= high, of sigma / alpha"
+            )
+        if not 0 <= self.rescale <= 1:
+            raise ValueError(f"guidance rescale {self.rescale:g}: expected a number from 0 to 1")
 
     def acts(self, level: Level) -> bool:
         """Whether there is anything to guide at this level of a sampler."""

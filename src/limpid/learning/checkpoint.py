@@ -44,16 +44,17 @@ class Foreign(ValueError):
 def save(
     folder: Path, seen: int, tensors: Mapping[str, Tensor], data: Plain, keep: int = 2, milestone: int = 0
 ) -> Path:
-    """Write the checkpoint after `seen` images; of all in the folder the last `keep` stay, 0 for every one.
+    """Write the checkpoint after `seen` images; it stays, and of the others in the folder the last `keep` - 1.
 
-    With a `milestone` the first at or after each multiple of so many images stays too. Raises OSError if the disk
-    refuses, and leaves nothing behind then.
+    With `keep` 0 all stay; with a `milestone` the first at or after each multiple of so many images stays too. Raises
+    OSError if the disk refuses, and leaves nothing behind then.
     """
     path = folder / f"{seen:012d}.safetensors"
     with durable(path) as part:
         _write(part, tensors, data)
     files = all_in(folder)
-    for old in files[:-keep] if keep else []:
+    others = [file for file in files if file != path]
+    for old in others[: max(0, len(others) - keep + 1)] if keep else []:
         if old not in milestones(files, milestone):
             old.unlink()
     return path

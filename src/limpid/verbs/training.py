@@ -25,6 +25,8 @@ class Train:
     machine: Annotated[Machine, INLINE]
     run: Path
     """The folder that holds the run."""
+    allow_rewarm: bool = False
+    """Make a run longer although its learning rate has decayed for fewer images, and would jump up."""
 
 
 def train(arguments: Sequence[str]) -> int:
@@ -32,7 +34,7 @@ def train(arguments: Sequence[str]) -> int:
     name, rest = named("train", "RECIPE", arguments)
     folder = Path(name) if Path(name).is_dir() and name not in RECIPES else Path("runs") / Path(name).stem
     options = parse(Train(find(name), Machine(), folder), rest, f"limpid train {name}")
-    return 0 if run(options.recipe, options.run, options.machine) else 130
+    return 0 if run(options.recipe, options.run, options.machine, options.allow_rewarm) else 130
 
 
 @dataclass(frozen=True)
