@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("run")
     parser.add_argument("--n", type=int, default=500)
     options = parser.parse_args()
-    machine = Machine().resolved()
+    machine = Machine().resolved().configure_process()
     trained = load(options.run, machine)
     real = trained.recipe.data.open("cpu")
     asked = spread(options.n, len(trained.names))

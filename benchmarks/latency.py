@@ -73,7 +73,7 @@ def waits(commands: dict[str, list[str]], rounds: int) -> dict[str, Figure]:
 
 def first_picture(run: str) -> Work:
     """What draws the picture of seed 0, the network being there."""
-    machine = Machine().resolved()
+    machine = Machine().resolved().configure_process()
     one = load(run, machine)
     return partial(picture, one, machine)
 

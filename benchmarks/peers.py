@@ -71,7 +71,7 @@ def pixels(n: int) -> Tensor:
 
 def limpid_training(size: Size, precision: Precision, device: str, batch: int) -> Work:
     """limpid's step of training, from the batch's pixels on."""
-    machine, recipe = Machine(device, precision).resolved(), recipe_of(size, batch)
+    machine, recipe = Machine(device, precision).resolved().configure_process(), recipe_of(size, batch)
     source = Images(pixels(512), torch.zeros(512, dtype=torch.int64)).to(machine.device)
     state = start(recipe, SHAPE, 0, machine)
     return partial(next, train(state, recipe, source, machine))
@@ -79,7 +79,7 @@ def limpid_training(size: Size, precision: Precision, device: str, batch: int) -
 
 def limpid_looking(size: Size, precision: Precision, device: str, batch: int) -> Work:
     """A look of limpid's network, as its samplers take it."""
-    machine, recipe = Machine(device, precision).resolved(), recipe_of(size, batch)
+    machine, recipe = Machine(device, precision).resolved().configure_process(), recipe_of(size, batch)
     model = machine.place(build(recipe, SHAPE, 0)).eval()
     level = grid(recipe.sampling_schedule, 2)[1]
     x = level.sigma * noise_of(range(batch), SHAPE, machine.device)()

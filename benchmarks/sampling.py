@@ -46,7 +46,10 @@ def between(network: str) -> list[tuple[Contestant, Contestant, float]]:
 
 def both(together: bool, device: str, batch: int) -> Work:
     """A guided look of `cifar10-small` with classes: one batch of twice the size, or two batches."""
-    machine, recipe = Machine(device).resolved(), replace(recipe_of("cifar10-small", batch), conditional=True)
+    machine, recipe = (
+        Machine(device).resolved().configure_process(),
+        replace(recipe_of("cifar10-small", batch), conditional=True),
+    )
     model = machine.place(build(recipe, SHAPE, 10)).eval()
     labels = torch.arange(batch, device=machine.device) % 10
     recipe = replace(recipe, label_dropout=0.1, sampling=replace(recipe.sampling, guidance=Guidance(weight=1.0)))

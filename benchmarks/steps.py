@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=250)
     parser.add_argument("--evaluations", type=int, nargs="+", default=list(EVALUATIONS))
     options = parsed(parser)
-    machine = Machine(options.device).resolved()
+    machine = Machine(options.device).resolved().configure_process()
     trained = load(options.run, machine)
     wanted = [(name, n) for n in options.evaluations for name in SAMPLERS]
     if options.quick:

@@ -265,7 +265,7 @@ def limpid_snapshots(options: argparse.Namespace) -> Iterator[tuple[Any, ...]]:
 
 def limpid_pictures(file: Path, options: argparse.Namespace, n: int) -> Tensor:
     """n pictures as the recipe draws them now."""
-    machine = Machine(options.device).resolved()
+    machine = Machine(options.device).resolved().configure_process()
     trained = load(file, machine)
     labels, recipe = spread(n, len(trained.names)), replace(trained.recipe, sampling=find(options.recipe).sampling)
     return torch.cat(list(sample(trained.model, recipe, range(n), trained.shape, machine, labels, batch=250)))

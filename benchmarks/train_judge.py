@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path(cifar.__file__).with_suffix(".safetensors"))
     options = parser.parse_args()
-    machine = Machine().resolved()
+    machine = Machine().resolved().configure_process()
     real, test = (Cifar10(split=split).load().to(machine.device) for split in ("train", "test"))
     model, log = classifier(options.seed, machine), []
     for line in training(model, real, options.epochs, options.seed, machine):

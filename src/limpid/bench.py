@@ -67,7 +67,7 @@ Kind: TypeAlias = Callable[[Recipe, Machine], Work]
 
 def training(recipe: Recipe, machine: Machine) -> Work:
     """A step of training, from the data on."""
-    machine = machine.resolved()
+    machine = machine.resolved().configure_process()
     source = source_of(recipe, machine.device)
     state = start(recipe, source.shape, len(source.names), machine)
     return partial(next, train(state, replace(recipe, images=ENDLESS), source, machine))
@@ -80,7 +80,7 @@ def source_of(recipe: Recipe, device: str) -> Source:
 
 def looking(recipe: Recipe, machine: Machine) -> Work:
     """One look of the network at a batch of noisy pictures, as samplers take it at each step; without guidance."""
-    machine, source = machine.resolved(), source_of(recipe, "cpu")
+    machine, source = machine.resolved().configure_process(), source_of(recipe, "cpu")
     recipe = replace(recipe, sampling=replace(recipe.sampling, guidance=Guidance()))
     model = machine.place(build(recipe, source.shape, len(source.names))).eval()
     if machine.compile is True:
@@ -119,7 +119,9 @@ def bench(recipe: Recipe, machine: Machine, rounds: int, seconds: float) -> Benc
 def parameters(recipe: Recipe) -> int:
     """The weights of the recipe's network."""
     source = source_of(recipe, "cpu")
-    return sum(weight.numel() for weight in build(recipe, source.shape, len(source.names)).parameters())
+    with torch.device("meta"):
+        model = build(recipe, source.shape, len(source.names))
+    return sum(weight.numel() for weight in model.parameters())
 
 
 def processor(device: str) -> str:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from limpid.data.augment import Augment
 from limpid.data.images import Images
 from limpid.learning.machine import Machine
-from limpid.learning.rng import generator
+from limpid.learning.rng import default_generators_seeded, generator
 from limpid.metrics.accuracy import accuracy
 from limpid.metrics.cifar import Classifier
 from limpid.metrics.features import in_float32
@@ -36,8 +36,7 @@ def classification_score(drawn: Images, test: Images, machine: Machine, epochs: 
 
 def classifier(seed: int, machine: Machine) -> Classifier:
     """An untrained one."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with default_generators_seeded(seed):
         return machine.place(Classifier())
 
 

@@ -26,6 +26,7 @@ from limpid.learning import checkpoint, parallel, runlog
 from limpid.learning.average import folder_name
 from limpid.learning.machine import Machine
 from limpid.learning.optim import lr_at
+from limpid.learning.pace import StepTimes, advice
 from limpid.learning.progress import Stop
 from limpid.learning.runlog import Log, Meter
 from limpid.learning.sharding import gathered, unequal
@@ -65,9 +66,19 @@ class Run:
     """Those of the last lines of the log."""
     since: tuple[int, float] = (0, 0.0)
     """Images seen, and the clock, at the last line of the log."""
+    step_times: StepTimes = field(default_factory=StepTimes)
+    seconds_untimed: float = 0.0
+    """Spent on what is no training: drawing, scoring, saving."""
+
+    def clock(self) -> float:
+        """Seconds of training, from some moment on."""
+        return time.perf_counter() - self.seconds_untimed
 
     def note(self, report: Report) -> None:
-        """Gather what a step tells, without waiting for it."""
+        """Gather what a step tells, without waiting for it; say once what would help if steps have become slow."""
+        if (slow := self.step_times.add(self.clock())) and parallel.first():
+            with self.untimed():
+                warn(f"{slow}: {advice(self.machine)}")
         self.meter.add(report.loss, report.rarity, report.logsnr)
         self.watch.see(report.place, report.loss, report.logsnr, report.gradient)
 
@@ -80,7 +91,7 @@ class Run:
         """Write a line of the log; the mean loss and images per second since the last one."""
         self.check()
         (loss, parts), (seen, clock) = self.meter.read(), self.since
-        self.since = report.seen, time.perf_counter()
+        self.since = report.seen, self.clock()
         speed = (report.seen - seen) / (self.since[1] - clock)
         if not parallel.first():
             return loss, speed
@@ -144,7 +155,12 @@ class Run:
         trained = self.trained()
         if not parallel.first():
             return
-        with self.untimed(), refusals("the samples", (OSError, FloatingPointError)), stop.abandoning():
+        with (
+            self.untimed(),
+            refusals("the samples", (OSError, FloatingPointError)),
+            stop.abandoning(),
+            self.machine.sampling_threads(),
+        ):
             pixels = show.drawn(trained, self.machine)
             sync(show.samples(pixels, trained.names, self.grid))
             if problem := collapsed(pixels):
@@ -196,7 +212,8 @@ class Run:
         if self.machine.shard:
             tensors = gathered(average.net.state_dict())
             if parallel.first():
-                average = self.machine.place(build(self.recipe, shape, len(names))).eval()
+                with torch.random.fork_rng(devices=[]):  # weights are drawn, and then replaced
+                    average = self.machine.place(build(self.recipe, shape, len(names))).eval()
                 average.net.load_state_dict(tensors)
         names, counts = (names, self.source.class_counts) if self.recipe.conditional else ((), ())
         return Trained(average, self.recipe, shape, names, self.state.seen, counts)
@@ -230,7 +247,7 @@ class Run:
         try:
             yield
         finally:
-            self.since = self.since[0], self.since[1] + time.perf_counter() - begin
+            self.seconds_untimed += time.perf_counter() - begin
 
 
 class Diverged(FloatingPointError):
@@ -391,7 +408,7 @@ def environment(machine: Machine) -> dict[str, Any]:
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "machine": str(machine),
         "processes": parallel.count(),
-        "threads": machine.threads,
+        "threads": torch.get_num_threads() if machine.device == "cpu" else 0,
         "processor": torch.cuda.get_device_name() if machine.device.startswith("cuda") else platform.processor(),
         "platform": platform.platform(),
         "python": platform.python_version(),

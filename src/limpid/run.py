@@ -1,6 +1,5 @@
 """The loop around `train`: it logs, draws, saves, stops when asked, and goes back where numbers went wrong."""
 
-import time
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -32,10 +31,16 @@ def run(recipe: Recipe, folder: Path, machine: Machine, allow_rewarm: bool = Fal
     A run of fewer images is made longer where its learning rate is constant, or else with `allow_rewarm`. Raises
     ValueError if not, or if the folder is in use or holds a run of another recipe, FloatingPointError if the numbers
     went wrong again and again, OSError if what it has learnt cannot be written. What it prints may be lost. Of many
-    processes each calls this; the first alone holds the folder and writes to it.
+    processes each calls this; the first alone holds the folder and writes to it. Torch's settings are afterwards as
+    they were, its default generator too.
     """
-    recipe = placed(recipe)
-    machine = replace(machine, threads=machine.threads or threads_of(folder)).resolved(recipe.images)
+    recipe, machine = placed(recipe), machine.resolved(recipe.images)
+    with replace(machine, threads=machine.threads or threads_of(folder)).settings():
+        return came_to_its_end(recipe, folder, machine, allow_rewarm)
+
+
+def came_to_its_end(recipe: Recipe, folder: Path, machine: Machine, allow_rewarm: bool) -> bool:
+    """As `run`, under torch's settings of now."""
     parallel.join(machine.device)
     source = parallel.one_before(lambda: recipe.data.open(machine.device))
     rehearse(recipe, source.shape, len(source.names), machine)  # before anything is written
@@ -47,8 +52,9 @@ def run(recipe: Recipe, folder: Path, machine: Machine, allow_rewarm: bool = Fal
             return False
         print("drawing what it has learnt")
         trained = now.trained()
-        for path in show.results(trained, folder, now.machine) if parallel.first() else ():
-            print(f"  {path}")
+        with now.machine.sampling_threads():
+            for path in show.results(trained, folder, now.machine) if parallel.first() else ():
+                print(f"  {path}")
         return True
 
 
@@ -68,7 +74,7 @@ def persevered(now: Run) -> bool:
 def follow(now: Run, stop: Stop) -> bool:
     """Train to the end or until asked to stop, logging, drawing and saving on the way; whether it came to the end."""
     recipe, every = now.recipe, now.recipe.every
-    now.since = now.state.seen, time.perf_counter()
+    now.since = now.state.seen, now.clock()
 
     def asked() -> bool:
         return parallel.any_of(stop.asked)

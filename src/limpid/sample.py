@@ -81,7 +81,8 @@ def load(path: Path | str, machine: Machine, weights: Literal["average", "model"
     recipe, names = about.recipe, about.names
     with found_in(file), torch.device("meta"):  # a network of absurd size is refused before it asks for memory
         require(tensors, build(recipe, about.shape, len(names)).net.state_dict(), file)
-    model = machine.place(build(recipe, about.shape, len(names)))
+    with torch.random.fork_rng(devices=[]):  # weights are drawn, and then replaced
+        model = machine.place(build(recipe, about.shape, len(names)))
     model.net.load_state_dict(tensors)
     if machine.compile is True:
         model.net.compile()

@@ -6,6 +6,7 @@ that never stopped.
 
 import copy
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -29,8 +30,9 @@ from limpid.learning.machine import Machine
 from limpid.learning.memory import halving
 from limpid.learning.noise import normal
 from limpid.learning.optim import Muon, lr_at
-from limpid.learning.rng import address, generator
+from limpid.learning.rng import address, default_generators_seeded, generator
 from limpid.learning.sharding import equal, full, part_of, shard
+from limpid.nets.blocks import dropout_from
 from limpid.recipe import Recipe, build
 
 
@@ -97,8 +99,7 @@ def start(recipe: Recipe, shape: tuple[int, int, int], classes: int, machine: Ma
     own = parallel.share(recipe.batch)
     if machine.shard:
         check_sharding(recipe)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(address(recipe.seed, "weights"))
+    with default_generators_seeded(address(recipe.seed, "weights")):
         model, uncertainty = build(recipe, shape, classes), Uncertainty() if recipe.uncertainty else None
     learners = [model.net, *([uncertainty] if uncertainty else [])]
     for learner in learners:
@@ -174,16 +175,25 @@ def studied(state: State, recipe: Recipe, lesson: Lesson, machine: Machine) -> P
 
     def study(at_once: int) -> PerSample:
         state.optimizer.zero_grad()
-        torch.manual_seed(address(recipe.seed, "dropout", state.place + share.start))
         losses = []
-        for i in range(0, len(own.x0), at_once):
-            part = own.part(slice(i, i + at_once))
-            state.gradients.expect(at_once, last=i + at_once >= len(own.x0))
-            losses.append(backward(state, recipe, part, len(part.x0) / batch, machine))
+        with dropout_seeded(address(recipe.seed, "dropout", state.place + share.start), machine):
+            for i in range(0, len(own.x0), at_once):
+                part = own.part(slice(i, i + at_once))
+                state.gradients.expect(at_once, last=i + at_once >= len(own.x0))
+                losses.append(backward(state, recipe, part, len(part.x0) / batch, machine))
         return torch.cat(losses)
 
     loss, state.at_once = halving(study, state.at_once, state.gradients.untouched)
     return state.gradients.summed(loss, share, batch)
+
+
+def dropout_seeded(seed: int, machine: Machine) -> AbstractContextManager[None]:
+    """Dropout draws from this seed in here. On a CPU torch's default generator, the caller's, is not touched for it;
+    where only that one can be drawn from, it is put back afterwards.
+    """
+    if machine.device == "cpu" and machine.compile is not True:
+        return dropout_from(torch.Generator().manual_seed(seed))
+    return default_generators_seeded(seed, machine.device)
 
 
 def backward(state: State, recipe: Recipe, part: Lesson, share: float, machine: Machine) -> PerSample:

@@ -68,12 +68,13 @@ def test_a_gpu_is_the_current_device_whether_it_has_a_number_or_not(device: str,
     monkeypatch.setattr(torch, "empty", lambda *_, **__: None)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: current.append(_get_device_index(device)))
-    cudnn = torch.backends.cudnn.benchmark, torch.backends.cuda.cudnn_sdp_enabled()
+    benchmark = torch.backends.cudnn.benchmark
     try:
-        assert Machine(device).resolved().device == device
+        chosen = Machine(device).resolved()
+        assert (chosen.device, current) == (device, [])  # to choose changes nothing
+        chosen.configure_process()
     finally:
-        torch.backends.cudnn.benchmark = cudnn[0]
-        torch.backends.cuda.enable_cudnn_sdp(cudnn[1])
+        torch.backends.cudnn.benchmark = benchmark
     assert current == [index]
 
 

@@ -88,7 +88,7 @@ def threads_beside_others(most: int, turns: int = 5) -> int:
         return most
     if os.getloadavg()[0] < 0.2:
         return most
-    x, weight = torch.randn(8, 32, 16, 16), torch.randn(32, 32, 3, 3)
+    x, weight = torch.full((8, 32, 16, 16), 0.5), torch.full((32, 32, 3, 3), 0.01)
     numbers = [most >> i for i in range(most.bit_length())]
     taken: dict[int, list[float]] = {number: [] for number in numbers}
     for turn in range(turns + 1):

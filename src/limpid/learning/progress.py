@@ -1,6 +1,7 @@
 """What a person sees of a run while it goes on: a bar on a terminal, a line now and then elsewhere."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -43,7 +44,8 @@ def stoppable() -> Iterator[Stop]:
 
     SIGHUP, of a terminal that closes, is such a wish too, unless it is ignored, as under nohup. It never interrupts, as
     a shell and the system may each send it. Of many processes none is interrupted: a scheduler and torchrun may each
-    send the same one, and torchrun ends at once, after 30 seconds, those that do not stop.
+    send the same one, and torchrun ends at once, after 30 seconds, those that do not stop. Signals reach the main
+    thread alone: a run in another is stopped by none, and leaves their handlers as they are.
     """
     stop, insisted = Stop(), False
 
@@ -55,6 +57,9 @@ def stoppable() -> Iterator[Stop]:
         if stop.abandons:
             raise Abandoned
 
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
     numbers = [signal.SIGINT, signal.SIGTERM]
     if HANGUP and signal.getsignal(HANGUP) != signal.SIG_IGN:
         numbers.append(HANGUP)

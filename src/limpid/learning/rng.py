@@ -5,6 +5,8 @@ never stopped, in one that was resumed there, and in every process of a distribu
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import torch
 from jaxtyping import Int64
@@ -20,6 +22,29 @@ def address(*parts: int | str) -> int:
 def generator(device: torch.device | str, *parts: int | str) -> torch.Generator:
     """A fresh generator on `device`, seeded with the address `parts`."""
     return torch.Generator(device).manual_seed(address(*parts))
+
+
+@contextmanager
+def default_generators_seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
+    """Torch's default generators of the CPU and of `device` are seeded in here, and afterwards in the state they had.
+
+    For what takes no generator: torch's initialisation of weights, and its dropout on a GPU.
+    """
+    with ExitStack() as undo:
+        for default in _default_generators(torch.device(device)):
+            undo.callback(default.set_state, default.get_state())
+            default.manual_seed(seed)
+        yield
+
+
+def _default_generators(device: torch.device) -> list[torch.Generator]:
+    generators = [torch.default_generator]
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        generators.append(torch.cuda.default_generators[index])
+    elif device.type == "mps":
+        generators.append(torch.mps._get_default_mps_generator())
+    return generators
 
 
 def chosen(n: int, of: int) -> Int64[Tensor, " m"]:

@@ -75,7 +75,8 @@ def judge(device: str = "cpu") -> Judge:
     found, expected = sha256(WEIGHTS.read_bytes()).hexdigest(), about()["sha256"]
     if found != expected:
         raise ValueError(f"{WEIGHTS} has the sha256 {found}: expected {expected}; reinstall limpid")
-    network = Classifier()
+    with torch.random.fork_rng(devices=[]):  # weights are drawn, and then replaced
+        network = Classifier()
     network.load_state_dict(load_file(WEIGHTS))
     network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     return Judge("FD-CIFAR", NETWORK, found, "antialiased bilinear to 32x32, RGB", look(network))

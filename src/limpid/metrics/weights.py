@@ -67,7 +67,8 @@ def load(path: Path) -> Inception:
         raise ValueError(f"cannot read the weights in {path}: {said}") from error
     if not isinstance(given, dict) or not all(isinstance(tensor, Tensor) for tensor in given.values()):
         raise ValueError(f"cannot read the weights in {path}: expected tensors by their names, and nothing else")
-    network = Inception()
+    with torch.random.fork_rng(devices=[]):  # weights are drawn, and then replaced
+        network = Inception()
     network.load_state_dict(_fitting(given, network, path), strict=False)
     return network.fold().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 

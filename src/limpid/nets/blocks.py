@@ -1,7 +1,9 @@
 """The parts networks are made of: what tells them the level and the label, residual blocks, attention."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeAlias
 
 import torch
@@ -64,6 +66,19 @@ def table(rows: int, width: int) -> nn.Embedding:
     return nn.Embedding.from_pretrained(weight if weight.is_meta else nn.init.normal_(weight), freeze=False)
 
 
+_dropout_generator: ContextVar[torch.Generator | None] = ContextVar("dropout_generator", default=None)
+
+
+@contextmanager
+def dropout_from(generator: torch.Generator) -> Iterator[None]:
+    """Dropout on a CPU draws from this generator in here, instead of torch's default one."""
+    before = _dropout_generator.set(generator)
+    try:
+        yield
+    finally:
+        _dropout_generator.reset(before)
+
+
 class Dropout(nn.Module):
     """Each number zero with probability `share`, the others scaled up to keep the mean (Srivastava et al. 2014)."""
 
@@ -81,7 +96,8 @@ class Dropout(nn.Module):
             return F.dropout(x, self.share)
         # CPUs draw numbers one after the other, a seventh of DDPM's step: so each draw of 64 bits serves for four.
         b, c, h, w = x.shape
-        drawn = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
+        words = torch.empty(-(-x.numel() // 4), dtype=torch.int64)
+        drawn = words.random_(-(2**63), None, generator=_dropout_generator.get()).view(torch.int16)
         dropped = min(round(self.share * 2**16), 2**16 - 1)
         kept = (drawn[: x.numel()] >= dropped - 2**15).view(b, h, w, c).permute(0, 3, 1, 2)
         return x * kept.to(x.dtype).mul_(2**16 / (2**16 - dropped))

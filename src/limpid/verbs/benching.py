@@ -39,7 +39,7 @@ def bench(arguments: Sequence[str]) -> int:
         raise ValueError(
             f"--rounds {options.rounds} --seconds {options.seconds}: expected at least one turn, of no less than 0"
         )
-    machine = options.machine.resolved(options.recipe.images)
+    machine = options.machine.resolved(options.recipe.images).configure_process()
     settled = "".join(f", {words}" for words in cpu.settle()) if machine.device == "cpu" else ""
     print(f"{name}, batch {options.recipe.batch}, on {machine}{settled}", flush=True)
     result = measured(options.recipe, machine, options.rounds, options.seconds)

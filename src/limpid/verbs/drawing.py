@@ -62,7 +62,7 @@ def draw(arguments: Sequence[str]) -> int:
     options = parse(Sample(folder_of(path) / "drawn", recipe.sampling), rest, f"limpid sample {name}")
     if options.n < 1 or options.batch < 1:
         raise ValueError(f"--n {options.n} --batch {options.batch}: expected at least 1 of each")
-    machine = options.machine.resolved()
+    machine = options.machine.resolved().configure_process()
     parallel.join(machine.device)
     trained = load(parallel.told(lambda: checkpoint_of(path)), machine, options.weights)
     trained = trained._replace(recipe=replace(trained.recipe, sampling=options.sampling))
@@ -127,6 +127,6 @@ def edit(arguments: Sequence[str]) -> int:
     what = choose("edit", what, EDITS)
     name, rest = named(f"edit {what}", "RUN", rest)
     options = parse(Edit(folder_of(Path(name)) / f"{what}.png"), rest, f"limpid edit {what} {name}")
-    machine = Machine().resolved()
+    machine = Machine().resolved().configure_process()
     print(change(what, load(name, machine), options, machine))
     return 0

@@ -75,7 +75,7 @@ def assess_run(path: Path, rest: Sequence[str]) -> int:
     recipe, folder = recipe_of(path), folder_of(path)
     default = EvaluateRun(Judged(out=folder / "scores.json"), recipe.sampling)
     options = parse(default, rest, f"limpid evaluate {path}")
-    machine, ways = options.machine.resolved(), combinations_of(options.sweep)
+    machine, ways = options.machine.resolved().configure_process(), combinations_of(options.sweep)
     each = [parse(replace(options, sweep=()), words_of(way), f"limpid evaluate {path} --sweep") for way in ways]
     check_sweep(options, each)
     parallel.join(machine.device)
@@ -176,7 +176,7 @@ def assess_files(path: Path, rest: Sequence[str]) -> int:
     judged = Judged(Cifar10(), out=path.with_name(f"{path.name}.scores.json"))
     default = EvaluateFiles(judged, Folder(str(path), split="all"))
     options = parse(default, rest, f"limpid evaluate {path}")
-    judged, machine = options.judged, options.machine.resolved()
+    judged, machine = options.judged, options.machine.resolved().configure_process()
     parallel.join(machine.device)
     if isinstance(judged.against, Own):
         raise ValueError(f"{path} is no run: name what to compare it with by --against")
@@ -256,7 +256,7 @@ def likelihood(arguments: Sequence[str]) -> int:
     """`limpid likelihood RUN [options]`."""
     name, rest = named("likelihood", "RUN", arguments)
     options = parse(Likelihood(), rest, f"limpid likelihood {name}")
-    machine = options.machine.resolved()
+    machine = options.machine.resolved().configure_process()
     trained = load(name, machine, options.weights)
     print(f"{density(trained, options.protocol, machine)}; {options.weights} weights after {trained.seen:,} images")
     return 0

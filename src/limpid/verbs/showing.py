@@ -73,7 +73,7 @@ def show(arguments: Sequence[str]) -> int:
     elif what == "loss":
         print(pictures.loss(Path(name), parse(ShowLoss(out), rest, program).out))
     else:
-        walk, machine = parse(ShowTrajectory(out), rest, program), Machine().resolved()
+        walk, machine = parse(ShowTrajectory(out), rest, program), Machine().resolved().configure_process()
         trained, seeds = load(name, machine), list(walk.seeds)
         print(pictures.way(trained, walk.out, machine, seeds, spread(len(seeds), len(trained.names))))
     return 0

@@ -2,10 +2,11 @@
 
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
+from limpid.folder import threads_of
 from limpid.learning import checkpoint
 from limpid.learning.average import combination, combined, folder_name
 from limpid.learning.lock import in_turn
@@ -34,6 +35,8 @@ def train(arguments: Sequence[str]) -> int:
     name, rest = named("train", "RECIPE", arguments)
     folder = Path(name) if Path(name).is_dir() and name not in RECIPES else Path("runs") / Path(name).stem
     options = parse(Train(find(name), Machine(), folder), rest, f"limpid train {name}")
+    threads = options.machine.threads or threads_of(options.run)
+    replace(options.machine, threads=threads).resolved(options.recipe.images).configure_process()
     return 0 if run(options.recipe, options.run, options.machine, options.allow_rewarm) else 130
 
 
