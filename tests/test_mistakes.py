@@ -104,6 +104,7 @@ HOPELESS = {
     "--sampling.steps 0": "step",
     "--schedule ZeroTerminal --target Eps --sampling.levels Same": "says nothing of the picture",
     "--schedule Straight --target Eps --sampling.levels Same": "says nothing of the picture",
+    "--schedule ZeroTerminal --target Eps --weight MinSnr --sampling.levels Karras": "no finite loss",
 }
 
 

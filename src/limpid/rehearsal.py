@@ -5,6 +5,7 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
+from limpid.diffusion.losses import check_noisiest_loss
 from limpid.diffusion.variance import chain
 from limpid.learning.machine import Machine
 from limpid.recipe import Recipe, build
@@ -20,6 +21,7 @@ def rehearse(recipe: Recipe, shape: Shape, classes: int, machine: Machine) -> No
     """
     with torch.device("meta"):
         model = build(recipe, shape, classes)
+    check_noisiest_loss(recipe.weight, recipe.target, recipe.schedule, recipe.learned_variance)
     if recipe.learned_variance:
         chain(recipe.schedule, torch.ones(1, dtype=torch.float64))
     model.net = Blank(shape[0] * (2 if recipe.learned_variance else 1))

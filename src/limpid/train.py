@@ -19,7 +19,7 @@ from limpid.data.images import from_pixels
 from limpid.diffusion.denoiser import Denoiser, Labels
 from limpid.diffusion.emphasis import Moments, dwelt, remember
 from limpid.diffusion.level import Batch, Level, PerSample
-from limpid.diffusion.losses import Uncertainty, denoising_loss
+from limpid.diffusion.losses import Uncertainty, check_noisiest_loss, denoising_loss
 from limpid.diffusion.schedules import Unit, stratified
 from limpid.diffusion.variance import chain
 from limpid.learning import parallel
@@ -94,9 +94,10 @@ class Report(NamedTuple):
 def start(recipe: Recipe, shape: tuple[int, int, int], classes: int, machine: Machine) -> State:
     """A run at its beginning, for pictures of `shape` (channels, height, width).
 
-    Raises ValueError if it cannot be shared by as many processes as there are.
+    Raises ValueError if it cannot be shared by as many processes as there are, or if its loss has no value somewhere.
     """
     own = parallel.share(recipe.batch)
+    check_noisiest_loss(recipe.weight, recipe.target, recipe.schedule, recipe.learned_variance)
     if machine.shard:
         check_sharding(recipe)
     with default_generators_seeded(address(recipe.seed, "weights")):

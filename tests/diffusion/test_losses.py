@@ -5,8 +5,30 @@ import torch
 from torch.testing import assert_close
 
 from limpid.diffusion.level import Level
-from limpid.diffusion.losses import P2, EdmWeight, Flat, MinSnr, SigmoidWeight, Snr, SoftMinSnr, Uncertainty, Weight
-from limpid.diffusion.schedules import LogNormal
+from limpid.diffusion.losses import (
+    P2,
+    EdmWeight,
+    Flat,
+    MinSnr,
+    SigmoidWeight,
+    Snr,
+    SoftMinSnr,
+    Uncertainty,
+    Weight,
+    check_noisiest_loss,
+)
+from limpid.diffusion.schedules import (
+    ContinuousBeta,
+    Cosine,
+    Laplace,
+    LinearBeta,
+    LogitNormal,
+    LogNormal,
+    Schedule,
+    Sigmoid,
+    Straight,
+    ZeroTerminal,
+)
 from limpid.diffusion.targets import X0, Edm, Eps, Flow, Target, V, gain
 
 ANGLES = torch.linspace(0.05, 1.5, 30, dtype=torch.float64)
@@ -51,6 +73,43 @@ def test_edms_weight_is_flat_for_edms_target():
 def test_a_weight_is_finite_where_no_signal_is_left(weight: Weight):
     end = Level(torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64))
     assert weight(V(), end).isfinite().all()
+
+
+NO_SIGNAL = [(ZeroTerminal(table), Eps()) for table in (LinearBeta(), Cosine(T=7))]
+
+
+@pytest.mark.parametrize(("schedule", "kind"), NO_SIGNAL, ids=str)
+@pytest.mark.parametrize("weight", [weight for weight in FOR_THE_NOISE if weight != Flat()], ids=str)
+def test_a_weight_of_the_noise_is_refused_where_noise_is_all_there_is(weight: Weight, schedule: Schedule, kind: Target):
+    with pytest.raises(ValueError, match="no finite loss at the noisiest level"):
+        check_noisiest_loss(weight, kind, schedule)
+
+
+def test_a_variance_is_not_learnt_of_the_noise_where_noise_is_all_there_is():
+    check_noisiest_loss(Flat(), Eps(), ZeroTerminal())
+    with pytest.raises(ValueError, match="learnt variance with target Eps"):
+        check_noisiest_loss(Flat(), Eps(), ZeroTerminal(), learned_variance=True)
+
+
+SCHEDULES = [
+    LinearBeta(T=4000),
+    Cosine(),
+    ContinuousBeta(),
+    Sigmoid(),
+    Straight(),
+    LogitNormal(),
+    LogNormal(),
+    Laplace(),
+]
+
+
+@pytest.mark.parametrize("schedule", [*SCHEDULES, ZeroTerminal()], ids=str)
+@pytest.mark.parametrize("weight", FOR_THE_NOISE, ids=str)
+def test_a_weight_is_finite_where_there_is_signal_and_for_other_targets_everywhere(weight: Weight, schedule: Schedule):
+    for kind in (X0(), V(), Flow(), Edm(), *(() if schedule == ZeroTerminal() else (Eps(),))):
+        check_noisiest_loss(weight, kind, schedule)
+        loss = weight(kind, schedule(torch.linspace(1e-9, 1 - 1e-9, 5, dtype=torch.float64)))
+        assert loss.float().isfinite().all(), kind
 
 
 def test_learnt_uncertainty_becomes_the_loss_of_each_level():

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from limpid.diffusion.denoiser import Denoiser, Labels
 from limpid.diffusion.level import Batch, Level, PerSample, mix
+from limpid.diffusion.schedules import Schedule
 from limpid.diffusion.targets import Target, gain, target, x0_from
 from limpid.diffusion.variance import Chain, variance_loss
 
@@ -122,6 +123,24 @@ class Uncertainty(nn.Module):
 def _for_target(for_picture: Factor, kind: Target, level: Level) -> Factor:
     """What a weight of the picture's error is for the target's."""
     return for_picture * gain(kind, level).square()
+
+
+def check_noisiest_loss(weight: Weight, kind: Target, schedule: Schedule, learned_variance: bool = False) -> None:
+    """Raise ValueError if the loss is not finite at the noisiest level of training, as of Eps where there is no signal.
+
+    Every weight but Flat is infinite or 0 / 0 there, and so is the picture that a learnt variance is measured by.
+    """
+    level = schedule(torch.tensor([1 - 1e-9], dtype=torch.float64))  # a billion draws come as near to u = 1
+    if not weight(kind, level).float().isfinite().all():
+        what = f"weight {weight}"
+    elif learned_variance and not gain(kind, level).isfinite().all():
+        what = "learnt variance"
+    else:
+        return
+    raise ValueError(
+        f"{what} with target {kind} has no finite loss at the noisiest level of {schedule}: choose another target, "
+        "like V, or another schedule, or weight Flat without a learnt variance"
+    )
 
 
 def denoising_loss(
