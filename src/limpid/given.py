@@ -32,7 +32,7 @@ def numbered(index: int, source: Source) -> tuple[UInt8[Tensor, "c h w"], str]:
     if index >= len(source):
         raise ValueError(f"no picture {index}: the data set has {len(source):,}, numbered from 0")
     if isinstance(source, Stream):
-        pixels, label = source.pictures[index]
+        pixels, label = source.converted[index]
     else:
         pixels, label = source.pixels[index], int(source.labels[index])
     return pixels, source.names[label] if source.names else str(index)

@@ -4,7 +4,7 @@ A run is one endless row of pictures: every epoch shows each of them once, in an
 batch is a stretch of that row, named by how many pictures came before it, so anyone can have it again at any time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import count
@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from limpid.data.convert import ImagesLike, LabelsLike, labels_from, pixels_from_images
 from limpid.learning.rng import chosen, generator
 
 GREY = 0.0078431367
@@ -23,16 +24,23 @@ GREY = 0.0078431367
 Batch: TypeAlias = tuple[UInt8[Tensor, "b c h w"], Int[Tensor, " b"]]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Images:
-    """A labelled set of pictures as one tensor, on the device where it is wanted."""
+    """A labelled set of pictures as one tensor, on the device where it is wanted.
+
+    It takes tensors, numpy arrays, and lists of these or of PIL images: uint8 as it is, floats in [0, 1] or [-1, 1].
+    Raises ValueError for others, and for labels that are none of its classes.
+    """
 
     pixels: UInt8[Tensor, "n c h w"]
     labels: Int[Tensor, " n"]
     names: tuple[str, ...] = ()
     """What the labels mean; empty where the pictures have no classes."""
 
-    def __post_init__(self) -> None:
+    def __init__(self, pixels: ImagesLike, labels: LabelsLike, names: Sequence[str] = ()) -> None:
+        object.__setattr__(self, "pixels", pixels_from_images(pixels))
+        object.__setattr__(self, "labels", labels_from(labels, len(names)))
+        object.__setattr__(self, "names", tuple(names))
         if not 0 < len(self.pixels) == len(self.labels):
             given = f"{len(self.pixels)} pictures and {len(self.labels)} labels"
             raise ValueError(f"{given}: expected at least one picture, and a label for each")
@@ -117,7 +125,9 @@ def _permutation(epoch: int, n: int, seed: int) -> Int[Tensor, " n"]:
 
 
 def from_pixels(pixels: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Pixels 0..255 as numbers in [-1, 1], in float32; 255 is 1 less a last bit or two."""
+    """Pixels 0..255 as float32 in [-1, 1]; 255 is 1 less a last bit or two. Raises ValueError unless they are uint8."""
+    if pixels.dtype != torch.uint8:
+        raise ValueError(f"pixels are {pixels.dtype}: expected uint8")
     x = pixels.float()
     return torch.add(x.new_full((), -1.0), x, alpha=GREY, out=x)  # once over x, not once for each operation
 

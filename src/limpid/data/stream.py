@@ -1,7 +1,8 @@
 """Pictures fetched as they are needed, for sets that memory does not hold: the same batches, by a `DataLoader`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import count
 from typing import Protocol, TypeAlias, cast, runtime_checkable
 
@@ -10,8 +11,12 @@ from jaxtyping import UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from limpid.data.convert import ImageLike, label_from, lower_bound, pixels_from_floats, planes_from
 from limpid.data.images import Batch, Images, order
-from limpid.learning.rng import generator
+from limpid.learning.rng import chosen, generator
+
+PEEKED = 64
+"""Pictures that tell the range of the floats of all."""
 
 
 @runtime_checkable
@@ -20,12 +25,53 @@ class Pictures(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int, /) -> tuple[UInt8[Tensor, "c h w"], int]: ...
+    def __getitem__(self, index: int, /) -> tuple[ImageLike, int]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Converted:
+    """Numbered pictures as pixels of one shape, with labels that are classes, whatever kind of images they are."""
+
+    pictures: Pictures
+    shape: tuple[int, int, int]
+    classes: int
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: int, /) -> tuple[UInt8[Tensor, "c h w"], int]:
+        """A picture and its label. Raises ValueError, in one line that names it, for what cannot be one."""
+        item = self.pictures[index]
+        try:
+            planes, label = self._planes(item), label_from(item[1], self.classes)
+            pixels = planes if planes.dtype == torch.uint8 else pixels_from_floats(planes, self._low)
+        except ValueError as error:
+            raise ValueError(f"picture {index}: {error}") from error
+        return pixels, label
+
+    @cached_property
+    def _low(self) -> float:
+        """0 or -1, where the floats of all pictures begin, as some of them tell."""
+        some = chosen(PEEKED, len(self)).tolist()
+        floats = (planes for index in some if (planes := self._planes(self.pictures[index])).is_floating_point())
+        return lower_bound(floats)
+
+    def _planes(self, item: object) -> Tensor:
+        if not isinstance(item, tuple | list) or len(item) != 2:
+            keys = f" of {', '.join(map(str, item))}" if isinstance(item, dict) else ""
+            raise ValueError(f"it is a {type(item).__name__}{keys}: expected a pair, an image and its label")
+        planes = planes_from(item[0], 3)
+        if tuple(planes.shape) != tuple(self.shape):
+            raise ValueError(f"its shape is {tuple(planes.shape)}: expected {tuple(self.shape)}")
+        return planes
 
 
 @dataclass(frozen=True, eq=False)
 class Stream:
-    """A labelled set of pictures that worker processes read, ahead of the run and in its order."""
+    """A labelled set of pictures that worker processes read, ahead of the run and in its order.
+
+    It takes what `Images` takes, one image and its label at a time.
+    """
 
     pictures: Pictures
     shape: tuple[int, int, int]
@@ -46,22 +92,39 @@ class Stream:
         """How many classes there are, 0 for none."""
         return len(self.names)
 
+    @cached_property
+    def converted(self) -> Converted:
+        """The pictures as pixels."""
+        return Converted(self.pictures, self.shape, self.classes)
+
     def to(self, device: torch.device | str) -> "Stream":
         """The same stream, flowing to another device."""
         return replace(self, device=torch.device(device))
 
     def batches(self, seen: int, size: int, seed: int) -> Iterator[Batch]:
-        """All batches of a run from picture `seen` on, without end; closing the iterator ends the workers."""
+        """All batches of a run from picture `seen` on, without end; closing the iterator ends the workers.
+
+        Raises ValueError for a picture that cannot be one.
+        """
         pinned = self.device.type == "cuda"
         loader = DataLoader(
-            cast(Dataset[tuple[Tensor, int]], self.pictures),
+            cast(Dataset[tuple[Tensor, int]], self.converted),
             batch_sampler=(order(start, size, len(self), seed).tolist() for start in count(seen, size)),
             num_workers=self.workers,
             pin_memory=pinned,
             generator=generator("cpu", seed, "workers", seen),  # else it would draw from torch's global one
         )
-        for pixels, labels in loader:
+        for pixels, labels in one_line_errors(loader):
             yield pixels.to(self.device, non_blocking=pinned), labels.to(self.device, non_blocking=pinned)
+
+
+def one_line_errors(loader: Iterable[Batch]) -> Iterator[Batch]:
+    """What it loads; of a ValueError in a worker, which comes with the worker's traceback, its last line."""
+    try:
+        yield from loader
+    except ValueError as error:
+        said = str(error).strip().splitlines() or [""]
+        raise ValueError(said[-1].removeprefix("ValueError: ")) from error
 
 
 Source: TypeAlias = Images | Stream
