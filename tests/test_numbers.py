@@ -1,6 +1,7 @@
 """Numbers that go wrong are seen, told of, and gone back from; memory that runs out makes the parts smaller."""
 
 import json
+import errno
 import math
 import signal
 from dataclasses import replace
@@ -285,6 +286,46 @@ def test_a_cpu_that_is_out_of_memory_is_understood():
         return torch.empty(size << 56, dtype=torch.uint8).numel() if size > 3 else size
 
     assert halving(work, 32) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("could not create a primitive"),
+        RuntimeError("could not create a primitive descriptor for the matmul primitive"),
+        RuntimeError("could not execute a primitive"),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"
+        ),
+        RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
+        RuntimeError("HIP out of memory. Tried to allocate 20.00 MiB"),
+        MemoryError("Unable to allocate 8.00 GiB for an array"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+    ],
+    ids=str,
+)
+def test_whatever_a_backend_says_for_no_memory_halves_the_work(error: Exception):
+    def work(size: int) -> int:
+        if size > 3:
+            raise error
+        return size
+
+    assert halving(work, 32) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("CUDA error: device-side assert triggered")],
+)
+def test_an_error_of_a_disk_or_a_kernel_is_not_taken_for_a_lack_of_memory(error: Exception):
+    def work(size: int) -> int:
+        raise error
+
+    with pytest.raises(type(error), match=str(error.args[-1])):
+        halving(work, 32)
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory():

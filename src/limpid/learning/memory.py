@@ -1,5 +1,7 @@
 """What does not fit into memory at once is done in parts: half as large, as often as it takes."""
 
+import errno
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -8,6 +10,14 @@ import torch
 from limpid.learning.warning import warn
 
 Result = TypeVar("Result")
+SAID = re.compile(
+    r"out of memory|(not enough|insufficient) memory|(can't|cannot|could not|failed to|unable to) allocate"
+    r"|DefaultCPUAllocator|bad_alloc|bad allocation|_ALLOC_FAILED"
+    r"|could not (create|execute) a (primitive|memory)"  # oneDNN, which gives no reason
+    r"|_STATUS_NOT_INITIALIZED",  # cuBLAS and cuDNN, whose own memory comes first
+    re.IGNORECASE,
+)
+"""What torch and the libraries under it say when an allocation fails."""
 
 
 def halving(work: Callable[[int], Result], size: int, again: Callable[[], bool] = lambda: True) -> tuple[Result, int]:
@@ -18,7 +28,7 @@ def halving(work: Callable[[int], Result], size: int, again: Callable[[], bool] 
     while True:
         try:
             return work(size), size
-        except (RuntimeError, MemoryError) as error:
+        except (RuntimeError, MemoryError, OSError) as error:
             if not _out_of_memory(error):
                 raise
             why = str(error).partition("\n")[0]
@@ -34,6 +44,6 @@ def halving(work: Callable[[int], Result], size: int, again: Callable[[], bool] 
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """Whether an allocation failed: torch's own on a GPU has a type, on a CPU and in GPUs' libraries only its words."""
-    said = ("DefaultCPUAllocator", "MPS backend out of memory", "CUDA error: out of memory", "_ALLOC_FAILED")
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in str(error) for words in said)
+    """Whether an allocation failed: torch's own on a GPU has a type, those of libraries only their words."""
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
+    return known or (isinstance(error, RuntimeError) and SAID.search(str(error)) is not None)
