@@ -1,4 +1,5 @@
 import math
+from types import ModuleType
 from typing import get_args
 
 import pytest
@@ -18,6 +19,7 @@ from limpid.diffusion.schedules import (
     Schedule,
     Shifted,
     Sigmoid,
+    Spacing,
     Straight,
     ZeroTerminal,
     alpha_bars,
@@ -94,15 +96,22 @@ def test_steps_between_whole_ones_go_to_the_noisier():
     assert_close(levels.alpha.square(), table[[0, 1, 1, 2, 4]])
 
 
+@pytest.mark.parametrize("T", [1000, 4000])
 @pytest.mark.parametrize("spacing", ["trailing", "leading", "linspace"])
-@pytest.mark.parametrize("steps", [10, 50])
-def test_the_spacings_are_those_of_diffusers(spacing, steps: int, diffusers):
-    scheduler = diffusers.DDIMScheduler(timestep_spacing=spacing)
-    scheduler.set_timesteps(steps)
-    table = alpha_bars(LinearBeta(), torch.float64, CPU)
-    levels = grid(LinearBeta(), steps, spacing)
-    assert_close(levels.alpha[:-1].square(), table[scheduler.timesteps + 1])
-    assert levels.sigma[-1] == 0
+def test_the_spacings_are_those_of_diffusers_for_every_number_of_steps(spacing: Spacing, T: int, diffusers: ModuleType):
+    scheduler = diffusers.DDIMScheduler(num_train_timesteps=T, timestep_spacing=spacing)
+    table = alpha_bars(LinearBeta(T), torch.float64, CPU)
+    for steps in range(1, 1001):
+        scheduler.set_timesteps(steps)
+        theirs = scheduler.timesteps[:steps] + 1  # numpy's arange runs on to 0 at some numbers, 61 for one
+        levels = grid(LinearBeta(T), steps, spacing)
+        assert levels.alpha.tolist() == [*table[theirs].sqrt().tolist(), 1.0], steps
+        assert levels.sigma[-1] == 0
+
+
+@pytest.mark.parametrize("spacing", ["trailing", "leading", "linspace"])
+def test_a_shifted_table_is_cut_where_the_table_is(spacing: Spacing):
+    assert_close(grid(Shifted(LinearBeta(), 3.0), 48, spacing).ratio, 3 * grid(LinearBeta(), 48, spacing).ratio)
 
 
 def test_spacings_of_steps_are_refused_where_there_are_none():

@@ -255,8 +255,9 @@ def grid(schedule: Schedule, steps: int, spacing: Spacing = "trailing") -> Level
     """The levels of a sampler: `steps + 1` of them on the CPU in float64, from noise down to sigma = 0.
 
     A schedule that is clean at u = 0 is cut into `steps` equal parts of u. One that keeps some noise there (Karras)
-    gives `steps` levels, and the last step goes from the lowest of them to none. A discrete one can also be cut as
-    published code does it (Lin et al. 2023, table 2): "leading" never meets its noisiest step, "linspace" both ends.
+    gives `steps` levels, and the last step goes from the lowest of them to none. A table of T steps is cut as diffusers
+    does it (Lin et al. 2023, table 2): "trailing" into parts that are equal but for rounding to whole steps, "leading"
+    never meets its noisiest step, "linspace" both ends.
     Raises ValueError where the schedule has fewer levels than that, or is infinitely noisy at u = 1.
     """
     if steps < 1:
@@ -274,12 +275,23 @@ def grid(schedule: Schedule, steps: int, spacing: Spacing = "trailing") -> Level
 
 def _falling(schedule: Schedule, steps: int, spacing: Spacing) -> Unit:
     """u from 1 to 0 where the schedule is clean there, else to the last level before the step to none."""
-    T = getattr(schedule, "T", 0)
-    if spacing == "trailing":
-        clean = schedule(torch.zeros(1, dtype=torch.float64)).sigma.item() == 0
-        return torch.linspace(1, 0, steps + 1 if clean else steps, dtype=torch.float64)
-    if not T:
+    T = getattr(schedule.schedule if isinstance(schedule, Shifted) else schedule, "T", 0)
+    if T:
+        return _timesteps(T, steps, spacing) / T
+    if spacing != "trailing":
         raise ValueError(f"{spacing} spacing is for schedules of T steps, not for {schedule}: leave it at trailing")
+    clean = schedule(torch.zeros(1, dtype=torch.float64)).sigma.item() == 0
+    return torch.linspace(1, 0, steps + 1 if clean else steps, dtype=torch.float64)
+
+
+def _timesteps(T: int, steps: int, spacing: Spacing) -> Unit:
+    """Steps of a table, 1 ... T, the noisiest first: those of diffusers, which counts from 0.
+
+    Strides are rounded as numpy does in `arange` and `linspace`: where a half goes depends on the last bit.
+    """
+    i = torch.arange(steps, dtype=torch.float64)
+    if spacing == "trailing":
+        return (T + i * ((T - T / steps) - T)).round()
     if spacing == "leading":
-        return (torch.arange(steps, dtype=torch.float64).flip(0) * (T // steps) + 1) / T
-    return (torch.linspace(0, T - 1, steps, dtype=torch.float64).round().flip(0) + 1) / T
+        return i.flip(0) * (T // steps) + 1
+    return (i * ((T - 1) / max(steps - 1, 1))).round().flip(0) + 1
