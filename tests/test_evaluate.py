@@ -33,7 +33,7 @@ from limpid.metrics.frechet import frechet
 from limpid.metrics.moments import Moments, Statistics
 from limpid.recipe import Sampling
 from limpid.run import run
-from limpid.sample import Trained, labels_by_share, load, load_once, recipe_of
+from limpid.sample import Trained, about_of, checkpoint_of, labels_by_share, load
 from limpid.subjects import (
     Reference,
     held_out,
@@ -189,7 +189,6 @@ def test_what_a_guide_or_another_version_draws_is_kept_apart(
     guided = replace(QUICK, guide=str(weak), guidance=replace(QUICK.guidance, weight=1.0))
 
     def drawn(sampling: Sampling) -> tuple[Path | None, object]:
-        load_once.cache_clear()  # as another command would begin
         subject = of_run(trained, "tiny", tmp_path, sampling, "average", range(2), CPU, 20)
         return subject.store, subject.drawn.get("guide sha256")
 
@@ -473,7 +472,7 @@ def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def copying_run(cache: Path, noisy: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """It draws exact copies of its training pictures."""
-    training = images_of(recipe_of(noisy).data).pixels
+    training = images_of(about_of(checkpoint_of(noisy)).recipe.data).pixels
     monkeypatch.setattr("limpid.subjects.sample", lambda model, recipe, seeds, *_: [training[list(seeds)]])
     return noisy
 
@@ -484,7 +483,7 @@ def test_copies_are_of_the_runs_own_training_pictures_whatever_it_is_scored_agai
 ):
     words = against(tmp_path / "others.npz") if other else []
     report = report_on(copying_run, tmp_path / "scores.json", "--n", "60", *words)
-    data = recipe_of(copying_run).data
+    data = about_of(checkpoint_of(copying_run)).recipe.data
     training, apart = images_of(data), images_of(replace(data, split="test"))
     assert (report.protocol.reference_sha256 != of_pixels(training.pixels)) == other
     assert report.scores["copies by pixels"].value == report.scores["copies by features"].value == 1

@@ -15,6 +15,7 @@ import pytest
 import torch
 from tiny import CPU, FULL, TINY
 
+from limpid import scores
 from limpid.cli import main
 from limpid.data import Folder
 from limpid.diffusion.guidance import Guidance
@@ -22,7 +23,8 @@ from limpid.diffusion.schedules import Karras, grid
 from limpid.learning import checkpoint, runlog
 from limpid.recipe import Recipe
 from limpid.run import Run, run
-from limpid.sample import denoise_with, load, sample
+from limpid.sample import denoise_with, find_checkpoint, load, load_checkpoint, sample
+from limpid.verbs import drawing, judging
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -205,6 +207,77 @@ def test_a_weaker_network_can_guide(finished: Path):
     strong.model.no_label = 9
     with pytest.raises(ValueError, match="the weaker network knows 10 classes, and this one 9"):
         denoise_with(strong.model, replace(strong.recipe, sampling=sampling), labels, CPU)
+
+
+def save_another(folder: Path, seen: int) -> Path:
+    """What a run leaves that goes on meanwhile: a checkpoint of other weights and another way to draw."""
+    file = checkpoint.newest(folder / "checkpoints")
+    assert file is not None
+    data, tensors = checkpoint.read_data(file), checkpoint.read_tensors(file)
+    data["recipe"]["sampling"]["steps"] = 7
+    halved = {name: value * 0.5 if name.startswith("average.") else value for name, value in tensors.items()}
+    return checkpoint.save(folder / "checkpoints", seen, halved, data | {"seen": seen})
+
+
+@pytest.mark.parametrize("verb", ["sample", "evaluate"])
+def test_options_and_weights_are_of_one_checkpoint_though_the_run_saves_meanwhile(
+    verb: str, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("LIMPID_DATA", str(tmp_path / "kept"))
+    folder, drawn = shutil.copytree(finished, tmp_path / "run"), []
+    place = {"sample": drawing, "evaluate": judging}[verb]
+    parse = place.parse
+
+    def draw(verb: str) -> object:
+        n = ["--n", "2", "--npz"] if verb == "sample" else ["--n", "40", "--seed", str(len(drawn))]
+        assert main([verb, str(folder), *n, "--device", "cpu", "--precision", "float32"]) == 0
+        if verb == "sample":
+            return np.load(folder / "drawn" / "pictures.npz")["images"].tolist()
+        told = scores.read(folder / "scores.json")[-1].drawn
+        return told["steps"], told["images seen"], told["weights sha256"]
+
+    drawn.append(draw(verb))
+
+    def parse_slowly(*what):
+        options = parse(*what)
+        save_another(folder, 320)
+        return options
+
+    monkeypatch.setattr(place, "parse", parse_slowly)
+    drawn.append(draw(verb))
+    monkeypatch.setattr(place, "parse", parse)
+    drawn.append(draw(verb))
+    assert drawn[0] == drawn[1]
+    assert drawn[0] != drawn[2]
+
+
+def test_a_checkpoint_that_goes_or_is_another_after_it_was_found_is_refused(finished: Path, tmp_path: Path):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    ref = find_checkpoint(folder)
+    save_another(folder, ref.about.seen)
+    with pytest.raises(ValueError, match="is not what it was a moment ago, since its run goes on"):
+        load_checkpoint(ref, CPU)
+    ref.file.unlink()
+    with pytest.raises(ValueError, match="has gone, since its run has saved others: give the command again"):
+        load_checkpoint(ref, CPU)
+
+
+def test_pictures_drawn_together_have_one_guide_though_it_trains_on(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    guide, strong = shutil.copytree(finished, tmp_path / "guide"), load(finished, CPU, "model")
+    sampling = replace(strong.recipe.sampling, guidance=Guidance(2.0), guide=str(guide))
+    recipe = replace(strong.recipe, sampling=sampling)
+
+    def draw(then=lambda: None) -> torch.Tensor:
+        batches = sample(strong.model, recipe, [0, 1], strong.shape, CPU, [3, 8], batch=1)
+        first = next(batches)
+        then()
+        return torch.cat([first, *batches])
+
+    before = draw()
+    assert torch.equal(draw(then=lambda: save_another(guide, 320)), before)
+    assert not torch.equal(draw(), before)  # a new call finds the newest
 
 
 def test_a_picture_depends_on_its_own_seed_alone(finished: Path):

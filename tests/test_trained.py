@@ -10,6 +10,7 @@ from limpid.cli import main
 from limpid.learning.machine import Machine
 from limpid.metrics import cifar
 from limpid.metrics.accuracy import accuracy
+from limpid.recipes import RECIPES
 from limpid.sample import COME, TRAINED, about_of, checkpoint_of, folder_of, load, sample, spread
 
 
@@ -30,11 +31,30 @@ def test_a_name_draws_at_once(name: str, tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_what_lies_here_by_that_name_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    assert checkpoint_of(Path("cifar10")).parent == TRAINED
-    Path("cifar10").mkdir()
-    assert folder_of(Path("cifar10")) == Path("cifar10")
-    with pytest.raises(ValueError, match=r"no checkpoint in cifar10: .*; cifar10, cifar10-small come with limpid"):
-        checkpoint_of(Path("cifar10"))
+    name = Path("cifar10-small")
+    assert checkpoint_of(name).parent == TRAINED
+    name.mkdir()
+    assert folder_of(name) == name
+    with pytest.raises(ValueError, match=r"no checkpoint in cifar10-small: train it first"):
+        checkpoint_of(name)
+
+
+@pytest.mark.parametrize("command", ["sample", "evaluate", "likelihood", "edit vary", "show trajectory"])
+def test_a_recipe_that_was_not_trained_draws_with_no_other_network(command: str, tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main([*command.split(), "cifar10"]) == 2
+    told = capsys.readouterr().err
+    assert told.endswith("for a network that comes with limpid type cifar10-small\n")
+    assert told.count("\n") == 1
+    (tmp_path / "runs" / "cifar10").mkdir(parents=True)
+    assert main([*command.split(), "cifar10"]) == 2
+    assert capsys.readouterr().err.endswith(f"for the run of that name {Path('runs', 'cifar10')}\n")
+
+
+def test_a_name_that_comes_with_limpid_is_that_of_the_recipe_it_was_trained_by():
+    for name, file in COME.items():
+        trained, recipe = about_of(TRAINED / file).recipe, RECIPES[name]()
+        assert (trained.network, trained.schedule, trained.target) == (recipe.network, recipe.schedule, recipe.target)
 
 
 @pytest.mark.parametrize("file", sorted(set(COME.values())))
@@ -44,7 +64,7 @@ def test_it_names_no_place_of_the_machine_it_was_trained_on(file: str):
 
 def test_it_draws_the_classes_it_is_asked_for():
     machine = Machine("cpu").resolved()
-    trained = load("cifar10", machine)
+    trained = load("cifar10-small", machine)
     labels = spread(40, len(trained.names))
     assert labels is not None
     drawn = list(sample(trained.model, trained.recipe, range(40), trained.shape, machine, labels))

@@ -24,7 +24,7 @@ from limpid.given import classes, hole_of, pictures
 from limpid.learning.machine import Machine
 from limpid.pictures.grid import save, strip
 from limpid.plain import choose
-from limpid.sample import Trained, check_noisiest, denoise_with, noise_of, pixels_from
+from limpid.sample import Trained, check_noisiest, denoise_with, load_guide, noise_of, pixels_from
 
 Pixels = UInt8[Tensor, "n c h w"]
 ODE = Heun()
@@ -164,12 +164,13 @@ def denoiser(trained: Trained, labels: Sequence[int] | None, machine: Machine) -
     if labels is None and not recipe.sampling.guide:
         recipe = unguided(trained, clip=recipe.sampling.clip).recipe
 
+    guide = load_guide(recipe.sampling, machine)
     if labels is None:
-        return denoise_with(trained.model, recipe, None, machine)
+        return denoise_with(trained.model, recipe, None, machine, guide)
 
     def look(x: Batch, level: Level) -> tuple[Batch, Batch | None]:
         each = torch.tensor(labels, device=x.device).repeat_interleave(len(x) // len(labels))
-        return denoise_with(trained.model, recipe, each, machine).look(x, level)
+        return denoise_with(trained.model, recipe, each, machine, guide).look(x, level)
 
     return Spreading(look)
 

@@ -9,7 +9,7 @@ from limpid.diffusion.losses import check_noisiest_loss
 from limpid.diffusion.variance import chain
 from limpid.learning.machine import Machine
 from limpid.recipe import Recipe, build
-from limpid.sample import Shape, trajectory
+from limpid.sample import Shape, load_guide, trajectory
 from limpid.show import preview
 
 
@@ -26,8 +26,11 @@ def rehearse(recipe: Recipe, shape: Shape, classes: int, machine: Machine) -> No
         chain(recipe.schedule, torch.ones(1, dtype=torch.float64))
     model.net = Blank(shape[0] * (2 if recipe.learned_variance else 1))
     labels = torch.zeros(1, dtype=torch.long, device=machine.device) if recipe.conditional else None
+    guide = load_guide(recipe.sampling, machine)
     for way in (recipe, preview(recipe)):
-        list(islice(trajectory(model, way, [0], shape, machine, labels), 2))  # the noise, and the first step down
+        list(
+            islice(trajectory(model, way, [0], shape, machine, labels, guide), 2)
+        )  # the noise, and the first step down
 
 
 class Blank(nn.Module):

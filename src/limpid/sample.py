@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import takewhile
 from pathlib import Path
@@ -19,13 +19,13 @@ from limpid.diffusion.level import Batch, Level
 from limpid.diffusion.schedules import grid
 from limpid.diffusion.steps import Noise, Step
 from limpid.diffusion.targets import Target, gain
-from limpid.learning.checkpoint import newest, read_data, read_tensors, require
+from limpid.learning.checkpoint import Plain, newest, read_data, read_header, read_tensors, require
 from limpid.learning.machine import Machine
 from limpid.learning.memory import halving
 from limpid.learning.rng import generator
 from limpid.learning.warning import warn
 from limpid.plain import SHOWN, found_in, from_plain
-from limpid.recipe import Recipe, build
+from limpid.recipe import Recipe, Sampling, build
 
 Shape = tuple[int, int, int]
 Each: TypeAlias = Callable[[Callable[[int], Tensor], Iterable[int]], Iterator[Tensor]]
@@ -34,7 +34,7 @@ TRAINED = Path(__file__).parent / "trained"
 """Networks that come with limpid: averages of the weights, in half precision (`benchmarks/ship.py` wrote them)."""
 LONGEST_PERIOD = 2**22
 """Images after which the labels of an evaluation come again at the latest."""
-COME = {"cifar10": "cifar10-small.safetensors", "cifar10-small": "cifar10-small.safetensors"}
+COME = {"cifar10-small": "cifar10-small.safetensors"}
 """Their files, by the names they can be asked for."""
 NOISIEST = 1e4
 """How often an error of the network may count in the picture, before float32's rounding is a thousandth of it."""
@@ -61,6 +61,16 @@ class About:
     """Of which run it is: what `folder.id_of` says of the recipe that the run was begun with."""
 
 
+@dataclass(frozen=True)
+class CheckpointRef:
+    """One checkpoint of a run, found once, so that its options and its weights are read from the same file."""
+
+    file: Path
+    sha256: str
+    """The checksum of all bytes of the file."""
+    about: About = field(compare=False)
+
+
 class Trained(NamedTuple):
     """A denoiser from a checkpoint, with what is needed to draw from it."""
 
@@ -76,8 +86,16 @@ class Trained(NamedTuple):
 
 def load(path: Path | str, machine: Machine, weights: Literal["average", "model"] = "average") -> Trained:
     """The network of a checkpoint, or of the newest one of a run folder. Raises ValueError if there is none."""
-    file = checkpoint_of(Path(path))
-    about, tensors = about_of(file), read_tensors(file, f"{weights}.")
+    return load_checkpoint(find_checkpoint(path), machine, weights)
+
+
+def load_checkpoint(ref: CheckpointRef, machine: Machine, weights: Literal["average", "model"] = "average") -> Trained:
+    """The network of a checkpoint that was found. Raises ValueError if it has gone since, or is another."""
+    file, about = ref.file, ref.about
+    try:
+        tensors = read_tensors(file, f"{weights}.", ref.sha256)
+    except FileNotFoundError:
+        raise ValueError(f"{file} has gone, since its run has saved others: give the command again") from None
     recipe, names = about.recipe, about.names
     with found_in(file), torch.device("meta"):  # a network of absurd size is refused before it asks for memory
         require(tensors, build(recipe, about.shape, len(names)).net.state_dict(), file)
@@ -90,10 +108,17 @@ def load(path: Path | str, machine: Machine, weights: Literal["average", "model"
     return Trained(model.eval(), recipe, about.shape, names, about.seen, counts)
 
 
-@lru_cache(maxsize=2)
-def load_once(path: str, machine: Machine) -> Trained:
-    """A network that is needed again and again, like a guide."""
-    return load(path, machine)
+def load_guide(sampling: Sampling, machine: Machine) -> Trained | None:
+    """The weaker network that pictures are guided away from, as its run has it at this moment; None without one."""
+    return load(sampling.guide, machine) if sampling.guide and sampling.guidance.weight else None
+
+
+def find_checkpoint(path: Path | str) -> CheckpointRef:
+    """The checkpoint that a name stands for at this moment, as `checkpoint_of` says; later it may be another, since a
+    run that goes on saves newer ones. Raises ValueError if there is none."""
+    file = checkpoint_of(Path(path))
+    data, checksum = read_header(file)
+    return CheckpointRef(file, checksum, about_from(data, file))
 
 
 def checkpoint_of(path: Path) -> Path:
@@ -105,9 +130,15 @@ def checkpoint_of(path: Path) -> Path:
         return TRAINED / COME[str(path)]
     file = newest(path / "checkpoints") if path.is_dir() else path
     if file is None or not file.exists():
-        known = f"{', '.join(COME)} {'comes' if len(COME) == 1 else 'come'} with limpid"
-        raise ValueError(f"no checkpoint in {path}: train it first, or name a run folder or a checkpoint; {known}")
+        expected = "train it first, or name a run folder or a checkpoint"
+        raise ValueError(f"no checkpoint in {path}: {expected}; {instead_of(path)}")
     return file
+
+
+def instead_of(path: Path) -> str:
+    """What to type instead of a name that stands for no run."""
+    shipped = f"for a network that comes with limpid type {' or '.join(COME)}"
+    return f"{shipped}, for the run of that name {Path('runs') / path}" if (Path("runs") / path).is_dir() else shipped
 
 
 def comes(path: Path) -> bool:
@@ -123,15 +154,15 @@ def folder_of(path: Path) -> Path:
     return Path("runs", "shipped", Path(COME[str(path)]).stem) if comes(path) else path.parent.parent
 
 
-def recipe_of(path: Path) -> Recipe:
-    """The recipe of a checkpoint or a run folder."""
-    return about_of(checkpoint_of(path)).recipe
-
-
 def about_of(file: Path) -> About:
     """What a checkpoint says of itself. Raises ValueError if it is broken, or says what cannot be."""
+    return about_from(read_data(file), file)
+
+
+def about_from(data: Plain, file: Path) -> About:
+    """What the plain data of a checkpoint says. Raises ValueError, with the file's name, if it says what cannot be."""
     with found_in(file):
-        return from_plain(About, read_data(file), "its data")
+        return from_plain(About, data, "its data")
 
 
 def noise_of(seeds: Sequence[int], shape: Shape, device: str) -> Noise:
@@ -145,16 +176,18 @@ def noise_of(seeds: Sequence[int], shape: Shape, device: str) -> Noise:
     return noise
 
 
-def denoise_with(model: Denoiser, recipe: Recipe, labels: Labels | None, machine: Machine) -> Spreading:
+def denoise_with(
+    model: Denoiser, recipe: Recipe, labels: Labels | None, machine: Machine, guide: Trained | None = None
+) -> Spreading:
     """The model as a sampler sees it: labels told, guided and clipped as the recipe's sampling says.
 
-    Raises ValueError for guidance without a weaker network where there are no labels, or none was ever withheld, and
-    for a weaker one of other classes.
+    Without a `guide` the weaker network that the recipe names, if any, is loaded for this. Raises ValueError for
+    guidance without a weaker network where there are no labels, or none was ever withheld, and for a weaker one of
+    other classes.
     """
     sampling, guidance = recipe.sampling, recipe.sampling.guidance
     guess = Spreading(partial(model.look, labels=labels))
-    if guidance.weight and sampling.guide:
-        weak = load_once(sampling.guide, machine)
+    if weak := (guide or load_guide(sampling, machine)) if guidance.weight else None:
         if labels is not None and weak.names and len(weak.names) != model.no_label:
             given = f"the weaker network knows {len(weak.names)} classes, and this one {model.no_label}"
             raise ValueError(f"{given}: a label would mean another class to each")
@@ -200,7 +233,13 @@ def warn_near_pure_noise(target: Target, counts: float) -> None:
 
 
 def trajectory(
-    model: Denoiser, recipe: Recipe, seeds: Sequence[int], shape: Shape, machine: Machine, labels: Labels | None = None
+    model: Denoiser,
+    recipe: Recipe,
+    seeds: Sequence[int],
+    shape: Shape,
+    machine: Machine,
+    labels: Labels | None = None,
+    guide: Trained | None = None,
 ) -> Iterator[Step]:
     """Every step from noise to the pictures of `seeds`, the starting noise first.
 
@@ -211,7 +250,7 @@ def trajectory(
     check_noisiest(model, levels)
     x = levels[0].sigma * noise()
     yield Step(x, torch.zeros_like(x), levels[0])
-    yield from recipe.sampling.sampler(denoise_with(model, recipe, labels, machine), x, levels, noise)
+    yield from recipe.sampling.sampler(denoise_with(model, recipe, labels, machine, guide), x, levels, noise)
 
 
 def sample(
@@ -223,6 +262,7 @@ def sample(
     labels: Sequence[int] | None = None,
     batch: int = 64,
     each: Each = map,
+    guide: Trained | None = None,
 ) -> Iterator[UInt8[Tensor, "b c h w"]]:
     """One picture per seed, `batch` at a time, as uint8 on the CPU; `labels` are one per seed.
 
@@ -231,12 +271,13 @@ def sample(
     FloatingPointError for samples that hold NaN or inf.
     """
     at_once = batch
+    guide = guide or load_guide(recipe.sampling, machine)  # once: it may train on meanwhile
     if labels is not None:
         check_labels(labels, len(seeds), model.no_label)
 
     def part(now: slice) -> UInt8[Tensor, "b c h w"]:
         told = None if labels is None else torch.tensor(labels[now], device=machine.device)
-        *_, last = trajectory(model, recipe, seeds[now], shape, machine, told)
+        *_, last = trajectory(model, recipe, seeds[now], shape, machine, told, guide)
         return pixels_from(last.x)
 
     def drawn(first: int) -> UInt8[Tensor, "b c h w"]:

@@ -97,10 +97,17 @@ def drawn(trained: Trained, machine: Machine) -> UInt8[Tensor, "n c h w"]:
     return torch.cat(list(sample(trained.model, preview(trained.recipe), range(n), trained.shape, machine, labels)))
 
 
-def denoising(trained: Trained, path: Path, machine: Machine, seeds: Sequence[int], labels: list[int] | None) -> Path:
+def denoising(
+    trained: Trained,
+    path: Path,
+    machine: Machine,
+    seeds: Sequence[int],
+    labels: list[int] | None,
+    guide: Trained | None = None,
+) -> Path:
     """An animation of the pictures of `seeds` coming out of the noise."""
     title = sheet_title(labels or [], trained.names)
-    walk = list(walked(trained, machine, seeds, labels))
+    walk = list(walked(trained, machine, seeds, labels, guide))
     frames = [walk[round(i)] for i in torch.linspace(0, len(walk) - 1, min(FRAMES, len(walk))).tolist()]
     return animate((grid(visible(step), title=title) for step in frames), path)
 
@@ -114,12 +121,18 @@ def way(trained: Trained, path: Path, machine: Machine, seeds: Sequence[int], la
     return save(strip(torch.stack(columns, 1), rows, [f"σ = {step.level.ratio.item():.2g}" for step in chosen]), path)
 
 
-def walked(trained: Trained, machine: Machine, seeds: Sequence[int], labels: list[int] | None) -> Iterator[Step]:
+def walked(
+    trained: Trained,
+    machine: Machine,
+    seeds: Sequence[int],
+    labels: list[int] | None,
+    guide: Trained | None = None,
+) -> Iterator[Step]:
     """The steps from noise to the pictures of `seeds`, quickly."""
     if labels is not None:
         check_labels(labels, len(seeds), trained.model.no_label)
     told = None if labels is None else torch.tensor(labels, device=machine.device)
-    return trajectory(trained.model, preview(trained.recipe), seeds, trained.shape, machine, told)
+    return trajectory(trained.model, preview(trained.recipe), seeds, trained.shape, machine, told, guide)
 
 
 def visible(step: Step) -> UInt8[Tensor, "b c h w"]:

@@ -24,7 +24,7 @@ from limpid.metrics.features import Judge, Seen
 from limpid.metrics.moments import Moments, Statistics
 from limpid.plain import to_plain
 from limpid.recipe import Sampling
-from limpid.sample import Trained, class_shares, labels_by_share, load_once, sample
+from limpid.sample import Trained, class_shares, labels_by_share, load_guide, sample
 
 PIECE = 500
 """Pictures that are drawn, looked at and kept at a time."""
@@ -84,16 +84,18 @@ def of_run(
     seeds: range,
     machine: Machine,
     batch: int,
+    guide: Trained | None = None,
 ) -> Subject:
     """The pictures that a run draws from `seeds`; where the network knows classes, in the training set's shares."""
     recipe, shares = replace(trained.recipe, sampling=sampling), class_shares(trained)
     labels = torch.tensor(labels_by_share(seeds, shares)) if trained.names else None
     uneven = len(set(shares)) > 1
-    digest, guide = of_weights(trained.model.net), of_guide(sampling, machine)
+    guide = guide or load_guide(sampling, machine)
+    digest, of_guide = of_weights(trained.model.net), of_weights(guide.model.net) if guide else ""
     about = {
         "limpid": version("limpid"),
         "weights": digest,
-        "guide": guide,
+        "guide": of_guide,
         "sampling": to_plain(sampling),
         "seed": seeds.start,
         "precision": machine.precision,
@@ -105,7 +107,9 @@ def of_run(
         told = None if labels is None else labels[numbers.start : numbers.stop].tolist()
         now = [seeds[i] for i in numbers]
         with counting(trained.model) as counted:
-            pixels = torch.cat(list(sample(trained.model, recipe, now, trained.shape, machine, told, batch)))
+            pixels = torch.cat(
+                list(sample(trained.model, recipe, now, trained.shape, machine, told, batch, guide=guide))
+            )
         return {"pixels": pixels, "nfe": torch.full((len(now),), counted.asked / len(now), dtype=torch.float64)}
 
     drawn = {
@@ -115,7 +119,7 @@ def of_run(
         "sampler": type(sampling.sampler).__name__,
         "steps": sampling.steps,
         "guidance": sampling.guidance.weight,
-        **({"guide sha256": guide[:12]} if guide else {}),
+        **({"guide sha256": of_guide[:12]} if guide else {}),
         "sampling": to_plain(sampling),
         "seeds": f"{seeds.start}..{seeds.stop - 1}",
         "classes": ("in the training set's shares" if uneven else "in turn") if trained.names else "none",
@@ -215,13 +219,6 @@ def seen(judge: Judge, pixels: UInt8[Tensor, "n c h w"], batch: int = 64) -> dic
     said = [judge.look(part) for part in pixels.split(batch)]
     features, logits = (torch.cat(parts).cpu() for parts in zip(*said, strict=True))
     return {"features": features, "logits": logits}
-
-
-def of_guide(sampling: Sampling, machine: Machine) -> str:
-    """The sha256 of the weaker network that pictures are guided away from, if there is one."""
-    if not (sampling.guide and sampling.guidance.weight):
-        return ""
-    return of_weights(load_once(sampling.guide, machine).model.net)
 
 
 def of_weights(net: nn.Module) -> str:

@@ -136,26 +136,37 @@ def check_name(path: Path) -> None:
 
 
 def read_data(path: Path) -> Plain:
-    """The plain data of a checkpoint, without its tensors.
+    """The plain data of a checkpoint, without its tensors. Raises as `read_header` does."""
+    return read_header(path)[0]
+
+
+def read_header(path: Path) -> tuple[Plain, str]:
+    """The plain data of a checkpoint, and the checksum of all its bytes.
 
     Raises ValueError if it is none of ours, or broken, OSError if it cannot be read.
     """
     verify(path)
     try:
         with safe_open(path, "pt") as file:
-            data = json.loads((file.metadata() or {})["limpid"])
+            metadata = file.metadata() or {}
+            data, checksum = json.loads(metadata["limpid"]), metadata["sha256"]
     except (SafetensorError, ValueError, KeyError, RecursionError) as error:
         raise ValueError(f"{_broken(path)}: {error}") from error
     if not isinstance(data, dict):
         raise ValueError(f"{_broken(path)}: its data are {type(data).__name__}, expected a table")
-    return data
+    return data, checksum
 
 
-def read_tensors(path: Path, prefix: str = "") -> dict[str, Tensor]:
-    """The tensors whose names begin with `prefix`, which is taken off. Raises as `read_data` does."""
+def read_tensors(path: Path, prefix: str = "", checksum: str = "") -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix`, which is taken off.
+
+    Raises as `read_header` does, and Foreign where the file is not that of the `checksum` that is given.
+    """
     verify(path)
     try:
         with safe_open(path, "pt") as file:
+            if checksum and (file.metadata() or {}).get("sha256") != checksum:
+                raise Foreign(f"{path} is not what it was a moment ago, since its run goes on: give the command again")
             return {name.removeprefix(prefix): file.get_tensor(name) for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{_broken(path)}: {error}") from error

@@ -21,9 +21,9 @@ from limpid.options import INLINE, parse
 from limpid.pictures.grid import grid, save, singles
 from limpid.plain import choose
 from limpid.recipe import Sampling
-from limpid.sample import Trained, checkpoint_of, folder_of, load, recipe_of, sample, spread
+from limpid.sample import Trained, find_checkpoint, folder_of, load, load_checkpoint, sample, spread
 from limpid.sheets import sheet_classes, sheet_images, sheet_title
-from limpid.verbs.names import named
+from limpid.verbs.names import guides_for, named
 from limpid.whole import whole
 
 
@@ -58,18 +58,19 @@ def draw(arguments: Sequence[str]) -> int:
     """`limpid sample RUN [options]`."""
     name, rest = named("sample", "RUN", arguments)
     path = Path(name)
-    recipe = recipe_of(path)
-    options = parse(Sample(folder_of(path) / "drawn", recipe.sampling), rest, f"limpid sample {name}")
+    ref = find_checkpoint(path)
+    options = parse(Sample(folder_of(path) / "drawn", ref.about.recipe.sampling), rest, f"limpid sample {name}")
     if options.n < 1 or options.batch < 1:
         raise ValueError(f"--n {options.n} --batch {options.batch}: expected at least 1 of each")
     machine = options.machine.resolved().configure_process()
     parallel.join(machine.device)
-    trained = load(parallel.told(lambda: checkpoint_of(path)), machine, options.weights)
-    trained = trained._replace(recipe=replace(trained.recipe, sampling=options.sampling))
+    ref, sampling = parallel.told(lambda: (ref, options.sampling))
+    trained, (guide,) = load_checkpoint(ref, machine, options.weights), guides_for([sampling], machine)
+    trained = trained._replace(recipe=replace(trained.recipe, sampling=sampling))
     labels = labels_of(options.labels, trained, options.n)
     seeds = range(options.seed, options.seed + options.n)
     what = (trained.model, trained.recipe, seeds, trained.shape, machine, labels, options.batch)
-    drawn = torch.cat(list(sample(*what, each=parallel.in_turns)))
+    drawn = torch.cat(list(sample(*what, each=parallel.in_turns, guide=guide)))
     if not parallel.first():
         return 0
     for written in write(drawn, labels, trained.names, seeds, options):
@@ -77,7 +78,7 @@ def draw(arguments: Sequence[str]) -> int:
     if options.animation:
         few = sheet_images(labels or [0] * options.n)[:80]
         some = [seeds[i] for i in few], labels and [labels[i] for i in few]
-        print(show.denoising(trained, options.out / "denoising.webp", machine, *some))
+        print(show.denoising(trained, options.out / "denoising.webp", machine, *some, guide))
     return 0
 
 

@@ -20,11 +20,11 @@ from limpid.metrics import saved
 from limpid.metrics.moments import Moments
 from limpid.options import INLINE, parse
 from limpid.recipe import Sampling
-from limpid.sample import Trained, checkpoint_of, comes, folder_of, load, recipe_of
+from limpid.sample import Trained, comes, find_checkpoint, folder_of, instead_of, load, load_checkpoint
 from limpid.scores import Report
 from limpid.subjects import Own, Subject, images_of, of_images, of_run
 from limpid.verbs.against import Judged, known_for, real_for, with_class_counts
-from limpid.verbs.names import named
+from limpid.verbs.names import guides_for, named
 from limpid.verbs.sweeping import combinations_of, picture, table, words_of
 
 
@@ -60,7 +60,8 @@ def assess(arguments: Sequence[str]) -> int:
     name, rest = named("evaluate", "RUN, or a folder, .zip or .npz of pictures", arguments)
     path = Path(name)
     if not path.exists() and not comes(path):
-        raise ValueError(f"there is no {name}: expected a run, or a folder, .zip or .npz of pictures")
+        expected = "expected a run, or a folder, .zip or .npz of pictures"
+        raise ValueError(f"there is no {name}: {expected}; {instead_of(path)}")
     is_run = (
         comes(path)
         or path.suffix == ".safetensors"
@@ -72,31 +73,34 @@ def assess(arguments: Sequence[str]) -> int:
 
 def assess_run(path: Path, rest: Sequence[str]) -> int:
     """Score a run, once or in a sweep."""
-    recipe, folder = recipe_of(path), folder_of(path)
-    default = EvaluateRun(Judged(out=folder / "scores.json"), recipe.sampling)
+    ref, folder = find_checkpoint(path), folder_of(path)
+    default = EvaluateRun(Judged(out=folder / "scores.json"), ref.about.recipe.sampling)
     options = parse(default, rest, f"limpid evaluate {path}")
     machine, ways = options.machine.resolved().configure_process(), combinations_of(options.sweep)
     each = [parse(replace(options, sweep=()), words_of(way), f"limpid evaluate {path} --sweep") for way in ways]
     check_sweep(options, each)
     parallel.join(machine.device)
-    file = parallel.told(lambda: checkpoint_of(path))
-    trained = with_class_counts(load(file, machine, options.weights), recipe.data)
+    ref, samplings = parallel.told(lambda: (ref, [one.sampling for one in (options, *each)]))
+    options, *each = (replace(one, sampling=way) for one, way in zip((options, *each), samplings, strict=True))
+    recipe, guides = ref.about.recipe, guides_for(samplings, machine)
+    networks = {
+        weights: with_class_counts(load_checkpoint(ref, machine, one.weights), recipe.data)
+        for weights, one in {one.weights: one for one in (options, *each)}.items()
+    }
+    trained = networks[options.weights]
     real = real_for(options.judged, recipe.data, machine)
     for one in each or [options]:
         enough(one.judged.n, real.reference)
     if not ways:
         known = known_for(options.judged, recipe.data, real)
         check(options.questions, trained, known if isinstance(known, Known) else None, options.judged.n, machine)
-        report, looked = assessed(trained, path, folder, options, real, machine)
+        report, looked = assessed(trained, guides[0], path, folder, options, real, machine)
         if parallel.first():
             told_more(report, looked, trained, folder, options, known, machine)
         return 0
     swept: list[tuple[dict[str, str], Report]] = []
-    for way, one in zip(ways, each, strict=True):
-        network = trained
-        if one.weights != options.weights:
-            network = with_class_counts(load(file, machine, one.weights), recipe.data)
-        report, _ = assessed(network, path, folder, one, real, machine)
+    for way, one, guide in zip(ways, each, guides[1:], strict=True):
+        report, _ = assessed(networks[one.weights], guide, path, folder, one, real, machine)
         if parallel.first():
             scores.add(report, options.judged.out)
         swept.append((way, report))
@@ -127,11 +131,18 @@ def check_sweep(options: EvaluateRun, each: Sequence[EvaluateRun]) -> None:
 
 
 def assessed(
-    trained: Trained, path: Path, folder: Path, options: EvaluateRun, real: Real, machine: Machine
+    trained: Trained,
+    guide: Trained | None,
+    path: Path,
+    folder: Path,
+    options: EvaluateRun,
+    real: Real,
+    machine: Machine,
 ) -> tuple[Report, Looked]:
     """The report of one way to draw."""
     seeds = range(options.seed, options.seed + options.judged.n)
-    subject = of_run(trained, str(path), folder, options.sampling, options.weights, seeds, machine, options.batch)
+    how = (options.sampling, options.weights, seeds, machine, options.batch)
+    subject = of_run(trained, str(path), folder, *how, guide=guide)
     with counted(subject) as told:
         return evaluate(subject, real, machine, told)
 
