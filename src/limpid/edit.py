@@ -1,8 +1,7 @@
 """Changing real pictures with a trained network: fill a part anew, vary, invert, go from one to another."""
 
 import math
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -19,7 +18,7 @@ from limpid.diffusion.guidance import Guidance
 from limpid.diffusion.level import Batch, Level
 from limpid.diffusion.samplers import Heun, Sampler
 from limpid.diffusion.schedules import down_to, grid
-from limpid.diffusion.steps import Step
+from limpid.diffusion.steps import Step, final_step
 from limpid.given import classes, hole_of, pictures
 from limpid.learning.machine import Machine
 from limpid.pictures.grid import save, strip
@@ -80,7 +79,7 @@ def inpaint(trained: Trained, options: Edit, machine: Machine) -> Image.Image:
     known = from_pixels(pixels).repeat_interleave(n, 0).to(machine.device)
     denoise, x = denoiser(trained, labels, machine), levels[0].sigma * noise()
     walk = editing.inpaint(denoise, x, levels, noise, known, hole.to(machine.device), options.resample)
-    drawn = visible(last(walk).x).unflatten(0, (len(pixels), n))
+    drawn = visible(final_step(walk).x).unflatten(0, (len(pixels), n))
     kept = torch.where(hole, checks_like(pixels), pixels)
     heads = ["picture", "kept", *(f"seed {options.seed + i}" for i in range(n))]
     title = "Inpainting: the checked part is drawn anew, from a seed each"
@@ -100,7 +99,7 @@ def vary(trained: Trained, options: Edit, machine: Machine) -> Image.Image:
         noise = noise_of(range(options.seed, options.seed + len(pixels)), trained.shape, machine.device)
         walk = editing.vary(options.sampler, denoise, x0, levels, noise)
         noisy = next(walk)
-        columns.append(torch.stack([visible(unit(noisy)), visible(last(chain([noisy], walk)).x)], 1))
+        columns.append(torch.stack([visible(unit(noisy)), visible(final_step(chain([noisy], walk)).x)], 1))
     rows = [word for name in names for word in (f"{name}, noisy", "drawn from it")]
     heads = ["picture", *(f"strength {strength:g}" for strength in options.strengths)]
     title = "Image to image: the more noise hides a picture, the more freely it is drawn again"
@@ -112,8 +111,8 @@ def invert(trained: Trained, options: Edit, machine: Machine) -> Image.Image:
     labels = labels_of(options, trained)
     pixels, names = pictures(options.pictures, trained.recipe.data, trained.shape)
     levels, denoise = levels_of(trained, options, LOWEST), denoiser(unguided(trained), labels, machine)
-    top = last(editing.invert(ODE, denoise, from_pixels(pixels).to(machine.device), levels))
-    again = visible(last(ODE(denoise, top.x, levels, editing.silent)).x)
+    top = final_step(editing.invert(ODE, denoise, from_pixels(pixels).to(machine.device), levels))
+    again = visible(final_step(ODE(denoise, top.x, levels, editing.silent)).x)
     error = (again.int() - pixels.int()).abs()
     seen = (error * ERROR_SCALE).clamp(max=255).to(torch.uint8)
     columns = torch.stack([pixels, visible(unit(top) / 2), again, seen], 1)
@@ -137,7 +136,7 @@ def interpolate(trained: Trained, options: Edit, machine: Machine) -> Image.Imag
     t, rows = torch.linspace(0, 1, options.columns), []
     for i in range(0, count, 2):
         denoise = denoiser(unguided(trained), labels and labels[i : i + 1], machine)
-        drawn = visible(last(editing.interpolate(ODE, denoise, x0[i : i + 2], t, levels)).x)
+        drawn = visible(final_step(editing.interpolate(ODE, denoise, x0[i : i + 2], t, levels)).x)
         rows.append(torch.cat([pixels[i : i + 1], drawn, pixels[i + 1 : i + 2]]))
     heads = ["picture", *(f"{100 * share:.0f} %" for share in t.tolist()), "picture"]
     ways = [f"{one} to {other}" for one, other in zip(names[::2], names[1::2], strict=True)]
@@ -206,8 +205,3 @@ def unit(step: Step) -> Batch:
 def visible(x: Batch) -> Pixels:
     """Pictures as pixels in the host's memory."""
     return pixels_from(x)
-
-
-def last(steps: Iterator[Step]) -> Step:
-    """Where a walk ends; the steps before it are forgotten on the way."""
-    return deque(steps, maxlen=1).pop()

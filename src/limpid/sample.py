@@ -17,7 +17,7 @@ from limpid.diffusion.denoiser import Denoiser, Labels, Spreading
 from limpid.diffusion.guidance import classifier_free, clipped, guided
 from limpid.diffusion.level import Batch, Level
 from limpid.diffusion.schedules import grid
-from limpid.diffusion.steps import Noise, Step
+from limpid.diffusion.steps import Noise, Step, final_step
 from limpid.diffusion.targets import Target, gain
 from limpid.learning.checkpoint import Plain, newest, read_data, read_header, read_tensors, require
 from limpid.learning.machine import Machine
@@ -277,8 +277,7 @@ def sample(
 
     def part(now: slice) -> UInt8[Tensor, "b c h w"]:
         told = None if labels is None else torch.tensor(labels[now], device=machine.device)
-        *_, last = trajectory(model, recipe, seeds[now], shape, machine, told, guide)
-        return pixels_from(last.x)
+        return pixels_from(final_step(trajectory(model, recipe, seeds[now], shape, machine, told, guide)).x)
 
     def drawn(first: int) -> UInt8[Tensor, "b c h w"]:
         nonlocal at_once

@@ -14,7 +14,7 @@ from torch import Tensor
 from limpid.diffusion.denoiser import Denoise
 from limpid.diffusion.level import Batch, Level, PerSample, mix, pad
 from limpid.diffusion.samplers import Ddim, DpmSolverPP, Heun, Sampler
-from limpid.diffusion.steps import Noise, Step, ancestral_std, moves, step_mean, stir
+from limpid.diffusion.steps import Noise, Step, ancestral_std, final_step, moves, step_mean, stir
 
 Solver: TypeAlias = Ddim | Heun | DpmSolverPP
 """Samplers that solve an ODE along the levels they are given, be they falling or rising."""
@@ -96,8 +96,8 @@ def interpolate(
     Takes two pictures and gives one for each t (Song et al. 2021, section 5.3, between real pictures). The first step
     shows the noises.
     """
-    *_, top = invert(sampler, denoise, ends, levels)
-    first, second = top.x[:, None].expand(-1, len(t), *ends.shape[1:])
+    top = final_step(invert(sampler, denoise, ends, levels)).x
+    first, second = top[:, None].expand(-1, len(t), *ends.shape[1:])
     x = slerp(first, second, t)
     yield Step(x, torch.zeros_like(x), levels[0])
     yield from sampler(denoise, x, levels, silent)

@@ -3,6 +3,7 @@
 The two exact steps say the same with different things held still: `step_x0` holds the picture, `step_eps` a noise.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import NamedTuple, TypeAlias
@@ -62,6 +63,11 @@ def step_mean(x: Batch, x0: Batch, std: Float[Tensor, ""], here: Level, there: L
 def stir(x: Batch, std: Float[Tensor, ""], noise: Noise) -> Batch:
     """`x` with fresh noise of `std`; none is drawn where it is 0."""
     return x + std * noise() if std > 0 else x
+
+
+def final_step(steps: Iterator[Step]) -> Step:
+    """Where a sampler ends; the steps before it are let go on the way, so memory does not grow with their number."""
+    return deque(steps, maxlen=1).pop()
 
 
 def moves(levels: Level) -> Iterator[tuple[Level, Level]]:
