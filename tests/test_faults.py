@@ -409,7 +409,7 @@ def test_a_run_goes_on_when_its_log_is_refused_for_a_while(straight: Path, tmp_p
     append, refused = runlog.append, []
 
     def refusing(path: Path, content: bytes) -> None:
-        if len(refused) < 2:
+        if len(refused) < 3:  # a line, the same before the checkpoint, and both lines
             refused.append(content)
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
         append(path, content)
@@ -418,6 +418,18 @@ def test_a_run_goes_on_when_its_log_is_refused_for_a_while(straight: Path, tmp_p
     assert run(SHORT, tmp_path, CPU)
     assert capsys.readouterr().err.count("cannot write the log ([Errno 13] Permission denied); going on") == 2
     assert lines(tmp_path) == lines(straight)
+
+
+def test_a_damaged_line_of_the_log_costs_no_other(stopped: Path, straight: Path, capsys):
+    log = stopped / "log.jsonl"
+    content = log.read_bytes()
+    log.write_bytes(content.replace(b'{"seen": 64', b'{"seen"; 64'))
+    capsys.readouterr()
+    assert run(SHORT, stopped, CPU)
+    said = capsys.readouterr().err
+    assert said == f"limpid: {log} is damaged in line 2: set aside in log.jsonl.aside, all others are kept\n"
+    assert lines(stopped) == [line for line in lines(straight) if line["seen"] != 64]
+    assert b'{"seen"; 64' in (stopped / "log.jsonl.aside").read_bytes()
 
 
 def test_a_run_goes_on_when_a_file_stands_where_a_folder_should(straight: Path, tmp_path: Path, capsys):

@@ -1,8 +1,11 @@
 """A run that is scored while it goes on."""
 
+import errno
+import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from shutil import copytree
+from shutil import copytree, rmtree
 from typing import Any
 
 import pytest
@@ -65,6 +68,55 @@ def test_a_run_that_goes_on_has_the_same_scores(folder: Path, tmp_path: Path, mo
     assert list(scores(tmp_path)) == [16]
     assert run(SCORED, tmp_path, CPU)
     assert scores(tmp_path) == scores(folder)
+
+
+def best_line(place: Path, seen: int) -> None:
+    """Make the score after so many images the best of the log, as if the run was killed before it had saved it."""
+    log = place / "log.jsonl"
+    lines = [line | {NAME: 0.001} if NAME in line and line["seen"] == seen else line for line in runlog.read(log)]
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+@pytest.mark.parametrize("before", ["another", "none"])
+def test_best_is_made_from_the_log_when_a_run_goes_on(before: str, folder: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("LIMPID_DATA", str(folder / "cache"))
+    copytree(folder, tmp_path, dirs_exist_ok=True)
+    best = tmp_path / "best" / "000000000064.safetensors"
+    for file in checkpoint.all_in(tmp_path / "best"):
+        file.rename(file.with_name("000000000016.safetensors")) if before == "another" else file.unlink()
+    best_line(tmp_path, 64)
+    assert run(SCORED, tmp_path, CPU)
+    assert checkpoint.all_in(tmp_path / "best") == [best]
+    assert best.read_bytes() == (tmp_path / "checkpoints" / best.name).read_bytes()
+
+
+def test_a_best_checkpoint_that_is_gone_is_told_of(folder: Path, tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setenv("LIMPID_DATA", str(folder / "cache"))
+    copytree(folder, tmp_path, dirs_exist_ok=True)
+    best_line(tmp_path, 16)
+    rmtree(tmp_path / "best")
+    assert run(SCORED, tmp_path, CPU)
+    assert "lacks the checkpoint that scored best, of which none is left" in capsys.readouterr().err
+
+
+def test_best_is_right_after_a_kill_or_a_refusal_of_the_disk_as_it_is_saved(folder: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("LIMPID_DATA", str(folder / "cache"))
+    save = checkpoint.save
+    for number, error in enumerate((SystemExit(), OSError(errno.ENOSPC, "No space left on device"))):
+        place = tmp_path / str(number)
+
+        def refuse(where: Path, seen: int, *given, error=error, **more) -> Path:
+            if where.name == "best" and seen <= 32:
+                raise error
+            return save(where, seen, *given, **more)
+
+        with monkeypatch.context() as patch, suppress(SystemExit):
+            patch.setattr(checkpoint, "save", refuse)
+            run(SCORED, place, CPU)
+        assert run(SCORED, place, CPU)
+        assert scores(place) == scores(folder)
+        names = [file.name for file in checkpoint.all_in(folder / "best")]
+        assert [file.name for file in checkpoint.all_in(place / "best")] == names
 
 
 def test_the_curve_is_drawn_beside_the_loss(folder: Path, tmp_path: Path):

@@ -1,7 +1,7 @@
 """Numbers that go wrong are seen, told of, and gone back from; memory that runs out makes the parts smaller."""
 
-import json
 import errno
+import json
 import math
 import signal
 from dataclasses import replace

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import platform
+import shutil
 import sys
 import time
 from collections import deque
@@ -137,6 +138,9 @@ class Run:
                 good = self.newest() or "none"
                 raise OSError(f"cannot write a checkpoint ({error}); the last good one is {good}") from error
             warn(f"cannot write a checkpoint ({error}); going on, and trying again at the next")
+        if self.recipe.every.score:
+            with self.untimed(), refusals("the best checkpoint"):
+                self.update_best()
 
     def keep(self) -> None:
         """Keep the power-function averages of this moment, in half precision."""
@@ -180,12 +184,34 @@ class Run:
             before = [line[name] for line in self.scores]
             self.log.add({"seen": self.state.seen, name: value})
             if value < min(before, default=math.inf):
-                checkpoint.save(self.folder / "best", self.state.seen, tensors, to_plain(self.about()), keep=1)
+                checkpoint.save(self.folder / "best", self.state.seen, tensors, to_plain(self.about()), keep=0)
+            self.update_best()
 
     @property
     def scores(self) -> list[runlog.Line]:
         """The lines of the log that hold a score."""
-        return [line for line in runlog.read(self.log.path) if self.gauge.name in line]
+        return [line for line in self.log.lines() if self.gauge.name in line]
+
+    def update_best(self) -> bool:
+        """Make `best/` hold the checkpoint that scored best in the log, where a copy of it is left; whether it does.
+
+        After a kill, or a disk that refused, it may hold another or none. The one before stays until no going back can
+        take the score of the new one off the log again.
+        """
+        scores = [line for line in self.scores if math.isfinite(line[self.gauge.name])]
+        if not scores:
+            return True
+        seen = min(scores, key=lambda line: line[self.gauge.name])["seen"]
+        folder, checkpoints = self.folder / "best", self.folder / "checkpoints"
+        best, saved = (place / checkpoint.file_name(seen) for place in (folder, checkpoints))
+        if not best.exists() and saved.exists():
+            with durable(best) as part:
+                shutil.copyfile(saved, part)
+        if best.exists() and any(int(file.stem) >= seen for file in checkpoint.all_in(checkpoints)):
+            for other in checkpoint.all_in(folder):
+                if other != best:
+                    other.unlink()
+        return best.exists()
 
     @property
     def scored(self) -> bool:
@@ -238,7 +264,13 @@ class Run:
         self.watch = Watch(self.machine.device)
         self.losses.clear()
         if parallel.first():
-            self.losses.extend(line["loss"] for line in self.log.cut(about.seen) if "loss" in line)
+            with refusals("the log"):
+                self.log.cut(about.seen)
+            self.losses.extend(line["loss"] for line in self.log.lines() if "loss" in line)
+            if self.recipe.every.score:
+                with refusals("the best checkpoint"):
+                    if not self.update_best():
+                        warn(f"{self.folder / 'best'} lacks the checkpoint that scored best, of which none is left")
 
     @contextmanager
     def untimed(self) -> Iterator[None]:

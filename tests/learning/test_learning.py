@@ -1,4 +1,6 @@
+import errno
 import math
+import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -146,18 +148,76 @@ def test_the_log_is_cut_where_a_run_goes_on(tmp_path: Path):
         log.add({"seen": seen})
     with log.path.open("a") as file:
         file.write('{"seen": 4')
-    assert log.cut(20) == runlog.read(log.path) == [{"seen": 10}, {"seen": 20}]
+    log.cut(20)
+    assert log.lines() == runlog.read(log.path) == [{"seen": 10}, {"seen": 20}]
 
 
 @pytest.mark.parametrize(
-    "end", [b'{"seen": 30', b"\0" * 20, b"\0" * 20 + b"\n", b"[]\n", b"\xff\n", b'{"loss": 1}\n', b"[" * 9999 + b"\n"]
+    "damage",
+    [
+        *(b'{"seen": 30', b"\0" * 20, b"\0" * 20 + b"\n", b"[]\n", b"\xff\n", b'{"loss": 1}\n', b"[" * 9999 + b"\n"),
+        *(b'{"seen": 30, "loss": "1"}\n', b'{"seen": 30, "loss": null}\n', b'{"seen": true}\n', b'{"seen": 3e1}\n'),
+        *(b'{"seen": 30, "lo3s": 1, "rate": 1}\n', b'{"seen": 30, "loss": 1, "loss_by_logsnr": {"6..": []}}\n'),
+        b'{"seen": 30, "loss": ' + b"9" * 400 + b"}\n",
+    ],
 )
-def test_a_log_ends_where_a_line_is_not_whole(end: bytes, tmp_path: Path):
+def test_what_is_no_line_of_a_log_is_passed_over(damage: bytes, tmp_path: Path):
     """As after a power cut, when the disk has less than was written to it."""
     log = runlog.Log(tmp_path / "log.jsonl")
     log.add({"seen": 10})
     with log.path.open("ab") as file:
-        file.write(end)
+        file.write(damage)
+    assert runlog.read(log.path) == log.lines() == [{"seen": 10}]
+
+
+def test_a_flipped_bit_in_the_log_costs_no_other_line(tmp_path: Path, capsys):
+    lines = [{"seen": seen, "loss": 0.5, "loss_by_logsnr": {"6..": 1.5}} for seen in (10, 20, 30)]
+    log = runlog.Log(tmp_path / "log.jsonl")
+    for line in lines:
+        log.add(line)
+    content = log.path.read_bytes()
+    first, second = (content.index(b'{"seen": ' + number) for number in (b"20", b"30"))
+    for place in range(first, second - 1):
+        for bit in range(8):
+            damaged = bytearray(content)
+            damaged[place] ^= 1 << bit
+            log.path.write_bytes(damaged)
+            kept = log.lines()
+            assert (kept[0], kept[-1]) == (lines[0], lines[2])
+    log.path.write_bytes(content.replace(b'{"seen": 20', b'["seen": 20'))
+    log.cut(30)
+    assert runlog.read(log.path) == [lines[0], lines[2]]
+    assert (tmp_path / "log.jsonl.aside").read_bytes() == content[first:second].replace(b"{", b"[", 1)
+    assert capsys.readouterr().err == (
+        f"limpid: {log.path} is damaged in line 2: set aside in log.jsonl.aside, all others are kept\n"
+    )
+
+
+def test_lines_that_wait_for_the_disk_survive_a_going_back(tmp_path: Path, monkeypatch):
+    log = runlog.Log(tmp_path / "log.jsonl")
+    log.add({"seen": 10})
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runlog, "append", refuse)
+        patch.setattr(runlog, "durable", refuse)
+        for act in (lambda: log.add({"seen": 20}), lambda: log.add({"seen": 30}), lambda: log.cut(20)):
+            with pytest.raises(OSError, match="No space left"):
+                act()
+        log.sync()
+    assert log.lines() == [{"seen": 10}, {"seen": 20}]
+    log.add({"seen": 25})
+    assert runlog.read(log.path) == log.lines() == [{"seen": 10}, {"seen": 20}, {"seen": 25}]
+
+
+def test_lines_that_wait_are_written_before_a_checkpoint(tmp_path: Path, monkeypatch):
+    log = runlog.Log(Path("/dev/full"))
+    with pytest.raises(OSError, match="No space left"):
+        log.add({"seen": 10})
+    log.path = tmp_path / "log.jsonl"
+    log.sync()
     assert runlog.read(log.path) == [{"seen": 10}]
 
 

@@ -49,7 +49,7 @@ def save(
     With `keep` 0 all stay; with a `milestone` the first at or after each multiple of so many images stays too. Raises
     OSError if the disk refuses, and leaves nothing behind then.
     """
-    path = folder / f"{seen:012d}.safetensors"
+    path = folder / file_name(seen)
     with durable(path) as part:
         _write(part, tensors, data)
     files = all_in(folder)
@@ -58,6 +58,11 @@ def save(
         if old not in milestones(files, milestone):
             old.unlink()
     return path
+
+
+def file_name(seen: int) -> str:
+    """What the file of the checkpoint after `seen` images is called."""
+    return f"{seen:012d}.safetensors"
 
 
 def all_in(folder: Path) -> list[Path]:
