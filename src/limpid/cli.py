@@ -25,6 +25,12 @@ VERBS = {
 """The file and the function of each command, in `limpid.verbs`."""
 SHARED = ("train", "sample", "evaluate")
 """The commands that several processes may do together."""
+ADVICE = dict.fromkeys(
+    (errno.ENOSPC, errno.EDQUOT), "; free some room there, or name another folder: nothing that was saved is lost"
+)
+"""What to do about an error of the system, by its number."""
+SILENT: dict[type[Exception], str] = {MemoryError: "there is not enough memory: a smaller --batch needs less"}
+"""What to say for errors that come without a word."""
 
 USAGE = """\
 limpid: train diffusion models from scratch on small images
@@ -74,13 +80,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "LIMPID_DEBUG" in os.environ:
             raise
         with suppress(OSError):
-            print(f"limpid: {error}", file=sys.stderr)
+            print(f"limpid: {said(error)}", file=sys.stderr)
         names_nothing = getattr(error, "errno", 0) in (errno.ENAMETOOLONG, errno.ELOOP)
         return 2 if isinstance(error, ValueError) or names_nothing else 1
     except KeyboardInterrupt:
         return 130
     finally:
         import_module("limpid.learning.output").discard_unwritten()
+
+
+def said(error: Exception) -> str:
+    """An error in one line: of the system's the file that it names first, and what can be done about it."""
+    if not isinstance(error, OSError) or error.filename is None or error.strerror is None:
+        return " ".join(str(error).splitlines()) or SILENT.get(type(error), type(error).__name__)
+    return f"{os.fsdecode(error.filename)}: {error.strerror}{ADVICE.get(error.errno or 0, '')}"
 
 
 def usage_of(verb: str) -> str:

@@ -15,11 +15,23 @@ TIMEOUT = 30.0
 
 
 def home() -> Path:
-    """The folder that data is kept in: $LIMPID_DATA, else limpid's own in the user's cache folder."""
+    """The folder that data is kept in: $LIMPID_DATA, else limpid's own in the user's cache folder.
+
+    Raises ValueError for a user without a home who names none.
+    """
     if named := os.environ.get("LIMPID_DATA"):
-        return Path(named).expanduser()
+        return expanded(named)
     variable, usual = ("LOCALAPPDATA", "AppData/Local") if os.name == "nt" else ("XDG_CACHE_HOME", ".cache")
-    return Path(os.environ.get(variable) or Path.home() / usual, "limpid")
+    return Path(os.environ.get(variable) or expanded("~") / usual, "limpid")
+
+
+def expanded(path: str | Path) -> Path:
+    """A path with ~ as the user's home, and ~name as another's. Raises ValueError where there is no such home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        advice = "name a folder in full, and one to keep data in with LIMPID_DATA"
+        raise ValueError(f"{str(path)!r} has no meaning here, as no home folder is known ($HOME): {advice}") from error
 
 
 def download(url: str, checksum: str, path: Path) -> None:

@@ -1,7 +1,6 @@
 """A run as frozen data: everything that decides what is learnt, and nothing about where or on what."""
 
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
 
 from limpid.data import Cifar10, Data
 from limpid.data.augment import Augment
@@ -12,6 +11,7 @@ from limpid.diffusion.losses import Flat, Weight
 from limpid.diffusion.samplers import Ancestral, Sampler
 from limpid.diffusion.schedules import LinearBeta, Schedule, Spacing
 from limpid.diffusion.targets import Eps, Target
+from limpid.download import expanded
 from limpid.learning.average import Average, Ema, exponent, folder_name
 from limpid.learning.optim import Adam, Optimizer
 from limpid.nets import Network, UNet
@@ -115,7 +115,7 @@ def placed(recipe: Recipe) -> Recipe:
     root = getattr(recipe.data, "root", "")
     if not root:
         return recipe
-    return replace(recipe, data=replace(recipe.data, root=str(Path(root).expanduser().absolute())))  # pyright: ignore[reportCallIssue]
+    return replace(recipe, data=replace(recipe.data, root=str(expanded(root).absolute())))  # pyright: ignore[reportCallIssue]
 
 
 def build(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> Denoiser:

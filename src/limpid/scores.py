@@ -1,6 +1,7 @@
 """Scores with all that decides them: kept in a file, shown as a table, compared with their like and nothing else."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -88,6 +89,13 @@ def add(report: Report, path: Path) -> Path:
         with whole(path) as part:
             part.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
     return path
+
+
+def check_place(path: Path) -> None:
+    """Raise ValueError if no file can be written there: asked before hours are spent on what it is to hold."""
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise ValueError(f"{folder} may not be written to: name a file for the scores with --out")
 
 
 def table(report: Report) -> str:

@@ -78,6 +78,10 @@ def _renamed(part: Path, path: Path) -> Iterator[Path]:
     try:
         yield part
         part.replace(path)
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, str(part)):
+            raise OSError(error.errno, error.strerror, str(path)) from error  # a full disk names no file
+        raise
     finally:
         part.unlink(missing_ok=True)
 

@@ -1,7 +1,6 @@
 """CIFAR-10, found on this machine or downloaded to it."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 from limpid.data.cifar10_files import SOUGHT, Arrays, Split, find, read
 from limpid.data.images import Images, channels_last, resize
 from limpid.data.stream import Source, Stream
-from limpid.download import download, home
+from limpid.download import download, expanded, home
 from limpid.learning.rng import generator
 from limpid.whole import remove_abandoned
 
@@ -83,7 +82,7 @@ class Resized:
 
 
 def _found(root: str, split: Split) -> Arrays:
-    place = Path(root).expanduser()
+    place = expanded(root)
     if not (found := find(place, split)):
         raise ValueError(f"no CIFAR-10 at {place}: looked for {SOUGHT}, there and in it")
     return read(*found, split)

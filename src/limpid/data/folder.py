@@ -4,7 +4,6 @@ import hashlib
 import math
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -18,7 +17,7 @@ from limpid.data.lines import printable
 from limpid.data.packed import Pack, Rows, opened, pack, stopping
 from limpid.data.places import SUFFIXES, Place, archive, bytes_of, folder
 from limpid.data.stream import Source, Stream
-from limpid.download import home
+from limpid.download import expanded, home
 from limpid.whole import remove_abandoned
 
 Split: TypeAlias = Literal["train", "test", "all"]
@@ -70,7 +69,7 @@ class Folder:
         """What is at the root. Raises ValueError if there are no pictures."""
         if not self.root:
             raise ValueError("no pictures are named: name a folder, a .zip or an .npz with --data.root PATH")
-        root = Path(self.root).expanduser()
+        root = expanded(self.root)
         if not root.exists():
             raise ValueError(f"no folder, .zip or .npz at {printable(str(root))}")
         place = folder(root) if root.is_dir() else (arrays if root.suffix.lower() == ".npz" else archive)(root)

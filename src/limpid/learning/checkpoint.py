@@ -56,13 +56,21 @@ def save(
     others = [file for file in files if file != path]
     for old in others[: max(0, len(others) - keep + 1)] if keep else []:
         if old not in milestones(files, milestone):
-            old.unlink()
+            _remove(old)
     return path
 
 
 def file_name(seen: int) -> str:
     """What the file of the checkpoint after `seen` images is called."""
     return f"{seen:012d}.safetensors"
+
+
+def _remove(old: Path) -> None:
+    """Remove a checkpoint that is needed no more; one that cannot be removed stays, and is warned of."""
+    try:
+        old.unlink(missing_ok=True)
+    except OSError as error:
+        warn(f"cannot remove {old} ({error.strerror}): it stays, and going on does not need it")
 
 
 def all_in(folder: Path) -> list[Path]:

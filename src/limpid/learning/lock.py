@@ -6,7 +6,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -56,11 +56,11 @@ def in_turn(path: Path) -> Iterator[None]:
 
 
 def _say(file: IO[str], holder: str) -> None:
-    """Write who holds the folder, for whoever is refused; the lock does not depend on it."""
-    file.seek(0)
-    file.truncate()
-    file.write(holder)
-    file.flush()
+    """Write who holds the folder, for whoever is refused, if the disk takes it; the lock does not depend on it."""
+    with suppress(OSError):
+        file.seek(0)
+        file.truncate()
+        os.write(file.fileno(), holder.encode())
 
 
 def _owner() -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from limpid.download import download
+from limpid.download import download, expanded
 from limpid.metrics.inception import Inception
 
 NAMES = ("weights-inception-2015-12-05-6726825d.pth", "pt_inception-2015-12-05-6726825d.pth")
@@ -26,7 +26,7 @@ def find(place: str = "") -> Path:
     file is not there, it is downloaded into it (96 MB). Raises ValueError if there is no such file, if it is not the
     published one, byte by byte, or if it cannot be downloaded.
     """
-    folder = Path(place).expanduser() if place else Path(torch.hub.get_dir(), "checkpoints")
+    folder = expanded(place) if place else expanded(torch.hub.get_dir()) / "checkpoints"
     for path in [folder / name for name in NAMES] + [folder]:
         if path.is_file():
             return _checked(path)

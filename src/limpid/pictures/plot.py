@@ -82,7 +82,7 @@ def panels(plots: Sequence[Panel], path: Path | str, title: str = "") -> Path:
     columns = ceil(len(plots) / rows)
     page = blank(WIDTH, rows * {1: 4.5, 2: 3.4, 3: 2.8}[columns])
     if title:
-        page.suptitle(title, x=0.01, ha="left", size=13, weight="bold", color=INK)
+        page.suptitle(title, x=0.01, ha="left", size=13, weight="bold", color=INK, parse_math=False)
     axes = page.subplots(rows, columns, squeeze=False).flatten().tolist()
     for plot, pair in zip(plots, axes, strict=False):
         draw(plot, pair)
@@ -118,8 +118,8 @@ def draw(plot: Panel, axes: "Axes") -> None:
         else:
             few = len(curve.x) <= 20
             axes.plot(curve.x, curve.y, "o-" if few else "-", color=color, lw=2, ms=4.5, label=curve.label)
-    axes.set_xlabel(plot.x, color=SOFT)
-    axes.set_ylabel(plot.y, color=SOFT)
+    axes.set_xlabel(plot.x, color=SOFT, parse_math=False)
+    axes.set_ylabel(plot.y, color=SOFT, parse_math=False)
     axes.set_xscale("log" if plot.log_x else "linear")
     axes.set_yscale("log" if plot.log_y else "linear")
 
@@ -131,7 +131,7 @@ def entitle(title: str, axes: "Axes", room: int) -> None:
     """
     _, labels = axes.get_legend_handles_labels()
     if len(labels) < 2:
-        axes.set_title(title, loc="left", size=11, weight="bold", color=INK)
+        axes.set_title(title, loc="left", size=11, weight="bold", color=INK, parse_math=False)
         return
     widths = [len(label) + 5 for label in labels]
     legend = axes.legend(
@@ -151,6 +151,8 @@ def entitle(title: str, axes: "Axes", room: int) -> None:
         columnspacing=1.3,
     )
     legend.get_title().set_color(INK)
+    for text in (legend.get_title(), *legend.get_texts()):
+        text.set_parse_math(False)
 
 
 def tidy(axes: "Axes") -> None:

@@ -76,6 +76,7 @@ def assess_run(path: Path, rest: Sequence[str]) -> int:
     ref, folder = find_checkpoint(path), folder_of(path)
     default = EvaluateRun(Judged(out=folder / "scores.json"), ref.about.recipe.sampling)
     options = parse(default, rest, f"limpid evaluate {path}")
+    scores.check_place(options.judged.out)
     machine, ways = options.machine.resolved().configure_process(), combinations_of(options.sweep)
     each = [parse(replace(options, sweep=()), words_of(way), f"limpid evaluate {path} --sweep") for way in ways]
     check_sweep(options, each)
@@ -96,7 +97,7 @@ def assess_run(path: Path, rest: Sequence[str]) -> int:
         check(options.questions, trained, known if isinstance(known, Known) else None, options.judged.n, machine)
         report, looked = assessed(trained, guides[0], path, folder, options, real, machine)
         if parallel.first():
-            told_more(report, looked, trained, folder, options, known, machine)
+            told_more(report, looked, trained, options, known, machine)
         return 0
     swept: list[tuple[dict[str, str], Report]] = []
     for way, one, guide in zip(ways, each, guides[1:], strict=True):
@@ -107,7 +108,7 @@ def assess_run(path: Path, rest: Sequence[str]) -> int:
     if not parallel.first():
         return 0
     print(table(swept, real.judge.score), end="\n\n")
-    for file in (options.judged.out, picture(swept, real.judge.score, folder / "sweep.png")):
+    for file in (options.judged.out, picture(swept, real.judge.score, options.judged.out.parent / "sweep.png")):
         print(file)
     return 0
 
@@ -151,14 +152,13 @@ def told_more(
     report: Report,
     looked: Looked,
     trained: Trained,
-    folder: Path,
     options: EvaluateRun,
     known: Known | str,
     machine: Machine,
 ) -> None:
     """Add what only a run can be asked, or why it is not, keep the report, and print it."""
     own = known if isinstance(known, Known) else None
-    more, written = asked(looked, trained, own, options.questions, folder, machine)
+    more, written = asked(looked, trained, own, options.questions, options.judged.out.parent, machine)
     answered = replace(report, scores=report.scores | more, notes=report.notes + unasked(known))
     conclude(answered, looked, options.judged, written)
 
@@ -187,6 +187,7 @@ def assess_files(path: Path, rest: Sequence[str]) -> int:
     judged = Judged(Cifar10(), out=path.with_name(f"{path.name}.scores.json"))
     default = EvaluateFiles(judged, Folder(str(path), split="all"))
     options = parse(default, rest, f"limpid evaluate {path}")
+    scores.check_place(options.judged.out)
     judged, machine = options.judged, options.machine.resolved().configure_process()
     parallel.join(machine.device)
     if isinstance(judged.against, Own):
