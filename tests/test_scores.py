@@ -2,9 +2,11 @@
 
 import json
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,6 +48,34 @@ def test_none_of_the_reports_that_are_added_in_one_moment_is_lost(tmp_path: Path
     with ThreadPoolExecutor() as together:
         list(together.map(lambda steps: scores.add(report(steps=steps), path), range(1, 5)))
     assert sorted(one.drawn["steps"] for one in read(path)) == [0, 1, 2, 3, 4]
+
+
+def spoilt(plain: Any) -> Iterator[Any]:
+    """Plain data with one of its values, in turn, of every other kind."""
+    yield from (None, 1, "x", [], {}, -1.5, True, 10**400, [None], {"a": None})
+    if isinstance(plain, dict | list):
+        for key, part in plain.items() if isinstance(plain, dict) else enumerate(plain):
+            for other in spoilt(part):
+                copy = plain.copy()
+                copy[key] = other
+                yield copy
+
+
+def test_a_damaged_file_of_scores_is_one_clear_line_that_names_it(tmp_path: Path):
+    path, said = tmp_path / "scores.json", []
+    scores.add(replace(report(), notes=("a note",)), path)
+    texts = [json.dumps(plain) for plain in spoilt(json.loads(path.read_text()))]
+    for text in (*texts, "[" * 9999, "", "\0" * 9):
+        path.write_text(text)
+        try:
+            found = scores.read(path)
+        except ValueError as error:
+            said.append(str(error))
+        else:
+            assert scores.compare(found, found)
+            assert all(map(scores.table, found))
+    assert len(said) > len(texts) / 2
+    assert all(line.startswith(f"{path} is no file of scores") and "\n" not in line for line in said)
 
 
 def test_what_a_report_lacks_is_kept_with_it_and_said_under_its_table(tmp_path: Path):

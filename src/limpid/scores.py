@@ -5,10 +5,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from limpid.learning.lock import in_turn
 from limpid.metrics.interval import Estimate, difference
+from limpid.plain import LARGEST, SHOWN, from_plain
 from limpid.whole import whole
 
 Better = Literal["less", "more", ""]
@@ -70,8 +71,11 @@ def read(path: Path) -> list[Report]:
     if not file.exists():
         raise ValueError(f"no scores at {file}: limpid evaluate {path} writes them")
     try:
-        return [_report(plain) for plain in json.loads(file.read_text(encoding="utf-8"))["reports"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        reports = [_report(plain) for plain in json.loads(file.read_text(encoding="utf-8"))["reports"]]
+        if not reports:
+            raise ValueError("it holds none")
+        return reports
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{file} is no file of scores that this version wrote ({type(error).__name__}: {error})"
         ) from error
@@ -200,14 +204,26 @@ def _plain(report: Report) -> dict[str, Any]:
 
 
 def _report(plain: dict[str, Any]) -> Report:
-    known = {spec.name for spec in fields(Score)}
-    scores = {
-        name: Score(**{key: value for key, value in score.items() if key in known})
-        for name, score in plain["scores"].items()
-    }
+    """The report that `_plain` made plain. Raises ValueError, KeyError, TypeError or AttributeError for another."""
     parts = plain | {
-        "protocol": Protocol(**plain["protocol"]),
-        "scores": scores,
+        "protocol": from_plain(Protocol, plain["protocol"], "protocol"),
+        "scores": {name: _score(score, name) for name, score in plain["scores"].items()},
         "notes": tuple(plain.get("notes", ())),
     }
-    return Report(**parts)
+    report = Report(**parts)
+    tables, words = (report.drawn, report.made), (report.subject, *report.notes)
+    if not (
+        report.scores and all(isinstance(table, dict) for table in tables) and all(isinstance(w, str) for w in words)
+    ):
+        raise ValueError("a report lacks its scores, or words where they belong")
+    return report
+
+
+def _score(plain: dict[str, Any], name: str) -> Score:
+    known = {spec.name for spec in fields(Score)}
+    given = {key: value for key, value in plain.items() if key in known}
+    for key, value in given.items():
+        number = isinstance(value, float) or (type(value) is int and abs(value) < LARGEST)  # also NaN
+        if not (value in get_args(Better) if key == "better" else number or (key == "floor" and value is None)):
+            raise ValueError(f"the {key} of {name} is {SHOWN.repr(value)}")
+    return Score(**given)
