@@ -7,6 +7,8 @@ SOURCE = Path(__file__).parents[1] / "src" / "limpid"
 
 # A file imports from layers of a lower number; files of one room may import one another, in no circle.
 LAYERS = {
+    "regular": 0,
+    "terminal": 0,
     "whole": 0,
     "diffusion": 1,
     "nets": 1,
@@ -65,11 +67,11 @@ ORDER = [
     "emphasis",
 ]
 SEES = {
-    "data": {"data", "learning.rng", "download", "whole"},
+    "data": {"data", "learning.rng", "download", "regular", "terminal", "whole"},
     "nets": {"nets"},
-    "metrics": {"metrics", "download", "whole"},
+    "metrics": {"metrics", "download", "regular", "whole"},
     "pictures": {"pictures", "whole"},
-    "learning": {"learning", "whole"},
+    "learning": {"learning", "regular", "terminal", "whole"},
 }
 
 

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 
+from limpid.terminal import echo
+
 VERBS = {
     "train": "training.train",
     "sample": "drawing.draw",
@@ -57,15 +59,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; a mistake of the user's gets one line and exit code 2, a run that failed 1."""
     verb, *rest = (sys.argv[1:] if arguments is None else list(arguments)) or ["--help"]
     if verb in ("--help", "-h", "help"):
-        print(USAGE, end="")
+        echo(USAGE, end="")
         return 0
     try:
         if verb == "--version":
-            print(f"limpid {import_module('limpid').__version__}")
+            echo(f"limpid {import_module('limpid').__version__}")
             return 0
         verb = import_module("limpid.plain").choose("command", verb, VERBS)
         if rest[:1] in (["--help"], ["-h"]):
-            print(usage_of(verb), end="")
+            echo(usage_of(verb), end="")
             return 0
         file, function = VERBS[verb].split(".")
         act = getattr(import_module(f"limpid.verbs.{file}"), function)
@@ -80,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "LIMPID_DEBUG" in os.environ:
             raise
         with suppress(OSError):
-            print(f"limpid: {said(error)}", file=sys.stderr)
+            echo(f"limpid: {said(error)}", to_stderr=True)
         names_nothing = getattr(error, "errno", 0) in (errno.ENAMETOOLONG, errno.ELOOP)
         return 2 if isinstance(error, ValueError) or names_nothing else 1
     except KeyboardInterrupt:

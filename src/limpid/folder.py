@@ -35,8 +35,10 @@ from limpid.learning.warning import warn
 from limpid.learning.watch import Watch, Wrong, collapsed, leap
 from limpid.plain import to_plain
 from limpid.recipe import Recipe, build, placed
-from limpid.recipes import read
+from limpid.recipes import LONGEST, read
+from limpid.regular import read_bytes, refuse_linked_folders
 from limpid.sample import About, Trained, about_of, check_class_names
+from limpid.terminal import echo
 from limpid.train import Report, State, restore, start, tensors_of
 from limpid.whole import durable, sync
 
@@ -306,6 +308,7 @@ def opened(recipe: Recipe, folder: Path, machine: Machine, source: Source, allow
     them, unless that is allowed.
     """
     if parallel.first():
+        refuse_linked_folders(folder)
         refuse_another(recipe, folder)
     file = parallel.told(lambda: newest_of(recipe, folder, run_id_of(folder)))
     run_id = parallel.told(lambda: (about_of(file).run_id if file else "") or id_of(recipe))
@@ -319,12 +322,12 @@ def opened(recipe: Recipe, folder: Path, machine: Machine, source: Source, allow
         write(folder / "environment.json", {"run_id": run_id} | environment(machine))
         tidy(folder)
     parameters = sum(weight.numel() for weight in state.model.parameters())
-    print(f"{folder}: {parameters:,} parameters, {recipe.images:,} images, on {machine}")
+    echo(f"{folder}: {parameters:,} parameters, {recipe.images:,} images, on {machine}")
     if file:
         now.resume(file)
         if parallel.first():
             checkpoint.set_aside(file.parent, file)
-        print(f"going on after {state.seen:,} images")
+        echo(f"going on after {state.seen:,} images")
     else:
         if parallel.first():
             log.cut(0)
@@ -343,7 +346,7 @@ def id_of(recipe: Recipe) -> str:
 def run_id_of(folder: Path) -> str:
     """Which run the folder says it holds; empty if it does not say."""
     try:
-        plain = json.loads((folder / "environment.json").read_bytes())
+        plain = json.loads(read_bytes(folder / "environment.json", LONGEST))
     except (OSError, ValueError, RecursionError):
         return ""
     run_id = plain.get("run_id", "") if isinstance(plain, dict) else ""
@@ -371,7 +374,7 @@ def threads_of(folder: Path) -> int:
     by another number of processes. Raises ValueError, naming the file that says so, if that is damaged."""
     path = folder / "environment.json"
     try:
-        before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        before = json.loads(read_bytes(path, LONGEST)) if path.exists() else {}
         if not isinstance(before, dict):
             raise ValueError(f"it holds a {type(before).__name__}, expected a table")
     except (OSError, ValueError, RecursionError) as error:

@@ -15,6 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from limpid.learning.warning import warn
+from limpid.regular import require_regular
 from limpid.whole import remove_abandoned, whole
 
 Piece = dict[str, Tensor]
@@ -77,12 +78,13 @@ def joined(parts: Iterator[Piece]) -> Piece:
 def _read(file: Path) -> Piece | None:
     """A piece that is kept, or nothing if there is none, or it is not as it was written: it is made again then."""
     try:
+        require_regular(file)
         with safe_open(file, "pt") as opened:
             tensors: Piece = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
             stated = (opened.metadata() or {}).get(CHECKSUM)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, SafetensorError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         warn(f"{file} cannot be read ({str(error).splitlines()[0]}): what it held is made again")
         return None
     if stated != checksum(tensors, file):

@@ -18,6 +18,7 @@ from limpid.learning.warning import warn
 from limpid.learning.watch import Wrong
 from limpid.recipe import Recipe, placed
 from limpid.rehearsal import rehearse
+from limpid.terminal import echo
 from limpid.train import train
 
 PATIENCE = 3
@@ -48,13 +49,13 @@ def came_to_its_end(recipe: Recipe, folder: Path, machine: Machine, allow_rewarm
     with alone(folder) if parallel.first() else nullcontext():
         now = opened(recipe, folder, machine, source, allow_rewarm)
         if not persevered(now):
-            print(f"stopped after {now.state.seen:,} images, and saved: the same command goes on from there")
+            echo(f"stopped after {now.state.seen:,} images, and saved: the same command goes on from there")
             return False
-        print("drawing what it has learnt")
+        echo("drawing what it has learnt")
         trained = now.trained()
         with now.machine.sampling_threads():
             for path in show.results(trained, folder, now.machine) if parallel.first() else ():
-                print(f"  {path}")
+                echo(f"  {path}")
         return True
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from itertools import takewhile
 from pathlib import Path
@@ -26,8 +26,12 @@ from limpid.learning.rng import generator
 from limpid.learning.warning import warn
 from limpid.plain import SHOWN, found_in, from_plain
 from limpid.recipe import Recipe, Sampling, build
+from limpid.regular import refuse_linked_folders
+from limpid.terminal import printable
 
 Shape = tuple[int, int, int]
+LONGEST_CLASS_NAME = 10 * 255
+"""Letters that the name of a class may have: that of a folder, with all that cannot be printed spelt out."""
 Each: TypeAlias = Callable[[Callable[[int], Tensor], Iterable[int]], Iterator[Tensor]]
 """What does something for each of some numbers, in their order: `map`, or `parallel.in_turns`."""
 TRAINED = Path(__file__).parent / "trained"
@@ -148,7 +152,16 @@ def comes(path: Path) -> bool:
 
 def folder_of(path: Path) -> Path:
     """Where what is made of a run belongs: its folder, or that of its checkpoint; of a network that comes with limpid
-    a folder that no run is in."""
+    a folder that no run is in.
+
+    Raises ValueError if a folder in it is a link: what is written there would be elsewhere.
+    """
+    folder = _folder_of(path)
+    refuse_linked_folders(folder)
+    return folder
+
+
+def _folder_of(path: Path) -> Path:
     if path.is_dir():
         return path
     return Path("runs", "shipped", Path(COME[str(path)]).stem) if comes(path) else path.parent.parent
@@ -162,7 +175,10 @@ def about_of(file: Path) -> About:
 def about_from(data: Plain, file: Path) -> About:
     """What the plain data of a checkpoint says. Raises ValueError, with the file's name, if it says what cannot be."""
     with found_in(file):
-        return from_plain(About, data, "its data")
+        about = from_plain(About, data, "its data")
+        if long := [name for name in about.names if len(name) > LONGEST_CLASS_NAME]:
+            raise ValueError(f"a class name in it, {long[0][:60]!r}, is longer than {LONGEST_CLASS_NAME} letters")
+        return replace(about, names=tuple(map(printable, about.names)))
 
 
 def noise_of(seeds: Sequence[int], shape: Shape, device: str) -> Noise:

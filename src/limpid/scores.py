@@ -10,7 +10,11 @@ from typing import Any, Literal, get_args
 from limpid.learning.lock import in_turn
 from limpid.metrics.interval import Estimate, difference
 from limpid.plain import LARGEST, SHOWN, from_plain
+from limpid.regular import read_bytes
 from limpid.whole import whole
+
+LONGEST = 1 << 28
+"""Bytes of the longest file of scores that is read."""
 
 Better = Literal["less", "more", ""]
 
@@ -71,7 +75,7 @@ def read(path: Path) -> list[Report]:
     if not file.exists():
         raise ValueError(f"no scores at {file}: limpid evaluate {path} writes them")
     try:
-        reports = [_report(plain) for plain in json.loads(file.read_text(encoding="utf-8"))["reports"]]
+        reports = [_report(plain) for plain in json.loads(read_bytes(file, LONGEST))["reports"]]
         if not reports:
             raise ValueError("it holds none")
         return reports

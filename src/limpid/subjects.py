@@ -24,6 +24,7 @@ from limpid.metrics.features import Judge, Seen
 from limpid.metrics.moments import Moments, Statistics
 from limpid.plain import to_plain
 from limpid.recipe import Sampling
+from limpid.regular import read_bytes
 from limpid.sample import Trained, class_shares, labels_by_share, load_guide, sample
 
 PIECE = 500
@@ -206,7 +207,7 @@ def of_published(path: Path, judge: Judge) -> Reference:
     width = judge.look(torch.zeros(1, 3, 32, 32, dtype=torch.uint8)).features.shape[1]
     if len(statistics.mean) != width:
         raise ValueError(f"{path} holds statistics of {len(statistics.mean)} features: {judge.network} has {width}")
-    return Reference(path.name, 0, sha256(path.read_bytes()).hexdigest(), statistics, None, None)
+    return Reference(path.name, 0, sha256(read_bytes(path, 2 * saved.LONGEST)).hexdigest(), statistics, None, None)
 
 
 def held_out(data: Data) -> Data | None:

@@ -75,6 +75,7 @@ def _parts(folder: Path) -> list[Path]:
 @contextmanager
 def _renamed(part: Path, path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
+    part.unlink(missing_ok=True)  # it may be a link to a file elsewhere, which would be written to
     try:
         yield part
         part.replace(path)

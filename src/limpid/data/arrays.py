@@ -17,8 +17,9 @@ from jaxtyping import Bool, Int, UInt8
 from PIL import Image
 
 from limpid.data.decode import LARGEST, Frame, Seen, framed
-from limpid.data.lines import one_line, printable
-from limpid.data.places import PACKING, Load, Place
+from limpid.data.lines import one_line
+from limpid.data.places import LONGEST_NAME, PACKING, Load, Place
+from limpid.terminal import printable
 
 HEAD = 2**14
 """Bytes in which the head of an array must end; numpy writes 128 of them."""
@@ -137,7 +138,10 @@ def _class_names(packed: zipfile.ZipFile) -> tuple[str, ...]:
     if head.dtype.kind != "U" or len(head.shape) != 1 or head.shape[0] * head.dtype.itemsize > LONGEST_NAMES:
         expected = f"a row of words, of at most {LONGEST_NAMES:,} bytes"
         raise ValueError(f"its class names are {head.dtype} of shape {head.shape}: expected {expected}")
-    return tuple(printable(str(name)) for name in _values(packed, CLASS_NAMES, head).tolist())
+    names = [str(name) for name in _values(packed, CLASS_NAMES, head).tolist()]
+    if long := [name for name in names if len(name) > LONGEST_NAME]:
+        raise ValueError(f"a class name in it, {long[0][:60]!r}, is longer than {LONGEST_NAME} letters")
+    return tuple(map(printable, names))
 
 
 def _values(packed: zipfile.ZipFile, member: str, head: Head) -> np.ndarray:

@@ -4,7 +4,6 @@ uint8 stays as it is, floats are scaled by the range that they are in: [0, 1] as
 """
 
 import operator
-import sys
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
@@ -14,6 +13,8 @@ from jaxtyping import Int, UInt8
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import get_worker_info
+
+from limpid.terminal import echo
 
 ImageLike: TypeAlias = Tensor | np.ndarray | Image.Image
 """A tensor of channels x height x width, or of height x width; a numpy array with channels last or first; or PIL's."""
@@ -78,7 +79,7 @@ def lower_bound(images: Iterable[Tensor]) -> float:
         raise ValueError(f"floats from {least:g} to {most:g}: expected all in [0, 1] or [-1, 1], or uint8")
     worker = get_worker_info()
     if worker is None or worker.id == 0:  # of workers that read one set each finds the same
-        print(f"images of floats from {least:g} to {most:g}: taken as in [{low:g}, 1]", file=sys.stderr)
+        echo(f"images of floats from {least:g} to {most:g}: taken as in [{low:g}, 1]", to_stderr=True)
     return low
 
 

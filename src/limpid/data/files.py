@@ -6,8 +6,8 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from limpid.data.decode import Channels, Frame
-from limpid.data.lines import printable
 from limpid.data.places import read_file
+from limpid.terminal import printable
 
 MODES: dict[int, Channels] = {1: "L", 3: "RGB", 4: "RGBA"}
 """What Pillow calls pictures of so many channels."""

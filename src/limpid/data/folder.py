@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import sys
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -13,11 +12,12 @@ from jaxtyping import Bool
 from limpid.data.arrays import arrays
 from limpid.data.decode import LARGEST, Channels, Fit, Frame
 from limpid.data.images import Images, class_counts_from
-from limpid.data.lines import printable
 from limpid.data.packed import Pack, Rows, opened, pack, stopping
 from limpid.data.places import SUFFIXES, Place, archive, bytes_of, folder
 from limpid.data.stream import Source, Stream
 from limpid.download import expanded, home
+from limpid.regular import require_regular
+from limpid.terminal import echo, printable
 from limpid.whole import remove_abandoned
 
 Split: TypeAlias = Literal["train", "test", "all"]
@@ -72,6 +72,8 @@ class Folder:
         root = expanded(self.root)
         if not root.exists():
             raise ValueError(f"no folder, .zip or .npz at {printable(str(root))}")
+        if not root.is_dir():
+            require_regular(root)
         place = folder(root) if root.is_dir() else (arrays if root.suffix.lower() == ".npz" else archive)(root)
         if not len(place.names):
             raise ValueError(f"no picture in {printable(str(root))}: looked for files named {', '.join(SUFFIXES)}")
@@ -88,7 +90,7 @@ class Folder:
             raise ValueError(stopping(place.root, packed.examples[0]))
         if packed is None or packed.refused:
             packed = packed or pack(kept, place, self._chosen(place), self._frame(), stop=self.on_error == "stop")
-            print(f"{printable(str(place.root))}: {packed}", file=sys.stderr)
+            echo(f"{printable(str(place.root))}: {packed}", to_stderr=True)
         return packed
 
     def _chosen(self, place: Place) -> Bool[np.ndarray, " n"]:

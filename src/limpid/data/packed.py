@@ -9,7 +9,6 @@ import math
 import mmap
 import os
 import shutil
-import sys
 import warnings
 from collections import deque
 from collections.abc import Generator, Iterator
@@ -29,8 +28,9 @@ from rich.progress import Progress
 from torch import Tensor
 
 from limpid.data.decode import Frame, Seen
-from limpid.data.lines import one_line, printable
+from limpid.data.lines import one_line
 from limpid.data.places import Load, Place, Refused
+from limpid.terminal import echo, printable
 from limpid.whole import part_of
 
 PIXELS, LABELS, ABOUT, REPORT = "pixels.u8", "labels.npy", "about.json", "report.txt"
@@ -118,7 +118,7 @@ def opened(folder: Path) -> Pack | None:
         return Pack(folder, about["count"], shape, about["refused"], examples, notes)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         if folder.exists():
-            print(f"{folder} is damaged ({one_line(error)}): its pictures are read anew", file=sys.stderr)
+            echo(f"{folder} is damaged ({one_line(error)}): its pictures are read anew", to_stderr=True)
         return None
 
 

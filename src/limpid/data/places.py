@@ -21,7 +21,8 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from limpid.data.decode import Frame, Seen, decode
-from limpid.data.lines import one_line, printable
+from limpid.data.lines import one_line
+from limpid.terminal import printable
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"),
@@ -30,6 +31,8 @@ SUFFIXES = (
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
 LONGEST = 2**28
 """Bytes that the file of a picture may have."""
+LONGEST_PATH, LONGEST_NAME = 4096, 255
+"""Bytes that the name of a file may have, with the folders before it and without them."""
 PACKING = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """How files in a zip may be packed; the others cannot be read by a bounded piece at a time."""
 
@@ -151,6 +154,8 @@ def archive(path: Path) -> Place:
     try:
         packed = zipfile.ZipFile(path)  # closed when the last picture that reads from it is gone
         for info in packed.infolist():
+            if too_long(info.filename):
+                raise ValueError(f"a name in it, {info.filename[:60]!r}, is longer than a file's can be")
             parts = info.filename.split("/")
             if ".." in parts or info.filename.startswith(("/", "\\")):
                 refused.append(Refused(info.filename, "its name leads out of the zip"))
@@ -203,6 +208,12 @@ def classes_of(names: Sequence[str]) -> tuple[Int[np.ndarray, " n"], tuple[str, 
         found.sort(key=int)
     number = {name: i for i, name in enumerate(found)}
     return np.array([number[p[depth]] for p in parts], np.int64), tuple(map(printable, found))
+
+
+def too_long(name: str) -> bool:
+    """Whether no file of Linux could have this name: a zip may hold names that take all memory as classes."""
+    encoded = bytes_of(name)
+    return len(encoded) > LONGEST_PATH or max(map(len, encoded.split(b"/"))) > LONGEST_NAME
 
 
 def whole_numbers(names: Iterable[str]) -> bool:

@@ -17,6 +17,16 @@ from limpid.diffusion.level import Level
 Unit: TypeAlias = Float[Tensor, " n"]
 
 
+MAX_STEPS = 1_000_000
+"""Steps that a schedule or a sampler may have: each takes memory before the first is made."""
+
+
+def check_step_count(name: str, steps: int) -> None:
+    """Raise ValueError unless there are 1 to `MAX_STEPS` of them."""
+    if not 1 <= steps <= MAX_STEPS:
+        raise ValueError(f"{name} {steps}: expected 1 to {MAX_STEPS:,} steps")
+
+
 # Schedules of T steps: a table of betas, of which u is at step t = ceil(u T).
 
 
@@ -27,6 +37,9 @@ class LinearBeta:
     T: int = 1000
     beta_start: float = 1e-4
     beta_end: float = 0.02
+
+    def __post_init__(self) -> None:
+        check_step_count(f"{type(self).__name__}.T", self.T)
 
     def betas(self) -> Float[Tensor, " T"]:
         """beta_1 ... beta_T in float64."""
@@ -44,6 +57,9 @@ class ScaledLinear:
     beta_start: float = 0.00085
     beta_end: float = 0.012
 
+    def __post_init__(self) -> None:
+        check_step_count(f"{type(self).__name__}.T", self.T)
+
     def betas(self) -> Float[Tensor, " T"]:
         """beta_1 ... beta_T in float64."""
         return torch.linspace(self.beta_start**0.5, self.beta_end**0.5, self.T, dtype=torch.float64).square()
@@ -59,6 +75,9 @@ class Cosine:
     T: int = 1000
     offset: float = 0.008
     beta_max: float = 0.999
+
+    def __post_init__(self) -> None:
+        check_step_count(f"{type(self).__name__}.T", self.T)
 
     def betas(self) -> Float[Tensor, " T"]:
         """beta_1 ... beta_T in float64."""
@@ -262,6 +281,7 @@ def grid(schedule: Schedule, steps: int, spacing: Spacing = "trailing") -> Level
     """
     if steps < 1:
         raise ValueError(f"sampling takes at least 1 step, not {steps}")
+    check_step_count("sampling steps", steps)
     levels = schedule(_falling(schedule, steps, spacing))
     if levels.sigma[-1] > 0:
         one, zero = torch.eye(2, dtype=torch.float64)

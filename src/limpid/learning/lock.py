@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import IO
 
 from limpid.learning.warning import warn
+from limpid.regular import open_unlinked
+from limpid.terminal import echo, printable
 
 if sys.platform == "win32":
     import msvcrt
@@ -28,13 +30,13 @@ def alone(folder: Path) -> Iterator[None]:
     It holds between processes of one machine, and on network folders between machines if the server keeps locks.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a+", encoding="utf-8", errors="replace") as file:
+    with open(folder / "lock", "a+", encoding="utf-8", errors="replace", opener=open_unlinked) as file:
         file.seek(0)
         if not _lock(file):
-            holder = file.read(200).strip() or "another process"
+            holder = printable(file.read(200).strip()) or "another process"
             raise ValueError(f"{folder} is in use by {holder}: stop it, or name another folder with --run")
         if gone := file.read(200).strip():
-            print(f"{folder} was left by {gone}, which was ended before it could stop", flush=True)
+            echo(f"{folder} was left by {gone}, which was ended before it could stop")
         _say(file, f"{_owner()} on {socket.gethostname()}, pid {os.getpid()}, since {time.strftime('%F %T %z')}")
         HELD.add(file)
         try:
@@ -49,7 +51,7 @@ def alone(folder: Path) -> Iterator[None]:
 def in_turn(path: Path) -> Iterator[None]:
     """Hold a file, which is made if it is not there: waits until nobody else does."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
+    with open(path, "a", encoding="utf-8", opener=open_unlinked) as file:
         while not _lock(file):
             time.sleep(0.05)
         yield

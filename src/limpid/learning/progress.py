@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from limpid.learning import parallel
+from limpid.terminal import echo
 
 HANGUP = getattr(signal, "SIGHUP", None)
 """Sent when a terminal closes; Windows has none."""
@@ -98,7 +99,7 @@ class Display:
         self.bar.update(self.task, description=said)
         if not self.console.is_terminal:
             left = (self.total - seen) / max(speed, 1e-9)
-            print(f"{seen:>12,} of {self.total:,} images  {said}  {duration(left)} left", flush=True)
+            echo(f"{seen:>12,} of {self.total:,} images  {said}  {duration(left)} left")
 
 
 def duration(seconds: float) -> str:

@@ -12,9 +12,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from limpid.learning.warning import warn
+from limpid.regular import open_unlinked, read_bytes
 from limpid.whole import durable, sync
 
 Line = dict[str, Any]
+LONGEST = 1 << 30
+"""Bytes of the longest log that is read."""
 EDGES = (-6.0, -2.0, 2.0, 6.0)
 """Where the log-SNR is cut into the parts whose losses are told apart: from nearly pure noise to nearly the picture."""
 PARTS = ("..-6", "-6..-2", "-2..2", "2..6", "6..")
@@ -75,7 +78,7 @@ class Log:
 
 def append(path: Path, lines: bytes) -> None:
     """Add lines to a file, all of them or none. Raises OSError for none."""
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    file = open_unlinked(path, os.O_WRONLY | os.O_APPEND)
     try:
         before = os.fstat(file).st_size
         try:
@@ -95,7 +98,7 @@ def read(path: Path) -> list[Line]:
 
 
 def _content(path: Path) -> bytes:
-    return path.read_bytes() if path.exists() else b""
+    return read_bytes(path, LONGEST) if path.exists() else b""
 
 
 def _parsed(content: bytes) -> list[tuple[bytes, Line | None]]:

@@ -1,13 +1,17 @@
 """Mean and covariance in files as the field shares them: a NumPy archive with the arrays `mu` and `sigma`."""
 
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import numpy as np
 import torch
 
 from limpid.metrics.moments import Statistics
+from limpid.regular import require_regular
 from limpid.whole import whole
+
+LONGEST = 1 << 29
+"""Bytes of the longest array that is read: a covariance of 8,192 features in float64."""
 
 
 def write(path: Path | str, statistics: Statistics) -> Path:
@@ -28,6 +32,8 @@ def read(path: Path | str) -> Statistics:
     Raises ValueError if it cannot be read, or `mu` and `sigma` are not a mean and a covariance.
     """
     try:
+        require_regular(path)
+        _require_small(path)
         with Path(path).open("rb") as file:
             archive = np.load(file, allow_pickle=False)
             held = archive.files if isinstance(archive, np.lib.npyio.NpzFile) else []
@@ -36,8 +42,17 @@ def read(path: Path | str) -> Statistics:
                 found = ", ".join(held) or "no arrays by name"
                 raise ValueError(f"there is no {' and no '.join(missing)} in it, but {found}")
             return checked(archive["mu"], archive["sigma"])
-    except (OSError, EOFError, BadZipFile, ValueError) as error:
+    except (OSError, EOFError, BadZipFile, ValueError, MemoryError) as error:
         raise ValueError(f"{path} holds no statistics, expected the arrays mu and sigma: {error}") from error
+
+
+def _require_small(path: Path | str) -> None:
+    """Raise ValueError if an archive claims arrays that no statistics are as long as."""
+    if not is_zipfile(path):
+        return
+    with ZipFile(path) as archive:
+        if large := [info.filename for info in archive.infolist() if info.file_size > LONGEST]:
+            raise ValueError(f"its {large[0][:80]} is longer than {LONGEST:,} bytes")
 
 
 def checked(mean: np.ndarray, covariance: np.ndarray) -> Statistics:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from limpid.download import download, expanded
 from limpid.metrics.inception import Inception
+from limpid.regular import require_regular
 
 NAMES = ("weights-inception-2015-12-05-6726825d.pth", "pt_inception-2015-12-05-6726825d.pth")
 """Of one and the same file, as torch-fidelity and pytorch-fid publish it."""
@@ -61,8 +62,9 @@ def _downloaded(folder: Path) -> Path:
 def load(path: Path) -> Inception:
     """The network with the weights of a file, ready to look. Raises ValueError if its tensors are not the network's."""
     try:
+        require_regular(path)
         given = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
         said = str(error).partition("\n")[0] or "it is cut off"
         raise ValueError(f"cannot read the weights in {path}: {said}") from error
     if not isinstance(given, dict) or not all(isinstance(tensor, Tensor) for tensor in given.values()):

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw, ImageFont
 
 SIGNS = {"−": "-", "–": "-", "—": "-", "×": "x", "·": ".", "→": "->", "∞": "inf", "≤": "<=", "≥": ">=", "≈": "~"}
+LINES, LONGEST = 4, 200
+"""How many lines of a label are drawn, and letters of a line."""
 NAMES = (
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu "
     "nu xi omicron pi rho sigma tau upsilon phi chi psi omega"
@@ -14,7 +16,11 @@ GREEK = dict(zip("αβγδεζηθικλμνξοπρστυφχψω", NAMES.split
 
 
 def spelt(label: str) -> str:
-    """The label as that font can draw it: `sigma` for σ, `e` for é, `?` for a character with no such spelling."""
+    """The label as that font can draw it: `sigma` for σ, `e` for é, `?` for a character with no such spelling.
+
+    Of long ones the beginning: a sheet is as large as its labels, and names may come from files of others.
+    """
+    label = "\n".join(line if len(line) <= LONGEST else f"{line[:LONGEST]}..." for line in label.split("\n")[:LINES])
     letters = [c for c in unicodedata.normalize("NFKD", label) if not unicodedata.combining(c)]
     return "".join(c if c.isascii() else (SIGNS | GREEK).get(c.lower(), "?") for c in letters)
 

@@ -21,6 +21,7 @@ from limpid.recipes.cifar10 import (
     small,
 )
 from limpid.recipes.demo import demo
+from limpid.regular import read_bytes
 
 NAMED = (
     *(demo, cifar10_small, small, cifar10_fast, cifar10, cifar10_64, cifar10_cond),
@@ -50,10 +51,7 @@ def find(name: str) -> Recipe:
 def read(path: Path) -> Recipe:
     """The recipe written in a .toml or .json file. Raises ValueError, with the file's name, if it is none."""
     try:
-        with path.open("rb") as file:
-            text = file.read(LONGEST + 1)
-        if len(text) > LONGEST:
-            raise ValueError(f"it is longer than {LONGEST:,} bytes")
+        text = read_bytes(path, LONGEST)
         plain = (tomllib.loads if path.suffix == ".toml" else json.loads)(text.decode())
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"cannot read the recipe {path}: {error}") from error

@@ -13,6 +13,7 @@ from limpid.options import INLINE, parse
 from limpid.plain import to_plain
 from limpid.recipe import Recipe
 from limpid.recipes import find
+from limpid.terminal import echo
 from limpid.verbs.names import named
 from limpid.whole import whole
 
@@ -41,12 +42,12 @@ def bench(arguments: Sequence[str]) -> int:
         )
     machine = options.machine.resolved(options.recipe.images).configure_process()
     settled = "".join(f", {words}" for words in cpu.settle()) if machine.device == "cpu" else ""
-    print(f"{name}, batch {options.recipe.batch}, on {machine}{settled}", flush=True)
+    echo(f"{name}, batch {options.recipe.batch}, on {machine}{settled}")
     result = measured(options.recipe, machine, options.rounds, options.seconds)
-    print(table(result))
+    echo(table(result))
     if options.json:
         figures = {"name": name, "recipe": to_plain(options.recipe), "settled": cpu.settle()} | plain(result)
         with whole(options.json) as part:
             part.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-        print(options.json)
+        echo(options.json)
     return 0

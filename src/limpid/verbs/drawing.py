@@ -23,6 +23,7 @@ from limpid.plain import choose
 from limpid.recipe import Sampling
 from limpid.sample import Trained, find_checkpoint, folder_of, load, load_checkpoint, sample, spread
 from limpid.sheets import sheet_classes, sheet_images, sheet_title
+from limpid.terminal import echo
 from limpid.verbs.names import guides_for, named
 from limpid.whole import whole
 
@@ -74,11 +75,11 @@ def draw(arguments: Sequence[str]) -> int:
     if not parallel.first():
         return 0
     for written in write(drawn, labels, trained.names, seeds, options):
-        print(written)
+        echo(written)
     if options.animation:
         few = sheet_images(labels or [0] * options.n)[:80]
         some = [seeds[i] for i in few], labels and [labels[i] for i in few]
-        print(show.denoising(trained, options.out / "denoising.webp", machine, *some, guide))
+        echo(show.denoising(trained, options.out / "denoising.webp", machine, *some, guide))
     return 0
 
 
@@ -129,5 +130,5 @@ def edit(arguments: Sequence[str]) -> int:
     name, rest = named(f"edit {what}", "RUN", rest)
     options = parse(Edit(folder_of(Path(name)) / f"{what}.png"), rest, f"limpid edit {what} {name}")
     machine = Machine().resolved().configure_process()
-    print(change(what, load(name, machine), options, machine))
+    echo(change(what, load(name, machine), options, machine))
     return 0

@@ -23,6 +23,7 @@ from limpid.recipe import Sampling
 from limpid.sample import Trained, comes, find_checkpoint, folder_of, instead_of, load, load_checkpoint
 from limpid.scores import Report
 from limpid.subjects import Own, Subject, images_of, of_images, of_run
+from limpid.terminal import echo
 from limpid.verbs.against import Judged, known_for, real_for, with_class_counts
 from limpid.verbs.names import guides_for, named
 from limpid.verbs.sweeping import combinations_of, picture, table, words_of
@@ -107,9 +108,9 @@ def assess_run(path: Path, rest: Sequence[str]) -> int:
         swept.append((way, report))
     if not parallel.first():
         return 0
-    print(table(swept, real.judge.score), end="\n\n")
+    echo(table(swept, real.judge.score), end="\n\n")
     for file in (options.judged.out, picture(swept, real.judge.score, options.judged.out.parent / "sweep.png")):
-        print(file)
+        echo(file)
     return 0
 
 
@@ -174,12 +175,12 @@ def unasked(known: Known | str) -> tuple[str, ...]:
 
 def conclude(report: Report, looked: Looked, judged: Judged, written: Sequence[Path] = ()) -> None:
     """Print the report and keep it, and its statistics if they are asked for."""
-    print(scores.table(report), end="\n\n")
+    echo(scores.table(report), end="\n\n")
     files = [scores.add(report, judged.out), *written]
     if judged.statistics:
         files.append(saved.write(judged.statistics, Moments.of(looked.seen.features).statistics))
     for file in files:
-        print(file)
+        echo(file)
 
 
 def assess_files(path: Path, rest: Sequence[str]) -> int:
@@ -239,7 +240,7 @@ def compare(arguments: Sequence[str]) -> int:
     first, rest = named("compare", "RUN A and a RUN B, each a run folder, a checkpoint or a file of scores", arguments)
     second, rest = named(f"compare {first}", "RUN B to compare it with", rest)
     parse(Compare(), rest, f"limpid compare {first} {second}")
-    print(scores.compare(reports_of(Path(first)), reports_of(Path(second))))
+    echo(scores.compare(reports_of(Path(first)), reports_of(Path(second))))
     return 0
 
 
@@ -270,5 +271,5 @@ def likelihood(arguments: Sequence[str]) -> int:
     options = parse(Likelihood(), rest, f"limpid likelihood {name}")
     machine = options.machine.resolved().configure_process()
     trained = load(name, machine, options.weights)
-    print(f"{density(trained, options.protocol, machine)}; {options.weights} weights after {trained.seen:,} images")
+    echo(f"{density(trained, options.protocol, machine)}; {options.weights} weights after {trained.seen:,} images")
     return 0

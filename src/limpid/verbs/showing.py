@@ -12,6 +12,7 @@ from limpid.plain import choose
 from limpid.recipe import Recipe
 from limpid.recipes import find
 from limpid.sample import folder_of, load, spread
+from limpid.terminal import echo
 from limpid.verbs.names import named
 
 
@@ -66,16 +67,16 @@ def show(arguments: Sequence[str]) -> int:
     program = f"limpid show {what} {name}"
     if what == "forward":
         forward = parse(ShowForward(find(name), out), rest, program)
-        print(pictures.forward(forward.recipe, forward.out, forward.timesteps))
+        echo(pictures.forward(forward.recipe, forward.out, forward.timesteps))
     elif SHOWN[what] == "RECIPE":
         options = parse(ShowRecipe(find(name), out), rest, program)
-        print((pictures.schedule if what == "schedule" else pictures.data)(options.recipe, options.out))
+        echo((pictures.schedule if what == "schedule" else pictures.data)(options.recipe, options.out))
     elif what == "loss":
-        print(pictures.loss(Path(name), parse(ShowLoss(out), rest, program).out))
+        echo(pictures.loss(Path(name), parse(ShowLoss(out), rest, program).out))
     else:
         walk, machine = parse(ShowTrajectory(out), rest, program), Machine().resolved().configure_process()
         trained, seeds = load(name, machine), list(walk.seeds)
-        print(pictures.way(trained, walk.out, machine, seeds, spread(len(seeds), len(trained.names))))
+        echo(pictures.way(trained, walk.out, machine, seeds, spread(len(seeds), len(trained.names))))
     return 0
 
 

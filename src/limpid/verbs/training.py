@@ -14,7 +14,9 @@ from limpid.learning.machine import Machine
 from limpid.options import INLINE, parse
 from limpid.recipe import Recipe
 from limpid.recipes import RECIPES, find
+from limpid.regular import refuse_linked_folders
 from limpid.run import run
+from limpid.terminal import echo
 from limpid.verbs.names import named
 
 
@@ -52,6 +54,7 @@ def average(arguments: Sequence[str]) -> int:
     """`limpid average RUN [options]`."""
     name, rest = named("average", "RUN", arguments)
     options = parse(Rebuild(), rest, f"limpid average {name}")
+    refuse_linked_folders(Path(name))
     files = [file for folder in sorted(Path(name, "snapshots").glob("*")) for file in checkpoint.all_in(folder)]
     if not files:
         raise ValueError(f"{name} has kept no averages: train with --snapshots 0.05 0.1")
@@ -62,7 +65,7 @@ def average(arguments: Sequence[str]) -> int:
     last = data[-1] | {"seen": seen, "std": options.std}
     averages = Path(name, "averages")
     with in_turn(averages / "lock"):
-        print(checkpoint.save(averages / folder_name(options.std), seen, tensors, last))
+        echo(checkpoint.save(averages / folder_name(options.std), seen, tensors, last))
     return 0
 
 
@@ -71,5 +74,5 @@ def recipes(arguments: Sequence[str]) -> int:
     if arguments:
         raise ValueError(f"limpid recipes takes no options, but was given {' '.join(arguments)}")
     for name, recipe in RECIPES.items():
-        print(f"{name}\n    " + inspect.cleandoc(recipe.__doc__ or "").replace("\n", "\n    ") + "\n")
+        echo(f"{name}\n    " + inspect.cleandoc(recipe.__doc__ or "").replace("\n", "\n    ") + "\n")
     return 0

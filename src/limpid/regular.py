@@ -1,0 +1,69 @@
+"""Files of others: only regular ones are opened, no more is read than they may hold, none is written through a link."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def require_regular(path: Path | str) -> None:
+    """Raise ValueError for a pipe, a device or a folder, which would be read without end, or for ever be waited for.
+
+    Raises OSError if there is nothing.
+    """
+    kind = stat.S_IFMT(os.stat(path).st_mode)
+    if kind != stat.S_IFREG:
+        raise ValueError(f"{path} is {KINDS.get(kind, 'something else')}: expected a file")
+
+
+def read_bytes(path: Path | str, longest: int) -> bytes:
+    """All bytes of a regular file. Raises ValueError if it is none, or has more than the `longest` may have."""
+    require_regular(path)
+    with Path(path).open("rb") as file:
+        content = file.read(longest + 1)
+    if len(content) > longest:
+        raise ValueError(f"{path} is longer than {longest:,} bytes")
+    return content
+
+
+def open_unlinked(path: Path | str, flags: int) -> int:
+    """A descriptor of a file that is written in place, made if it is not there.
+
+    Raises ValueError if it is a link, or has another name elsewhere, or is no file: in a folder from somebody else that
+    would change a file that is not in it.
+    """
+    flags |= os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+    try:
+        file = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ValueError(f"{path} is a link: nothing is written through one, remove it") from error
+        if error.errno == errno.ENXIO:
+            raise ValueError(f"{path} is a pipe or a socket: expected a file") from error
+        raise
+    about = os.fstat(file)
+    if stat.S_ISREG(about.st_mode) and about.st_nlink <= 1:
+        return file
+    os.close(file)
+    if stat.S_ISREG(about.st_mode):
+        raise ValueError(f"{path} is also a file elsewhere, by a hard link: nothing is written through one, remove it")
+    raise ValueError(f"{path} is {KINDS.get(stat.S_IFMT(about.st_mode), 'something else')}: expected a file")
+
+
+def refuse_linked_folders(folder: Path) -> None:
+    """Raise ValueError if a folder inside of this one is a link: what is written there would be elsewhere.
+
+    The folder itself may be one, since whoever named it chose it.
+    """
+    for here, folders, _ in os.walk(folder):
+        for name in folders:
+            if Path(here, name).is_symlink():
+                raise ValueError(f"{Path(here, name)} is a link to a folder: nothing is written through one, remove it")
