@@ -22,6 +22,7 @@ from limpid.diffusion.targets import Target, gain
 from limpid.learning.checkpoint import Plain, newest, read_data, read_header, read_tensors, require
 from limpid.learning.machine import Machine
 from limpid.learning.memory import halving
+from limpid.learning.noise import seeded_randn
 from limpid.learning.rng import generator
 from limpid.learning.warning import warn
 from limpid.plain import SHOWN, found_in, from_plain
@@ -184,12 +185,7 @@ def about_from(data: Plain, file: Path) -> About:
 def noise_of(seeds: Sequence[int], shape: Shape, device: str) -> Noise:
     """Standard normal noise, one picture per seed, drawn on the CPU: the same on every device, alone or in a batch."""
     draws = [generator("cpu", "picture", seed) for seed in seeds]
-
-    def noise() -> Batch:
-        fresh = torch.stack([torch.randn(shape, generator=draw) for draw in draws])
-        return fresh.to(device).contiguous(memory_format=torch.channels_last)
-
-    return noise
+    return partial(next, seeded_randn(draws, shape, device, ahead=torch.device(device).type != "cpu"))
 
 
 def denoise_with(

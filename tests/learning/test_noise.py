@@ -1,11 +1,17 @@
 """Noise is standard normal, lies with channels last, and is the same whoever draws it."""
 
 import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
 
 import pytest
 import torch
+from torch import Tensor
 
-from limpid.learning.noise import BLOCK, normal
+from limpid.learning.noise import BLOCK, normal, seeded_randn
+from limpid.learning.rng import generator
 
 SHAPE = (20, 3, 64, 48)  # four blocks, the last not whole
 
@@ -32,15 +38,97 @@ def test_noise_lies_with_channels_last():
     assert normal(SHAPE, "cpu", 1).shape == SHAPE
 
 
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_the_same_address_has_the_same_noise_whatever_the_number_of_threads():
     alone = normal(SHAPE, "cpu", 0, "noise", 128)
-    torch.set_num_threads(3)
-    try:
+    with threads(3):
         assert torch.equal(normal(SHAPE, "cpu", 0, "noise", 128), alone)
-    finally:
-        torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize("other", [(0, "noise", 129), (1, "noise", 128), (0, "labels", 128)])
 def test_another_address_has_other_noise(other: tuple[int | str, ...]):
     assert not torch.equal(normal(SHAPE, "cpu", *other), normal(SHAPE, "cpu", 0, "noise", 128))
+
+
+def by_seed(seeds: range) -> list[torch.Generator]:
+    return [generator("cpu", "image", seed) for seed in seeds]
+
+
+def one_by_one(generators: list[torch.Generator], shape: tuple[int, int, int]) -> Tensor:
+    """What the images' generators draw next, by the definition: one after the other, on this thread."""
+    return torch.stack([torch.randn(shape, generator=draw) for draw in generators])
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+@pytest.mark.parametrize("number", [1, 2, 5])
+@pytest.mark.parametrize(
+    "shape", [(3, 32, 32), (1, 28, 28), (3, 7, 5), (1, 1, 3), (4, 1, 1), (3, 120, 100)], ids=lambda shape: f"{shape}"
+)
+def test_each_image_has_the_bits_of_its_own_generator_whoever_draws(
+    shape: tuple[int, int, int], number: int, ahead: bool
+):
+    n = 41  # of most shapes some pieces, the last not whole; of the largest each image takes two parts to lay out
+    with threads(number):
+        draws = list(islice(seeded_randn(by_seed(range(n)), shape, "cpu", ahead=ahead), 4))
+    generators = by_seed(range(n))
+    for drawn in draws:
+        expected = one_by_one(generators, shape).contiguous(memory_format=torch.channels_last)
+        assert torch.equal(drawn, expected)
+        assert drawn.stride() == expected.stride()
+
+
+def test_an_image_has_the_same_noise_alone_and_among_others():
+    stream = seeded_randn(by_seed(range(40)), (3, 32, 32), "cpu", ahead=False)
+    alone = seeded_randn(by_seed(range(33, 34)), (3, 32, 32), "cpu", ahead=False)
+    for many, one in islice(zip(stream, alone, strict=True), 3):
+        assert torch.equal(many[33:34], one)
+
+
+def states_after(draws: int, seeds: range, shape: tuple[int, int, int]) -> list[Tensor]:
+    generators = by_seed(seeds)
+    for _ in range(draws):
+        one_by_one(generators, shape)
+    return [draw.get_state() for draw in generators]
+
+
+def test_from_the_second_draw_on_the_next_is_drawn_while_nobody_waits_for_it():
+    seeds, shape = range(20), (3, 32, 32)
+    generators = by_seed(seeds)
+    stream = seeded_randn(generators, shape, "cpu", ahead=True)
+
+    def stand_at(draws: int) -> bool:
+        now = [draw.get_state() for draw in generators]
+        return all(map(torch.equal, now, states_after(draws, seeds, shape)))
+
+    next(stream)
+    assert stand_at(1)
+    next(stream)
+    deadline = time.monotonic() + 60
+    while not stand_at(3) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert stand_at(3)
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_threads_draw_noise_in_inference_mode_too(ahead: bool):
+    with threads(2), torch.inference_mode():
+        drawn = list(islice(seeded_randn(by_seed(range(20)), (3, 32, 32), "cpu", ahead=ahead), 3))
+    generators = by_seed(range(20))
+    assert all(torch.equal(noise, one_by_one(generators, (3, 32, 32))) for noise in drawn)
+
+
+def test_noise_given_out_is_not_written_to_again():
+    stream = seeded_randn(by_seed(range(20)), (3, 32, 32), "cpu", ahead=True)
+    drawn = list(islice(stream, 3))
+    before = [noise.clone() for noise in drawn]
+    list(islice(stream, 3))
+    assert all(map(torch.equal, drawn, before))
