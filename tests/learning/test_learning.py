@@ -213,10 +213,15 @@ def test_lines_that_wait_for_the_disk_survive_a_going_back(tmp_path: Path, monke
 
 
 def test_lines_that_wait_are_written_before_a_checkpoint(tmp_path: Path, monkeypatch):
-    log = runlog.Log(Path("/dev/full"))
-    with pytest.raises(OSError, match="No space left"):
-        log.add({"seen": 10})
-    log.path = tmp_path / "log.jsonl"
+    log = runlog.Log(tmp_path / "log.jsonl")
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", refuse)
+        with pytest.raises(OSError, match="No space left"):
+            log.add({"seen": 10})
     log.sync()
     assert runlog.read(log.path) == [{"seen": 10}]
 
