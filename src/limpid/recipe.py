@@ -9,7 +9,7 @@ from limpid.diffusion.emphasis import Emphasis, Even
 from limpid.diffusion.guidance import Guidance
 from limpid.diffusion.losses import Flat, Weight
 from limpid.diffusion.samplers import Ancestral, Sampler
-from limpid.diffusion.schedules import LinearBeta, Schedule, Spacing
+from limpid.diffusion.schedules import LinearBeta, Schedule, Spacing, check_levels
 from limpid.diffusion.targets import Eps, Target
 from limpid.download import expanded
 from limpid.learning.average import Average, Ema, exponent, folder_name
@@ -97,6 +97,9 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.images < 1 or self.batch < 1:
             raise ValueError(f"images {self.images}, batch {self.batch}: expected at least 1 of each")
+        check_levels(self.schedule)
+        if not isinstance(self.sampling.levels, Same):
+            check_levels(self.sampling.levels)
         if not 0 <= self.label_dropout <= 1:
             raise ValueError(f"label dropout {self.label_dropout}: expected a share, 0 to 1")
         for std in self.snapshots:

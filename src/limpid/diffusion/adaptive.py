@@ -39,7 +39,7 @@ class Adaptive:
     so a picture depends on its batch, by less than that. The levels give the range: their first, and their last with
     noise, from which a plain step goes to none. Reads one number back from the device each try.
 
-    Raises ValueError if asked for more digits than x has, ArithmeticError if the denoiser's answer is not finite.
+    Raises ValueError if asked for more digits than x has, FloatingPointError if the denoiser's answer is not finite.
     """
 
     rtol: float = 1e-3
@@ -63,7 +63,9 @@ class Adaptive:
             # The error of a try goes with the fifth power of its width; .9, .2 and 5 keep that from swinging.
             width *= min(5.0, max(0.2, 0.9 * max(excess, 1e-10) ** -0.2)) if math.isfinite(excess) else 0.2
             if width < NARROWEST:
-                raise ArithmeticError(f"no step is short enough at {_level(here)}: the denoiser's answer is not finite")
+                raise FloatingPointError(
+                    f"no step is short enough at {_level(here)}: the denoiser's answer is not finite"
+                )
         if levels[-1].sigma == 0:
             x0 = _picture(x, v, here)
             yield Step(step_x0(x * torch.hypot(low.alpha, low.sigma), x0, low, levels[-1]), x0, levels[-1])

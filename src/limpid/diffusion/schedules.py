@@ -250,6 +250,22 @@ Continuous: TypeAlias = ContinuousBeta | Sigmoid | Straight | LogitNormal | LogN
 Schedule: TypeAlias = Discrete | Continuous
 
 
+@lru_cache(maxsize=64)
+def check_levels(schedule: Schedule) -> None:
+    """Raise ValueError unless a schedule has levels between its ends: finite, with no less noise where u is more."""
+    expected = "expected numbers that give alpha and sigma from 0 up, with more noise as u goes from 0 to 1"
+    try:
+        level = schedule((torch.arange(64, dtype=torch.float64) + 0.5) / 64)
+    except (RuntimeError, ArithmeticError, LookupError) as error:
+        raise ValueError(f"{schedule} has no levels: {expected}") from error
+    alpha, sigma = level.alpha, level.sigma
+    norm = torch.hypot(alpha, sigma)
+    right = norm.isfinite() & (norm > 0) & (alpha >= 0) & (sigma >= 0)
+    falls = alpha[:-1] * sigma[1:] - alpha[1:] * sigma[:-1] < -1e-9 * norm[:-1] * norm[1:]
+    if not right.all() or falls.any() or sigma[-1] == 0:
+        raise ValueError(f"{schedule} has no levels: {expected}")
+
+
 def down_to(schedule: Schedule, sigma: float) -> Schedule:
     """The schedule down to this sigma / alpha at least: where a sampler stops is its own choice, not the model's."""
     if isinstance(schedule, Shifted):

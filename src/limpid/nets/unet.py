@@ -67,12 +67,14 @@ class UNet:
         if min(*self.each_blocks, self.patch, *self.multipliers, len(self.multipliers)) < 1:
             given = f"blocks {self.blocks}, patch {self.patch}, multipliers {self.multipliers}"
             raise ValueError(f"{given}: expected whole numbers from 1 up, and one multiplier or more")
-        if max(self.each_blocks) > MOST or len(self.each_blocks) != len(self.multipliers):
+        if len(self.each_blocks) != len(self.multipliers) or max(self.each_blocks) > MOST:
             raise ValueError(f"blocks {self.blocks}: expected at most {MOST}, for {len(self.multipliers)} levels")
         if self.width < 4 or self.width % 2:
             raise ValueError(f"width {self.width}: expected an even number from 4 up")
-        if self.head_width and self.width % self.head_width:
-            raise ValueError(f"heads of {self.head_width} channels: expected a divisor of the width, {self.width}")
+        if self.head_width < 0 or (self.head_width and self.width % self.head_width):
+            raise ValueError(
+                f"heads of {self.head_width} channels: expected a divisor of the width, {self.width}, or 0"
+            )
         strides = [self.patch * 2**level for level in range(len(self.multipliers))]
         check_size(shape, strides[-1])
         edges = [min(shape[1:]) // stride for stride in strides]
