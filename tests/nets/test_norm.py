@@ -111,3 +111,28 @@ def test_large_maps_of_bfloat16_alone_go_block_by_block():
         assert y.grad_fn is not None
         seen.append("Blockwise" in y.grad_fn.name())
     assert seen == [True, False, False]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("shape", [(32, 32, 32), (96, 16, 16), (256, 4, 4)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_outside_training_the_bits_of_an_image_do_not_depend_on_its_batch(
+    dtype: torch.dtype, shape: tuple[int, ...], threads: int
+):
+    torch.manual_seed(0)
+    layer, told = GroupNorm(shape[0]).eval(), torch.randn(3, 72, shape[0]).to(dtype)
+    x = torch.randn(72, *shape).add(1).to(dtype).contiguous(memory_format=torch.channels_last)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for n in (1, 8, 37):
+            assert torch.equal(layer(x[:n]), layer(x)[:n])
+            for values in ((told[0],), (None, told[1], told[2])):
+                alone, together = (layer.silu(x[:m], *(v if v is None else v[:m] for v in values)) for m in (n, 72))
+                assert alone.is_contiguous(memory_format=torch.channels_last)
+                # The library's silu rounds the last few float32 numbers of each thread's part in another manner.
+                exact = dtype == torch.bfloat16
+                torch.testing.assert_close(alone, together[:n], rtol=0 if exact else 3e-7, atol=0 if exact else 1e-7)
+    finally:
+        torch.set_num_threads(before)
