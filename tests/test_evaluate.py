@@ -46,7 +46,7 @@ from limpid.subjects import (
     of_weights,
     seen,
 )
-from limpid.verbs.against import with_class_counts
+from limpid.verbs.against import with_data
 
 QUICK = replace(TINY.sampling, steps=2)
 
@@ -176,7 +176,7 @@ def test_pictures_that_were_drawn_are_not_drawn_again(
     cache: Path, tmp_path: Path, trained: Trained, judge: Judge, monkeypatch: pytest.MonkeyPatch
 ):
     once = scored(trained, tmp_path, 40, judge)
-    monkeypatch.setattr("limpid.subjects.sample", lambda *_: pytest.fail("it drew again"))
+    monkeypatch.setattr("limpid.subjects.sample", lambda *_, **__: pytest.fail("it drew again"))
     again = scored(trained, tmp_path, 40, judge)
     assert (again.scores, again.drawn) == (once.scores, once.drawn)
 
@@ -473,7 +473,7 @@ def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copying_run(cache: Path, noisy: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """It draws exact copies of its training pictures."""
     training = images_of(about_of(checkpoint_of(noisy)).recipe.data).pixels
-    monkeypatch.setattr("limpid.subjects.sample", lambda model, recipe, seeds, *_: [training[list(seeds)]])
+    monkeypatch.setattr("limpid.subjects.sample", lambda model, recipe, seeds, *_, **__: [training[list(seeds)]])
     return noisy
 
 
@@ -571,7 +571,7 @@ def test_what_is_drawn_by_a_run_on_one_picture_is_compared_with_others(cache: Pa
 @pytest.fixture
 def undrawing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever draws a picture fails."""
-    monkeypatch.setattr("limpid.subjects.sample", lambda *_: pytest.fail("it drew"))
+    monkeypatch.setattr("limpid.subjects.sample", lambda *_, **__: pytest.fail("it drew"))
 
 
 @pytest.mark.usefixtures("undrawing")
@@ -714,9 +714,9 @@ def test_a_checkpoint_says_how_many_pictures_each_class_has(folder: Path, traine
     assert trained.class_counts == counts
     assert sum(counts) == 1797
     older = trained._replace(class_counts=())
-    assert with_class_counts(older, TINY.data).class_counts == counts
-    assert with_class_counts(older._replace(names=tuple("abcdefghij")), TINY.data).class_counts == ()
-    assert with_class_counts(older, Folder("nowhere")).class_counts == ()
+    assert with_data(older, TINY.data).class_counts == counts
+    assert with_data(older._replace(names=tuple("abcdefghij")), TINY.data).class_counts == ()
+    assert with_data(older, Folder("nowhere")).class_counts == ()
 
 
 def test_real_held_out_pictures_in_the_shares_of_the_training_set_score_as_such(

@@ -30,6 +30,7 @@ LAYERS = {
     "sample": 3,
     "given": 3,
     "density": 4,
+    "provenance": 4,
     "bench": 4,
     "subjects": 4,
     "gap": 4,

@@ -23,6 +23,7 @@ from limpid.given import classes, hole_of, pictures
 from limpid.learning.machine import Machine
 from limpid.pictures.grid import save, strip
 from limpid.plain import choose
+from limpid.recipe import DataPlace
 from limpid.sample import Trained, check_noisiest, denoise_with, load_guide, noise_of, pixels_from
 
 Pixels = UInt8[Tensor, "n c h w"]
@@ -42,6 +43,7 @@ class Edit:
     """The file to write."""
     pictures: tuple[str, ...] = ("0", "1", "2", "3")
     """What to begin from: numbers in the data set of the run, or files, which are cut and resized to fit."""
+    data: DataPlace = DataPlace()
     labels: tuple[str, ...] = ()
     """The class to tell the network, by name, or by index (from 0) where no class is named so: one for each picture, or
     one for all; none if not given."""

@@ -34,16 +34,18 @@ from limpid.learning.sharding import gathered, unequal
 from limpid.learning.warning import warn
 from limpid.learning.watch import Watch, Wrong, collapsed, leap
 from limpid.plain import to_plain
+from limpid.provenance import check_data
 from limpid.recipe import Recipe, build, placed
 from limpid.recipes import LONGEST, read
 from limpid.regular import read_bytes, refuse_linked_folders
-from limpid.sample import About, Trained, about_of, check_class_names
+from limpid.sample import About, Trained, about_of
 from limpid.terminal import echo
 from limpid.train import Report, State, restore, start, tensors_of
 from limpid.whole import durable, sync
 
 # What may differ when a run goes on: how long it is, how pictures are drawn, and how often.
 FREE = ("images", "sampling", "every")
+FREE_OF_DATA = ("root", "workers")
 UNSCORED = (OSError, ValueError, FloatingPointError, torch.linalg.LinAlgError)  # pyright: ignore[reportPrivateImportUsage]
 """What may go wrong with a score: data that has gone, samples or features that are no numbers, a decomposition that
 fails."""
@@ -113,6 +115,7 @@ class Run:
             *(state.seen, source.shape, source.names, self.recipe, state.place, state.left_out),
             class_counts=source.class_counts,
             run_id=self.run_id,
+            data=source.fingerprint,
         )
 
     def tensors(self) -> dict[str, Tensor]:
@@ -252,8 +255,6 @@ class Run:
         The first process reads it, and gives it to the others.
         """
         about = parallel.told(lambda: about_of(file))
-        if self.recipe.conditional:
-            check_class_names(about.names, self.source.names, f"the run of {file}")
         tensors = parallel.tensors_told(lambda: checkpoint.read_tensors(file))
         fixed = {name: value for name, value in self.tensors().items() if not name.startswith("optimizer.")}
         checkpoint.require({n: t for n, t in tensors.items() if not n.startswith("optimizer.")}, fixed, file)
@@ -312,8 +313,11 @@ def opened(recipe: Recipe, folder: Path, machine: Machine, source: Source, allow
         refuse_another(recipe, folder)
     file = parallel.told(lambda: newest_of(recipe, folder, run_id_of(folder)))
     run_id = parallel.told(lambda: (about_of(file).run_id if file else "") or id_of(recipe))
-    if parallel.first() and file and not allow_rewarm:
-        refuse_rewarm(recipe, folder, about_of(file).seen)
+    if parallel.first() and file:
+        about = about_of(file)
+        refuse_other_data(recipe, folder, about, source)
+        if not allow_rewarm:
+            refuse_rewarm(recipe, folder, about.seen)
     state = start(recipe, source.shape, len(source.names), machine)
     log = Log(folder / "log.jsonl")
     now = Run(recipe, folder, machine, source, state, Meter(machine.device), Watch(machine.device), log, run_id)
@@ -409,9 +413,28 @@ def refuse_another(recipe: Recipe, folder: Path) -> None:
 
 
 def changes(before: Recipe, after: Recipe) -> list[str]:
-    """In what two recipes differ that may not change when a run goes on, in words."""
-    before = replace(placed(before), **{name: getattr(after, name) for name in FREE})
+    """In what two recipes differ that may not change when a run goes on, in words.
+
+    Where the data is, and how many processes read it, may change: what it holds is for `refuse_other_data` to tell.
+    """
+    free = {name: getattr(after, name) for name in FREE}
+    if type(before.data) is type(after.data):
+        moved = {name: getattr(after.data, name) for name in FREE_OF_DATA if hasattr(after.data, name)}
+        free["data"] = replace(before.data, **moved)
+    before = replace(before, **free)
     return [] if before == after else differences(to_plain(before), to_plain(after))
+
+
+def refuse_other_data(recipe: Recipe, folder: Path, about: About, source: Source) -> None:
+    """Raise ValueError if the data is not what a run was trained on: by its fingerprint, or by its place where the run
+    has none, which older ones have not."""
+    check_data(about, source, folder)
+    if about.data.images:
+        return
+    before, now = (getattr(placed(each).data, "root", "") or "$LIMPID_DATA" for each in (about.recipe, recipe))
+    if before != now:
+        why = "it does not say what identifies its data, so put it back there"
+        raise ValueError(f"{folder} was trained on the data at {before}, and this is at {now}: {why}")
 
 
 def refuse_rewarm(recipe: Recipe, folder: Path, seen: int) -> None:

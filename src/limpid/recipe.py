@@ -116,9 +116,22 @@ class Recipe:
 def placed(recipe: Recipe) -> Recipe:
     """The recipe with the place of its data in full, so that it means the same from every folder."""
     root = getattr(recipe.data, "root", "")
-    if not root:
-        return recipe
-    return replace(recipe, data=replace(recipe.data, root=str(expanded(root).absolute())))  # pyright: ignore[reportCallIssue]
+    return replace(recipe, data=with_root(recipe.data, root)) if root else recipe
+
+
+@dataclass(frozen=True)
+class DataPlace:
+    """Where the data of a run is now."""
+
+    root: str = ""
+    """Where the data of the run is now, if it was moved; other images than it was trained on are refused."""
+
+
+def with_root(data: Data, root: str) -> Data:
+    """The same data at another place. Raises ValueError for data that has none."""
+    if not hasattr(data, "root"):
+        raise ValueError(f"--data.root {root}: {type(data).__name__} come with limpid, and are at no place")
+    return replace(data, root=str(expanded(root).absolute()))  # pyright: ignore[reportCallIssue]
 
 
 def build(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> Denoiser:

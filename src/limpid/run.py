@@ -16,6 +16,7 @@ from limpid.learning.progress import Display, Stop, stoppable
 from limpid.learning.sharding import full
 from limpid.learning.warning import warn
 from limpid.learning.watch import Wrong
+from limpid.provenance import open_data
 from limpid.recipe import Recipe, placed
 from limpid.rehearsal import rehearse
 from limpid.terminal import echo
@@ -43,7 +44,7 @@ def run(recipe: Recipe, folder: Path, machine: Machine, allow_rewarm: bool = Fal
 def came_to_its_end(recipe: Recipe, folder: Path, machine: Machine, allow_rewarm: bool) -> bool:
     """As `run`, under torch's settings of now."""
     parallel.join(machine.device)
-    source = parallel.one_before(lambda: recipe.data.open(machine.device))
+    source = parallel.one_before(lambda: open_data(recipe.data, machine.device))
     rehearse(recipe, source.shape, len(source.names), machine)  # before anything is written
     gauge.check(recipe, source)
     with alone(folder) if parallel.first() else nullcontext():

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from limpid.data import Data, Fingerprint
 from limpid.data.images import to_pixels
 from limpid.diffusion.denoiser import Denoiser, Labels, Spreading
 from limpid.diffusion.guidance import classifier_free, clipped, guided
@@ -64,6 +65,8 @@ class About:
     """How many training images each class has; empty where nobody counted them."""
     run_id: str = ""
     """Of which run it is: what `folder.id_of` says of the recipe that the run was begun with."""
+    data: Fingerprint = Fingerprint()
+    """What identifies the images that it was trained on, wherever they are; older checkpoints do not say."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,10 @@ class Trained(NamedTuple):
     seen: int
     class_counts: tuple[int, ...] = ()
     """How many training images each class has; empty where that is not known."""
+
+    def on(self, data: Data) -> "Trained":
+        """The same network, whose training data is at another place."""
+        return self._replace(recipe=replace(self.recipe, data=data))
 
 
 def load(path: Path | str, machine: Machine, weights: Literal["average", "model"] = "average") -> Trained:

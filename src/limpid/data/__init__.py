@@ -4,9 +4,10 @@ from typing import TypeAlias
 
 from limpid.data.cifar10 import Cifar10
 from limpid.data.digits import Digits
+from limpid.data.fingerprint import Fingerprint
 from limpid.data.folder import Folder
 from limpid.data.stream import Source
 
 Data: TypeAlias = Cifar10 | Digits | Folder
 
-__all__ = ["Cifar10", "Data", "Digits", "Folder", "Source"]
+__all__ = ["Cifar10", "Data", "Digits", "Fingerprint", "Folder", "Source"]

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Int, UInt8
 from PIL import Image
 
 from limpid.data.decode import LARGEST, Frame, Seen, framed
+from limpid.data.fingerprint import fingerprint_of_arrays
 from limpid.data.lines import one_line
 from limpid.data.places import LONGEST_NAME, PACKING, Load, Place
 from limpid.terminal import printable
@@ -50,12 +51,15 @@ def arrays(path: Path) -> Place:
             head = head_of(packed, member)
             n, h, w, c = _as_pictures(head)
             labels, classes = _labels(packed, n)
+            # The checksums of zip, which nobody has to compute; it may hold other arrays, which are no images.
+            sums = {info.filename: b"%d" % info.CRC for info in packed.infolist()}
+            content = fingerprint_of_arrays(n, sums[member], b" ", sums.get(LABELS, b""))
         about = path.stat()
     except Exception as error:  # zipfile and numpy answer broken files with many exceptions
         raise ValueError(f"cannot read {printable(str(path))}: {one_line(error)}") from error
     stamp, together = f"{about.st_size} {about.st_mtime_ns}", max(1, min(64, 2**22 // (h * w * c)))
     loads = partial(rows, path, member, head.begin, (h, w, c))
-    return Place(path, range(n), labels, classes, stamp, loads, together=together)
+    return Place(path, range(n), labels, classes, stamp, loads, together=together, content=content)
 
 
 def rows(

@@ -1,6 +1,6 @@
 """CIFAR-10, found on this machine or downloaded to it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -8,6 +8,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from limpid.data.cifar10_files import SOUGHT, Arrays, Split, find, read
+from limpid.data.fingerprint import fingerprint_of_arrays
 from limpid.data.images import Images, channels_last, resize
 from limpid.data.stream import Source, Stream
 from limpid.download import download, expanded, home
@@ -54,16 +55,24 @@ class Cifar10:
         """Pictures as published, in memory, or each resized when it is asked for."""
         if not self.workers:
             return self._resident(images)
-        shape, counts = (3, self.size, self.size), images.class_counts
-        return Stream(Resized(images, self.size), shape, NAMES, self.workers, class_counts=counts)
+        shape = (3, self.size, self.size)
+        return Stream(
+            Resized(images, self.size),
+            shape,
+            NAMES,
+            self.workers,
+            class_counts=images.class_counts,
+            fingerprint=images.fingerprint,
+        )
 
     def _resident(self, images: Images) -> Images:
-        return Images(channels_last(resize(images.pixels, self.size)), images.labels, NAMES)
+        return replace(images, pixels=channels_last(resize(images.pixels, self.size)))
 
     def _published(self) -> Images:
         pixels, labels = _found(self.root, self.split) if self.root else _kept(self.split)
         planes = torch.from_numpy(pixels).view(-1, 3, 32, 32)
-        return Images(planes, torch.from_numpy(labels.astype(np.int64)), NAMES)
+        content = fingerprint_of_arrays(len(pixels), pixels.data, labels.astype(np.uint8).data)
+        return Images(planes, torch.from_numpy(labels.astype(np.int64)), NAMES, content)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from PIL import Image, PngImagePlugin
 
+from limpid.data.fingerprint import fingerprint_of_arrays
 from limpid.data.images import Images, channels_last, resize
 
 SHEET = Path(__file__).with_name("digits.png")
@@ -33,4 +34,5 @@ class Digits:
         cells = greys.view(ROWS, SIDE, COLUMNS, SIDE).transpose(1, 2).reshape(-1, 1, SIDE, SIDE)
         labels = torch.tensor([int(digit) for digit in text])
         pixels = (cells[: len(labels)] * (255 / 16)).round().to(torch.uint8)
-        return Images(channels_last(resize(pixels, self.size)), labels, tuple("0123456789"))
+        content = fingerprint_of_arrays(len(labels), pixels.numpy().tobytes(), bytes(labels.tolist()))
+        return Images(channels_last(resize(pixels, self.size)), labels, tuple("0123456789"), content)

@@ -62,8 +62,9 @@ class Folder:
         off_disk = torch.device(device).type == "cpu" or math.prod((packed.count, *packed.shape)) <= RESIDENT
         if self.workers or not off_disk:
             counts = class_counts_from(packed.labels, len(place.classes))
-            return Stream(Rows(packed), packed.shape, place.classes, self.workers, class_counts=counts).to(device)
-        return Images(packed.pixels, packed.labels, place.classes).to(device)
+            rows = Rows(packed), packed.shape, place.classes, self.workers
+            return Stream(*rows, class_counts=counts, fingerprint=place.content).to(device)
+        return Images(packed.pixels, packed.labels, place.classes, place.content).to(device)
 
     def _place(self) -> Place:
         """What is at the root. Raises ValueError if there are no pictures."""

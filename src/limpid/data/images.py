@@ -16,6 +16,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from limpid.data.convert import ImagesLike, LabelsLike, labels_from, pixels_from_images
+from limpid.data.fingerprint import UNKNOWN, Fingerprint
 from limpid.learning.rng import chosen, generator
 
 GREY = 0.0078431367
@@ -36,11 +37,20 @@ class Images:
     labels: Int[Tensor, " n"]
     names: tuple[str, ...] = ()
     """What the labels mean; empty where the pictures have no classes."""
+    fingerprint: Fingerprint = UNKNOWN
+    """What identifies the set, wherever it is; not known of a part of one."""
 
-    def __init__(self, pixels: ImagesLike, labels: LabelsLike, names: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        pixels: ImagesLike,
+        labels: LabelsLike,
+        names: Sequence[str] = (),
+        fingerprint: Fingerprint = UNKNOWN,
+    ) -> None:
         object.__setattr__(self, "pixels", pixels_from_images(pixels))
         object.__setattr__(self, "labels", labels_from(labels, len(names)))
         object.__setattr__(self, "names", tuple(names))
+        object.__setattr__(self, "fingerprint", fingerprint)
         if not 0 < len(self.pixels) == len(self.labels):
             given = f"{len(self.pixels)} pictures and {len(self.labels)} labels"
             raise ValueError(f"{given}: expected at least one picture, and a label for each")
@@ -73,7 +83,7 @@ class Images:
         if n >= len(self):
             return self
         pixels, labels = self.fetch(chosen(n, len(self)))
-        return replace(self, pixels=pixels, labels=labels)
+        return replace(self, pixels=pixels, labels=labels, fingerprint=UNKNOWN)
 
     def fetch(self, indices: Int[Tensor, " b"]) -> Batch:
         """The pictures at `indices` and their labels."""

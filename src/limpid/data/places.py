@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from limpid.data.decode import Frame, Seen, decode
+from limpid.data.fingerprint import Fingerprint, fingerprint_of_files
 from limpid.data.lines import one_line
 from limpid.terminal import printable
 
@@ -68,6 +69,8 @@ class Place:
     """What is named like a picture but is no file that could be read."""
     others: int = 0
     """Files that are no pictures."""
+    content: Fingerprint = Fingerprint()
+    """What identifies the pictures also where they are moved to."""
     together: int = 64
     """How many pictures are handed to a thread at a time."""
 
@@ -99,7 +102,8 @@ def folder(root: Path) -> Place:
     def loads(chosen: Bool[np.ndarray, " n"]) -> Iterator[Load]:
         return (partial(read_file, root / name) for name in compress(names, chosen))
 
-    return Place(root, names, *classes_of(names), digest.hexdigest(), loads, tuple(sorted(refused)), others)
+    content = fingerprint_of_files((os.fsencode(each.name), each.size) for each in found)
+    return Place(root, names, *classes_of(names), digest.hexdigest(), loads, tuple(sorted(refused)), others, content)
 
 
 def walk(root: Path) -> Iterator[Found | Refused]:
@@ -175,7 +179,8 @@ def archive(path: Path) -> Place:
         return (partial(_from_member, packed, info) for info in compress(found, chosen))
 
     stamp = f"{about.st_size} {about.st_mtime_ns}"
-    return Place(path, names, *classes_of(names), stamp, loads, tuple(sorted(refused)), others)
+    content = fingerprint_of_files((bytes_of(info.filename), info.file_size) for info in found)
+    return Place(path, names, *classes_of(names), stamp, loads, tuple(sorted(refused)), others, content)
 
 
 def read_file(path: Path, frame: Frame) -> Seen:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from limpid.data.convert import ImageLike, label_from, lower_bound, pixels_from_floats, planes_from
+from limpid.data.fingerprint import Fingerprint
 from limpid.data.images import Batch, Images, order
 from limpid.learning.rng import chosen, generator
 
@@ -83,6 +84,8 @@ class Stream:
     """Where the batches are wanted."""
     class_counts: tuple[int, ...] = ()
     """How many pictures each class has; empty where nobody counted them."""
+    fingerprint: Fingerprint = Fingerprint()
+    """What identifies the set they are of, wherever it is."""
 
     def __len__(self) -> int:
         return len(self.pictures)

@@ -13,7 +13,8 @@ from limpid.evaluate import BLOCKS, Real, floors_of, judge_of
 from limpid.learning import parallel
 from limpid.learning.machine import Machine
 from limpid.metrics.features import Judge
-from limpid.sample import Trained
+from limpid.provenance import data_of_run
+from limpid.sample import About, Trained
 from limpid.subjects import (
     Against,
     Own,
@@ -47,21 +48,26 @@ class Judged:
     """Also write the mean and covariance of the features, mu and sigma, to this .npz."""
 
 
-def real_for(judged: Judged, own: Data, machine: Machine) -> Real:
-    """The real pictures that `judged` asks for, seen by its judge; `own` are those of the run."""
+def real_for(judged: Judged, own: Data | str, machine: Machine) -> Real:
+    """The real pictures that `judged` asks for, seen by its judge; `own` are those of the run, or why it has none.
+
+    Raises ValueError if they cannot be had.
+    """
     judge = parallel.one_before(lambda: judge_of(judged.judge, judged.inception, machine.device))
     if isinstance(judged.against, Published):
         return Real(
             judge, of_published(Path(judged.against.path), judge), None, {}, "it is compared with statistics alone"
         )
-    data: Data = own if isinstance(judged.against, Own) else judged.against
+    data = own if isinstance(judged.against, Own) else judged.against
+    if isinstance(data, str):
+        raise ValueError(data)
     reference, apart = of_data(data, judge, parallel.in_turns), apart_of(data, judge)
     if isinstance(apart, str):
         return Real(judge, reference, None, {}, apart)
     return Real(judge, reference, apart, floors_of(apart, reference, judge, judged.n))
 
 
-def known_for(judged: Judged, own: Data, real: Real) -> Known | str:
+def known_for(judged: Judged, own: Data | str, real: Real) -> Known | str:
     """The run's own training pictures, and those held out from it, seen by the judge; or why they cannot be had.
 
     No others tell what a run has learnt by heart: of pictures that it never saw it has no copies.
@@ -70,9 +76,9 @@ def known_for(judged: Judged, own: Data, real: Real) -> Known | str:
         return real.lacking
     if isinstance(judged.against, Own) or judged.against == own:
         return Known(real.reference, real.held_out, real.lacking)
-    images = images_or_why(own)
-    if isinstance(images, str):
-        return images
+    images = own if isinstance(own, str) else images_or_why(own)
+    if isinstance(images, str) or isinstance(own, str):
+        return str(images)
     if len(images) < 2:
         return f"{name_of(own)} holds one picture alone"
     training = of_pictures(images, name_of(own), real.judge, parallel.in_turns)
@@ -80,14 +86,28 @@ def known_for(judged: Judged, own: Data, real: Real) -> Known | str:
     return Known(training, None, apart) if isinstance(apart, str) else Known(training, apart)
 
 
-def with_class_counts(trained: Trained, own: Data) -> Trained:
-    """The network with its training set's class counts: if its checkpoint does not say, from its data where it is."""
+def with_data(trained: Trained, own: Data | str) -> Trained:
+    """The network with its training set where it is now, and with its class counts if its checkpoint does not say."""
+    if isinstance(own, str):
+        return trained
+    trained = trained.on(own)
     if not trained.names or trained.class_counts:
         return trained
     images = images_or_why(own)
     if isinstance(images, str) or images.names != trained.names:
         return trained
     return trained._replace(class_counts=images.class_counts)
+
+
+def data_or_why(about: About, root: str, run: Path) -> Data | str:
+    """The data of a run, as `data_of_run` finds it, or why it cannot be had: by all processes alike."""
+    try:
+        found = data_of_run(about, root, run)
+    except ValueError as error:
+        found = str(error)
+    if parallel.any_of(isinstance(found, str)):
+        return found if isinstance(found, str) else "another process cannot have it"
+    return found
 
 
 def apart_of(data: Data, judge: Judge) -> Reference | str:

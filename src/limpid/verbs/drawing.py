@@ -20,8 +20,9 @@ from limpid.learning.machine import Machine
 from limpid.options import INLINE, parse
 from limpid.pictures.grid import grid, save, singles
 from limpid.plain import choose
+from limpid.provenance import data_of_run
 from limpid.recipe import Sampling
-from limpid.sample import Trained, find_checkpoint, folder_of, load, load_checkpoint, sample, spread
+from limpid.sample import Trained, find_checkpoint, folder_of, load_checkpoint, sample, spread
 from limpid.sheets import sheet_classes, sheet_images, sheet_title
 from limpid.terminal import echo
 from limpid.verbs.names import guides_for, named
@@ -129,6 +130,9 @@ def edit(arguments: Sequence[str]) -> int:
     what = choose("edit", what, EDITS)
     name, rest = named(f"edit {what}", "RUN", rest)
     options = parse(Edit(folder_of(Path(name)) / f"{what}.png"), rest, f"limpid edit {what} {name}")
-    machine = Machine().resolved().configure_process()
-    echo(change(what, load(name, machine), options, machine))
+    machine, ref = Machine().resolved().configure_process(), find_checkpoint(name)
+    trained = load_checkpoint(ref, machine)
+    if options.data.root or any(word.isdecimal() for word in options.pictures):
+        trained = trained.on(data_of_run(ref.about, options.data.root, name))
+    echo(change(what, trained, options, machine))
     return 0

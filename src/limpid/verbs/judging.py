@@ -19,12 +19,13 @@ from limpid.learning.machine import Machine
 from limpid.metrics import saved
 from limpid.metrics.moments import Moments
 from limpid.options import INLINE, parse
-from limpid.recipe import Sampling
-from limpid.sample import Trained, comes, find_checkpoint, folder_of, instead_of, load, load_checkpoint
+from limpid.provenance import data_of_run
+from limpid.recipe import DataPlace, Sampling
+from limpid.sample import Trained, comes, find_checkpoint, folder_of, instead_of, load_checkpoint
 from limpid.scores import Report
 from limpid.subjects import Own, Subject, images_of, of_images, of_run
 from limpid.terminal import echo
-from limpid.verbs.against import Judged, known_for, real_for, with_class_counts
+from limpid.verbs.against import Judged, data_or_why, known_for, real_for, with_data
 from limpid.verbs.names import guides_for, named
 from limpid.verbs.sweeping import combinations_of, picture, table, words_of
 
@@ -43,6 +44,7 @@ class EvaluateRun:
     batch: int = 250
     """Pictures drawn at a time."""
     questions: Annotated[Questions, INLINE] = Questions()
+    data: DataPlace = DataPlace()
     sweep: tuple[str, ...] = ()
     """Options and the values they are to take in turn, as in: steps=10,20,50 guidance=0,0.5,1."""
 
@@ -84,17 +86,17 @@ def assess_run(path: Path, rest: Sequence[str]) -> int:
     parallel.join(machine.device)
     ref, samplings = parallel.told(lambda: (ref, [one.sampling for one in (options, *each)]))
     options, *each = (replace(one, sampling=way) for one, way in zip((options, *each), samplings, strict=True))
-    recipe, guides = ref.about.recipe, guides_for(samplings, machine)
+    guides, data = guides_for(samplings, machine), data_or_why(ref.about, options.data.root, path)
     networks = {
-        weights: with_class_counts(load_checkpoint(ref, machine, one.weights), recipe.data)
+        weights: with_data(load_checkpoint(ref, machine, one.weights), data)
         for weights, one in {one.weights: one for one in (options, *each)}.items()
     }
     trained = networks[options.weights]
-    real = real_for(options.judged, recipe.data, machine)
+    real = real_for(options.judged, data, machine)
     for one in each or [options]:
         enough(one.judged.n, real.reference)
     if not ways:
-        known = known_for(options.judged, recipe.data, real)
+        known = known_for(options.judged, data, real)
         check(options.questions, trained, known if isinstance(known, Known) else None, options.judged.n, machine)
         report, looked = assessed(trained, guides[0], path, folder, options, real, machine)
         if parallel.first():
@@ -263,6 +265,7 @@ class Likelihood:
     machine: Annotated[Machine, INLINE] = Machine()
     weights: Literal["average", "model"] = "average"
     """The average of the weights along training, or the last of them."""
+    data: DataPlace = DataPlace()
 
 
 def likelihood(arguments: Sequence[str]) -> int:
@@ -270,6 +273,7 @@ def likelihood(arguments: Sequence[str]) -> int:
     name, rest = named("likelihood", "RUN", arguments)
     options = parse(Likelihood(), rest, f"limpid likelihood {name}")
     machine = options.machine.resolved().configure_process()
-    trained = load(name, machine, options.weights)
+    ref = find_checkpoint(name)
+    trained = load_checkpoint(ref, machine, options.weights).on(data_of_run(ref.about, options.data.root, name))
     echo(f"{density(trained, options.protocol, machine)}; {options.weights} weights after {trained.seen:,} images")
     return 0
