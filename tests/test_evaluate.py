@@ -503,7 +503,8 @@ def test_copies_are_not_asked_where_the_runs_own_pictures_are_gone(
         moved.rename(there)
     assert not [name for name in report.scores if name.startswith(("copies", "held-out loss"))]
     assert report.scores["FD-CIFAR"].floor is not None
-    why = f"not asked for copies, nor for what it knows by heart: no folder, .zip or .npz at {there}"
+    gone = f"no folder, .zip or .npz at {there}; if it was moved, say where it is now with --data.root"
+    why = f"not asked for copies, nor for what it knows by heart: {gone}"
     assert report.notes[1:] == (why,)
     assert why in capsys.readouterr().out
 

@@ -14,7 +14,7 @@ from limpid.verbs.drawing import Sample, write
 SOURCE = Path(__file__).parents[1] / "src" / "limpid"
 ATOMIC = {"whole", "durable", "_renamed"}
 WRITERS = {"write_text", "write_bytes", "savez", "savez_compressed", "savetxt", "save", "save_file", "savefig", "dump"}
-WRITERS |= {"touch", "copy", "copyfile", "copytree", "tofile", "open"}
+WRITERS |= {"touch", "copy", "copyfile", "copytree", "tofile", "open", "open_unlinked"}
 ELSEWHERE = {
     "learning/checkpoint.py": {"_write": "gets the name beside the file from `save`"},
     "learning/lock.py": {"alone": "a lock is held, not written whole", "in_turn": "a lock"},
@@ -68,6 +68,8 @@ def is_write(call: ast.Call) -> bool:
     owner = function.value.id if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) else ""
     if name not in WRITERS or owner in OWN:
         return False
+    if name == "open_unlinked":
+        return True
     if name == "open":
         given = [*call.args, *(word.value for word in call.keywords)]
         modes = [one.value for one in given if isinstance(one, ast.Constant) and isinstance(one.value, str)]
