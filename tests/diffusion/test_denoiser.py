@@ -45,6 +45,12 @@ def test_the_network_is_told_the_timestep_of_the_published_code(schedule: Linear
     assert_close(told, torch.arange(schedule.T - 1, -1, -1, dtype=torch.float64), rtol=0, atol=1e-6)
 
 
+def test_a_rescaled_timestep_runs_from_0_to_1000_in_quarters_where_there_are_4000():
+    schedule = Cosine(T=4000)
+    told = Timestep(4000, rescale_timesteps=True).c_noise(grid(schedule, 4000)[:-1], schedule)
+    assert_close(told, torch.arange(3999, -1, -1, dtype=torch.float64) / 4, rtol=0, atol=1e-6)
+
+
 def test_a_level_between_two_steps_is_told_as_a_fraction():
     a, b = (LinearBeta()(torch.tensor([t / 1000], dtype=torch.float64)) for t in (500, 501))
     between = Level(torch.ones(1, dtype=torch.float64), (a.ratio * b.ratio).sqrt())

@@ -1,6 +1,7 @@
 """The U-Net is the published one: the same numbers as an independent implementation with the same weights."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -9,6 +10,8 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import Tensor, nn
 
 from limpid.nets import UNet
+from limpid.recipe import build
+from limpid.recipes import RECIPES
 
 # google/ddpm-cifar10-32, field by field.
 DDPM = {
@@ -42,12 +45,32 @@ ADM = {
     "freq_shift": 1,
     "norm_eps": 1e-6,
 }
+# Improved DDPM's choices on a small network: cosines come first in its sinusoid, and 1 / 10000 is left out.
+IDDPM = {
+    "sample_size": 16,
+    "layers_per_block": 1,
+    "block_out_channels": (128, 256, 128),
+    "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
+    "up_block_types": ("AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+    "attention_head_dim": 32,
+    "attn_norm_num_groups": 32,
+    "resnet_time_scale_shift": "scale_shift",
+    "downsample_padding": 1,
+    "flip_sin_to_cos": True,
+    "freq_shift": 0,
+    "norm_eps": 1e-5,
+}
 CASES = {
     "ddpm": (UNet(dropout=0.0), 0, DDPM),
     "adm": (
         UNet(128, (1, 2, 1), 1, (8, 4), dropout=0.0, scale_shift=True, head_width=32, resample="biggan"),
         10,
         ADM,
+    ),
+    "iddpm": (
+        UNet(128, (1, 2, 1), 1, (8, 4), dropout=0.0, scale_shift=True, head_width=32, arch="iddpm"),
+        0,
+        IDDPM,
     ),
 }
 
@@ -103,6 +126,8 @@ def copied(config: UNet, theirs: dict[str, Tensor]) -> dict[str, Tensor]:
         for layer, names in layers.items():
             join(f"{here}{layer}", [f"{there}{name}" for name in names])
     join("embedding.parts", [f"{there}time_emb_proj" for _, there, layers in places(config) if layers is RESIDUAL])
+    if config.arch == "iddpm":
+        ours["embedding.mlp.0.weight"] = ours["embedding.mlp.0.weight"].roll(config.width // 2, dims=1)
     assert not left, f"weights without a place: {list(left)}"
     # What is a linear layer of attention there is a convolution of 1x1 here.
     return {n: w[:, :, None, None] if "attention" in n and w.ndim == 2 else w for n, w in ours.items()}
@@ -154,9 +179,82 @@ def test_gradients_are_those_of_another_implementation(pair: Pair):
         torch.testing.assert_close(gradient, expected[name], rtol=1e-3, atol=1e-3 * largest + 1e-6)
 
 
-def test_the_default_is_the_papers_of_35_7_million_parameters():
-    net = UNet().build((3, 32, 32), 0)
-    assert sum(weight.numel() for weight in net.parameters()) == 35_746_307
+DDPMPP = UNet(32, (2, 2), blocks=2, attention=(8,), dropout=0.0, resample="biggan", arch="ddpmpp")
+# By number of classes: what EDM's own code (Karras et al. 2022) answers in float64 with the weights of `fill`, at row 5
+# and column 9 of each channel; the second image has no label.
+ANSWERS = {
+    0: [-1.25812, -0.48965, -0.56454, -1.05403, 0.37512, 1.25546],
+    4: [-1.04812, -0.95465, 0.62638, -1.4806, 0.29785, -0.18412],
+}
+
+
+def numbers(shape: Sequence[int], start: int) -> Tensor:
+    """Numbers in [-0.5, 0.5) that look random and are the same everywhere: k = i^2 + 7 i start + start modulo 1009."""
+    i = torch.arange(math.prod(shape), dtype=torch.int64)
+    return (((i * i + 7 * i * start + start) % 1009).double() / 1009 - 0.5).float().reshape(tuple(shape))
+
+
+def fill(net: nn.Module) -> None:
+    """Give the network, in the order of their names, weights of which every one changes the answer."""
+    with torch.no_grad():
+        for start, (name, weight) in enumerate(sorted(net.named_parameters())):
+            if weight.ndim == 1:
+                weight.copy_(numbers(weight.shape, start) + (1 if "norm" in name and name.endswith("weight") else 0))
+            else:
+                weight.copy_(numbers(weight.shape, start) * 3 / weight[0].numel() ** 0.5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("classes", ANSWERS)
+def test_ddpmpp_is_that_of_edms_code(classes: int):
+    net = DDPMPP.build((3, 16, 16), classes).eval()
+    fill(net)
+    labels = torch.tensor([1, classes]) if classes else None
+    y = net(4 * numbers((2, 3, 16, 16), 500), torch.tensor([-1.2, 0.9]), labels)
+    torch.testing.assert_close(y[:, :, 5, 9].flatten(), torch.tensor(ANSWERS[classes]), rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "parameters"),
+    [
+        ("cifar10", 0, 35_746_307),
+        ("cifar10-iddpm", 0, 52_546_438),
+        ("cifar10-edm", 0, 55_732_739),
+        ("cifar10-edm-cond", 10, 55_734_147),
+    ],
+)
+def test_a_papers_network_has_as_many_parameters_as_in_its_code(name: str, classes: int, parameters: int):
+    recipe = RECIPES[name]()
+    with torch.device("meta"):
+        model = build(recipe, (3, 32, 32), classes)
+    assert sum(weight.numel() for weight in model.parameters()) == parameters
+
+
+def test_ddpmpp_begins_with_the_weights_of_edms_code():
+    net = DDPMPP.build((3, 16, 16), 4)
+    assert all((weight == 0).all() for name, weight in net.named_parameters() if name.endswith("bias"))
+    largest = {name: weight.detach().abs().max().item() for name, weight in net.named_parameters()}
+    joint = (6 / (64 + 3 * 64)) ** 0.5  # of queries, keys and values drawn as one matrix
+    for name, bound in {
+        "middle.0.attention.qkv": 0.2**0.5 * joint,
+        "middle.0.attention.out": 1e-5 * (6 / (64 + 64)) ** 0.5,
+        "middle.0.residual.conv1": (6 / (9 * 64 + 9 * 64)) ** 0.5,
+        "middle.0.residual.conv2": 1e-5 * (6 / (9 * 64 + 9 * 64)) ** 0.5,
+        "leave": 1e-5 * (6 / (9 * 64 + 9 * 3)) ** 0.5,
+        "embedding.labels": (6 / (4 + 32)) ** 0.5,
+    }.items():
+        assert 0.95 * bound < largest[f"{name}.weight"] <= bound * (1 + 1e-6), name
+
+
+def test_iddpm_begins_with_the_weights_of_torch_and_zeros_where_branches_end():
+    net = UNet(32, (1, 1), 1, (8,), scale_shift=True, arch="iddpm").build((3, 16, 16), 0)
+    ends = ("conv2", "out", "leave")
+    for name, part in net.named_modules():
+        if isinstance(part, nn.Conv2d | nn.Linear):
+            assert part.bias is not None
+            bound = 0.0 if name.split(".")[-1] in ends else part.weight[0].numel() ** -0.5
+            for weight in (part.weight, part.bias):
+                assert 0.8 * bound <= weight.detach().abs().max().item() <= bound * (1 + 1e-6), name
 
 
 @torch.no_grad()
@@ -186,6 +284,7 @@ def test_matrices_that_lie_in_one_are_drawn_as_if_each_were_alone():
         (UNet(width=7), "width 7: expected an even number"),
         (UNet(multipliers=()), "one multiplier or more"),
         (UNet(patch=0), "expected whole numbers from 1 up"),
+        (UNet(arch="adm"), "no arch 'adm': choose from ddpm, iddpm, ddpmpp"),  # pyright: ignore[reportArgumentType]
         (UNet(dropout=1.0), "dropout 1.0: expected a share"),
     ],
 )

@@ -30,18 +30,21 @@ class Timestep:
 
     steps: int = 1000
     sigma_data: float = 1.0
+    rescale_timesteps: bool = False
+    """Tell 1000 t / steps instead of t, so that its range is always DDPM's (improved DDPM)."""
 
     def __post_init__(self) -> None:
         if self.steps < 2:
             raise ValueError(f"timesteps {self.steps}: expected at least 2, or the network is blind to the level")
 
     def c_noise(self, level: Level, schedule: Schedule) -> Float[Tensor, "*b"]:
-        """t - 1 for the level at step t of `schedule` cut into `steps`."""
+        """t - 1 for the level at step t of `schedule` cut into `steps`, or 1000 (t - 1) / steps."""
         table = _log_ratios(schedule, self.steps, level.sigma.dtype, level.sigma.device)
         ratio = level.ratio.log().clamp(table[0], table[-1]).contiguous()
         left = (torch.searchsorted(table, ratio, right=True) - 1).clamp(0, self.steps - 2)
         width = (table[left + 1] - table[left]).clamp(min=torch.finfo(table.dtype).tiny)
-        return left + (ratio - table[left]) / width
+        t = left + (ratio - table[left]) / width
+        return t * (1000 / self.steps) if self.rescale_timesteps else t
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from limpid.nets.arch import DDPM, Arch
 from limpid.nets.conv import Conv3
 from limpid.nets.norm import GroupNorm, Pictures
 
@@ -26,10 +27,14 @@ def check_size(shape: tuple[int, int, int], stride: int) -> None:
         raise ValueError(f"pictures of {height}x{width}: expected multiples of {stride}; the nearest size is {near}")
 
 
-def sinusoid(t: Float[Tensor, " b"], width: int) -> Float[Tensor, "b width"]:
-    """Sines, then cosines, of t at width / 2 frequencies that fall geometrically from 1 to 1/10000 (Ho et al. 2020)."""
+def sinusoid(t: Float[Tensor, " b"], width: int, endpoint: bool = True) -> Float[Tensor, "b width"]:
+    """Sines, then cosines, of t at width / 2 frequencies that fall geometrically from 1 to 1/10000 (Ho et al. 2020).
+
+    Without `endpoint` 1/10000 is left out (Vaswani et al. 2017).
+    """
     half = width // 2
-    frequencies = torch.exp(-math.log(10_000) * torch.arange(half, dtype=torch.float32, device=t.device) / (half - 1))
+    last = half - 1 if endpoint else half
+    frequencies = torch.exp(-math.log(10_000) * torch.arange(half, dtype=torch.float32, device=t.device) / last)
     angles = t.float()[:, None] * frequencies
     return torch.cat((angles.sin(), angles.cos()), dim=1)
 
@@ -37,27 +42,48 @@ def sinusoid(t: Float[Tensor, " b"], width: int) -> Float[Tensor, "b width"]:
 class Embedding(nn.Module):
     """Tells every part of a network the level of noise and the label: an MLP of a sinusoid, plus a row of a table.
 
-    The table's last row, number `classes`, stands for "no label". `told` counts the numbers that each part is told; one
-    matrix makes them for all parts, as a matrix in each would cost 5% of a step of a small network on a CPU.
+    The table's last row, number `classes`, stands for "no label"; in DDPM++ there is a `OneHot` instead. `told` counts
+    the numbers that each part is told; one matrix makes them for all parts, as a matrix in each would cost 5% of a step
+    of a small network on a CPU.
     """
 
-    def __init__(self, frequencies: int, width: int, classes: int, told: Sequence[int]):
+    def __init__(self, frequencies: int, width: int, classes: int, told: Sequence[int], arch: Arch = DDPM):
         super().__init__()
-        self.frequencies, self.told = frequencies, list(told)
+        self.frequencies, self.told, self.arch = frequencies, list(told), arch
         self.mlp = nn.Sequential(nn.Linear(frequencies, width), nn.SiLU(), nn.Linear(width, width))
-        self.labels = table(classes + 1, width) if classes else None
+        self.labels = None
+        if classes:
+            self.labels = OneHot(classes, frequencies) if arch.one_hot else table(classes + 1, width)
         self.parts = nn.Linear(width, sum(told))
 
     def forward(
         self, c_noise: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None
     ) -> tuple[Float[Tensor, "b _"], ...]:
         """What each part is told; without `labels`, that there is none. Raises ValueError where there is no table."""
-        embedding = self.mlp(sinusoid(c_noise, self.frequencies))
-        if self.labels is not None:
-            embedding = embedding + (self.labels.weight[-1] if labels is None else self.labels(labels))
-        elif labels is not None:
+        if self.labels is None and labels is not None:
             raise ValueError("labels were given to a network built with classes = 0: expected None")
+        embedding = sinusoid(c_noise, self.frequencies, self.arch.endpoint)
+        if isinstance(self.labels, OneHot):
+            embedding = embedding + self.labels(labels)
+        embedding = self.mlp(embedding)
+        if isinstance(self.labels, nn.Embedding):
+            embedding = embedding + (self.labels.weight[-1] if labels is None else self.labels(labels))
         return self.parts(F.silu(embedding)).split(self.told, dim=1)
+
+
+class OneHot(nn.Linear):
+    """A linear map of the one-hot label, times sqrt(classes) for a variance of one (Karras et al. 2022, their code).
+
+    "No label", which is number `classes` or None, is a vector of zeros: only the bias is left.
+    """
+
+    def forward(self, input: Int[Tensor, " b"] | None) -> Float[Tensor, "*b d"]:
+        """The vector of each label."""
+        if input is None:
+            assert self.bias is not None
+            return self.bias
+        rows = input[:, None] == torch.arange(self.in_features, device=input.device)
+        return super().forward(rows.to(self.weight.dtype) * math.sqrt(self.in_features))
 
 
 def table(rows: int, width: int) -> nn.Embedding:
@@ -132,16 +158,18 @@ class Residual(nn.Module):
         dropout: float,
         scale_shift: bool = False,
         resample: Callable[[Map], Map] = same,
+        arch: Arch = DDPM,
     ):
         super().__init__()
         self.told = channels_out * (2 if scale_shift else 1)
-        self.scale_shift, self.resample = scale_shift, resample
-        self.norm1 = GroupNorm(channels_in)
+        self.scale_shift, self.resample, self.skip_scale = scale_shift, resample, arch.skip_scale
+        self.norm1 = GroupNorm(channels_in, arch.norm_eps)
         self.conv1 = Conv3(channels_in, channels_out)
-        self.norm2 = GroupNorm(channels_out)
+        self.norm2 = GroupNorm(channels_out, arch.norm_eps)
         self.dropout = Dropout(dropout)
         self.conv2 = Conv3(channels_out, channels_out)
-        self.shortcut = nn.Identity() if channels_in == channels_out else nn.Conv2d(channels_in, channels_out, 1)
+        projects = channels_in != channels_out or (arch.skip_projection and resample is not same)
+        self.shortcut = nn.Conv2d(channels_in, channels_out, 1) if projects else nn.Identity()
 
     def forward(self, x: Map, told: Float[Tensor, "b _"]) -> Map:
         """The next map; `told` holds a shift, or a scale and a shift, for each of its channels."""
@@ -151,16 +179,21 @@ class Residual(nn.Module):
             y = self.norm2.silu(y, scale=scale, shift=shift)
         else:
             y = self.norm2.silu(y, before=told)
-        return self.shortcut(self.resample(x)) + self.conv2(self.dropout(y))
+        return scaled(self.shortcut(self.resample(x)) + self.conv2(self.dropout(y)), self.skip_scale)
+
+
+def scaled(x: Map, factor: float) -> Map:
+    """`x` times `factor`; `x` itself where that is 1."""
+    return x if factor == 1 else x * factor
 
 
 class Attention(nn.Module):
     """x + self-attention among the pixels of a map, in `heads` heads."""
 
-    def __init__(self, channels: int, heads: int):
+    def __init__(self, channels: int, heads: int, arch: Arch = DDPM):
         super().__init__()
-        self.heads = heads
-        self.norm = GroupNorm(channels)
+        self.heads, self.skip_scale = heads, arch.skip_scale
+        self.norm = GroupNorm(channels, arch.norm_eps)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = nn.Conv2d(channels, channels, 1)
 
@@ -169,7 +202,7 @@ class Attention(nn.Module):
         pixels = self.qkv(self.norm(x)).flatten(2).mT
         q, k, v = pixels.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         y = attend(q, k, v).transpose(1, 2).flatten(2)
-        return x + self.out(y.mT.unflatten(2, x.shape[2:]))
+        return scaled(x + self.out(y.mT.unflatten(2, x.shape[2:])), self.skip_scale)
 
 
 def attend(q: Heads, k: Heads, v: Heads) -> Heads:
@@ -184,17 +217,18 @@ def attend(q: Heads, k: Heads, v: Heads) -> Heads:
 
 
 class Downsample(nn.Module):
-    """A convolution of stride 2, padded below and on the right as in Ho et al. (2020)."""
+    """A convolution of stride 2, padded below and on the right as in Ho et al. (2020), or on all sides."""
 
     told = 0
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, arch: Arch = DDPM):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, stride=2)
+        self.padding = (arch.downsample_padding, 1) * 2
 
     def forward(self, x: Map, told: Float[Tensor, "b 0"]) -> Map:
         """The map at half its height and width."""
-        return self.conv(F.pad(x, (0, 1, 0, 1)))
+        return self.conv(F.pad(x, self.padding))
 
 
 class Upsample(nn.Module):

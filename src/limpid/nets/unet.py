@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from limpid.nets.arch import ARCHS, Arch, ArchName
 from limpid.nets.blocks import (
     Attention,
     Downsample,
@@ -52,6 +53,9 @@ class UNet:
     """Channels of each head of attention (ADM: 64); 0 is one head."""
     resample: Literal["conv", "biggan"] = "conv"
     """Between levels: a convolution, or a residual block that resamples in both branches (DDPM++, ADM)."""
+    arch: ArchName = "ddpm"
+    """The paper whose code decides the rest, from where labels enter to the first weights: DDPM, improved DDPM, or EDM
+    with its DDPM++."""
 
     @property
     def each_blocks(self) -> tuple[int, ...]:
@@ -67,6 +71,8 @@ class UNet:
         if min(*self.each_blocks, self.patch, *self.multipliers, len(self.multipliers)) < 1:
             given = f"blocks {self.blocks}, patch {self.patch}, multipliers {self.multipliers}"
             raise ValueError(f"{given}: expected whole numbers from 1 up, and one multiplier or more")
+        if self.arch not in ARCHS:
+            raise ValueError(f"no arch {self.arch!r}: choose from {', '.join(ARCHS)}")
         if len(self.each_blocks) != len(self.multipliers) or max(self.each_blocks) > MOST:
             raise ValueError(f"blocks {self.blocks}: expected at most {MOST}, for {len(self.multipliers)} levels")
         if self.width < 4 or self.width % 2:
@@ -81,7 +87,7 @@ class UNet:
         if missing := set(self.attention) - set(edges):
             raise ValueError(f"no map has an edge of {max(missing)}: attention can be at {', '.join(map(str, edges))}")
         net = UNetModule(self, shape[0], [edge in self.attention for edge in edges], classes, answers)
-        initialise(net)
+        initialise(net, ARCHS[self.arch])
         return net
 
 
@@ -91,8 +97,9 @@ class Block(nn.Module):
     def __init__(self, config: UNet, channels_in: int, channels_out: int, attends: bool):
         super().__init__()
         heads = channels_out // config.head_width if config.head_width else 1
-        self.residual = Residual(channels_in, channels_out, config.dropout, config.scale_shift)
-        self.attention = Attention(channels_out, heads) if attends else nn.Identity()
+        arch = ARCHS[config.arch]
+        self.residual = Residual(channels_in, channels_out, config.dropout, config.scale_shift, arch=arch)
+        self.attention = Attention(channels_out, heads, arch) if attends else nn.Identity()
         self.told = self.residual.told
 
     def forward(self, x: Map, told: Float[Tensor, "b _"]) -> Map:
@@ -105,11 +112,11 @@ class UNetModule(nn.Module):
 
     def __init__(self, config: UNet, channels: int, attends: list[bool], classes: int, answers: int):
         super().__init__()
-        widths = [config.width * m for m in config.multipliers]
+        widths, arch = [config.width * m for m in config.multipliers], ARCHS[config.arch]
         self.patch = config.patch
-        self.enter = Conv3(channels * config.patch**2, widths[0])
-        down, up = [], []
-        here, kept = widths[0], [widths[0]]
+        here = widths[0] if arch.enter == "level" else config.width
+        self.enter = Conv3(channels * config.patch**2, here)
+        down, up, kept = [], [], [here]
         for level, width in enumerate(widths):
             if level > 0:
                 down.append(_smaller(config, here))
@@ -120,16 +127,17 @@ class UNetModule(nn.Module):
                 kept.append(here)
         middle = [Block(config, here, here, attends=True), Block(config, here, here, attends=False)]
         for level, width in reversed(list(enumerate(widths))):
-            for _ in range(config.each_blocks[level] + 1):
-                up.append(Block(config, here + kept.pop(), width, attends[level]))
+            for left in reversed(range(config.each_blocks[level] + 1)):
+                attends_here = attends[level] and (arch.attention_up == "all" or left == 0)
+                up.append(Block(config, here + kept.pop(), width, attends_here))
                 here = width
             if level > 0:
                 up.append(_larger(config, here))
         self.down, self.middle, self.up = nn.ModuleList(down), nn.ModuleList(middle), nn.ModuleList(up)
-        self.norm = GroupNorm(here)
+        self.norm = GroupNorm(here, arch.norm_eps)
         self.leave = Conv3(here, answers * channels * config.patch**2)
         told = [part.told for part in (*down, *middle, *up)]
-        self.embedding = Embedding(config.width, 4 * config.width, classes, told)
+        self.embedding = Embedding(config.width, 4 * config.width, classes, told, arch)
 
     def forward(self, x: Pictures, c_noise: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None) -> Pictures:
         """The answer for each picture of `x`, told its level of noise and its label."""
@@ -150,21 +158,38 @@ class UNetModule(nn.Module):
 
 def _smaller(config: UNet, channels: int) -> Downsample | Residual:
     if config.resample == "conv":
-        return Downsample(channels)
-    return Residual(channels, channels, config.dropout, config.scale_shift, halve)
+        return Downsample(channels, ARCHS[config.arch])
+    return Residual(channels, channels, config.dropout, config.scale_shift, halve, ARCHS[config.arch])
 
 
 def _larger(config: UNet, channels: int) -> Upsample | Residual:
     if config.resample == "conv":
         return Upsample(channels)
-    return Residual(channels, channels, config.dropout, config.scale_shift, double)
+    return Residual(channels, channels, config.dropout, config.scale_shift, double, ARCHS[config.arch])
 
 
-def initialise(net: UNetModule) -> None:
-    """DDPM's weights: uniform, of variance 2 / (fan in + fan out); zero where a branch ends, and in every bias.
+@torch.no_grad()
+def initialise(net: UNetModule, arch: Arch) -> None:
+    """The first weights of `arch`; where a branch or the network ends they are small or zero, and their biases zero.
 
     The table of labels keeps the normal distribution that torch gives it, as in ADM.
     """
+    if arch.init == "xavier":
+        _xavier(net, arch.qkv_gain)
+    parts = list(net.modules())
+    ends = [part.conv2 for part in parts if isinstance(part, Residual)]
+    ends += [part.out for part in parts if isinstance(part, Attention)]
+    for end in (*ends, net.leave):
+        assert end.bias is not None
+        nn.init.zeros_(end.bias)
+        if arch.end_gain:
+            end.weight.mul_(arch.end_gain)
+        else:
+            nn.init.zeros_(end.weight)
+
+
+def _xavier(net: UNetModule, qkv_gain: float) -> None:
+    """Draws every matrix uniformly with variance 2 / (fan in + fan out), as DDPM's; every bias is zero."""
     for name, bias in net.named_parameters():
         if name.endswith("bias"):
             nn.init.zeros_(bias)
@@ -172,17 +197,13 @@ def initialise(net: UNetModule) -> None:
         if isinstance(part, nn.Conv2d | nn.Linear):
             nn.init.xavier_uniform_(part.weight)
     for part in net.modules():
-        if isinstance(part, Residual):
-            nn.init.zeros_(part.conv2.weight)
         if isinstance(part, Attention):
-            _xavier_each(part.qkv.weight.chunk(3))
-            nn.init.zeros_(part.out.weight)
+            _xavier_each(part.qkv.weight.chunk(3), qkv_gain)
     _xavier_each(net.embedding.parts.weight.split(net.embedding.told))
-    nn.init.zeros_(net.leave.weight)
 
 
-def _xavier_each(matrices: Sequence[Tensor]) -> None:
+def _xavier_each(matrices: Sequence[Tensor], gain: float = 1.0) -> None:
     """Draws matrices that lie together in one as if each were alone: the fan out of each is its own."""
     for matrix in matrices:
         if len(matrix):
-            nn.init.xavier_uniform_(matrix)
+            nn.init.xavier_uniform_(matrix, gain)
