@@ -210,7 +210,7 @@ def test_a_folder_without_its_recipe_is_still_of_the_run_that_its_checkpoints_ar
 
 def test_a_run_that_was_made_longer_is_still_the_same_run(tmp_path: Path):
     for images in (64, 128):
-        assert run(replace(SHORT, images=images), tmp_path, CPU)
+        assert run(replace(SHORT, images=images), tmp_path, CPU, allow_rewarm=True)
     files = checkpoint.all_in(tmp_path / "checkpoints")
     assert len({checkpoint.read_data(file)["run_id"] for file in files}) == 1
 

@@ -607,9 +607,21 @@ def test_a_run_begun_beside_its_pictures_goes_on_from_any_folder(tmp_path: Path,
     small = ["--batch", "4", "--network.width", "16", "--network.multipliers", "1", "1", "--network.attention", "4"]
     data = ["--data", "Folder", "--data.root", "p", "--data.size", "8", "--data.channels", "L"]
     monkeypatch.chdir(tmp_path)
-    here = ["train", "demo", *small, *data, "--sampling.steps", "2", "--device", "cpu", "--run", "run"]
+    here = [
+        "train",
+        "demo",
+        *small,
+        *data,
+        "--sampling.steps",
+        "2",
+        "--device",
+        "cpu",
+        "--run",
+        "run",
+        "--allow-rewarm",
+    ]
     assert main([*here, "--images", "8"]) == 0
     assert main([*here, "--images", "12"]) == 0
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert main(["train", "../run", "--run", "../run", "--images", "16", "--device", "cpu"]) == 0
+    assert main(["train", "../run", "--run", "../run", "--images", "16", "--device", "cpu", "--allow-rewarm"]) == 0
     assert "16 of 16 images" in capsys.readouterr().out
