@@ -68,6 +68,8 @@ class UNet:
         It answers with the channels of so many pictures, one after another.
         Raises ValueError where the size is no multiple of the network's stride, or a field does not fit the others.
         """
+        if self.arch not in ARCHS:
+            raise ValueError(f"no arch {self.arch!r}: choose from {', '.join(ARCHS)}")
         if min(*self.each_blocks, self.patch, *self.multipliers, len(self.multipliers)) < 1:
             given = f"blocks {self.blocks}, patch {self.patch}, multipliers {self.multipliers}"
             raise ValueError(f"{given}: expected whole numbers from 1 up, and one multiplier or more")
