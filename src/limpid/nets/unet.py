@@ -73,8 +73,6 @@ class UNet:
         if min(*self.each_blocks, self.patch, *self.multipliers, len(self.multipliers)) < 1:
             given = f"blocks {self.blocks}, patch {self.patch}, multipliers {self.multipliers}"
             raise ValueError(f"{given}: expected whole numbers from 1 up, and one multiplier or more")
-        if self.arch not in ARCHS:
-            raise ValueError(f"no arch {self.arch!r}: choose from {', '.join(ARCHS)}")
         if len(self.each_blocks) != len(self.multipliers) or max(self.each_blocks) > MOST:
             raise ValueError(f"blocks {self.blocks}: expected at most {MOST}, for {len(self.multipliers)} levels")
         if self.width < 4 or self.width % 2:
