@@ -9,8 +9,8 @@ import argparse
 
 import torch
 
-from limpid.learning.machine import Machine
-from limpid.sample import load, sample, spread
+from limpid.learning.machine import Runtime
+from limpid.sample import balanced_labels, load, sample
 
 
 def main() -> None:
@@ -19,13 +19,13 @@ def main() -> None:
     parser.add_argument("run")
     parser.add_argument("--n", type=int, default=500)
     options = parser.parse_args()
-    machine = Machine().resolved().configure_process()
-    trained = load(options.run, machine)
-    real = trained.recipe.data.open("cpu")
-    asked = spread(options.n, len(trained.names))
+    runtime = Runtime().resolved().configure_process()
+    pipeline = load(options.run, runtime)
+    real = pipeline.recipe.data.open("cpu")
+    asked = balanced_labels(options.n, len(pipeline.class_names))
     assert asked is not None, "the run knows no classes"
     pixels = torch.cat(
-        list(sample(trained.model, trained.recipe, range(options.n), trained.shape, machine, asked, 100))
+        list(sample(pipeline.model, pipeline.recipe, range(options.n), pipeline.image_shape, runtime, asked, 100))
     )
 
     pictures, labels = next(real.batches(0, len(real), 0))

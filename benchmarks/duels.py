@@ -13,9 +13,9 @@ import torch
 
 from limpid.bench import processor
 from limpid.learning import cpu
-from limpid.learning.machine import Machine
+from limpid.learning.machine import Runtime
 from limpid.pictures.plot import Curve, Panel, panels
-from limpid.timing import Apart, Figure, Work, side_by_side
+from limpid.timing import IsolatedWorker, Measurement, Work, interleaved
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,15 @@ class Duel:
     network: str
     batch: int
     names: tuple[str, str]
-    speeds: tuple[Figure, Figure]
+    speeds: tuple[Measurement, Measurement]
     bytes: tuple[int, int]
     wanted: float
     """The ratio of speeds that is to be reached at least; 0 where none is asked for."""
 
     @property
-    def ratio(self) -> Figure:
+    def ratio(self) -> Measurement:
         """How many times as fast the first is."""
-        return self.speeds[0].over(self.speeds[1])
+        return self.speeds[0].ratio(self.speeds[1])
 
     def __str__(self) -> str:
         (low, high), wanted = self.ratio.quartiles, f", wanted {self.wanted}" if self.wanted else ""
@@ -65,7 +65,7 @@ class Duel:
             "ratio_quartiles": self.ratio.quartiles,
             "memory_ratio": self.bytes[0] / self.bytes[1],
             "contestants": [
-                {"name": name, "images_per_second": speed.median, "turns": speed.turns, "bytes": size}
+                {"name": name, "images_per_second": speed.median, "turns": speed.rounds, "bytes": size}
                 for name, speed, size in zip(self.names, self.speeds, self.bytes, strict=True)
             ],
         }
@@ -77,10 +77,10 @@ def duel(
     """Let both do their work by turns, and tell at once."""
     device, pair = options.device, (ours, theirs)
     with (
-        Apart(device, ours.make, *ours.given, device, batch) as first,
-        Apart(device, theirs.make, *theirs.given, device, batch) as second,
+        IsolatedWorker(device, ours.make, *ours.given, device, batch) as first,
+        IsolatedWorker(device, theirs.make, *theirs.given, device, batch) as second,
     ):
-        taken = side_by_side({"a": first.lasting, "b": second.lasting}, options.rounds, options.seconds)
+        taken = interleaved({"a": first.lasting, "b": second.lasting}, options.rounds, options.seconds)
         speeds = taken["a"].per(batch), taken["b"].per(batch)
         sizes = first.memory(), second.memory()
     result = Duel(network, batch, (pair[0].name, pair[1].name), speeds, sizes, wanted)
@@ -92,7 +92,7 @@ def arguments(description: str, out: str) -> argparse.ArgumentParser:
     """The options that all these commands have."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="only see that it works")
-    parser.add_argument("--device", default=Machine().resolved().device)
+    parser.add_argument("--device", default=Runtime().resolved().device)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=2.0, help="of a turn, at least")
     parser.add_argument("--out", type=Path, default=Path("docs/speed", out), help="without suffix")
@@ -110,8 +110,8 @@ def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
 def about(device: str) -> dict[str, Any]:
     """On what it was measured."""
     return {
-        "machine": str(Machine(device).resolved()),
-        "settled": cpu.settle() if device == "cpu" else (),
+        "machine": str(Runtime(device).resolved()),
+        "settled": cpu.tune_process() if device == "cpu" else (),
         "processor": processor(device),
         "platform": platform.platform(),
         "versions": {name: version(name) for name in ("limpid", "torch", "diffusers", "pillow")},

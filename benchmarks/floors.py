@@ -22,15 +22,15 @@ from PIL import Image
 from torch import Tensor
 
 from limpid.data import Cifar10
-from limpid.data.images import Images
-from limpid.evaluate import judge_of, scores_of
+from limpid.data.images import ImageDataset
+from limpid.evaluate import feature_extractor, scores_of
 from limpid.learning.rng import generator
-from limpid.metrics.features import Judge, Seen
+from limpid.metrics.features import FeatureExtractor, Features
 from limpid.metrics.frechet import frechet
 from limpid.metrics.moments import Moments, Statistics
-from limpid.pictures.grid import save, strip
-from limpid.scores import Score, short
-from limpid.subjects import of_data, of_pictures, seen
+from limpid.pictures.grid import save_png, strip
+from limpid.scores import Score, format_number
+from limpid.subjects import extract_features, reference_from_dataset, reference_from_images
 
 Pixels = UInt8[Tensor, "n 3 32 32"]
 
@@ -57,7 +57,7 @@ def jpeg(pixels: Pixels, quality: int) -> Pixels:
     return torch.from_numpy(np.stack(out)).permute(0, 3, 1, 2)
 
 
-def imbalanced(test: Images, share: float) -> Pixels:
+def imbalanced(test: ImageDataset, share: float) -> Pixels:
     """The pictures with this share of all of them turned into further ones of the first class, from its own."""
     cats = test.pixels[test.labels == 0]
     others = torch.nonzero(test.labels != 0)[:, 0]
@@ -67,7 +67,7 @@ def imbalanced(test: Images, share: float) -> Pixels:
     return out
 
 
-SPOILT: dict[str, Callable[[Images], Pixels]] = {
+SPOILT: dict[str, Callable[[ImageDataset], Pixels]] = {
     "test set": lambda test: test.pixels,
     "5% of it more airplanes": lambda test: imbalanced(test, 0.05),
     "JPEG 95": lambda test: jpeg(test.pixels, 95),
@@ -85,37 +85,42 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=10_000)
     parser.add_argument("--out", type=Path, default=Path("docs/floors"))
     options = parser.parse_args()
-    judge, train, test = judge_of("cifar"), Cifar10(), Cifar10(split="test").load()
-    reference, test = of_data(train, judge), Images(test.pixels[: options.n], test.labels[: options.n], test.names)
+    extractor, train, test = feature_extractor("cifar"), Cifar10(), Cifar10(split="test").load()
+    reference, test = (
+        reference_from_dataset(train, extractor),
+        ImageDataset(test.pixels[: options.n], test.labels[: options.n], test.class_names),
+    )
     assert reference.images is not None
-    assert reference.seen is not None
-    judges = outside_judges.found()
-    outside = {name: statistics(one, reference.images.pixels) for name, one in judges.items()}
+    assert reference.features is not None
+    extractors = outside_judges.found()
+    outside = {name: statistics(one, reference.images.pixels) for name, one in extractors.items()}
 
     scores: dict[str, dict[str, Score]] = {}
     order = torch.randperm(len(reference.images), generator=generator("cpu", "halves"))
     first, second = (rows.sort().values for rows in order.chunk(2))
-    halves = of_pictures(
-        Images(reference.images.pixels[second], reference.images.labels[second]), "half of the training set", judge
+    halves = reference_from_images(
+        ImageDataset(reference.images.pixels[second], reference.images.labels[second]),
+        "half of the training set",
+        extractor,
     )
-    one = Seen(*(rows[first[: options.n]] for rows in reference.seen))
-    scores["training set, half against half"] = scores_of(one, halves, judge)
+    one = Features(*(rows[first[: options.n]] for rows in reference.features))
+    scores["training set, half against half"] = scores_of(one, halves, extractor)
     for name, spoil in SPOILT.items():
         pixels = spoil(test)
-        said = seen(judge, pixels)
-        scores[name] = scores_of(Seen(said["features"], said["logits"]), reference, judge)
+        said = extract_features(extractor, pixels)
+        scores[name] = scores_of(Features(said["features"], said["logits"]), reference, extractor)
         for other, against in outside.items():
-            scores[name][f"FD {other}"] = Score(frechet(statistics(judges[other], pixels), against))
-        print(name, {key: short(score.value) for key, score in scores[name].items()}, flush=True)
+            scores[name][f"FD {other}"] = Score(frechet(statistics(extractors[other], pixels), against))
+        print(name, {key: format_number(score.value) for key, score in scores[name].items()}, flush=True)
     write(scores, test, options.out)
 
 
-def statistics(judge: Judge, pixels: Pixels) -> Statistics:
+def statistics(extractor: FeatureExtractor, pixels: Pixels) -> Statistics:
     """Mean and covariance of a judge's features of pictures."""
-    return Moments.of(seen(judge, pixels)["features"]).statistics
+    return Moments.of(extract_features(extractor, pixels)["features"]).statistics
 
 
-def write(scores: dict[str, dict[str, Score]], test: Images, out: Path) -> None:
+def write(scores: dict[str, dict[str, Score]], test: ImageDataset, out: Path) -> None:
     """The scores as JSON and as a table, and what the spoilt pictures look like."""
     out.parent.mkdir(parents=True, exist_ok=True)
     plain = {
@@ -129,14 +134,14 @@ def write(scores: dict[str, dict[str, Score]], test: Images, out: Path) -> None:
         lines.append(f"| {row} | " + " | ".join(said(found.get(name)) for name in heads) + " |")
     out.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     few = torch.stack([spoil(test)[:10] for spoil in SPOILT.values()])
-    save(strip(few, list(SPOILT), ()), out.with_suffix(".png"))
+    save_png(strip(few, list(SPOILT), ()), out.with_suffix(".png"))
 
 
 def said(score: Score | None) -> str:
     """A score in a cell of the table."""
     if score is None:
         return ""
-    return f"{short(score.value)} ± {score.error:.2g}" if score.error else short(score.value)
+    return f"{format_number(score.value)} ± {score.error:.2g}" if score.error else format_number(score.value)
 
 
 if __name__ == "__main__":

@@ -23,15 +23,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from limpid.data.augment import Augment
-from limpid.data.images import Images, channels_last, from_pixels, resize
+from limpid.data.images import ImageDataset, channels_last, normalize, resize
 from limpid.data.packed import mapped
-from limpid.diffusion.level import mix
+from limpid.diffusion.level import add_noise
 from limpid.diffusion.schedules import LinearBeta, stratified
-from limpid.learning.machine import Machine
-from limpid.learning.noise import normal
+from limpid.learning.machine import Runtime
+from limpid.learning.noise import randn
 from limpid.learning.rng import generator
 from limpid.pictures.plot import Curve, Panel, panels
-from limpid.timing import Apart, Work, side_by_side
+from limpid.timing import IsolatedWorker, Work, interleaved
 
 LARGE = 50_000
 
@@ -65,14 +65,14 @@ def data_duel(size: int, n: int, workers: int, options: Any) -> Duel:
 
 def ours_forward(size: int, device: str, batch: int) -> Work:
     """limpid's noise, levels and mixture, as its training draws them."""
-    machine = Machine(device).resolved().configure_process()
-    x0 = torch.rand(batch, 3, size, size, device=machine.device).to(memory_format=torch.channels_last)
+    runtime = Runtime(device).resolved().configure_process()
+    x0 = torch.rand(batch, 3, size, size, device=runtime.device).to(memory_format=torch.channels_last)
     steps, schedule = count(0, batch), LinearBeta()
 
     def work() -> Tensor:
         seen = next(steps)
-        level = schedule(stratified(batch, generator(machine.device, 0, "levels", seen)))
-        return mix(x0, normal((batch, 3, size, size), machine.device, 0, "noise", seen), level)
+        level = schedule(stratified(batch, generator(runtime.device, 0, "levels", seen)))
+        return add_noise(x0, randn((batch, 3, size, size), runtime.device, 0, "noise", seen), level)
 
     return work
 
@@ -97,12 +97,12 @@ def photographs(n: int) -> np.ndarray:
 
 def ours_data(size: int, n: int, device: str, batch: int) -> Work:
     """limpid's batches: resized once, resident, chosen, mirrored and converted in each step."""
-    machine = Machine(device).resolved().configure_process()
+    runtime = Runtime(device).resolved().configure_process()
     held = channels_last(resize(torch.from_numpy(photographs(n)).permute(0, 3, 1, 2).contiguous(), size))
-    return batches(Images(held, torch.zeros(n, dtype=torch.int64)).to(machine.device), batch)
+    return batches(ImageDataset(held, torch.zeros(n, dtype=torch.int64)).to(runtime.device), batch)
 
 
-def batches(images: Images, batch: int) -> Work:
+def batches(images: ImageDataset, batch: int) -> Work:
     """The next batch as the network takes it, by training's own functions."""
     row, augment, steps = images.batches(0, batch, 0), Augment(), count()
     device = images.pixels.device
@@ -110,7 +110,7 @@ def batches(images: Images, batch: int) -> Work:
     def work() -> Tensor:
         pixels, _ = next(row)
         mirrored = augment(pixels, generator(device, 0, "augment", next(steps)))
-        return from_pixels(mirrored).contiguous(memory_format=torch.channels_last)
+        return normalize(mirrored).contiguous(memory_format=torch.channels_last)
 
     return work
 
@@ -174,7 +174,7 @@ def timed(values: list[int], maker: Callable[[int], Callable[[], Work]], options
     """Milliseconds of the work made for each value, by turns in this process."""
     from limpid.timing import clock
 
-    taken = side_by_side(
+    taken = interleaved(
         {str(n): clock(maker(n)(), options.device) for n in values}, options.rounds, options.seconds / 10
     )
     return {"x": [float(n) for n in values], "ms": [1000 * taken[str(n)].median for n in values]}
@@ -185,8 +185,8 @@ def mapped_costs(numbers: list[int], options: Any) -> dict[str, list[float]]:
     milliseconds, megabytes = [], []
     with tempfile.TemporaryDirectory(dir=".cache" if Path(".cache").is_dir() else None) as folder:
         for n in numbers:
-            with Apart(options.device, mapped_batches, str(Path(folder, f"{n}.bytes")), n) as work:
-                taken = side_by_side({"": work.lasting}, options.rounds, options.seconds / 4)
+            with IsolatedWorker(options.device, mapped_batches, str(Path(folder, f"{n}.bytes")), n) as work:
+                taken = interleaved({"": work.lasting}, options.rounds, options.seconds / 4)
                 milliseconds.append(1000 * taken[""].median)
                 megabytes.append(work.private() / 1e6)  # pages of the file are the system's to take back
     return {"x": [float(n) for n in numbers], "ms": milliseconds, "MB": megabytes}
@@ -197,7 +197,7 @@ def mapped_batches(path: str, n: int) -> Work:
     shape = (n, 3, 32, 32)
     with open(path, "wb") as file:
         file.truncate(math.prod(shape))
-    return batches(Images(mapped(Path(path), shape), torch.zeros(n, dtype=torch.int64)), 128)
+    return batches(ImageDataset(mapped(Path(path), shape), torch.zeros(n, dtype=torch.int64)), 128)
 
 
 def draw(lines: dict[str, dict[str, list[float]]], path: Path) -> Path:

@@ -17,9 +17,9 @@ from pathlib import Path
 import torch
 from duels import about, arguments, parsed, save
 
-from limpid.learning.machine import Machine
-from limpid.sample import Trained, load, sample, spread
-from limpid.timing import Apart, Figure, Work
+from limpid.learning.machine import Runtime
+from limpid.sample import Pipeline, balanced_labels, load, sample
+from limpid.timing import IsolatedWorker, Measurement, Work
 
 IMPORTS = ("torch", "limpid.cli", "limpid.sample", "limpid.train", "limpid.run", "diffusers")
 WANTED = {"limpid --help": 0.3, "first picture, beyond the network": 3.0}
@@ -31,27 +31,27 @@ def main() -> None:
     parser.add_argument("--run")
     options = parsed(parser)
     with tempfile.TemporaryDirectory() as scratch:
-        run = options.run or trained(scratch)
+        run = options.run or pipeline(scratch)
         commands = {"python": ["-c", "pass"], "limpid --help": ["-m", "limpid", "--help"]}
         imports = ("limpid.cli",) if options.quick else IMPORTS
         commands |= {f"import {name}": ["-c", f"import {name}"] for name in imports}
         commands |= {"limpid sample --n 1": ["-m", "limpid", "sample", run, "--n", "1", "--out", f"{scratch}/drawn"]}
         commands["limpid sample --n 1"] += ["--device", options.device]
         figures = waits(commands, options.rounds)
-        with Apart(options.device, first_picture, run) as work:
+        with IsolatedWorker(options.device, first_picture, run) as work:
             work.lasting(1)
             network = min(work.lasting(1) for _ in range(options.rounds))
-    own = Figure(tuple(turn - network for turn in figures["limpid sample --n 1"].turns))
-    figures |= {"the network's own time": Figure((network,)), "first picture, beyond the network": own}
+    own = Measurement(tuple(turn - network for turn in figures["limpid sample --n 1"].rounds))
+    figures |= {"the network's own time": Measurement((network,)), "first picture, beyond the network": own}
     for name, figure in figures.items():
         wanted = f", wanted at most {WANTED[name]}" if name in WANTED else ""
         low, high = figure.quartiles
         print(f"{name}: {figure.median:.2f} s ({low:.2f} .. {high:.2f}{wanted})")
-    seconds = {name: figure.turns for name, figure in figures.items()}
+    seconds = {name: figure.rounds for name, figure in figures.items()}
     save({"about": about(options.device), "wanted": WANTED, "seconds": seconds}, options.out)
 
 
-def trained(folder: str) -> str:
+def pipeline(folder: str) -> str:
     """A run that took a moment."""
     run = str(Path(folder, "run"))
     words = ["train", "demo", "--images", "32", "--sampling.steps", "1", "--run", run]
@@ -59,7 +59,7 @@ def trained(folder: str) -> str:
     return run
 
 
-def waits(commands: dict[str, list[str]], rounds: int) -> dict[str, Figure]:
+def waits(commands: dict[str, list[str]], rounds: int) -> dict[str, Measurement]:
     """Seconds of each command in fresh processes, by turns; once before, so that the disk has been read."""
     turns: dict[str, list[float]] = {name: [] for name in commands}
     for number in range(rounds + 1):
@@ -68,20 +68,20 @@ def waits(commands: dict[str, list[str]], rounds: int) -> dict[str, Figure]:
             subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
             if number:
                 turns[name].append(time.perf_counter() - begun)
-    return {name: Figure(tuple(taken)) for name, taken in turns.items()}
+    return {name: Measurement(tuple(taken)) for name, taken in turns.items()}
 
 
 def first_picture(run: str) -> Work:
     """What draws the picture of seed 0, the network being there."""
-    machine = Machine().resolved().configure_process()
-    one = load(run, machine)
-    return partial(picture, one, machine)
+    runtime = Runtime().resolved().configure_process()
+    one = load(run, runtime)
+    return partial(picture, one, runtime)
 
 
-def picture(one: Trained, machine: Machine) -> torch.Tensor:
+def picture(one: Pipeline, runtime: Runtime) -> torch.Tensor:
     """The picture of seed 0."""
-    labels = spread(1, len(one.names))
-    return next(iter(sample(one.model, one.recipe, range(1), one.shape, machine, labels)))
+    labels = balanced_labels(1, len(one.class_names))
+    return next(iter(sample(one.model, one.recipe, range(1), one.image_shape, runtime, labels)))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from limpid.data import Cifar10
-from limpid.metrics.features import Judge, Seen
+from limpid.metrics.features import FeatureExtractor, Features
 from limpid.metrics.frechet import frechet
 from limpid.metrics.moments import Moments, Statistics
 
@@ -65,22 +65,22 @@ class ResNet(nn.Module):
         self.register_buffer("mean", 255 * torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(STD).view(3, 1, 1), persistent=False)
 
-    def forward(self, pixels: UInt8[Tensor, "b 3 32 32"]) -> Seen:
+    def forward(self, pixels: UInt8[Tensor, "b 3 32 32"]) -> Features:
         x = ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         x = F.relu(self.bn1(self.conv1(x)))
         for stage in range(1, 4):
             x = self.get_submodule(f"layer{stage}")(x)
         features = x.mean((2, 3))
-        return Seen(features, self.linear(features))
+        return Features(features, self.linear(features))
 
 
 @lru_cache
-def found() -> dict[str, Judge]:
+def found() -> dict[str, FeatureExtractor]:
     """The judges whose files are there, by name."""
-    return {name: judge(name) for name, (_, file) in FILES.items() if (FOLDER / file).exists()}
+    return {name: extractor(name) for name, (_, file) in FILES.items() if (FOLDER / file).exists()}
 
 
-def judge(name: str) -> Judge:
+def extractor(name: str) -> FeatureExtractor:
     """One of the classifiers, in float32 on the CPU."""
     blocks, path = FILES[name][0], FOLDER / FILES[name][1]
     tensors = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
@@ -89,12 +89,12 @@ def judge(name: str) -> Judge:
     net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     net.eval().requires_grad_(False)
     digest = sha256(path.read_bytes()).hexdigest()
-    return Judge(f"FD {name}", f"{name} of akamaster", digest, "none: 32x32 RGB", net)
+    return FeatureExtractor(f"FD {name}", f"{name} of akamaster", digest, "none: 32x32 RGB", net)
 
 
-def statistics(judge: Judge, pixels: UInt8[Tensor, "n 3 32 32"], batch: int = 250) -> Statistics:
+def statistics(extractor: FeatureExtractor, pixels: UInt8[Tensor, "n 3 32 32"], batch: int = 250) -> Statistics:
     """Mean and covariance of what a judge sees in pictures."""
-    return Moments.of(torch.cat([judge.look(part).features for part in pixels.split(batch)])).statistics
+    return Moments.of(torch.cat([extractor.extract(part).features for part in pixels.split(batch)])).statistics
 
 
 @lru_cache

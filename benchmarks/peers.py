@@ -14,16 +14,16 @@ import torch.nn.functional as F
 from common_unet import CommonUNet
 from torch import Tensor, nn
 
-from limpid.data.images import Images
+from limpid.data.images import ImageDataset
 from limpid.diffusion.guidance import Guidance
-from limpid.diffusion.schedules import grid
-from limpid.learning.machine import Machine
-from limpid.learning.optim import Adam
-from limpid.recipe import Recipe, build
-from limpid.recipes import find
-from limpid.sample import denoise_with, noise_of
+from limpid.diffusion.schedules import sampling_levels
+from limpid.learning.machine import Runtime
+from limpid.learning.optim import AdamW
+from limpid.recipe import Recipe, build_denoiser
+from limpid.recipes import find_recipe
+from limpid.sample import make_denoiser, seeded_noise
 from limpid.timing import Work
-from limpid.train import start, train
+from limpid.train import init_state, train
 
 Precision = Literal["float32", "bfloat16"]
 Size = Literal["cifar10", "cifar10-small"]
@@ -57,11 +57,18 @@ FIELDS: dict[Size, dict[str, Any]] = {"cifar10": DDPM, "cifar10-small": SMALL}
 
 def recipe_of(size: Size, batch: int) -> Recipe:
     """limpid's recipe, learning by Adam without end, without classes, guidance, dropout, or what the peers have not."""
-    recipe = find(size)
+    recipe = find_recipe(size)
     network = replace(recipe.network, dropout=0.0, scale_shift=False)
     sampling = replace(recipe.sampling, guidance=Guidance())
-    plain = replace(recipe, conditional=False, label_dropout=0.0, sampling=sampling, network=network, uncertainty=False)
-    return replace(plain, batch=batch, images=2**62, optimizer=Adam())
+    plain = replace(
+        recipe,
+        class_conditional=False,
+        label_dropout=0.0,
+        sampling=sampling,
+        network=network,
+        uncertainty_weighting=False,
+    )
+    return replace(plain, batch_size=batch, duration=2**62, optimizer=AdamW())
 
 
 def pixels(n: int) -> Tensor:
@@ -71,19 +78,19 @@ def pixels(n: int) -> Tensor:
 
 def limpid_training(size: Size, precision: Precision, device: str, batch: int) -> Work:
     """limpid's step of training, from the batch's pixels on."""
-    machine, recipe = Machine(device, precision).resolved().configure_process(), recipe_of(size, batch)
-    source = Images(pixels(512), torch.zeros(512, dtype=torch.int64)).to(machine.device)
-    state = start(recipe, SHAPE, 0, machine)
-    return partial(next, train(state, recipe, source, machine))
+    runtime, recipe = Runtime(device, precision).resolved().configure_process(), recipe_of(size, batch)
+    source = ImageDataset(pixels(512), torch.zeros(512, dtype=torch.int64)).to(runtime.device)
+    state = init_state(recipe, SHAPE, 0, runtime)
+    return partial(next, train(state, recipe, source, runtime))
 
 
 def limpid_looking(size: Size, precision: Precision, device: str, batch: int) -> Work:
     """A look of limpid's network, as its samplers take it."""
-    machine, recipe = Machine(device, precision).resolved().configure_process(), recipe_of(size, batch)
-    model = machine.place(build(recipe, SHAPE, 0)).eval()
-    level = grid(recipe.sampling_schedule, 2)[1]
-    x = level.sigma * noise_of(range(batch), SHAPE, machine.device)()
-    return partial(denoise_with(model, recipe, None, machine), x, level)
+    runtime, recipe = Runtime(device, precision).resolved().configure_process(), recipe_of(size, batch)
+    model = runtime.to_device(build_denoiser(recipe, SHAPE, 0)).eval()
+    level = sampling_levels(recipe.sampling_schedule, 2)[1]
+    x = level.sigma * seeded_noise(range(batch), SHAPE, runtime.device)()
+    return partial(make_denoiser(model, recipe, None, runtime), x, level)
 
 
 def diffusers_network(size: Size, device: str) -> nn.Module:

@@ -13,10 +13,10 @@ from duels import Contestant, arguments, duel, parsed, written
 from peers import SHAPE, common_looking, diffusers_looking, limpid_looking, recipe_of
 
 from limpid.diffusion.guidance import Guidance, guided
-from limpid.diffusion.schedules import grid
-from limpid.learning.machine import Machine
-from limpid.recipe import build
-from limpid.sample import denoise_with, noise_of
+from limpid.diffusion.schedules import sampling_levels
+from limpid.learning.machine import Runtime
+from limpid.recipe import build_denoiser
+from limpid.sample import make_denoiser, seeded_noise
 from limpid.timing import Work
 
 
@@ -46,19 +46,19 @@ def between(network: str) -> list[tuple[Contestant, Contestant, float]]:
 
 def both(together: bool, device: str, batch: int) -> Work:
     """A guided look of `cifar10-small` with classes: one batch of twice the size, or two batches."""
-    machine, recipe = (
-        Machine(device).resolved().configure_process(),
-        replace(recipe_of("cifar10-small", batch), conditional=True),
+    runtime, recipe = (
+        Runtime(device).resolved().configure_process(),
+        replace(recipe_of("cifar10-small", batch), class_conditional=True),
     )
-    model = machine.place(build(recipe, SHAPE, 10)).eval()
-    labels = torch.arange(batch, device=machine.device) % 10
+    model = runtime.to_device(build_denoiser(recipe, SHAPE, 10)).eval()
+    labels = torch.arange(batch, device=runtime.device) % 10
     recipe = replace(recipe, label_dropout=0.1, sampling=replace(recipe.sampling, guidance=Guidance(weight=1.0)))
-    level = grid(recipe.sampling_schedule, 2)[1]
-    x = level.sigma * noise_of(range(batch), SHAPE, machine.device)()
+    level = sampling_levels(recipe.sampling_schedule, 2)[1]
+    x = level.sigma * seeded_noise(range(batch), SHAPE, runtime.device)()
     if together:
-        return partial(denoise_with(model, recipe, labels, machine), x, level)
+        return partial(make_denoiser(model, recipe, labels, runtime), x, level)
     plain = replace(recipe, sampling=replace(recipe.sampling, guidance=Guidance()))
-    strong, weak = (denoise_with(model, plain, told, machine) for told in (labels, torch.full_like(labels, 10)))
+    strong, weak = (make_denoiser(model, plain, told, runtime) for told in (labels, torch.full_like(labels, 10)))
     return partial(guided(strong, weak, recipe.sampling.guidance), x, level)
 
 

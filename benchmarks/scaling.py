@@ -26,15 +26,15 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from limpid import train as training
-from limpid.data.images import Images
+from limpid.data.images import ImageDataset
 from limpid.diffusion.losses import denoising_loss
 from limpid.learning import parallel
-from limpid.learning.gradients import Gradients
-from limpid.learning.machine import Machine
+from limpid.learning.gradients import GradientSync
+from limpid.learning.machine import Runtime
 from limpid.pictures.plot import Curve, Panel, panels
 from limpid.recipe import Recipe
-from limpid.timing import Apart, Figure, Work, side_by_side
-from limpid.train import Lesson, State, start, train
+from limpid.timing import IsolatedWorker, Measurement, Work, interleaved
+from limpid.train import NoisyBatch, TrainState, init_state, train
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,14 @@ def teams(options: argparse.Namespace) -> list[Team]:
     return found
 
 
-def measured(batch: int, every: list[Team], options: argparse.Namespace) -> dict[Team, Figure]:
+def measured(batch: int, every: list[Team], options: argparse.Namespace) -> dict[Team, Measurement]:
     """Pictures a second of each team, all by turns."""
     with ExitStack() as stack:
         clocks = {team.name: stack.enter_context(assembled(team, batch, options)) for team in every}
-        taken = side_by_side(clocks, options.rounds, options.seconds)
+        taken = interleaved(clocks, options.rounds, options.seconds)
     speeds = {team: taken[team.name].per(batch) for team in every}
     for team, speed in speeds.items():
-        ratio = speed.over(speeds[every[0]])
+        ratio = speed.ratio(speeds[every[0]])
         low, high = ratio.quartiles
         times = f"{ratio.median:.2f} times ({low:.2f} .. {high:.2f})"
         print(f"batch {batch}, {team.name}: {speed.median:.4g} images/s, {times}", flush=True)
@@ -95,7 +95,7 @@ def assembled(team: Team, batch: int, options: argparse.Namespace) -> Iterator[C
         port = free.getsockname()[1]
         free.close()
         given = [(team, rank, port, options.device, options.network, batch) for rank in range(team.processes)]
-        members = [stack.enter_context(Apart(options.device, member, *each)) for each in given]
+        members = [stack.enter_context(IsolatedWorker(options.device, member, *each)) for each in given]
         yield lambda count: max(ask.map(lambda one: one.lasting(count), members))
 
 
@@ -103,48 +103,48 @@ def member(team: Team, rank: int, port: int, device: str, network: Size, batch: 
     """A step of training in one process of a team."""
     numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": team.processes, "MASTER_PORT": port}
     os.environ |= {name: str(number) for name, number in numbers.items()} | {"MASTER_ADDR": "127.0.0.1"}
-    machine = Machine(device, threads=team.threads).resolved().configure_process()
-    parallel.join(machine.device)
+    runtime = Runtime(device, threads=team.threads).resolved().configure_process()
+    parallel.init(runtime.device)
     recipe, drawn = recipe_of(network, batch), pixels(4096)
-    source = Images(drawn, torch.zeros(len(drawn), dtype=torch.int64)).to(machine.device)
-    state = start(recipe, source.shape, 0, machine)
-    return partial(next, team.steps(state, recipe, source, machine))
+    source = ImageDataset(drawn, torch.zeros(len(drawn), dtype=torch.int64)).to(runtime.device)
+    state = init_state(recipe, source.shape, 0, runtime)
+    return partial(next, team.steps(state, recipe, source, runtime))
 
 
 class Objective(nn.Module):
     """The loss as a module, which DistributedDataParallel wants."""
 
-    def __init__(self, state: State, recipe: Recipe):
+    def __init__(self, state: TrainState, recipe: Recipe):
         super().__init__()
-        self.model, self.weight = state.model, recipe.weight
+        self.model, self.weight = state.model, recipe.loss_weighting
 
-    def forward(self, part: Lesson) -> Tensor:
+    def forward(self, part: NoisyBatch) -> Tensor:
         """The loss of each picture."""
         return denoising_loss(self.model, part.x0, part.eps, part.level, part.labels, self.weight)
 
 
-def summed_by_torch(state: State, recipe: Recipe, *given: Any) -> Iterator[Any]:
+def summed_by_torch(state: TrainState, recipe: Recipe, *given: Any) -> Iterator[Any]:
     """The steps of `train`, but the gradients added up by DistributedDataParallel."""
-    state.gradients = Gradients([])
+    state.grad_sync = GradientSync([])
     objective = DistributedDataParallel(Objective(state, recipe), gradient_as_bucket_view=True)
 
-    def backward(_: State, __: Recipe, part: Lesson, share: float, machine: Machine) -> Tensor:
-        with machine.autocast():
+    def backward(_: TrainState, __: Recipe, part: NoisyBatch, share: float, runtime: Runtime) -> Tensor:
+        with runtime.autocast():
             loss = objective(part)
-        (dist.get_world_size() * share * (loss * part.rarity).mean()).backward()
+        (dist.get_world_size() * share * (loss * part.importance_weight).mean()).backward()
         return loss.detach()
 
-    training.backward = backward
+    training.loss_and_backward = backward
     return train(state, recipe, *given)
 
 
-def plain(batch: int, team: Team, speed: Figure) -> dict[str, Any]:
+def plain(batch: int, team: Team, speed: Measurement) -> dict[str, Any]:
     """As JSON holds it."""
     who = {"name": team.name, "processes": team.processes, "threads": team.threads, "batch": batch}
-    return who | {"images_per_second": speed.median, "turns": speed.turns}
+    return who | {"images_per_second": speed.median, "turns": speed.rounds}
 
 
-def picture(found: dict[int, dict[Team, Figure]], options: argparse.Namespace) -> Path:
+def picture(found: dict[int, dict[Team, Measurement]], options: argparse.Namespace) -> Path:
     """Speed against the batch."""
     names = list(next(iter(found.values())))
     curves = [Curve(team.name, list(found), [taken[team].median for taken in found.values()]) for team in names]

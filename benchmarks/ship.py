@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from limpid.learning import checkpoint
-from limpid.plain import to_plain
-from limpid.recipes import find
-from limpid.sample import TRAINED, about_of, checkpoint_of
+from limpid.plain import to_dict
+from limpid.recipes import find_recipe
+from limpid.sample import PRETRAINED_DIR, checkpoint_path, load_info
 
 MOST = 16 * 2**20
 """Bytes that a network may add to the package."""
@@ -24,19 +24,19 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="a run folder or a checkpoint")
     parser.add_argument("name", help="what it will be asked for by: a recipe's name, whose sampling it takes")
     options = parser.parse_args()
-    file = checkpoint_of(options.run)
-    average = checkpoint.read_tensors(file, "average.")
-    tensors = {f"average.{name}": weight.half() for name, weight in average.items()}
-    about = about_of(file)
+    file = checkpoint_path(options.run)
+    average = checkpoint.read_tensors(file, "ema.")
+    tensors = {f"ema.{name}": weight.half() for name, weight in average.items()}
+    about = load_info(file)
     here = replace(about.recipe.data, root="")  # no path of ours
-    plain = replace(about, recipe=replace(about.recipe, data=here, sampling=find(options.name).sampling))
-    written = checkpoint.save(TRAINED, about.seen, tensors, to_plain(plain), keep=0)
-    shipped = written.rename(TRAINED / f"{options.name}.safetensors")
+    plain = replace(about, recipe=replace(about.recipe, data=here, sampling=find_recipe(options.name).sampling))
+    written = checkpoint.save_checkpoint(PRETRAINED_DIR, about.images_seen, tensors, to_dict(plain), keep=0)
+    shipped = written.rename(PRETRAINED_DIR / f"{options.name}.safetensors")
     size = shipped.stat().st_size
     if size > MOST:
         shipped.unlink()
         raise SystemExit(f"{size / 2**20:.1f} MB: more than the {MOST / 2**20:.0f} that a network may take")
-    print(f"{shipped}: {size / 2**20:.1f} MB, after {about.seen:,} images")
+    print(f"{shipped}: {size / 2**20:.1f} MB, after {about.images_seen:,} images")
 
 
 if __name__ == "__main__":

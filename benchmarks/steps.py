@@ -30,10 +30,10 @@ from limpid.diffusion.samplers import (
     Sampler,
     UniPC,
 )
-from limpid.diffusion.schedules import Karras, grid
-from limpid.learning.machine import Machine
+from limpid.diffusion.schedules import Karras, sampling_levels
+from limpid.learning.machine import Runtime
 from limpid.pictures.plot import Curve, Panel, panels
-from limpid.sample import Trained, load, sample, spread
+from limpid.sample import Pipeline, balanced_labels, load, sample
 
 SAMPLERS: dict[str, Sampler] = {
     "Ancestral": Ancestral(),
@@ -59,23 +59,23 @@ def main() -> None:
     parser = arguments(__doc__ or "", "steps")
     parser.add_argument("run")
     parser.add_argument("--n", type=int, default=1000)
-    parser.add_argument("--batch", type=int, default=250)
+    parser.add_argument("--batch-size", type=int, default=250)
     parser.add_argument("--evaluations", type=int, nargs="+", default=list(EVALUATIONS))
     options = parsed(parser)
-    machine = Machine(options.device).resolved().configure_process()
-    trained = load(options.run, machine)
+    runtime = Runtime(options.device).resolved().configure_process()
+    pipeline = load(options.run, runtime)
     wanted = [(name, n) for n in options.evaluations for name in SAMPLERS]
     if options.quick:
         wanted, options.n = [("Heun", 5), ("Ancestral", 4)], 80
     else:
         wanted = [REFERENCE, *wanted]
-    found = measured(trained, wanted, machine, options)
+    found = measured(pipeline, wanted, runtime, options)
     print(draw(found, options.out.with_name(f"{options.out.name}.png")))
 
 
-def measured(trained: Trained, wanted: list[tuple[str, int]], machine: Machine, options: Any) -> list[dict[str, Any]]:
+def measured(pipeline: Pipeline, wanted: list[tuple[str, int]], runtime: Runtime, options: Any) -> list[dict[str, Any]]:
     """A line for each sampler and number of evaluations, those of the file first."""
-    head = {"run": options.run, "seen": trained.seen, "n": options.n}
+    head = {"run": options.run, "images_seen": pipeline.images_seen, "n": options.n}
     path = options.out.with_name(f"{options.out.name}.json")
     before = json.loads(path.read_text()) if path.exists() else {}
     lines = before["lines"] if {key: before.get(key) for key in head} == head else []
@@ -84,7 +84,7 @@ def measured(trained: Trained, wanted: list[tuple[str, int]], machine: Machine, 
         steps = steps_for(SAMPLERS[name], asked)
         if (name, asked) in known or not steps:
             continue
-        scores = distances(drawn(trained, SAMPLERS[name], steps, machine, options))
+        scores = distances(drawn(pipeline, SAMPLERS[name], steps, runtime, options))
         lines.append({"sampler": name, "asked": asked, "steps": steps, "evaluations": asked_of(SAMPLERS[name], steps)})
         lines[-1] |= scores
         print(lines[-1], flush=True)
@@ -92,12 +92,12 @@ def measured(trained: Trained, wanted: list[tuple[str, int]], machine: Machine, 
     return lines
 
 
-def drawn(trained: Trained, sampler: Sampler, steps: int, machine: Machine, options: Any) -> Tensor:
+def drawn(pipeline: Pipeline, sampler: Sampler, steps: int, runtime: Runtime, options: Any) -> Tensor:
     """n pictures from seeds 0 to n - 1, by this sampler on the recipe's levels."""
-    sampling = replace(trained.recipe.sampling, sampler=sampler, steps=steps)
-    recipe, labels = replace(trained.recipe, sampling=sampling), spread(options.n, len(trained.names))
+    sampling = replace(pipeline.recipe.sampling, sampler=sampler, steps=steps)
+    recipe, labels = replace(pipeline.recipe, sampling=sampling), balanced_labels(options.n, len(pipeline.class_names))
     seeds = range(options.n)
-    return torch.cat(list(sample(trained.model, recipe, seeds, trained.shape, machine, labels, options.batch)))
+    return torch.cat(list(sample(pipeline.model, recipe, seeds, pipeline.image_shape, runtime, labels, options.batch)))
 
 
 def steps_for(sampler: Sampler, evaluations: int) -> int:
@@ -115,7 +115,7 @@ def asked_of(sampler: Sampler, steps: int) -> int:
         return torch.zeros_like(x)
 
     x = torch.zeros(1, 1, 1, 1)
-    walk: Iterator[Any] = sampler(denoise, x, grid(Karras(), steps), lambda: x)
+    walk: Iterator[Any] = sampler(denoise, x, sampling_levels(Karras(), steps), lambda: x)
     for _ in walk:
         pass
     return asked
@@ -124,27 +124,27 @@ def asked_of(sampler: Sampler, steps: int) -> int:
 def draw(lines: list[dict[str, Any]], path: Path) -> Path:
     """Two plots for each judge: the samplers that forget or add noise, and those that remember and add none."""
     plots = []
-    for judge in (key for key in lines[0] if key.startswith("ResNet")):
+    for extractor in (key for key in lines[0] if key.startswith("ResNet")):
         for names in (NOISY_OR_FORGETFUL, tuple(name for name in SAMPLERS if name not in NOISY_OR_FORGETFUL)):
-            if series := [*curves(lines, names, judge), *reference(lines, judge)]:
-                plots.append(Panel(series, judge, x="evaluations", y="Frechet distance", log_x=True, log_y=True))
+            if series := [*curves(lines, names, extractor), *reference(lines, extractor)]:
+                plots.append(Panel(series, extractor, x="evaluations", y="Frechet distance", log_x=True, log_y=True))
     return panels(plots, path)
 
 
-def curves(lines: list[dict[str, Any]], names: Sequence[str], judge: str) -> list[Curve]:
+def curves(lines: list[dict[str, Any]], names: Sequence[str], extractor: str) -> list[Curve]:
     """A judge's distances by evaluations, for each of these samplers that was measured."""
     found = []
     for name in names:
         points = [line for line in lines if line["sampler"] == name and line["asked"] <= max(EVALUATIONS)]
         if points:
-            found.append(Curve(name, [p["evaluations"] for p in points], [p[judge] for p in points]))
+            found.append(Curve(name, [p["evaluations"] for p in points], [p[extractor] for p in points]))
     return found
 
 
-def reference(lines: list[dict[str, Any]], judge: str) -> list[Curve]:
+def reference(lines: list[dict[str, Any]], extractor: str) -> list[Curve]:
     """The line to reach, if it was measured."""
     ends = [min(EVALUATIONS), max(EVALUATIONS)]
-    reached = [line[judge] for line in lines if (line["sampler"], line["asked"]) == REFERENCE]
+    reached = [line[extractor] for line in lines if (line["sampler"], line["asked"]) == REFERENCE]
     return [Curve(f"{REFERENCE[0]}, {REFERENCE[1]}", ends, [value] * 2) for value in reached]
 
 

@@ -34,15 +34,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from limpid.bench import training
+from limpid.bench import training_step
 from limpid.data import Cifar10
-from limpid.data.images import to_pixels
-from limpid.learning.checkpoint import all_in, read_data
-from limpid.learning.machine import Machine
+from limpid.data.images import to_uint8
+from limpid.learning.checkpoint import list_checkpoints, read_data
+from limpid.learning.machine import Runtime
 from limpid.pictures.plot import Curve, Panel, panels
-from limpid.recipes import find
-from limpid.sample import load, sample, spread
-from limpid.timing import Apart, Work, side_by_side
+from limpid.recipes import find_recipe
+from limpid.sample import balanced_labels, load, sample
+from limpid.timing import IsolatedWorker, Work, interleaved
 
 LIMPID, PEER = "limpid", "diffusers' example"
 STEPS, BATCH = 50, 16
@@ -85,10 +85,13 @@ def planned(options: argparse.Namespace) -> dict[str, int]:
     """How many images each sees in the time, by its speed now; once for a folder, which is of one length."""
     path = options.folder / "plan.json"
     if not path.exists():
-        recipe = find(options.recipe)
-        with Apart("cpu", training, recipe, Machine(options.device)) as ours, Apart("cpu", peer_steps) as theirs:
-            taken = side_by_side({"a": ours.lasting, "b": theirs.lasting}, options.rounds, options.seconds)
-        sizes = {LIMPID: (taken["a"], recipe.batch), PEER: (taken["b"], BATCH)}
+        recipe = find_recipe(options.recipe)
+        with (
+            IsolatedWorker("cpu", training_step, recipe, Runtime(options.device)) as ours,
+            IsolatedWorker("cpu", peer_steps) as theirs,
+        ):
+            taken = interleaved({"a": ours.lasting, "b": theirs.lasting}, options.rounds, options.seconds)
+        sizes = {LIMPID: (taken["a"], recipe.batch_size), PEER: (taken["b"], BATCH)}
         images = {
             name: max(2, round(60 * options.minutes / figure.median)) * size for name, (figure, size) in sizes.items()
         }
@@ -102,7 +105,7 @@ def planned(options: argparse.Namespace) -> dict[str, int]:
 def train_limpid(plan: dict[str, int], options: argparse.Namespace) -> None:
     """`limpid train`, as it comes; the command goes on by itself."""
     images = plan[LIMPID]
-    between = max(find(options.recipe).batch, round(images * options.every / options.minutes))
+    between = max(find_recipe(options.recipe).batch_size, round(images * options.every / options.minutes))
     words = [
         "train",
         options.recipe,
@@ -258,17 +261,20 @@ def found(options: argparse.Namespace) -> list[tuple[Any, ...]]:
 def limpid_snapshots(options: argparse.Namespace) -> Iterator[tuple[Any, ...]]:
     """Who, images seen, minutes of training, and what draws n pictures, for each checkpoint of the run."""
     a_minute = planned(options)[LIMPID] / options.minutes
-    for file in all_in(options.folder / "limpid" / "checkpoints"):
-        if seen := read_data(file)["seen"]:
+    for file in list_checkpoints(options.folder / "limpid" / "checkpoints"):
+        if seen := read_data(file)["images_seen"]:
             yield LIMPID, seen, seen / a_minute, partial(limpid_pictures, file, options)
 
 
 def limpid_pictures(file: Path, options: argparse.Namespace, n: int) -> Tensor:
     """n pictures as the recipe draws them now."""
-    machine = Machine(options.device).resolved().configure_process()
-    trained = load(file, machine)
-    labels, recipe = spread(n, len(trained.names)), replace(trained.recipe, sampling=find(options.recipe).sampling)
-    return torch.cat(list(sample(trained.model, recipe, range(n), trained.shape, machine, labels, batch=250)))
+    runtime = Runtime(options.device).resolved().configure_process()
+    pipeline = load(file, runtime)
+    labels, recipe = (
+        balanced_labels(n, len(pipeline.class_names)),
+        replace(pipeline.recipe, sampling=find_recipe(options.recipe).sampling),
+    )
+    return torch.cat(list(sample(pipeline.model, recipe, range(n), pipeline.image_shape, runtime, labels, batch=250)))
 
 
 def peer_snapshots(options: argparse.Namespace) -> Iterator[tuple[Any, ...]]:
@@ -291,7 +297,7 @@ def peer_pictures(file: Path, n: int, batch: int = 250) -> Tensor:
         x = torch.randn(min(batch, n - first), 3, 32, 32, generator=draw)
         for t in noises.timesteps:
             x = noises.step(net.eval()(x, t).sample, t, x).prev_sample  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
-        pixels.append(to_pixels(x))
+        pixels.append(to_uint8(x))
     return torch.cat(pixels)
 
 
@@ -299,13 +305,13 @@ def draw(lines: list[dict[str, Any]], path: Path) -> Path:
     """A plot for each judge: the distance of both against minutes, at the smaller n, which alone compares."""
     n = min(line["n"] for line in lines)
     plots = []
-    for judge in (key for key in lines[0] if key.startswith("ResNet")):
+    for extractor in (key for key in lines[0] if key.startswith("ResNet")):
         series = []
         for who in dict.fromkeys(line["who"] for line in lines):
             points = [line for line in lines if line["who"] == who and line["n"] == n]
             points.sort(key=lambda line: line["minutes"])
-            series.append(Curve(who, [p["minutes"] for p in points], [p[judge] for p in points]))
-        title = f"FD of {judge}, {n:,} pictures"
+            series.append(Curve(who, [p["minutes"] for p in points], [p[extractor] for p in points]))
+        title = f"FD of {extractor}, {n:,} pictures"
         plots.append(Panel(series, title, x="minutes of training on two cores", log_y=True))
     return panels(plots, path)
 

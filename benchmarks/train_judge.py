@@ -14,9 +14,9 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
-from limpid.classifying import BATCH, classifier, right, training
+from limpid.classifying import BATCH, accuracy_on_test_set, classifier, train_classifier
 from limpid.data import Cifar10
-from limpid.learning.machine import Machine
+from limpid.learning.machine import Runtime
 from limpid.metrics import cifar
 
 
@@ -27,11 +27,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path(cifar.__file__).with_suffix(".safetensors"))
     options = parser.parse_args()
-    machine = Machine().resolved().configure_process()
-    real, test = (Cifar10(split=split).load().to(machine.device) for split in ("train", "test"))
-    model, log = classifier(options.seed, machine), []
-    for line in training(model, real, options.epochs, options.seed, machine):
-        log.append(line | {"test_accuracy": right(model, test).value})
+    runtime = Runtime().resolved().configure_process()
+    real, test = (Cifar10(split=split).load().to(runtime.device) for split in ("train", "test"))
+    model, log = classifier(options.seed, runtime), []
+    for line in train_classifier(model, real, options.epochs, options.seed, runtime):
+        log.append(line | {"test_accuracy": accuracy_on_test_set(model, test).value})
         print(log[-1], flush=True)
 
     save_file({name: value.half().contiguous() for name, value in model.state_dict().items()}, options.out)
@@ -39,12 +39,12 @@ def main() -> None:
     about = {
         "sha256": sha256(options.out.read_bytes()).hexdigest(),
         "parameters": sum(weight.numel() for weight in model.parameters()),
-        "test_accuracy": right(model, test).value,
-        "train_accuracy": right(model, real).value,
+        "test_accuracy": accuracy_on_test_set(model, test).value,
+        "train_accuracy": accuracy_on_test_set(model, real).value,
         "epochs": options.epochs,
         "batch": BATCH,
         "seed": options.seed,
-        "machine": str(machine),
+        "machine": str(runtime),
         "log": log,
     }
     options.out.with_suffix(".json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")

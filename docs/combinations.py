@@ -13,11 +13,11 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
-from limpid.diffusion.denoiser import Denoise, Denoiser, LogRatio
+from limpid.diffusion.denoiser import Denoise, Denoiser, LogSigma
 from limpid.diffusion.level import Level, eps_from
 from limpid.diffusion.oracle import Gaussian
 from limpid.diffusion.samplers import Ancestral, Ddim, DpmSolverPP, Heun, Sampler, UniPC
-from limpid.diffusion.schedules import Karras, Schedule, grid
+from limpid.diffusion.schedules import Karras, Schedule, sampling_levels
 from limpid.diffusion.targets import Target, target
 
 LAW = Gaussian(torch.tensor([0.4, -0.2]), torch.tensor([0.3, 0.7]))
@@ -46,7 +46,7 @@ class Perfect(nn.Module):
     def forward(self, x: Tensor, c_noise: Tensor, labels: Tensor | None) -> Tensor:
         """The target for x, from c_noise = ln(sigma / alpha) / 4."""
         ratio = (4 * c_noise.double()).exp()
-        level = Level(torch.ones_like(ratio), ratio).unit()
+        level = Level(torch.ones_like(ratio), ratio).to_vp()
         x = x.double() * torch.hypot(0.5 * level.alpha, level.sigma)[:, None]
         x0 = self.law(x, level)
         return target(self.kind, x0, eps_from(x0, x, level), level)
@@ -54,7 +54,7 @@ class Perfect(nn.Module):
 
 def perfect(kind: Target, law: Gaussian = LAW) -> Denoiser:
     """What a training run without error would end with."""
-    return Denoiser(Perfect(kind, law), kind, LogRatio(), Karras())
+    return Denoiser(Perfect(kind, law), kind, LogSigma(), Karras())
 
 
 def drawn(sampler: Sampler, denoise: Denoise, levels: Level, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -81,13 +81,13 @@ def levels_for(schedule: Schedule, kind: Target, steps: int = STEPS) -> tuple[Le
     No sampler starts from infinite noise, or from pure noise if the network only says what noise it sees; and the plain
     step that ends each of them blurs what it meets at a sigma / alpha above 0.2.
     """
-    karras = grid(Karras(), steps)
+    karras = sampling_levels(Karras(), steps)
     try:
-        levels = grid(schedule, steps)
+        levels = sampling_levels(schedule, steps)
     except ValueError:
         return karras, False
-    a, b = kind.row(levels[0])
-    own = b * levels[0].alpha != a * levels[0].sigma and levels[-2].ratio < 0.2
+    a, b = kind.coefficients(levels[0])
+    own = b * levels[0].alpha != a * levels[0].sigma and levels[-2].edm_sigma < 0.2
     return (levels, True) if own else (karras, False)
 
 

@@ -68,7 +68,7 @@ def live(rank: int, count: int, port: int, said: Path, act: Act, given: tuple[ob
     with said.open("w", buffering=1) as sys.stdout:
         sys.stderr = sys.stdout
         try:
-            with parallel.company():
+            with parallel.distributed_session():
                 act(*given)
         except Exception:
             traceback.print_exc()

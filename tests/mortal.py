@@ -33,7 +33,7 @@ def born(recipe: Recipe, folder: Path, said: Path, after: int = 0, touches: int 
 
 def logged(folder: Path) -> int:
     """How far the log of a run goes."""
-    return max((line["seen"] for line in runlog.read(folder / "log.jsonl")), default=0)
+    return max((line["images_seen"] for line in runlog.read_jsonl(folder / "log.jsonl")), default=0)
 
 
 def live(recipe: Recipe, folder: Path, said: Path, after: int, touches: int) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from limpid.cli import main
 from limpid.learning import parallel
 from limpid.run import Run
-from limpid.train import Report
+from limpid.train import StepMetrics
 
 
 def break_down() -> None:
@@ -26,16 +26,16 @@ FAULTS: dict[str, Callable[[], object]] = {
 
 if __name__ == "__main__":
     fault, *words = sys.argv[1:]
-    note = Run.note
+    note = Run.record
 
-    def noting(self: Run, report: Report) -> None:
+    def noting(self: Run, report: StepMetrics) -> None:
         if fault == "slow":
             time.sleep(0.2)
-        elif parallel.rank() == parallel.count() - 1 and report.place == 112:
+        elif parallel.rank() == parallel.world_size() - 1 and report.data_position == 112:
             FAULTS[fault]()
         note(self, report)
 
-    Run.note = noting
+    Run.record = noting
     code = main(words)
     # One that is left asks for Python when there is none any more, and the process aborts: one time in fifteen.
     left = [name for task in Path("/proc/self/task").glob("*/comm") if "gloo" in (name := task.read_text())]

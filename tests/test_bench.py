@@ -9,25 +9,34 @@ import torch
 from tiny import CPU, TINY
 
 from limpid import bench
-from limpid.bench import Bench, Cost, looking, parameters, plain, source_of, table, training
+from limpid.bench import (
+    BenchResult,
+    StepCost,
+    bench_table,
+    bench_to_dict,
+    parameters,
+    sampling_step,
+    source_of,
+    training_step,
+)
 from limpid.cli import main
 from limpid.data import Cifar10
-from limpid.learning.optim import Adam
-from limpid.timing import Figure, arithmetic
+from limpid.learning.optim import AdamW
+from limpid.timing import Measurement, count_flops
 
 
 def test_a_step_costs_three_looks():
-    by_adam = replace(TINY, optimizer=Adam())  # Muon's own products come on top
-    look, step = arithmetic(looking(TINY, CPU)), arithmetic(training(by_adam, CPU))
+    by_adam = replace(TINY, optimizer=AdamW())  # Muon's own products come on top
+    look, step = count_flops(sampling_step(TINY, CPU)), count_flops(training_step(by_adam, CPU))
     assert 2.8 < step / look < 3
 
 
 def test_the_step_that_is_measured_is_a_step_of_training():
-    step = training(replace(TINY, images=1), CPU)
+    step = training_step(replace(TINY, duration=1), CPU)
     first, second = step(), step()
-    assert (first.seen, second.seen) == (TINY.batch, 2 * TINY.batch)
+    assert (first.images_seen, second.images_seen) == (TINY.batch_size, 2 * TINY.batch_size)
     assert first.loss.isfinite().all()
-    assert looking(TINY, CPU)().shape == (TINY.batch, 1, 8, 8)
+    assert sampling_step(TINY, CPU)().shape == (TINY.batch_size, 1, 8, 8)
 
 
 @pytest.mark.parametrize("data", [Cifar10(root="/nowhere"), Cifar10(split="test", size=16, workers=1)])
@@ -35,13 +44,13 @@ def test_a_network_is_timed_without_its_data(data: Cifar10, tmp_path: Path, monk
     """Random pictures take the place of those that would be downloaded: as many, of the same shape and classes."""
     monkeypatch.setenv("LIMPID_DATA", str(tmp_path))
     monkeypatch.setattr("limpid.data.cifar10.download", lambda *_: pytest.fail("it downloads"))
-    network = replace(TINY.network, attention=())
-    recipe = replace(TINY, data=data, batch=4, conditional=True, network=network)
-    step = training(recipe, CPU)()
+    network = replace(TINY.network, attn_resolutions=())
+    recipe = replace(TINY, data=data, batch_size=4, class_conditional=True, network=network)
+    step = training_step(recipe, CPU)()
     assert step.loss.isfinite().all()
-    assert looking(recipe, CPU)().shape == (4, 3, data.size, data.size)
+    assert sampling_step(recipe, CPU)().shape == (4, 3, data.size, data.size)
     source = source_of(recipe, "cpu")
-    assert (len(source), source.shape, len(source.names)) == (
+    assert (len(source), source.shape, len(source.class_names)) == (
         50_000 if data.split == "train" else 10_000,
         (3, data.size, data.size),
         10,
@@ -51,19 +60,30 @@ def test_a_network_is_timed_without_its_data(data: Cifar10, tmp_path: Path, monk
 
 
 def test_the_share_of_the_peak_is_arithmetic_over_time():
-    cost = Cost(batch=10, seconds=Figure((0.5, 1.0, 2.0)), operations=3_000, bytes=2**30)
-    made = Bench("cpu", "Some CPU", 123, {"train, eager": cost}, {"product": 1e5, "convolution": 2e4})
+    cost = StepCost(batch=10, seconds=Measurement((0.5, 1.0, 2.0)), flops=3_000, peak_memory=2**30)
+    made = BenchResult("cpu", "Some CPU", 123, {"train, eager": cost}, {"product": 1e5, "convolution": 2e4})
     assert cost.speed.median == 10
-    assert plain(made)["costs"]["train, eager"]["share_of_peak"] == 0.3
-    assert "30.0%" in table(made)
-    assert "123 parameters, on Some CPU" in table(made)
+    assert bench_to_dict(made)["costs"]["train, eager"]["share_of_peak"] == 0.3
+    assert "30.0%" in bench_table(made)
+    assert "123 parameters, on Some CPU" in bench_table(made)
 
 
 def test_the_command_tells_people_and_files_the_same(tmp_path: Path, capsys, monkeypatch):
-    small = bench.fastest
-    monkeypatch.setattr(bench, "fastest", lambda device, dtype: small(device, dtype, 64))
+    small = bench.peak_kernels
+    monkeypatch.setattr(bench, "peak_kernels", lambda device, dtype: small(device, dtype, 64))
     out = tmp_path / "bench.json"
-    args = ["--network.width", "16", "--batch", "4", "--rounds", "2", "--seconds", "0", "--json", str(out)]
+    args = [
+        "--network.model-channels",
+        "16",
+        "--batch-size",
+        "4",
+        "--rounds",
+        "2",
+        "--seconds",
+        "0",
+        "--json",
+        str(out),
+    ]
     assert main(["bench", "demo", *args, "--device", "cpu", "--precision", "float32"]) == 0
     said, figures = capsys.readouterr().out, json.loads(out.read_text())
     assert "demo, batch 4, on cpu, " in said

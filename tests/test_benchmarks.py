@@ -12,7 +12,7 @@ import torch
 
 from limpid.data import Cifar10
 from limpid.diffusion.samplers import Ancestral, Ddim, Heun
-from limpid.timing import Figure, arithmetic
+from limpid.timing import Measurement, count_flops
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -34,10 +34,10 @@ def test_the_commonly_written_network_is_the_papers(monkeypatch: pytest.MonkeyPa
 
 def test_the_small_contestants_have_equal_weights_and_arithmetic(monkeypatch: pytest.MonkeyPatch):
     peers = script("peers", monkeypatch)
-    ours = peers.build(peers.recipe_of("cifar10-small", 2), (3, 32, 32), 0)
+    ours = peers.build_denoiser(peers.recipe_of("cifar10-small", 2), (3, 32, 32), 0)
     assert weights(ours) == weights(peers.diffusers_network("cifar10-small", "cpu"))
     look, their_look = (
-        arithmetic(made("cifar10-small", "float32", "cpu", 2))
+        count_flops(made("cifar10-small", "float32", "cpu", 2))
         for made in (peers.limpid_looking, peers.diffusers_looking)
     )
     assert look == their_look
@@ -47,8 +47,8 @@ def test_the_outside_judges_name_real_pictures_rightly(cifar_root: Path, monkeyp
     found = script("outside_judges", monkeypatch).found()
     assert set(found) == {"ResNet-56", "ResNet-20"}
     real = Cifar10(split="test", root=str(cifar_root)).load()
-    for judge in found.values():
-        said = judge.look(real.pixels[:250])
+    for extractor in found.values():
+        said = extractor.extract(real.pixels[:250])
         assert said.features.shape == (250, 64)
         assert (said.logits.argmax(1) == real.labels[:250]).double().mean() > 0.86
 
@@ -61,9 +61,9 @@ def test_evaluations_are_those_that_a_sampler_takes(monkeypatch: pytest.MonkeyPa
 
 def test_a_duel_tells_speeds_ratio_and_memory(monkeypatch: pytest.MonkeyPatch):
     duels = script("duels", monkeypatch)
-    speeds = Figure((20.0, 40.0, 60.0)), Figure((10.0, 10.0, 20.0))
+    speeds = Measurement((20.0, 40.0, 60.0)), Measurement((10.0, 10.0, 20.0))
     made = duels.Duel("net", 16, ("ours", "theirs"), speeds, (10**9, 4 * 10**9), 2.0)
-    assert made.ratio.turns == (2.0, 4.0, 3.0)
+    assert made.ratio.rounds == (2.0, 4.0, 3.0)
     assert str(made) == (
         "net, batch 16: ours 40 images/s, 1.00 GB | theirs 10 images/s, 4.00 GB"
         " | 3.00 times (2.50 .. 3.50, wanted 2.0), 0.25 of the memory"

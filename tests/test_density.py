@@ -8,23 +8,23 @@ from tiny import CPU, TINY
 from torch import nn
 
 from limpid.data import Cifar10, Digits
-from limpid.density import Protocol, data_of, density, ladder
-from limpid.diffusion.likelihood import BIN
+from limpid.density import LikelihoodConfig, bits_per_dim, chain_levels, data_of
+from limpid.diffusion.likelihood import BIN_WIDTH
 from limpid.run import run
-from limpid.sample import Trained, load
+from limpid.sample import Pipeline, load
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     folder = tmp_path_factory.mktemp("likelihood")
     assert run(TINY, folder, CPU)
     return load(folder, CPU)
 
 
 @pytest.mark.parametrize("method", ["bound", "continuous", "ode"])
-def test_a_run_has_a_likelihood_that_says_how_it_was_measured(method, trained: Trained):
-    protocol = Protocol(n=5, method=method, steps=30, draws=3, tolerance=1e-2, batch=3)
-    measured = density(trained, protocol, CPU)
+def test_a_run_has_a_likelihood_that_says_how_it_was_measured(method, pipeline: Pipeline):
+    protocol = LikelihoodConfig(n=5, method=method, steps=30, num_levels=3, tolerance=1e-2, batch_size=3)
+    measured = bits_per_dim(pipeline, protocol, CPU)
     assert measured.protocol == protocol
     assert measured.conditional
     assert 0 < measured.mean < 12
@@ -33,10 +33,10 @@ def test_a_run_has_a_likelihood_that_says_how_it_was_measured(method, trained: T
         assert measured.mean == pytest.approx(sum(measured.terms.values()))
     assert f"{measured.mean:.4f} +- {measured.error:.4f} bits/dim" in str(measured)
     assert "5 pictures of the whole training set, classes told, seed 0" in str(measured)
-    assert density(trained, protocol, CPU) == measured
+    assert bits_per_dim(pipeline, protocol, CPU) == measured
 
 
-def test_a_likelihood_is_computed_in_float32_and_leaves_torch_as_it_was(trained: Trained):
+def test_a_likelihood_is_computed_in_float32_and_leaves_torch_as_it_was(pipeline: Pipeline):
     """torch lets the convolutions of newer GPUs round to the eleven bits of TF32."""
     convolutions, found = torch.backends.cudnn.conv, set()  # pyright: ignore[reportAttributeAccessIssue]
     before = convolutions.fp32_precision
@@ -44,8 +44,8 @@ def test_a_likelihood_is_computed_in_float32_and_leaves_torch_as_it_was(trained:
     def note(net: nn.Module, given: tuple[torch.Tensor, ...], answer: torch.Tensor) -> None:
         found.add((convolutions.fp32_precision, answer.dtype))
 
-    with trained.model.net.register_forward_hook(note):
-        density(trained, Protocol(n=2, steps=30, draws=1), CPU)
+    with pipeline.model.net.register_forward_hook(note):
+        bits_per_dim(pipeline, LikelihoodConfig(n=2, steps=30, num_levels=1), CPU)
     assert found == {("ieee", torch.float32)}
     assert convolutions.fp32_precision == before == "tf32"
 
@@ -55,13 +55,15 @@ def test_the_test_split_is_measured_where_there_is_one():
     assert data_of(Digits(size=8), "test") == (Digits(size=8), "whole training")
 
 
-@pytest.mark.parametrize("wrong", [{"n": 1}, {"n": 2_000}, {"steps": 0}, {"draws": -1}, {"batch": 0}], ids=str)
-def test_a_protocol_that_cannot_be_is_refused(wrong, trained: Trained):
+@pytest.mark.parametrize(
+    "wrong", [{"n": 1}, {"n": 2_000}, {"steps": 0}, {"num_levels": -1}, {"batch_size": 0}], ids=str
+)
+def test_a_protocol_that_cannot_be_is_refused(wrong, pipeline: Pipeline):
     with pytest.raises(ValueError, match="expected 2 to 1797 pictures"):
-        density(trained, replace(Protocol(), **wrong), CPU)
+        bits_per_dim(pipeline, replace(LikelihoodConfig(), **wrong), CPU)
 
 
-def test_levels_finer_than_a_bin_are_left_to_the_decoder(trained: Trained):
-    ratios = ladder(trained, Protocol(steps=40)).ratio
+def test_levels_finer_than_a_bin_are_left_to_the_decoder(pipeline: Pipeline):
+    ratios = chain_levels(pipeline, LikelihoodConfig(steps=40)).edm_sigma
     assert ratios[-1] == 0
-    assert BIN <= ratios[-2] < 1.5 * BIN
+    assert BIN_WIDTH <= ratios[-2] < 1.5 * BIN_WIDTH

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from limpid.download import download, home
+from limpid.download import cache_dir, download
 
 BODY = random.Random(0).randbytes(600_000)
 MD5 = hashlib.md5(BODY).hexdigest()
@@ -125,8 +125,8 @@ def test_data_is_kept_where_the_user_says_else_in_the_users_cache(monkeypatch: p
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("LIMPID_DATA", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert home() == tmp_path / ".cache" / "limpid"
+    assert cache_dir() == tmp_path / ".cache" / "limpid"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert home() == tmp_path / "cache" / "limpid"
+    assert cache_dir() == tmp_path / "cache" / "limpid"
     monkeypatch.setenv("LIMPID_DATA", "~/data")
-    assert home() == tmp_path / "data"
+    assert cache_dir() == tmp_path / "data"

@@ -16,19 +16,19 @@ from tiny import FULL, TINY
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from limpid.data.augment import Augment
-from limpid.data.images import Images
-from limpid.diffusion.adaptive import Adaptive
+from limpid.data.images import ImageDataset
+from limpid.diffusion.adaptive import Dopri5
 from limpid.diffusion.guidance import Guidance
 from limpid.diffusion.samplers import Sampler
 from limpid.learning import rng
-from limpid.learning.machine import Machine
+from limpid.learning.machine import Runtime
 from limpid.nets import UNet
-from limpid.recipe import Recipe, build
+from limpid.recipe import Recipe, build_denoiser
 from limpid.recipes import RECIPES
 from limpid.sample import trajectory
-from limpid.train import start, tensors_of, train_step
+from limpid.train import init_state, state_dict, train_step
 
-ELSEWHERE = Machine("meta", "bfloat16", compile=False)
+ELSEWHERE = Runtime("meta", "bfloat16", compile=False)
 REAL = rng.generator
 SHAPE = (3, 32, 32)
 
@@ -49,30 +49,32 @@ def meta(monkeypatch: pytest.MonkeyPatch):
     for name, module in list(sys.modules.items()):
         if name.startswith("limpid") and getattr(module, "generator", None) is REAL:
             monkeypatch.setattr(module, "generator", generator)
-    monkeypatch.setattr(Machine, "autocast", lambda _: nullcontext())
+    monkeypatch.setattr(Runtime, "autocast", lambda _: nullcontext())
     monkeypatch.setattr(import_module("torch.optim.adam"), "_device_dtype_check_for_fused", lambda *_, **__: None)
 
 
 def narrow(recipe: Recipe) -> Recipe:
     assert isinstance(recipe.network, UNet)
-    network = replace(recipe.network, width=16, attention=(16,), head_width=min(recipe.network.head_width, 16))
-    return replace(recipe, batch=8, network=network, augment=Augment(shift=2))
+    network = replace(
+        recipe.network, model_channels=16, attn_resolutions=(16,), head_channels=min(recipe.network.head_channels, 16)
+    )
+    return replace(recipe, batch_size=8, network=network, augment=Augment(shift=2))
 
 
-def pictures() -> Images:
+def pictures() -> ImageDataset:
     pixels, labels = torch.zeros(40, *SHAPE, dtype=torch.uint8), torch.zeros(40, dtype=torch.int64)
-    return Images(pixels, labels, ("cat", "dog")).to("meta")
+    return ImageDataset(pixels, labels, ("cat", "dog")).to("meta")
 
 
 @pytest.mark.parametrize("name", [*RECIPES, "full"])
 def test_a_step_of_training_leaves_nothing_behind(name: str):
     recipe = narrow(FULL if name == "full" else RECIPES[name]())
     images = pictures()
-    state = start(recipe, SHAPE, images.classes, ELSEWHERE)
-    batches = images.batches(0, recipe.batch, recipe.seed)
+    state = init_state(recipe, SHAPE, images.classes, ELSEWHERE)
+    batches = images.batches(0, recipe.batch_size, recipe.seed)
     _, report = (train_step(state, recipe, *next(batches), ELSEWHERE) for _ in range(2))
-    told = [report.loss, report.rarity, report.logsnr, report.gradient]
-    held = {name: value for name, value in tensors_of(state).items() if not name.endswith(".step")}
+    told = [report.loss, report.importance_weight, report.logsnr, report.grad_norm]
+    held = {name: value for name, value in state_dict(state).items() if not name.endswith(".step")}
     assert len(held) > 100
     assert {value.device.type for value in (*told, *held.values())} == {"meta"}
 
@@ -95,19 +97,19 @@ ANY_ORDER = {"index_add", "index_add_", "scatter_add", "scatter_add_", "cumsum",
 
 def test_all_gpus_come_to_the_same_bits():
     recipe, images = narrow(FULL), pictures()
-    state = start(recipe, SHAPE, images.classes, ELSEWHERE)
+    state = init_state(recipe, SHAPE, images.classes, ELSEWHERE)
     with Asked() as asked:
-        train_step(state, recipe, *images.batch(0, recipe.batch, recipe.seed), ELSEWHERE)
+        train_step(state, recipe, *images.batch(0, recipe.batch_size, recipe.seed), ELSEWHERE)
     assert "convolution_backward" in asked.names
     assert not asked.names & ANY_ORDER
 
 
 # Adaptive reads its error back in every step, as it must.
-@pytest.mark.parametrize("kind", [kind for kind in get_args(Sampler) if kind is not Adaptive])
+@pytest.mark.parametrize("kind", [kind for kind in get_args(Sampler) if kind is not Dopri5])
 def test_drawing_leaves_nothing_behind(kind: type):
     sampling = replace(TINY.sampling, sampler=kind(), steps=4, guidance=Guidance(weight=1.0))
-    recipe = replace(narrow(TINY), conditional=True, label_dropout=0.1, sampling=sampling)
-    model = ELSEWHERE.place(build(recipe, SHAPE, 2))
+    recipe = replace(narrow(TINY), class_conditional=True, label_dropout=0.1, sampling=sampling)
+    model = ELSEWHERE.to_device(build_denoiser(recipe, SHAPE, 2))
     labels = torch.zeros(2, dtype=torch.int64, device="meta")
     *_, last = trajectory(model, recipe, range(2), SHAPE, ELSEWHERE, labels)
     assert last.x.device.type == "meta"

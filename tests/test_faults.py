@@ -26,24 +26,24 @@ from limpid import show
 from limpid.cli import main
 from limpid.folder import Run
 from limpid.learning import checkpoint, runlog
-from limpid.learning.lock import alone
+from limpid.learning.lock import exclusive
 from limpid.recipe import Every, Recipe
 from limpid.run import run
 from limpid.sample import load
-from limpid.train import Report
+from limpid.train import StepMetrics
 
 SHORT = replace(
     TINY,
-    images=128,
+    duration=128,
     sampling=replace(TINY.sampling, steps=2),
-    optimizer=replace(TINY.optimizer, warmup=0),
+    optimizer=replace(TINY.optimizer, warmup_images=0),
     every=Every(log=32, sample=0, save=32, snapshot=0),
 )
 
 
 def end(folder: Path) -> dict[str, torch.Tensor]:
     """The tensors of the last checkpoint."""
-    file = checkpoint.newest(folder / "checkpoints")
+    file = checkpoint.latest(folder / "checkpoints")
     assert file is not None
     return checkpoint.read_tensors(file)
 
@@ -53,7 +53,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
-    return [line | {"images_per_second": 0} for line in runlog.read(folder / "log.jsonl")]
+    return [line | {"images_per_second": 0} for line in runlog.read_jsonl(folder / "log.jsonl")]
 
 
 @pytest.fixture(scope="module")
@@ -71,20 +71,20 @@ def stopped(straight: Path, tmp_path: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         at(96, lambda: signal.raise_signal(signal.SIGINT), patch)
         assert not run(SHORT, folder, CPU)
-    assert [int(file.stem) for file in checkpoint.all_in(folder / "checkpoints")] == [64, 96]
+    assert [int(file.stem) for file in checkpoint.list_checkpoints(folder / "checkpoints")] == [64, 96]
     return folder
 
 
 def at(seen: int, act: Callable[[], object], patch: pytest.MonkeyPatch) -> None:
     """Do something when a run writes the line of its log after so many images."""
-    tell = Run.tell
+    tell = Run.log_line
 
-    def telling(self: Run, report: Report) -> tuple[float, float]:
-        if report.seen == seen:
+    def telling(self: Run, report: StepMetrics) -> tuple[float, float]:
+        if report.images_seen == seen:
             act()
         return tell(self, report)
 
-    patch.setattr(Run, "tell", telling)
+    patch.setattr(Run, "log_line", telling)
 
 
 # Broken files
@@ -95,7 +95,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small checkpoint."""
     tensors = {"a": torch.randn(3, 5), "b": torch.arange(4), "half": torch.ones(3, dtype=torch.float16)}
     tensors |= {"empty": torch.zeros(0, 2), "one": torch.tensor(2.5), "yes": torch.tensor([True])}
-    return checkpoint.save(tmp_path_factory.mktemp("whole"), 1, tensors, {"seen": 1, "said": 'a "quoted" \n word'})
+    return checkpoint.save_checkpoint(
+        tmp_path_factory.mktemp("whole"), 1, tensors, {"images_seen": 1, "said": 'a "quoted" \n word'}
+    )
 
 
 def test_no_flipped_bit_goes_unnoticed(whole: Path, tmp_path: Path):
@@ -120,7 +122,7 @@ def test_no_missing_or_additional_byte_goes_unnoticed(whole: Path, tmp_path: Pat
 
 def test_equal_tensors_make_equal_files_in_whatever_order_they_come(whole: Path, tmp_path: Path):
     tensors = checkpoint.read_tensors(whole)
-    again = checkpoint.save(tmp_path, 1, dict(reversed(tensors.items())), checkpoint.read_data(whole))
+    again = checkpoint.save_checkpoint(tmp_path, 1, dict(reversed(tensors.items())), checkpoint.read_data(whole))
     assert again.read_bytes() == whole.read_bytes()
 
 
@@ -165,7 +167,7 @@ def another(stopped: Path, recipe: Recipe) -> None:
         at(112, lambda: signal.raise_signal(signal.SIGINT), patch)
         often = replace(recipe, every=replace(recipe.every, log=16, save=0))
         assert not run(often, stopped / "other", CPU)
-    newest = checkpoint.newest(stopped / "other" / "checkpoints")
+    newest = checkpoint.latest(stopped / "other" / "checkpoints")
     assert newest is not None
     newest.rename(stopped / "checkpoints" / newest.name)
 
@@ -178,7 +180,7 @@ def another(stopped: Path, recipe: Recipe) -> None:
             lambda folder: another(folder, replace(SHORT, seed=1)),
             "000000000112.safetensors is of a run of another recipe (seed 1 -> 0)",
         ),
-        (lambda folder: another(folder, replace(SHORT, images=256)), "000000000112.safetensors is of run "),
+        (lambda folder: another(folder, replace(SHORT, duration=256)), "000000000112.safetensors is of run "),
     ],
     ids=["renamed", "another recipe", "a longer run of the same recipe"],
 )
@@ -203,15 +205,15 @@ def test_a_folder_without_its_recipe_is_still_of_the_run_that_its_checkpoints_ar
     with pytest.raises(ValueError, match=r"000000000096.safetensors is of a run of another recipe \(seed 0 -> 1\)"):
         run(replace(SHORT, seed=1), stopped, CPU)
     assert not recipe.exists()
-    assert [int(file.stem) for file in checkpoint.all_in(stopped / "checkpoints")] == [64, 96]
+    assert [int(file.stem) for file in checkpoint.list_checkpoints(stopped / "checkpoints")] == [64, 96]
     assert run(SHORT, stopped, CPU)
     assert same(end(stopped), end(straight))
 
 
 def test_a_run_that_was_made_longer_is_still_the_same_run(tmp_path: Path):
     for images in (64, 128):
-        assert run(replace(SHORT, images=images), tmp_path, CPU, allow_rewarm=True)
-    files = checkpoint.all_in(tmp_path / "checkpoints")
+        assert run(replace(SHORT, duration=images), tmp_path, CPU, allow_rewarm=True)
+    files = checkpoint.list_checkpoints(tmp_path / "checkpoints")
     assert len({checkpoint.read_data(file)["run_id"] for file in files}) == 1
 
 
@@ -237,7 +239,7 @@ def test_a_checkpoint_that_cannot_be_read_for_a_moment_is_left_as_it_is(
 
 
 def test_a_run_whose_checkpoints_are_all_broken_is_not_begun_anew(stopped: Path):
-    for file in checkpoint.all_in(stopped / "checkpoints"):
+    for file in checkpoint.list_checkpoints(stopped / "checkpoints"):
         file.write_bytes(b"")
     before = (stopped / "log.jsonl").read_bytes()
     with pytest.raises(ValueError, match="there is none before it to go on from: move them away to begin anew"):
@@ -246,17 +248,17 @@ def test_a_run_whose_checkpoints_are_all_broken_is_not_begun_anew(stopped: Path)
 
 
 def test_the_beginning_is_no_progress_to_go_back_to(tmp_path: Path):
-    checkpoint.save(tmp_path, 0, {}, {})
-    checkpoint.save(tmp_path, 64, {}, {}).write_bytes(b"")
+    checkpoint.save_checkpoint(tmp_path, 0, {}, {})
+    checkpoint.save_checkpoint(tmp_path, 64, {}, {}).write_bytes(b"")
     with pytest.raises(ValueError, match="move them away to begin anew"):
-        checkpoint.newest(tmp_path)
+        checkpoint.latest(tmp_path)
 
 
 @pytest.mark.parametrize(
     "command", [["sample"], ["likelihood"], ["edit", "vary"], ["show", "trajectory"]], ids=lambda words: words[0]
 )
 def test_a_command_on_a_broken_checkpoint_gets_one_clear_line(command: list[str], stopped: Path, capsys):
-    for file in checkpoint.all_in(stopped / "checkpoints"):
+    for file in checkpoint.list_checkpoints(stopped / "checkpoints"):
         file.write_bytes(file.read_bytes()[:-1])
     capsys.readouterr()
     assert main([*command, str(stopped)]) == 2
@@ -269,19 +271,19 @@ def test_a_command_on_a_broken_checkpoint_gets_one_clear_line(command: list[str]
     ("data", "said"),
     [
         ({}, "its data needs its field "),
-        ({"seen": "many"}, "its data.seen is 'many': expected a whole number"),
-        ({"shape": [1, 8]}, r"its data.shape is \[1, 8\]: expected 3 values"),
-        ({"names": 3}, "its data.names is 3: expected a list"),
-        ({"recipe": {"batch": None}}, "its data.recipe.batch is None"),
+        ({"images_seen": "many"}, "its data.images_seen is 'many': expected a whole number"),
+        ({"shape": [1, 8]}, r"its data.image_shape is \[1, 8\]: expected 3 values"),
+        ({"names": 3}, "its data.class_names is 3: expected a list"),
+        ({"recipe": {"batch": None}}, "its data.recipe.batch_size is None"),
         ({"recipe": {"network": {"attention": [3]}}}, "no map has an edge of 3"),
         ({"recipe": {"network": {"attention": [], "width": 1 << 20}}}, "does not fit: .* not those of its recipe"),
     ],
 )
 def test_a_checkpoint_that_says_what_cannot_be_is_one_clear_line(data: dict, said: str, straight: Path, tmp_path: Path):
-    file = checkpoint.newest(straight / "checkpoints")
+    file = checkpoint.latest(straight / "checkpoints")
     assert file is not None
     plain = checkpoint.read_data(file) | data if data else {}
-    forged = checkpoint.save(tmp_path, 1, checkpoint.read_tensors(file), plain)
+    forged = checkpoint.save_checkpoint(tmp_path, 1, checkpoint.read_tensors(file), plain)
     with pytest.raises(ValueError, match=said) as error:
         load(forged, CPU)
     assert str(forged) in str(error.value)
@@ -301,7 +303,7 @@ def test_what_a_killed_run_had_begun_to_write_is_removed(stopped: Path):
 
 def test_milestones_stay(tmp_path: Path):
     run(replace(SHORT, every=replace(SHORT.every, save=16, milestone=48)), tmp_path, CPU)
-    assert [int(file.stem) for file in checkpoint.all_in(tmp_path / "checkpoints")] == [48, 96, 112, 128]
+    assert [int(file.stem) for file in checkpoint.list_checkpoints(tmp_path / "checkpoints")] == [48, 96, 112, 128]
 
 
 # Disks that refuse
@@ -385,18 +387,18 @@ def refuse(*_: object) -> int:
 
 
 def test_a_log_line_that_the_disk_refuses_is_written_with_the_next(tmp_path: Path, monkeypatch):
-    log = runlog.Log(tmp_path / "log.jsonl")
+    log = runlog.JsonlLog(tmp_path / "log.jsonl")
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", refuse)
         with pytest.raises(OSError, match="No space left"):
-            log.add({"seen": 1})
-    log.add({"seen": 2})
-    assert runlog.read(log.path) == [{"seen": 1}, {"seen": 2}]
+            log.add({"images_seen": 1})
+    log.add({"images_seen": 2})
+    assert runlog.read_jsonl(log.path) == [{"images_seen": 1}, {"images_seen": 2}]
 
 
 def test_a_log_line_that_is_half_written_is_taken_back(tmp_path: Path, monkeypatch):
-    log = runlog.Log(tmp_path / "log.jsonl")
-    log.add({"seen": 1})
+    log = runlog.JsonlLog(tmp_path / "log.jsonl")
+    log.add({"images_seen": 1})
     write = os.write
 
     def half(file: int, content: bytes) -> int:
@@ -407,10 +409,10 @@ def test_a_log_line_that_is_half_written_is_taken_back(tmp_path: Path, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", half)
         with pytest.raises(OSError, match="No space left"):
-            log.add({"seen": 2})
-    assert log.path.read_bytes() == b'{"seen": 1}\n'
-    log.add({"seen": 3})
-    assert [line["seen"] for line in runlog.read(log.path)] == [1, 2, 3]
+            log.add({"images_seen": 2})
+    assert log.path.read_bytes() == b'{"images_seen": 1}\n'
+    log.add({"images_seen": 3})
+    assert [line["images_seen"] for line in runlog.read_jsonl(log.path)] == [1, 2, 3]
 
 
 def test_a_run_goes_on_when_its_log_is_refused_for_a_while(straight: Path, tmp_path: Path, monkeypatch, capsys):
@@ -431,20 +433,20 @@ def test_a_run_goes_on_when_its_log_is_refused_for_a_while(straight: Path, tmp_p
 def test_a_damaged_line_of_the_log_costs_no_other(stopped: Path, straight: Path, capsys):
     log = stopped / "log.jsonl"
     content = log.read_bytes()
-    log.write_bytes(content.replace(b'{"seen": 64', b'{"seen"; 64'))
+    log.write_bytes(content.replace(b'{"images_seen": 64', b'{"images_seen"; 64'))
     capsys.readouterr()
     assert run(SHORT, stopped, CPU)
     said = capsys.readouterr().err
     assert said == f"limpid: {log} is damaged in line 2: set aside in log.jsonl.aside, all others are kept\n"
-    assert lines(stopped) == [line for line in lines(straight) if line["seen"] != 64]
-    assert b'{"seen"; 64' in (stopped / "log.jsonl.aside").read_bytes()
+    assert lines(stopped) == [line for line in lines(straight) if line["images_seen"] != 64]
+    assert b'{"images_seen"; 64' in (stopped / "log.jsonl.aside").read_bytes()
 
 
 def test_a_run_goes_on_when_a_file_stands_where_a_folder_should(straight: Path, tmp_path: Path, capsys):
     for name in ("samples", "snapshots"):
         (tmp_path / name).touch()
     every = replace(SHORT.every, sample=128, snapshot=128)
-    assert run(replace(SHORT, every=every, snapshots=(0.1,)), tmp_path, CPU)
+    assert run(replace(SHORT, every=every, ema_snapshots=(0.1,)), tmp_path, CPU)
     said = capsys.readouterr().err
     assert "cannot write the samples ([Errno 17] File exists" in said
     assert "cannot write an average ([Errno 20] Not a directory" in said
@@ -459,7 +461,7 @@ def test_sigterm_saves_after_its_step(straight: Path, tmp_path: Path, monkeypatc
     with monkeypatch.context() as patch:
         at(64, lambda: signal.raise_signal(signal.SIGTERM), patch)
         assert not run(replace(SHORT, every=replace(SHORT.every, save=0)), tmp_path, CPU)
-    assert [int(file.stem) for file in checkpoint.all_in(tmp_path / "checkpoints")] == [0, 64]
+    assert [int(file.stem) for file in checkpoint.list_checkpoints(tmp_path / "checkpoints")] == [0, 64]
     assert run(SHORT, tmp_path, CPU)
     assert same(end(tmp_path), end(straight))
 
@@ -472,14 +474,14 @@ def test_a_second_wish_to_stop_ends_the_run_at_once(tmp_path: Path, monkeypatch)
     at(64, twice, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         run(SHORT, tmp_path, CPU)
-    assert [int(file.stem) for file in checkpoint.all_in(tmp_path / "checkpoints")] == [0, 32]
-    with alone(tmp_path):
+    assert [int(file.stem) for file in checkpoint.list_checkpoints(tmp_path / "checkpoints")] == [0, 32]
+    with exclusive(tmp_path):
         pass  # nobody holds it any more
 
 
 def test_a_wish_to_stop_does_not_wait_for_samples_which_are_drawn_later(tmp_path: Path, monkeypatch):
     drawing = replace(SHORT, every=replace(SHORT.every, sample=64, save=0))
-    draw, folder, straight = show.drawn, tmp_path / "run", tmp_path / "straight"
+    draw, folder, straight = show.preview_samples, tmp_path / "run", tmp_path / "straight"
     assert run(drawing, straight, CPU)
     with monkeypatch.context() as patch:
 
@@ -487,9 +489,9 @@ def test_a_wish_to_stop_does_not_wait_for_samples_which_are_drawn_later(tmp_path
             signal.raise_signal(signal.SIGTERM)
             return draw(*args)
 
-        patch.setattr(show, "drawn", asked)
+        patch.setattr(show, "preview_samples", asked)
         assert not run(drawing, folder, CPU)
-    assert [int(file.stem) for file in checkpoint.all_in(folder / "checkpoints")] == [0, 64]
+    assert [int(file.stem) for file in checkpoint.list_checkpoints(folder / "checkpoints")] == [0, 64]
     assert list((folder / "samples").glob("*")) == []
     assert run(drawing, folder, CPU)
     for name in ("000000000064.png", "000000000128.png"):
@@ -499,10 +501,10 @@ def test_a_wish_to_stop_does_not_wait_for_samples_which_are_drawn_later(tmp_path
 def test_what_goes_wrong_while_it_draws_costs_nothing_that_was_learnt(straight: Path, tmp_path: Path, monkeypatch):
     drawing = replace(SHORT, every=replace(SHORT.every, sample=64, save=64))
     with monkeypatch.context() as patch:
-        patch.setattr(show, "drawn", lambda *args: 1 / 0)
+        patch.setattr(show, "preview_samples", lambda *args: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run(drawing, tmp_path, CPU)
-    assert [int(file.stem) for file in checkpoint.all_in(tmp_path / "checkpoints")] == [0, 64]
+    assert [int(file.stem) for file in checkpoint.list_checkpoints(tmp_path / "checkpoints")] == [0, 64]
     assert run(drawing, tmp_path, CPU)
     assert (tmp_path / "samples" / "000000000064.png").exists()
     assert same(end(tmp_path), end(straight))
@@ -516,7 +518,7 @@ def test_sighup_saves_and_never_ends_a_run_at_once(straight: Path, tmp_path: Pat
     with monkeypatch.context() as patch:
         at(64, hang_up, patch)
         assert not run(replace(SHORT, every=replace(SHORT.every, save=0)), tmp_path, CPU)
-    assert [int(file.stem) for file in checkpoint.all_in(tmp_path / "checkpoints")] == [0, 64]
+    assert [int(file.stem) for file in checkpoint.list_checkpoints(tmp_path / "checkpoints")] == [0, 64]
     assert run(SHORT, tmp_path, CPU)
     assert same(end(tmp_path), end(straight))
 
@@ -532,7 +534,7 @@ def test_under_nohup_a_terminal_that_closes_stops_nothing(tmp_path: Path, monkey
 
 # Words that nobody takes
 
-COMMAND = [sys.executable, "-m", "limpid", "train", "demo", "--batch", "8", "--every.log", "8", "--threads", "1"]
+COMMAND = [sys.executable, "-m", "limpid", "train", "demo", "--batch-size", "8", "--every.log", "8", "--threads", "1"]
 
 
 @pytest.mark.parametrize("where", ["broken pipe", "full disk", "closed", "ascii"])
@@ -558,7 +560,7 @@ def test_a_run_goes_on_when_nobody_takes_its_words(where: str, straight: Path, t
 
 
 def test_a_command_whose_reader_has_gone_trains_to_its_end(tmp_path: Path):
-    few = ["--images", "32", "--network.width", "16", "--sampling.steps", "2"]
+    few = ["--images", "32", "--network.model-channels", "16", "--sampling.steps", "2"]
     pipe = subprocess.PIPE
     with subprocess.Popen([*COMMAND, *few, "--run", str(tmp_path)], stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stdout is not None
@@ -567,13 +569,13 @@ def test_a_command_whose_reader_has_gone_trains_to_its_end(tmp_path: Path):
         process.stdout.close()
         assert process.stderr.read() == ""
     assert process.returncode == 0
-    assert [int(file.stem) for file in checkpoint.all_in(tmp_path / "checkpoints")] == [0, 32]
+    assert [int(file.stem) for file in checkpoint.list_checkpoints(tmp_path / "checkpoints")] == [0, 32]
     assert (tmp_path / "samples.png").exists()
 
 
 def test_a_run_whose_terminal_closes_saves(tmp_path: Path):
     terminal, inside = os.openpty()
-    command = [*COMMAND, "--network.width", "16", "--run", str(tmp_path)]
+    command = [*COMMAND, "--network.model-channels", "16", "--run", str(tmp_path)]
     process = subprocess.Popen(["setsid", "--ctty", *command], stdin=inside, stdout=inside, stderr=inside)
     os.close(inside)
     said = b""
@@ -581,7 +583,7 @@ def test_a_run_whose_terminal_closes_saves(tmp_path: Path):
         said += os.read(terminal, 1000)
     os.close(terminal)
     assert process.wait(120) == 130
-    newest = checkpoint.newest(tmp_path / "checkpoints")
+    newest = checkpoint.latest(tmp_path / "checkpoints")
     assert newest is not None
     assert int(newest.stem) > 0
 
@@ -606,7 +608,7 @@ def test_a_command_whose_answer_nobody_takes_says_so_unless_its_reader_has_gone(
 
 
 def hold(folder: Path, held: Any, enough: Any) -> None:
-    with alone(folder):
+    with exclusive(folder):
         held.set()
         enough.wait(60)
 
@@ -622,18 +624,18 @@ def test_a_second_process_on_the_folder_is_told_who_is_there(tmp_path: Path, cap
     assert said.count("\n") == 1
     process.kill()
     process.join()
-    with alone(tmp_path):
+    with exclusive(tmp_path):
         assert f"was left by {getpass.getuser()}" in capsys.readouterr().out
-        with pytest.raises(ValueError, match=f"in use by .* pid {os.getpid()}"), alone(tmp_path):
+        with pytest.raises(ValueError, match=f"in use by .* pid {os.getpid()}"), exclusive(tmp_path):
             pass
-    with alone(tmp_path):
+    with exclusive(tmp_path):
         assert capsys.readouterr().out == ""
 
 
 def test_a_child_of_the_process_does_not_hold_the_folder_on(tmp_path: Path):
     """A worker that reads pictures may outlive a run that was killed."""
     told, tell = os.pipe()
-    with alone(tmp_path):
+    with exclusive(tmp_path):
         child = os.fork()
         if child == 0:
             os.write(tell, b"I am here")
@@ -641,7 +643,7 @@ def test_a_child_of_the_process_does_not_hold_the_folder_on(tmp_path: Path):
             os._exit(0)
         os.read(told, 1)
     try:
-        with alone(tmp_path):
+        with exclusive(tmp_path):
             pass
     finally:
         os.kill(child, signal.SIGKILL)

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from tiny import CPU, TINY
 
 from limpid.learning import checkpoint
-from limpid.plain import from_plain, to_plain
+from limpid.plain import from_dict, to_dict
 from limpid.recipe import Recipe
-from limpid.recipes import RECIPES, find
+from limpid.recipes import RECIPES, find_recipe
 from limpid.run import run
 from limpid.sample import load
 
@@ -89,7 +89,7 @@ def as_toml(plain: Any) -> str:
 def read_or_refused(path: Path) -> Recipe | None:
     """A recipe, unless it is refused as it should be."""
     try:
-        return find(str(path))
+        return find_recipe(str(path))
     except ValueError as error:
         said = str(error)
     one_clear_line(said, path)
@@ -105,24 +105,24 @@ def one_clear_line(said: str, path: Path) -> None:
 @fuzz
 @given(name=st.sampled_from(sorted(RECIPES)), changes=CHANGES, kind=st.sampled_from(["json", "toml"]))
 def test_a_recipe_with_strange_values_is_read_or_refused(tmp_path: Path, name: str, changes: list, kind: str):
-    plain = changed(to_plain(RECIPES[name]()), changes)
+    plain = changed(to_dict(RECIPES[name]()), changes)
     path = tmp_path / f"recipe.{kind}"
     text = json.dumps(plain) if kind == "json" else "\n".join(f"{k} = {as_toml(v)}" for k, v in plain.items())
     path.write_text(text, encoding="utf-8", errors="surrogatepass")
     if recipe := read_or_refused(path):
-        path.with_suffix(".json").write_text(json.dumps(to_plain(recipe)))
-        assert find(str(path.with_suffix(".json"))) == recipe
+        path.with_suffix(".json").write_text(json.dumps(to_dict(recipe)))
+        assert find_recipe(str(path.with_suffix(".json"))) == recipe
 
 
 @fuzz
 @given(name=st.sampled_from(sorted(RECIPES)), spots=SPOTS, kind=st.sampled_from(["json", "toml"]))
 def test_a_recipe_with_strange_bytes_is_read_or_refused(tmp_path: Path, name: str, spots: list, kind: str):
-    plain = to_plain(RECIPES[name]())
+    plain = to_dict(RECIPES[name]())
     text = json.dumps(plain) if kind == "json" else "\n".join(f"{k} = {as_toml(v)}" for k, v in plain.items())
     path = tmp_path / f"recipe.{kind}"
     path.write_bytes(spoilt(text.encode(), spots))
     if recipe := read_or_refused(path):
-        assert from_plain(type(recipe), to_plain(recipe)) == recipe
+        assert from_dict(type(recipe), to_dict(recipe)) == recipe
 
 
 BROKEN = {
@@ -159,7 +159,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint that a run wrote."""
     folder = tmp_path_factory.mktemp("fuzz")
     run(TINY, folder, CPU)
-    file = checkpoint.newest(folder / "checkpoints")
+    file = checkpoint.latest(folder / "checkpoints")
     assert file is not None
     return file
 
@@ -193,7 +193,7 @@ def test_a_checkpoint_with_strange_data_and_a_right_checksum_is_read_or_refused(
     tmp_path: Path, real: Path, changes: list
 ):
     data = changed(checkpoint.read_data(real), changes)
-    path = checkpoint.save(tmp_path, 1, {"average.w": torch.zeros(2)}, data)
+    path = checkpoint.save_checkpoint(tmp_path, 1, {"ema.w": torch.zeros(2)}, data)
     assert not loaded_or_refused(path)
 
 

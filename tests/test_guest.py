@@ -18,13 +18,13 @@ from tiny import CPU, FULL, TINY
 from limpid import bench, show
 from limpid.classifying import classifier
 from limpid.learning import checkpoint
-from limpid.learning.machine import WORKSPACE, Machine
+from limpid.learning.machine import WORKSPACE, Runtime
 from limpid.learning.rng import default_generators_seeded
 from limpid.metrics import cifar
 from limpid.nets.blocks import Dropout, dropout_from
 from limpid.run import run
 from limpid.sample import load, sample
-from limpid.train import start, train
+from limpid.train import init_state, train
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -51,53 +51,53 @@ def process_state() -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("guest") / "run"
-    run(TINY, folder, Machine("cpu", "float32"))
+    run(TINY, folder, Runtime("cpu", "float32"))
     return folder
 
 
 def whole_run(folder: Path) -> None:
-    run(FULL, folder.with_name("another"), Machine("cpu", "float32", deterministic=True))
+    run(FULL, folder.with_name("another"), Runtime("cpu", "float32", deterministic=True))
 
 
 def steps(_: Path) -> None:
     source = FULL.data.open("cpu")
-    list(train(start(FULL, source.shape, 10, CPU), FULL, source, CPU))
+    list(train(init_state(FULL, source.shape, 10, CPU), FULL, source, CPU))
 
 
 def samples(folder: Path) -> None:
     now = load(folder, CPU)
-    list(sample(now.model, now.recipe, range(2), now.shape, CPU, labels=[0, 1]))
-    show.denoising(now, folder / "denoising.webp", CPU, range(2), [0, 1])
+    list(sample(now.model, now.recipe, range(2), now.image_shape, CPU, labels=[0, 1]))
+    show.denoising_animation(now, folder / "denoising.webp", CPU, range(2), [0, 1])
 
 
 GUESTS: dict[str, Callable[[Path], object]] = {
-    "choosing a machine": lambda _: Machine().resolved(32_000),
-    "choosing one of two threads": lambda _: Machine("cpu", threads=2, deterministic=True).resolved(),
+    "choosing a machine": lambda _: Runtime().resolved(32_000),
+    "choosing one of two threads": lambda _: Runtime("cpu", threads=2, deterministic=True).resolved(),
     "a run": whole_run,
     "training steps": steps,
     "sampling": samples,
-    "a judge": lambda _: cifar.judge(),
+    "a judge": lambda _: cifar.cifar_extractor(),
     "a classifier": lambda _: classifier(0, CPU),
     "counting parameters": lambda _: bench.parameters(TINY),
 }
 
 
 @pytest.mark.parametrize("name", GUESTS)
-def test_the_process_is_afterwards_as_it_was(name: str, trained: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_process_is_afterwards_as_it_was(name: str, pipeline: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("os.getloadavg", lambda: (2.0, 2.0, 2.0))
     before = process_state()
-    GUESTS[name](trained)
+    GUESTS[name](pipeline)
     assert process_state() == before
 
 
 def test_a_run_trains_in_a_thread_to_the_same_bits_while_the_main_thread_draws(tmp_path: Path):
-    machine, before = Machine("cpu", "float32"), process_state()
-    run(FULL, tmp_path / "main", machine)
-    thread = threading.Thread(target=run, args=(FULL, tmp_path / "thread", machine))
+    runtime, before = Runtime("cpu", "float32"), process_state()
+    run(FULL, tmp_path / "main", runtime)
+    thread = threading.Thread(target=run, args=(FULL, tmp_path / "thread", runtime))
     thread.start()
-    while not (checkpoint.newest(tmp_path / "thread" / "checkpoints") or not thread.is_alive()):
+    while not (checkpoint.latest(tmp_path / "thread" / "checkpoints") or not thread.is_alive()):
         time.sleep(0.01)  # its first weights are drawn from the default generator, and that is then put back
     expected = torch.Generator().set_state(torch.get_rng_state())
     while thread.is_alive():
@@ -126,7 +126,7 @@ def test_dropout_draws_from_its_seed_what_the_default_generator_would_draw(devic
 
 def test_settings_hold_inside_and_what_held_before_holds_afterwards():
     before = process_state()
-    with Machine("cpu", threads=2, deterministic=True).settings():
+    with Runtime("cpu", threads=2, deterministic=True).settings():
         assert torch.get_num_threads() == 2
         assert torch.are_deterministic_algorithms_enabled()
         assert os.environ[WORKSPACE]
@@ -135,7 +135,7 @@ def test_settings_hold_inside_and_what_held_before_holds_afterwards():
 
 def test_a_process_is_configured_for_good_by_a_call_of_its_own():
     before = process_state()
-    with Machine("cpu").settings():  # puts back what the next line leaves
+    with Runtime("cpu").settings():  # puts back what the next line leaves
         configured = replace(CPU, threads=2).configure_process()
         assert (configured.threads, torch.get_num_threads()) == (2, 2)
         assert "2 threads" in str(configured)
@@ -145,6 +145,6 @@ def test_a_process_is_configured_for_good_by_a_call_of_its_own():
 def test_attention_of_cudnn_is_off_while_the_network_runs_on_a_gpu_and_on_again_afterwards(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     torch.backends.cuda.enable_cudnn_sdp(True)
-    with pytest.warns(UserWarning, match="CUDA is not available"), Machine("cuda", "bfloat16").autocast():
+    with pytest.warns(UserWarning, match="CUDA is not available"), Runtime("cuda", "bfloat16").autocast():
         assert not torch.backends.cuda.cudnn_sdp_enabled()
     assert torch.backends.cuda.cudnn_sdp_enabled()

@@ -19,18 +19,18 @@ from tiny import CPU, TINY
 from limpid import scores, terminal
 from limpid.cli import main
 from limpid.data import Cifar10, Folder
-from limpid.diffusion.schedules import Cosine, LinearBeta, ScaledLinear, Schedule, ZeroTerminal, grid
-from limpid.folder import threads_of
-from limpid.kept import piece
+from limpid.diffusion.schedules import Cosine, LinearBeta, ScaledLinearBeta, Schedule, ZeroTerminalSnr, sampling_levels
+from limpid.folder import previous_threads
+from limpid.kept import cached_chunk
 from limpid.learning import checkpoint, runlog
-from limpid.learning.lock import alone, in_turn
+from limpid.learning.lock import exclusive, waiting_lock
 from limpid.metrics import saved, weights
 from limpid.pictures.labels import extent
-from limpid.recipes import find
+from limpid.recipes import find_recipe
 from limpid.regular import open_unlinked, read_bytes
 from limpid.run import run
-from limpid.sample import about_of, folder_of, load
-from limpid.whole import durable
+from limpid.sample import load, load_info, output_folder
+from limpid.whole import durable_write
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="links and pipes are those of Unix")
 SECRET = b"a file elsewhere\n"
@@ -59,24 +59,24 @@ def elsewhere(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hostile") / "run"
-    run(replace(TINY, images=16), folder, CPU)
+    run(replace(TINY, duration=16), folder, CPU)
     return folder
 
 
 def hold(path: Path) -> None:
-    with alone(path.parent):
+    with exclusive(path.parent):
         pass
 
 
 def take_turn(path: Path) -> None:
-    with in_turn(path):
+    with waiting_lock(path):
         pass
 
 
 def write_durably(path: Path) -> None:
-    with durable(path.with_suffix("")) as part:
+    with durable_write(path.with_suffix("")) as part:
         part.write_bytes(b"new")
 
 
@@ -118,26 +118,26 @@ def test_a_folder_in_a_run_that_is_a_link_is_refused_and_the_run_itself_may_be_o
     folder = tmp_path / "run"
     (folder / inner).parent.mkdir(parents=True)
     (folder / inner).symlink_to(elsewhere.parent)
-    for use in (lambda: run(TINY, folder, CPU), lambda: folder_of(folder)):
+    for use in (lambda: run(TINY, folder, CPU), lambda: output_folder(folder)):
         with pytest.raises(ValueError, match=rf"{inner} is a link to a folder: nothing is written through one"):
             use()
     assert os.listdir(elsewhere.parent) == ["file"]
     (folder / inner).unlink()
     (tmp_path / "another").symlink_to(folder)
-    assert folder_of(tmp_path / "another") == tmp_path / "another"
+    assert output_folder(tmp_path / "another") == tmp_path / "another"
 
 
 READERS: dict[str, Callable[[Path], object]] = {
-    "recipe.toml": lambda path: find(str(path)),
-    "recipe.json": lambda path: find(str(path)),
-    "environment.json": lambda path: threads_of(path.parent),
-    "log.jsonl": runlog.read,
+    "recipe.toml": lambda path: find_recipe(str(path)),
+    "recipe.json": lambda path: find_recipe(str(path)),
+    "environment.json": lambda path: previous_threads(path.parent),
+    "log.jsonl": runlog.read_jsonl,
     "another.jsonl": lambda path: runlog.append(path, b"a line\n"),
     "lock": hold,
-    "scores.json": scores.read,
+    "scores.json": scores.load_reports,
     "000000000016.safetensors": lambda path: load(path, CPU),
-    "statistics.npz": saved.read,
-    "weights.pth": weights.load,
+    "statistics.npz": saved.load_stats,
+    "weights.pth": weights.load_inception,
     "pictures.npz": lambda path: Folder(str(path)).open("cpu"),
     "pictures.zip": lambda path: Folder(str(path)).open("cpu"),
     "pictures": lambda path: Folder(str(path)).open("cpu"),
@@ -162,7 +162,7 @@ def test_only_regular_files_are_opened(name: str, kind: str, tmp_path: Path):
 
 def test_a_kept_piece_that_is_a_pipe_is_made_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     os.mkfifo(tmp_path / "00000000-00000002.safetensors")
-    made = piece(tmp_path, range(2), lambda numbers: {"x": torch.ones(len(numbers))})
+    made = cached_chunk(tmp_path, range(2), lambda numbers: {"x": torch.ones(len(numbers))})
     assert torch.equal(made["x"], torch.ones(2))
     assert "is a pipe: expected a file" in capsys.readouterr().err
 
@@ -178,7 +178,7 @@ def test_a_file_longer_than_it_may_be_is_not_read_to_its_end(tmp_path: Path):
 
 def threads_of_file(file: Path) -> None:
     file.rename(file.with_name("environment.json"))
-    threads_of(file.parent)
+    previous_threads(file.parent)
 
 
 def test_statistics_that_claim_more_than_any_has_are_not_unpacked(tmp_path: Path):
@@ -190,7 +190,7 @@ def test_statistics_that_claim_more_than_any_has_are_not_unpacked(tmp_path: Path
         for _ in range(9):
             file.write(bytes(2**26))
     with pytest.raises(ValueError, match=r"mu\.npy is longer than"):
-        saved.read(path)
+        saved.load_stats(path)
 
 
 @pytest.mark.parametrize("name", ["a" * 65_000 + "/0.png", "a/" * 32_500 + "0.png", "a" * 256 + "/0.png"])
@@ -203,20 +203,22 @@ def test_a_zip_with_names_that_no_file_has_is_refused(name: str, tmp_path: Path)
     assert len(str(error.value)) < 500
 
 
-def test_class_names_are_bounded_and_of_one_line(trained: Path, tmp_path: Path):
+def test_class_names_are_bounded_and_of_one_line(pipeline: Path, tmp_path: Path):
     images, labels = np.zeros((2, 8, 8, 3), np.uint8), np.arange(2)
     np.savez(tmp_path / "long.npz", images=images, labels=labels, class_names=np.array(["a" * 65_000, "b"]))
     with pytest.raises(ValueError, match="is longer than 255 letters"):
         Folder(str(tmp_path / "long.npz")).open("cpu")
 
-    file = checkpoint.all_in(trained / "checkpoints")[-1]
+    file = checkpoint.list_checkpoints(pipeline / "checkpoints")[-1]
     data, tensors = checkpoint.read_data(file), checkpoint.read_tensors(file)
-    names = ["\n" * 500, "\x1b]0;title\x07", *data["names"][2:]]
-    about = about_of(checkpoint.save(tmp_path / "lines", 16, tensors, data | {"names": names}))
-    assert all(name.isprintable() for name in about.names)
-    long = checkpoint.save(tmp_path / "long", 16, tensors, data | {"names": ["\n" * 65_000, *names[1:]]})
+    names = ["\n" * 500, "\x1b]0;title\x07", *data["class_names"][2:]]
+    about = load_info(checkpoint.save_checkpoint(tmp_path / "lines", 16, tensors, data | {"class_names": names}))
+    assert all(name.isprintable() for name in about.class_names)
+    long = checkpoint.save_checkpoint(
+        tmp_path / "long", 16, tensors, data | {"class_names": ["\n" * 65_000, *names[1:]]}
+    )
     with pytest.raises(ValueError, match="is longer than 2550 letters"):
-        about_of(long)
+        load_info(long)
 
 
 def test_a_sheet_does_not_grow_with_what_its_labels_hold():
@@ -224,14 +226,14 @@ def test_a_sheet_does_not_grow_with_what_its_labels_hold():
     assert (width, height) < (4000, 100)
 
 
-@pytest.mark.parametrize("schedule", [LinearBeta, ScaledLinear, Cosine, lambda T: ZeroTerminal(LinearBeta(T))])
+@pytest.mark.parametrize("schedule", [LinearBeta, ScaledLinearBeta, Cosine, lambda T: ZeroTerminalSnr(LinearBeta(T))])
 @pytest.mark.parametrize("T", [0, -1, 10**6 + 1, 10**18])
 def test_steps_are_bounded_before_memory_is_taken_for_them(schedule: Callable[[int], Schedule], T: int):
     with pytest.raises(ValueError, match=r"expected 1 to 1,000,000 steps"):
         schedule(T)
     if T > 1:
         with pytest.raises(ValueError, match=r"sampling steps \d+: expected 1 to 1,000,000 steps"):
-            grid(Cosine(), T)
+            sampling_levels(Cosine(), T)
 
 
 def test_what_is_printed_has_no_control_characters(capsys: pytest.CaptureFixture[str]):
@@ -248,7 +250,7 @@ def test_messages_from_files_reach_the_terminal_without_control_characters(
     ):
         (tmp_path / name).write_text(content)
         assert main(["train", str(tmp_path / name)]) == 2
-    report = {"subject": "\x1b[2J", "protocol": {"\x1b]0;x\x07": 1}}
+    report = {"name": "\x1b[2J", "protocol": {"\x1b]0;x\x07": 1}}
     (tmp_path / "scores.json").write_text(json.dumps({"reports": [report]}))
     assert main(["compare", str(tmp_path / "scores.json"), str(tmp_path / "scores.json")]) == 2
     said = capsys.readouterr()
@@ -258,12 +260,12 @@ def test_messages_from_files_reach_the_terminal_without_control_characters(
 
 def test_who_holds_a_run_is_told_without_control_characters(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (tmp_path / "lock").write_text("\x1b[2Jsomebody")
-    with suppress(ValueError), alone(tmp_path):
+    with suppress(ValueError), exclusive(tmp_path):
         assert "\\x1b[2Jsomebody" in capsys.readouterr().out
         file = os.open(tmp_path / "lock", os.O_RDWR)
         os.write(file, b"\x1b[2Jnobody")
         os.close(file)
-        with pytest.raises(ValueError, match=r"in use by \\x1b\[2Jnobody"), alone(tmp_path):
+        with pytest.raises(ValueError, match=r"in use by \\x1b\[2Jnobody"), exclusive(tmp_path):
             pass
 
 

@@ -14,7 +14,7 @@ from limpid.learning import checkpoint, runlog
 from limpid.recipe import Every
 
 KILLS = 20
-LONG = replace(FULL, images=960, every=Every(log=32, sample=320, save=64, snapshot=320, milestone=512))
+LONG = replace(FULL, duration=960, every=Every(log=32, sample=320, save=64, snapshot=320, milestone=512))
 
 
 def left(folder: Path) -> dict[str, object]:
@@ -27,8 +27,8 @@ def left(folder: Path) -> dict[str, object]:
             content[f"{name}"] = checkpoint.read_data(path)
             content |= {f"{name}:{key}": value for key, value in checkpoint.read_tensors(path).items()}
         elif path.suffix == ".jsonl":
-            assert path.read_bytes().count(b"\n") == len(runlog.read(path))
-            lines = runlog.read(path)
+            assert path.read_bytes().count(b"\n") == len(runlog.read_jsonl(path))
+            lines = runlog.read_jsonl(path)
             content[f"{name}"] = [line | {"images_per_second": None} for line in lines]
         elif path.name != "environment.json":
             content[f"{name}"] = path.read_bytes()
@@ -51,11 +51,11 @@ def test_a_run_killed_twenty_times_is_the_run_that_never_was(tmp_path: Path):
     begin = time.monotonic()
     life = born(LONG, straight, said)
     life.join()
-    step = (time.monotonic() - begin) * LONG.batch / LONG.images
+    step = (time.monotonic() - begin) * LONG.batch_size / LONG.duration
     assert life.exitcode == 0
 
     draw, reached = random.Random(0), []
-    for kill, place in enumerate(sorted(draw.sample(range(0, LONG.images - 320, 32), KILLS))):
+    for kill, place in enumerate(sorted(draw.sample(range(0, LONG.duration - 320, 32), KILLS))):
         how = ("as it opens", "as it writes", "at any time")[kill % 3]
         touches = {"as it opens": draw.randint(1, 45), "as it writes": draw.randint(1, 40), "at any time": 0}[how]
         life = born(LONG, killed, said, 0 if how == "as it opens" else place, touches)

@@ -12,14 +12,14 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from limpid.diffusion.editing import inpaint, interpolate, invert, vary
+from limpid.diffusion.editing import inpaint, interpolate, invert, sdedit
 from limpid.diffusion.level import Level
 from limpid.diffusion.oracle import Gaussian
 from limpid.diffusion.samplers import (
-    Adaptive,
     Ancestral,
     Ddim,
     Deis,
+    Dopri5,
     DpmSolverPP,
     DpmSolverPP2S,
     Heun,
@@ -27,15 +27,15 @@ from limpid.diffusion.samplers import (
     Sampler,
     UniPC,
 )
-from limpid.diffusion.schedules import Karras, grid
-from limpid.diffusion.steps import Step, final_step
+from limpid.diffusion.schedules import Karras, sampling_levels
+from limpid.diffusion.steps import SamplerStep, final_step
 from limpid.learning.rng import generator
-from limpid.recipe import build
+from limpid.recipe import build_denoiser
 from limpid.sample import sample
 
 SAMPLERS = [
     *(Ancestral(), Ddim(), Ddim(1.0), Heun(churn=3), DpmSolverPP(3), DpmSolverPP(3, sde=True), DpmSolverPP2S()),
-    *(UniPC(3), Deis(4), Lms(4), Adaptive()),
+    *(UniPC(3), Deis(4), Lms(4), Dopri5()),
 ]
 LAW = Gaussian(torch.tensor(0.4), torch.tensor(0.3))
 SHAPE = (4, 3, 32, 32)
@@ -73,25 +73,25 @@ def noise() -> Tensor:
 
 
 def levels(steps: int) -> Level:
-    return grid(Karras(), steps)
+    return sampling_levels(Karras(), steps)
 
 
 def test_the_tally_counts_what_is_kept():
     assert peak(lambda: [noise() for _ in range(10)]) >= 10 * BATCH
-    assert peak(lambda: final_step(Step(noise(), noise(), levels(2)[0]) for _ in range(10))) < 6 * BATCH
+    assert peak(lambda: final_step(SamplerStep(noise(), noise(), levels(2)[0]) for _ in range(10))) < 6 * BATCH
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=str)
 def test_a_sampler_holds_as_much_in_fifty_steps_as_in_ten(sampler: Sampler):
-    def walk(steps: int) -> Callable[[], Step]:
+    def walk(steps: int) -> Callable[[], SamplerStep]:
         return lambda: final_step(sampler(LAW, 80 * noise(), levels(steps), noise))
 
     assert peak(walk(50)) < peak(walk(10)) + BATCH
 
 
-EDITS: dict[str, Callable[[Tensor, Level], Iterator[Step]]] = {
+EDITS: dict[str, Callable[[Tensor, Level], Iterator[SamplerStep]]] = {
     "inpaint": lambda x0, levels: inpaint(LAW, 80 * noise(), levels, noise, x0, x0[0] > 0),
-    "vary": lambda x0, levels: vary(Heun(), LAW, x0, levels, noise),
+    "vary": lambda x0, levels: sdedit(Heun(), LAW, x0, levels, noise),
     "invert": lambda x0, levels: invert(Heun(), LAW, x0, levels),
     "interpolate": lambda x0, levels: interpolate(Heun(), LAW, x0[:2], torch.linspace(0, 1, 4), levels),
 }
@@ -99,14 +99,14 @@ EDITS: dict[str, Callable[[Tensor, Level], Iterator[Step]]] = {
 
 @pytest.mark.parametrize("edit", EDITS)
 def test_an_edit_holds_as_much_in_fifty_steps_as_in_ten(edit: str):
-    def walk(steps: int) -> Callable[[], Step]:
+    def walk(steps: int) -> Callable[[], SamplerStep]:
         return lambda: final_step(EDITS[edit](noise(), levels(steps)))
 
     assert peak(walk(50)) < peak(walk(10)) + BATCH
 
 
 def test_samples_of_a_network_take_as_much_memory_in_fifty_steps_as_in_ten():
-    model = build(TINY, (1, 8, 8), 10).eval()
+    model = build_denoiser(TINY, (1, 8, 8), 10).eval()
 
     def drawn(steps: int) -> Callable[[], object]:
         recipe = replace(TINY, sampling=replace(TINY.sampling, steps=steps, sampler=Ddim()))

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from limpid.cli import VERBS, main
+from limpid import cli
+from limpid.cli import main
 
 RUN_COMMANDS = ["sample", "edit vary", "show trajectory", "show loss", "likelihood", "average", "evaluate"]
 """Those that begin with a run; `{}` stands for what is given in its place."""
 RECIPE_COMMANDS = ["train", "bench", "show forward", "show schedule", "show data"]
-COMMANDS = [*RUN_COMMANDS, *RECIPE_COMMANDS, "compare {}"]
+ALL_COMMANDS = [*RUN_COMMANDS, *RECIPE_COMMANDS, "compare {}"]
 OTHERS = {"recipes"}
 """Commands that take nothing."""
 
@@ -49,22 +50,22 @@ def refused(words: list[str], place: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_the_table_has_every_command():
-    assert {command.split()[0] for command in COMMANDS} | OTHERS == set(VERBS)
+    assert {command.split()[0] for command in ALL_COMMANDS} | OTHERS == set(cli.COMMANDS)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", ALL_COMMANDS)
 def test_a_command_without_its_argument_says_what_it_needs(command: str, place: Path, capsys):
     assert "needs a" in refused(command.replace("{}", "").split(), place, capsys)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", ALL_COMMANDS)
 @pytest.mark.parametrize("given", [ABSENT, EMPTY, FOREIGN, "foreign.toml", BROKEN])
 def test_a_command_given_what_is_not_there_or_broken_names_it(command: str, given: str, place: Path, capsys):
     words = [word.replace("{}", given) for word in command.split()]
     assert given.removesuffix(".toml") in refused([*words, given], place, capsys)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", ALL_COMMANDS)
 def test_a_command_given_nonsense_does_not_fall_over(command: str, place: Path, capsys):
     words = [word.replace("{}", "\0") for word in command.split()]
     for given in ("\0", "é" * 300, "a/" * 500):
@@ -72,14 +73,21 @@ def test_a_command_given_nonsense_does_not_fall_over(command: str, place: Path, 
 
 
 IMPOSSIBLE = [
-    *("--images -5", "--batch 0", "--label-dropout 2", "--every.save -1", "--augment.flip 2", "--network.width 0"),
-    *("--optimizer.rate nan", "--optimizer.betas 0.9 1", "--optimizer.clip 0", "--optimizer.warmup -1"),
-    *("--average.half-life 0", "--snapshots 0.5", "--snapshots 0.05 0.0504"),
     *(
-        "--condition Timestep --condition.steps 1",
+        "--images -5",
+        "--batch-size 0",
+        "--label-dropout 2",
+        "--every.save -1",
+        "--augment.flip 2",
+        "--network.model-channels 0",
+    ),
+    *("--optimizer.lr nan", "--optimizer.betas 0.9 1", "--optimizer.max-grad-norm 0", "--optimizer.warmup-images -1"),
+    *("--ema.halflife 0", "--ema-snapshots 0.5", "--ema-snapshots 0.05 0.0504"),
+    *(
+        "--noise-conditioning Timestep --noise-conditioning.steps 1",
         "--target.sigma-data 0",
-        "--emphasis LossMoment --emphasis.bins 0",
-        "--average PowerEma --average.std 0.3",
+        "--level-sampler LossSecondMoment --level-sampler.bins 0",
+        "--ema PowerFunctionEma --ema.std 0.3",
     ),
 ]
 
@@ -95,16 +103,16 @@ def test_a_number_that_cannot_be_is_refused_before_anything_is_written(command: 
 
 
 HOPELESS = {
-    "--sampling.levels Same": "infinitely noisy",
+    "--sampling.schedule TrainingSchedule": "infinitely noisy",
     "--sampling.sampler Ancestral --sampling.sampler.variance learned": "learnt no variance",
-    "--schedule LinearBeta --schedule.T 100 --sampling.levels Same --sampling.steps 101": "fewer steps",
+    "--schedule LinearBeta --schedule.T 100 --sampling.schedule TrainingSchedule --sampling.steps 101": "fewer steps",
     "--learned-variance": "schedule of 2 steps or more",
     "--sampling.guidance.weight 1 --label-dropout 0": "needs a weaker one",
-    "--sampling.guidance.weight 1 --sampling.guide absent": "absent",
+    "--sampling.guidance.weight 1 --sampling.guidance-model absent": "absent",
     "--sampling.steps 0": "step",
-    "--schedule ZeroTerminal --target Eps --sampling.levels Same": "says nothing of the picture",
-    "--schedule Straight --target Eps --sampling.levels Same": "says nothing of the picture",
-    "--schedule ZeroTerminal --target Eps --weight MinSnr --sampling.levels Karras": "no finite loss",
+    "--schedule ZeroTerminalSnr --target Eps --sampling.schedule TrainingSchedule": "says nothing of the picture",
+    "--schedule RectifiedFlow --target Eps --sampling.schedule TrainingSchedule": "says nothing of the picture",
+    "--schedule ZeroTerminalSnr --target Eps --loss-weighting MinSnrWeight --sampling.schedule Karras": "no finite",
 }
 
 

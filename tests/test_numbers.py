@@ -17,32 +17,32 @@ from limpid import sample as drawing
 from limpid import show
 from limpid import train as training
 from limpid.diffusion.denoiser import Timestep
-from limpid.diffusion.emphasis import LossMoment
-from limpid.diffusion.schedules import Cosine, Karras, grid
+from limpid.diffusion.emphasis import LossSecondMoment
+from limpid.diffusion.schedules import Cosine, Karras, sampling_levels
 from limpid.diffusion.targets import Eps, V
 from limpid.folder import Run
 from limpid.learning import checkpoint, runlog
-from limpid.learning.machine import Machine
-from limpid.learning.memory import halving
-from limpid.learning.runlog import Means, Meter
-from limpid.learning.watch import Watch, collapsed, leap
-from limpid.recipe import Every, Recipe, build
+from limpid.learning.machine import Runtime
+from limpid.learning.memory import find_executable_batch_size
+from limpid.learning.runlog import LossMeter, Means
+from limpid.learning.watch import NonFiniteMonitor, degenerate_samples, loss_spike
+from limpid.recipe import Every, Recipe, build_denoiser
 from limpid.run import run
-from limpid.sample import check_noisiest
-from limpid.train import Lesson, Report, start, tensors_of, train
+from limpid.sample import check_starts_solvable
+from limpid.train import NoisyBatch, StepMetrics, init_state, state_dict, train
 
 SHORT = replace(
     TINY,
-    images=128,
+    duration=128,
     sampling=replace(TINY.sampling, steps=2),
-    optimizer=replace(TINY.optimizer, warmup=0),
+    optimizer=replace(TINY.optimizer, warmup_images=0),
     every=Every(log=64, sample=0, save=32, snapshot=0),
 )
 
 
 def end(folder: Path) -> tuple[dict[str, torch.Tensor], checkpoint.Plain]:
     """The last checkpoint."""
-    file = checkpoint.newest(folder / "checkpoints")
+    file = checkpoint.latest(folder / "checkpoints")
     assert file is not None
     return checkpoint.read_tensors(file), checkpoint.read_data(file)
 
@@ -53,26 +53,26 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 def bad_at(places: set[int], patch: pytest.MonkeyPatch) -> None:
     """Put a value that is no number into the batches that begin at these places."""
-    prepared = training.prepared
+    prepared = training.make_noisy_batch
 
-    def spoilt(state: training.State, *args) -> Lesson:
-        lesson = prepared(state, *args)
-        if state.place in places:
-            lesson.x0[2, 0, 0, 0] = math.nan
-        return lesson
+    def spoilt(state: training.TrainState, *args) -> NoisyBatch:
+        noisy = prepared(state, *args)
+        if state.data_position in places:
+            noisy.x0[2, 0, 0, 0] = math.nan
+        return noisy
 
-    patch.setattr(training, "prepared", spoilt)
+    patch.setattr(training, "make_noisy_batch", spoilt)
 
 
-def trained(recipe: Recipe, *left_out: int) -> dict[str, torch.Tensor]:
+def pipeline(recipe: Recipe, *left_out: int) -> dict[str, torch.Tensor]:
     """The tensors after a run that knew from the beginning which batches to leave out."""
     source = recipe.data.open("cpu")
-    state = start(recipe, source.shape, len(source.names), CPU)
-    state.left_out = left_out
+    state = init_state(recipe, source.shape, len(source.class_names), CPU)
+    state.skipped_batches = left_out
     for _ in train(state, recipe, source, CPU):
         pass
-    assert state.place == recipe.images + recipe.batch * len(left_out)
-    return tensors_of(state)
+    assert state.data_position == recipe.duration + recipe.batch_size * len(left_out)
+    return state_dict(state)
 
 
 @pytest.mark.parametrize("places", [{48}, {0}, {64, 80}])
@@ -82,14 +82,14 @@ def test_a_run_goes_back_and_leaves_out_the_batch_where_numbers_went_wrong(
     bad_at(places, monkeypatch)
     assert run(SHORT, tmp_path, CPU)
     tensors, data = end(tmp_path)
-    assert set(data["left_out"]) == places
+    assert set(data["skipped_batches"]) == places
     said = capsys.readouterr().err.splitlines()
     assert len(said) == len(places)
     assert all("1 of 16 losses no number, at log-SNR " in line and ", gradient nan: back to " in line for line in said)
     tensors.pop("meter")
-    assert same(tensors, trained(SHORT, *places))
-    assert [line["seen"] for line in runlog.read(tmp_path / "log.jsonl")] == [64, 128]
-    assert all(math.isfinite(line["loss"]) for line in runlog.read(tmp_path / "log.jsonl"))
+    assert same(tensors, pipeline(SHORT, *places))
+    assert [line["images_seen"] for line in runlog.read_jsonl(tmp_path / "log.jsonl")] == [64, 128]
+    assert all(math.isfinite(line["loss"]) for line in runlog.read_jsonl(tmp_path / "log.jsonl"))
 
 
 def test_what_was_left_out_stays_so_when_a_run_is_stopped(tmp_path: Path, monkeypatch):
@@ -106,34 +106,34 @@ def test_what_was_left_out_stays_so_when_a_run_is_stopped(tmp_path: Path, monkey
 
 def stop_at(seen: int, patch: pytest.MonkeyPatch) -> None:
     """Press Ctrl-C at the line of the log after so many images."""
-    tell = Run.tell
+    tell = Run.log_line
 
-    def telling(self: Run, report: Report) -> tuple[float, float]:
-        if report.seen == seen:
+    def telling(self: Run, report: StepMetrics) -> tuple[float, float]:
+        if report.images_seen == seen:
             signal.raise_signal(signal.SIGINT)
         return tell(self, report)
 
-    patch.setattr(Run, "tell", telling)
+    patch.setattr(Run, "log_line", telling)
 
 
 def test_a_run_asked_to_stop_while_its_numbers_are_wrong_goes_back_and_stops(tmp_path: Path, monkeypatch):
     bad_at({48}, monkeypatch)
-    note = Run.note
+    note = Run.record
 
-    def noting(self: Run, report: Report) -> None:
+    def noting(self: Run, report: StepMetrics) -> None:
         note(self, report)
-        if report.place == 48:
+        if report.data_position == 48:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(Run, "note", noting)
+    monkeypatch.setattr(Run, "record", noting)
     assert not run(SHORT, tmp_path, CPU)
     tensors, data = end(tmp_path)
-    assert (data["seen"], data["left_out"]) == (48, [48])
+    assert (data["images_seen"], data["skipped_batches"]) == (48, [48])
     assert all(value.isfinite().all() for value in tensors.values())
 
 
 def test_a_run_whose_numbers_go_wrong_on_every_batch_is_given_up_with_a_report(tmp_path: Path, capsys):
-    hopeless = replace(SHORT, optimizer=replace(SHORT.optimizer, rate=1e30, clip=1e30))
+    hopeless = replace(SHORT, optimizer=replace(SHORT.optimizer, lr=1e30, max_grad_norm=1e30))
     with pytest.raises(FloatingPointError, match=r"whatever batch is left out after 0 images: the last good .*00000"):
         run(hopeless, tmp_path, CPU)
     assert capsys.readouterr().err.count("back to 0 images, and on without the batch at ") == 3
@@ -146,7 +146,7 @@ def test_a_run_whose_numbers_go_wrong_on_every_batch_is_given_up_with_a_report(t
 
 
 def test_only_the_first_step_that_went_wrong_is_kept():
-    watch = Watch("cpu")
+    watch = NonFiniteMonitor("cpu")
     fine, logsnr, gradient = torch.ones(2), torch.tensor([0.0, 3.0]), torch.tensor(1.0)
     watch.see(0, fine, logsnr, gradient)
     assert watch.read() is None
@@ -159,19 +159,19 @@ def test_only_the_first_step_that_went_wrong_is_kept():
 
 
 def test_a_loss_that_leaps_is_told_of():
-    assert leap(1.0, [0.3, 0.2, 0.25, 0.2, 0.3]) == "loss 1 is 4.0 times its median of late, 0.25"
-    assert leap(0.7, [0.3, 0.2, 0.25, 0.2, 0.3]) == ""
-    assert leap(9.0, [0.3]) == ""
+    assert loss_spike(1.0, [0.3, 0.2, 0.25, 0.2, 0.3]) == "loss 1 is 4.0 times its median of late, 0.25"
+    assert loss_spike(0.7, [0.3, 0.2, 0.25, 0.2, 0.3]) == ""
+    assert loss_spike(9.0, [0.3]) == ""
 
 
 def test_a_run_tells_of_a_loss_that_leaps(tmp_path: Path, monkeypatch, capsys):
-    read, lines = Meter.read, []
+    read, lines = LossMeter.read, []
 
-    def leaping(self: Meter) -> Means:
+    def leaping(self: LossMeter) -> Means:
         lines.append(read(self))
         return lines[-1]._replace(loss=100.0) if len(lines) == 7 else lines[-1]
 
-    monkeypatch.setattr(Meter, "read", leaping)
+    monkeypatch.setattr(LossMeter, "read", leaping)
     assert run(replace(SHORT, every=replace(SHORT.every, log=16)), tmp_path, CPU)
     (said,) = capsys.readouterr().err.splitlines()
     assert said.startswith("limpid: loss 100 is ")
@@ -180,22 +180,23 @@ def test_a_run_tells_of_a_loss_that_leaps(tmp_path: Path, monkeypatch, capsys):
 
 def test_the_log_tells_the_loss_at_every_level_that_was_met(tmp_path: Path):
     assert run(SHORT, tmp_path, CPU)
-    for line in runlog.read(tmp_path / "log.jsonl"):
-        assert set(line["loss_by_logsnr"]) <= set(runlog.PARTS)
+    for line in runlog.read_jsonl(tmp_path / "log.jsonl"):
+        assert set(line["loss_by_logsnr"]) <= set(runlog.LOGSNR_BINS)
         assert min(line["loss_by_logsnr"].values()) < line["loss"] < max(line["loss_by_logsnr"].values())
 
 
 def test_pictures_without_content_are_told_of():
     noise = torch.randint(0, 256, (4, 1, 8, 8), dtype=torch.uint8)
-    assert collapsed(noise) == ""
+    assert degenerate_samples(noise) == ""
     assert (
-        collapsed(torch.zeros_like(noise)) == "the pictures drawn are flat: each is of one colour, 0 of 255 on average"
+        degenerate_samples(torch.zeros_like(noise))
+        == "the pictures drawn are flat: each is of one colour, 0 of 255 on average"
     )
-    assert collapsed(noise[:1].expand_as(noise)) == "the pictures drawn are all the same"
+    assert degenerate_samples(noise[:1].expand_as(noise)) == "the pictures drawn are all the same"
 
 
 def test_a_run_tells_of_samples_without_content(tmp_path: Path, monkeypatch, capsys):
-    monkeypatch.setattr(show, "drawn", lambda trained, machine: torch.zeros(80, 1, 8, 8, dtype=torch.uint8))
+    monkeypatch.setattr(show, "preview_samples", lambda pipeline, runtime: torch.zeros(80, 1, 8, 8, dtype=torch.uint8))
     assert run(replace(SHORT, every=replace(SHORT.every, sample=64)), tmp_path, CPU)
     assert capsys.readouterr().err.count("the pictures drawn are flat") == 2
 
@@ -215,8 +216,8 @@ def small_memory(most: int, patch: pytest.MonkeyPatch) -> None:
 
 VARIED = {
     "plain": SHORT,
-    "uncertain": replace(SHORT, uncertainty=True, emphasis=LossMoment(bins=4)),
-    "variance": replace(SHORT, learned_variance=True, schedule=Cosine(T=100), condition=Timestep(steps=100)),
+    "uncertain": replace(SHORT, uncertainty_weighting=True, level_sampler=LossSecondMoment(bins=4)),
+    "variance": replace(SHORT, learned_variance=True, schedule=Cosine(T=100), noise_conditioning=Timestep(steps=100)),
 }
 
 
@@ -224,11 +225,11 @@ VARIED = {
 def test_a_batch_in_parts_gives_the_same_losses_and_gradients(recipe: Recipe):
     losses, gradients = [], []
     for micro in (16, 5):
-        machine = replace(CPU, micro_batch=micro)
+        runtime = replace(CPU, micro_batch=micro)
         source = recipe.data.open("cpu")
-        state = start(recipe, source.shape, len(source.names), machine)
-        lesson = training.prepared(state, recipe, *next(source.batches(0, 16, 0)))
-        losses.append(training.studied(state, recipe, lesson, machine))
+        state = init_state(recipe, source.shape, len(source.class_names), runtime)
+        noisy = training.make_noisy_batch(state, recipe, *next(source.batches(0, 16, 0)))
+        losses.append(training.forward_backward(state, recipe, noisy, runtime))
         learnt = [weight for group in state.optimizer.param_groups for weight in group["params"]]
         gradients.append(torch.cat([weight.grad.flatten() for weight in learnt]))
     assert_close(*losses, rtol=1e-4, atol=1e-6)
@@ -236,9 +237,9 @@ def test_a_batch_in_parts_gives_the_same_losses_and_gradients(recipe: Recipe):
 
 
 def test_a_run_by_parts_is_the_same_up_to_rounding(tmp_path: Path):
-    for folder, machine in ((tmp_path / "whole", CPU), (tmp_path / "parts", replace(CPU, micro_batch=6))):
-        assert run(SHORT, folder, machine)
-    whole, parts = (runlog.read(tmp_path / name / "log.jsonl") for name in ("whole", "parts"))
+    for folder, runtime in ((tmp_path / "whole", CPU), (tmp_path / "parts", replace(CPU, micro_batch=6))):
+        assert run(SHORT, folder, runtime)
+    whole, parts = (runlog.read_jsonl(tmp_path / name / "log.jsonl") for name in ("whole", "parts"))
     assert [line["loss"] for line in parts] == pytest.approx([line["loss"] for line in whole], rel=1e-3)
 
 
@@ -253,7 +254,7 @@ def test_a_run_out_of_memory_goes_on_in_halves(tmp_path: Path, monkeypatch, caps
 
 
 def test_pictures_for_which_memory_is_short_are_drawn_in_parts(monkeypatch, capsys):
-    model, steps = build(SHORT, (1, 8, 8), 10), drawing.trajectory
+    model, steps = build_denoiser(SHORT, (1, 8, 8), 10), drawing.trajectory
 
     def frugal(*given):
         if len(given[2]) > 3:
@@ -285,7 +286,7 @@ def test_a_cpu_that_is_out_of_memory_is_understood():
     def work(size: int) -> int:
         return torch.empty(size << 56, dtype=torch.uint8).numel() if size > 3 else size
 
-    assert halving(work, 32) == (2, 2)
+    assert find_executable_batch_size(work, 32) == (2, 2)
 
 
 @pytest.mark.parametrize(
@@ -313,7 +314,7 @@ def test_whatever_a_backend_says_for_no_memory_halves_the_work(error: Exception)
             raise error
         return size
 
-    assert halving(work, 32) == (2, 2)
+    assert find_executable_batch_size(work, 32) == (2, 2)
 
 
 @pytest.mark.parametrize(
@@ -325,7 +326,7 @@ def test_an_error_of_a_disk_or_a_kernel_is_not_taken_for_a_lack_of_memory(error:
         raise error
 
     with pytest.raises(type(error), match=str(error.args[-1])):
-        halving(work, 32)
+        find_executable_batch_size(work, 32)
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory():
@@ -333,24 +334,24 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory():
         return torch.ones(2) @ torch.ones(3)
 
     with pytest.raises(RuntimeError, match="inconsistent tensor size"):
-        halving(work, 4)
+        find_executable_batch_size(work, 4)
 
 
 def test_parts_of_less_than_nothing_are_refused():
     with pytest.raises(ValueError, match=r"--micro-batch -1: expected a number of pictures"):
-        Machine("cpu", micro_batch=-1).resolved()
+        Runtime("cpu", micro_batch=-1).resolved()
 
 
 def deterministic(folder: Path) -> None:
     torch.set_num_threads(1)
-    tell, found = Run.tell, []
+    tell, found = Run.log_line, []
 
-    def telling(self: Run, report: Report) -> tuple[float, float]:
+    def telling(self: Run, report: StepMetrics) -> tuple[float, float]:
         found.append(torch.are_deterministic_algorithms_enabled())
         return tell(self, report)
 
-    Run.tell = telling
-    run(SHORT, folder, Machine("cpu", "float32", deterministic=True))
+    Run.log_line = telling
+    run(SHORT, folder, Runtime("cpu", "float32", deterministic=True))
     assert found
     assert all(found)
 
@@ -370,17 +371,19 @@ def test_a_lack_of_memory_without_a_word_is_one_too():
             raise MemoryError
         return size
 
-    assert halving(work, 20) == (5, 5)
+    assert find_executable_batch_size(work, 20) == (5, 5)
 
 
 def test_eps_near_pure_noise_is_warned_of_once(capsys: pytest.CaptureFixture[str]):
-    model = build(replace(TINY, target=Eps()), (1, 8, 8), 10)
+    model = build_denoiser(replace(TINY, target=Eps()), (1, 8, 8), 10)
     for sigma_max in (9_999.0, 12_345.0, 12_345.0):
-        check_noisiest(model, grid(Karras(sigma_max=sigma_max), 4))
+        check_starts_solvable(model, sampling_levels(Karras(sigma_max=sigma_max), 4))
     (line,) = capsys.readouterr().err.splitlines()
     assert "Eps() near pure noise: an error counts 1e+04 times" in line
 
 
 def test_v_is_as_good_near_pure_noise_as_anywhere(capsys: pytest.CaptureFixture[str]):
-    check_noisiest(build(replace(TINY, target=V()), (1, 8, 8), 10), grid(Karras(sigma_max=1e5), 4))
+    check_starts_solvable(
+        build_denoiser(replace(TINY, target=V()), (1, 8, 8), 10), sampling_levels(Karras(sigma_max=1e5), 4)
+    )
     assert not capsys.readouterr().err

@@ -22,22 +22,22 @@ from tiny import CPU, FULL
 from limpid import evaluate
 from limpid.cli import main
 from limpid.learning import checkpoint, gradients, parallel
-from limpid.learning.gradients import Gradients, grouped
-from limpid.learning.lock import alone
-from limpid.learning.optim import Adam, Muon
-from limpid.learning.sharding import unequal
-from limpid.plain import to_plain
+from limpid.learning.gradients import GradientSync, grouped
+from limpid.learning.lock import exclusive
+from limpid.learning.optim import AdamW, Muon
+from limpid.learning.sharding import desynced
+from limpid.plain import to_dict
 from limpid.recipe import Every, Recipe
 from limpid.run import Run, run
-from limpid.train import start
+from limpid.train import init_state
 
 Patch = pytest.MonkeyPatch
 
 # As FULL, but without dropout, whose masks are other ones in another share; and a batch that no number here divides.
 ODD: Recipe = replace(
     FULL,
-    images=180,
-    batch=15,
+    duration=180,
+    batch_size=15,
     network=replace(FULL.network, dropout=0.0),
     every=Every(log=45, sample=90, save=90, snapshot=90),
 )
@@ -54,12 +54,12 @@ def assert_near(one: Path, other: Path) -> None:
     """Two runs differ by no more than the order of sums makes them."""
     a, b = weights(one), weights(other)
     assert a.keys() == b.keys()
-    for part in ("model.", "average.", "power0.", "power1.", "loss.", "uncertainty."):
+    for part in ("model.", "ema.", "power0.", "power1.", "loss.", "uncertainty."):
         x, y = (torch.cat([w[name].flatten() for name in w if name.startswith(part)]) for w in (a, b))
         assert (x - y).norm() < 2e-3 * x.norm(), part
     lines, others = log(one), log(other)
-    assert [line["seen"] for line in lines] == [line["seen"] for line in others]
-    for name in ("loss", "gradient"):
+    assert [line["images_seen"] for line in lines] == [line["images_seen"] for line in others]
+    for name in ("loss", "grad_norm"):
         assert [line[name] for line in others] == pytest.approx([line[name] for line in lines], rel=2e-3)
 
 
@@ -93,7 +93,7 @@ def test_any_number_of_processes_learns_what_one_learns(count: int, bucket: int,
 
 def trains_until_one_is_told_to_stop(recipe: Recipe, folder: Path, seen: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        if parallel.rank() == parallel.count() - 1:
+        if parallel.rank() == parallel.world_size() - 1:
             at(seen, lambda: signal.raise_signal(signal.SIGTERM), patch)
         assert not run(recipe, folder, CPU)
 
@@ -104,7 +104,7 @@ def test_a_run_stopped_on_four_processes_goes_on_on_two_and_on_one(alone_of_odd:
         ended = together(count, tmp_path, trains_until_one_is_told_to_stop, ODD, folder, seen)
         assert ended.codes == [0] * count, ended.said
         assert f"stopped after {seen} images, and saved" in ended.said[0]
-        assert int(checkpoint.all_in(folder / "checkpoints")[-1].stem) == seen
+        assert int(checkpoint.list_checkpoints(folder / "checkpoints")[-1].stem) == seen
     assert run(ODD, folder, CPU)
     assert_near(alone_of_odd, folder)
 
@@ -120,17 +120,17 @@ def test_the_same_number_of_processes_goes_on_to_the_same_bits(tmp_path: Path):
 
 def records(folder: Path) -> None:
     """Train, and write down which share of all gradients was there when each sum began."""
-    begun, send = [], Gradients._send
+    begun, send = [], GradientSync._send
 
-    def noting(self: Gradients, all_of_them: bool = False) -> None:
+    def noting(self: GradientSync, all_of_them: bool = False) -> None:
         before = len(self.sent)
         send(self, all_of_them)
         begun.extend([len(self.arrived) / len(self.weights)] * (len(self.sent) - before))
 
     gradients.BUCKET = 50_000
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Gradients, "_send", noting)
-        run(replace(ODD, images=45, every=Every(log=45, sample=0, save=0, snapshot=0)), folder, CPU)
+        patch.setattr(GradientSync, "_send", noting)
+        run(replace(ODD, duration=45, every=Every(log=45, sample=0, save=0, snapshot=0)), folder, CPU)
     (folder / f"begun-{parallel.rank()}.json").write_text(json.dumps(begun))
 
 
@@ -154,12 +154,12 @@ def test_shares_are_a_batch_in_order(monkeypatch: Patch):
             for rank in range(count):
                 for name, value in environment(rank, count, 0).items():
                     monkeypatch.setenv(name, value)
-                share = parallel.share(batch)
+                share = parallel.local_slice(batch)
                 shares.append(list(range(batch))[share])
             assert [place for share in shares for place in share] == list(range(batch))
             assert max(map(len, shares)) - min(map(len, shares)) <= 1
     with pytest.raises(ValueError, match="batch 6 for 7 processes: expected at least one picture for each"):
-        parallel.share(6)
+        parallel.local_slice(6)
 
 
 def test_groups_are_all_weights_in_order_and_none_too_large(monkeypatch: Patch):
@@ -193,14 +193,14 @@ def runs_out_later(recipe: Recipe, folder: Path) -> None:
     gradients.BUCKET = 5000
     with pytest.MonkeyPatch.context() as patch:
         if parallel.rank() == 1:
-            expect = Gradients.expect
+            expect = GradientSync.begin_micro_batch
 
-            def expecting(self: Gradients, size: int, last: bool) -> None:
+            def expecting(self: GradientSync, size: int, last: bool) -> None:
                 expect(self, size, last)
                 if self.proven:
                     self.buckets[-1].weights[-1].register_post_accumulate_grad_hook(fail)
 
-            patch.setattr(Gradients, "expect", expecting)
+            patch.setattr(GradientSync, "begin_micro_batch", expecting)
         run(recipe, folder, CPU)
 
 
@@ -225,50 +225,50 @@ def test_numbers_that_go_wrong_on_one_process_take_all_back(tmp_path: Path):
     folder = tmp_path / "run"
     ended = together(2, tmp_path, trains_with_bad_numbers, ODD, folder)
     assert ended.codes == [0, 0], ended.said
-    file = checkpoint.newest(folder / "checkpoints")
+    file = checkpoint.latest(folder / "checkpoints")
     assert file is not None
-    assert checkpoint.read_data(file)["left_out"] == [45]
+    assert checkpoint.read_data(file)["skipped_batches"] == [45]
     assert ended.said[0].count("1 of 15 losses no number") == 1
     assert ended.said[1] == ""
 
 
 def trains_with_other_weights(recipe: Recipe, folder: Path) -> None:
     """One process changes a bit of its average after the first line of the log."""
-    tell = Run.tell
+    tell = Run.log_line
 
     def telling(self: Run, report) -> tuple[float, float]:
         if parallel.rank() == 1:
             with torch.no_grad():
-                next(iter(self.state.average.parameters())).view(-1)[0] += 1e-6
+                next(iter(self.state.ema.parameters())).view(-1)[0] += 1e-6
         return tell(self, report)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Run, "tell", telling)
+        patch.setattr(Run, "log_line", telling)
         run(recipe, folder, CPU)
 
 
 def test_processes_that_no_longer_hold_the_same_are_found_out_before_they_are_saved(tmp_path: Path):
     ended = together(2, tmp_path, trains_with_other_weights, ODD, tmp_path / "run")
     assert ended.codes == [1, 1]
-    assert "the processes no longer hold the same average.enter.weight: are their machines alike?" in ended.said[0]
-    assert [int(file.stem) for file in checkpoint.all_in(tmp_path / "run" / "checkpoints")] == [0]
+    assert "the processes no longer hold the same ema.enter.weight: are their machines alike?" in ended.said[0]
+    assert [int(file.stem) for file in checkpoint.list_checkpoints(tmp_path / "run" / "checkpoints")] == [0]
 
 
 def test_one_process_is_equal_to_itself():
-    assert unequal({"a": torch.ones(3)}) == []
+    assert desynced({"a": torch.ones(3)}) == []
 
 
 def dies(how: Callable[[], object], recipe: Recipe, folder: Path) -> None:
     """The last process ends in the midst of the run, the others go on."""
-    note = Run.note
+    note = Run.record
 
     def noting(self: Run, report) -> None:
-        if parallel.rank() == parallel.count() - 1 and report.place == 96:
+        if parallel.rank() == parallel.world_size() - 1 and report.data_position == 96:
             how()
         note(self, report)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Run, "note", noting)
+        patch.setattr(Run, "record", noting)
         run(recipe, folder, CPU)
 
 
@@ -281,7 +281,7 @@ def test_a_process_that_is_killed_ends_all_and_the_run_goes_on_to_the_same_bits(
     ended = together(2, tmp_path, dies, killed, FULL, broken)
     assert ended.codes == [1, -signal.SIGKILL]
     assert ended.seconds < 30
-    assert "Lost: process 0 of 2 has lost the others: " in ended.said[0]
+    assert "PeerLostError: process 0 of 2 has lost the others: " in ended.said[0]
     assert together(2, tmp_path, trains, FULL, broken).codes == [0, 0]
     assert same(straight, broken)
 
@@ -291,7 +291,7 @@ def commanded(*words: str) -> None:
 
 
 def test_a_folder_in_use_is_refused_to_all(tmp_path: Path):
-    with alone(tmp_path / "run"):
+    with exclusive(tmp_path / "run"):
         ended = together(2, tmp_path, commanded, "train", "demo", "--run", str(tmp_path / "run"), "--device", "cpu")
     assert ended.codes[0] == 2
     assert ended.codes[1] == 1
@@ -300,9 +300,9 @@ def test_a_folder_in_use_is_refused_to_all(tmp_path: Path):
 
 
 def test_a_mistake_is_told_once(tmp_path: Path):
-    ended = together(2, tmp_path, commanded, "train", "demo", "--batchh", "3")
+    ended = together(2, tmp_path, commanded, "train", "demo", "--batch-siz", "3")
     assert ended.codes == [2, 2]
-    assert "--batch" in ended.said[0]
+    assert "--batch-size" in ended.said[0]
     assert ended.said[1] == ""
 
 
@@ -330,27 +330,27 @@ def test_a_second_wish_to_stop_interrupts_none_of_many(monkeypatch: Patch):
     with stoppable() as stop:
         for _ in range(3):
             signal.raise_signal(signal.SIGTERM)
-        assert stop.asked
+        assert stop.requested
 
 
 # Words between them
 
 
 def converse(folder: Path) -> None:
-    parallel.join("cpu")
+    parallel.init("cpu")
     rank = parallel.rank()
-    assert parallel.told(lambda: f"from {rank}") == "from 0"
-    assert [parallel.any_of(rank == 2), parallel.any_of(False)] == [True, False]
+    assert parallel.broadcast_object(lambda: f"from {rank}") == "from 0"
+    assert [parallel.any_rank(rank == 2), parallel.any_rank(False)] == [True, False]
     tensors = {"half": torch.arange(3).half(), "last": torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last)}
     tensors |= {"none": torch.zeros(0, 2), "one": torch.tensor(2.5), "yes": torch.tensor([True, False])}
-    given = parallel.tensors_told(lambda: tensors)
-    parallel.in_turns(str, [1])
+    given = parallel.broadcast_tensors(lambda: tensors)
+    parallel.parallel_map(str, [1])
     torch.save(given, folder / f"given-{rank}.pt")
     if rank == 0:
         torch.save(tensors, folder / "tensors.pt")
-    assert list(parallel.in_turns(lambda i: (i, rank), range(7))) == [(i, i % 3) for i in range(7)]
+    assert list(parallel.parallel_map(lambda i: (i, rank), range(7))) == [(i, i % 3) for i in range(7)]
     begun = folder / "begun"
-    assert parallel.one_before(lambda: begun.exists() or begun.touch()) is (None if rank == 0 else True)
+    assert parallel.local_main_first(lambda: begun.exists() or begun.touch()) is (None if rank == 0 else True)
 
 
 def test_words_and_tensors_reach_all(tmp_path: Path):
@@ -369,7 +369,7 @@ def test_words_and_tensors_reach_all(tmp_path: Path):
 
 
 def test_many_draw_the_pictures_of_one(alone_of_odd: Path, tmp_path: Path):
-    words = ["sample", str(alone_of_odd), "--n", "23", "--batch", "4", "--npz", "--device", "cpu"]
+    words = ["sample", str(alone_of_odd), "--n", "23", "--batch-size", "4", "--npz", "--device", "cpu"]
     assert main([*words, "--out", str(tmp_path / "one"), "--precision", "float32"]) == 0
     ended = together(3, tmp_path, commanded, *words, "--out", str(tmp_path / "three"), "--precision", "float32")
     assert ended.codes == [0, 0, 0], ended.said
@@ -382,7 +382,7 @@ def test_many_draw_the_pictures_of_one(alone_of_odd: Path, tmp_path: Path):
 
 def assesses(cache: str, *words: str) -> None:
     os.environ["LIMPID_DATA"] = cache
-    evaluate.PIECE = 20
+    evaluate.CHUNK = 20
     sys.exit(main(["evaluate", *words]))
 
 
@@ -390,7 +390,7 @@ def test_many_score_what_one_scores(alone_of_odd: Path, tmp_path: Path):
     found = []
     for count in (1, 2):
         out = tmp_path / f"scores-{count}.json"
-        words = [str(alone_of_odd), "--n", "50", "--device", "cpu", "--precision", "float32", "--batch", "10"]
+        words = [str(alone_of_odd), "--n", "50", "--device", "cpu", "--precision", "float32", "--batch-size", "10"]
         # Each has a cache of its own, and draws under another name of the same folder, so that nothing is read again.
         other = tmp_path / f"run-{count}"
         other.symlink_to(alone_of_odd)
@@ -401,7 +401,7 @@ def test_many_score_what_one_scores(alone_of_odd: Path, tmp_path: Path):
             kept.unlink()
     one, two = found
     assert one["scores"] == two["scores"]
-    assert one["drawn"] == two["drawn"]
+    assert one["provenance"] == two["provenance"]
     assert ended.said[0].count("FD-CIFAR") == 1
     assert ended.said[1] == ""
 
@@ -410,7 +410,7 @@ def test_many_score_what_one_scores(alone_of_odd: Path, tmp_path: Path):
 
 
 EVEN = replace(
-    ODD, batch=12, optimizer=Adam(rate=1.5e-3), every=Every(log=36, sample=96, save=96, snapshot=96, score=0)
+    ODD, batch_size=12, optimizer=AdamW(lr=1.5e-3), every=Every(log=36, sample=96, save=96, snapshot=96, score=0)
 )
 
 
@@ -418,7 +418,7 @@ def trains_sharded(recipe: Recipe, folder: Path, stop_at: int = 0) -> None:
     with pytest.MonkeyPatch.context() as patch:
         if stop_at:
             at(stop_at, lambda: signal.raise_signal(signal.SIGTERM), patch)
-        assert run(recipe, folder, replace(CPU, shard=True).resolved()) is (stop_at == 0)
+        assert run(recipe, folder, replace(CPU, fsdp=True).resolved()) is (stop_at == 0)
 
 
 def test_sharded_weights_learn_the_same_and_go_on_on_any_number_of_processes(tmp_path: Path):
@@ -429,7 +429,7 @@ def test_sharded_weights_learn_the_same_and_go_on_on_any_number_of_processes(tmp
     ended = together(3, tmp_path, trains_sharded, EVEN, sharded)
     assert ended.codes == [0, 0, 0], ended.said
     assert_near(straight, sharded)
-    longer = replace(EVEN, images=216)
+    longer = replace(EVEN, duration=216)
     assert run(longer, straight, CPU, allow_rewarm=True)
     assert run(longer, sharded, CPU, allow_rewarm=True)
     assert_near(straight, sharded)
@@ -438,20 +438,20 @@ def test_sharded_weights_learn_the_same_and_go_on_on_any_number_of_processes(tmp
 @pytest.mark.parametrize(
     ("recipe", "said"),
     [
-        (ODD, "--shard with batch 15: expected a multiple of 2, the processes"),
-        (replace(EVEN, optimizer=Muon()), "--shard with Muon, which needs all of a matrix at once: expected Adam"),
+        (ODD, "--fsdp with batch 15: expected a multiple of 2, the processes"),
+        (replace(EVEN, optimizer=Muon()), "--fsdp with Muon, which needs all of a matrix at once: expected Adam"),
     ],
 )
 def test_what_cannot_be_sharded_is_refused(recipe: Recipe, said: str, monkeypatch: Patch):
     for name, value in environment(0, 2, 0).items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match=said):
-        start(recipe, (1, 8, 8), 10, replace(CPU, shard=True))
+        init_state(recipe, (1, 8, 8), 10, replace(CPU, fsdp=True))
 
 
 def test_one_process_has_nothing_to_shard():
-    with pytest.raises(ValueError, match="--shard with one process: expected several, started by torchrun"):
-        replace(CPU, shard=True).resolved()
+    with pytest.raises(ValueError, match="--fsdp with one process: expected several, started by torchrun"):
+        replace(CPU, fsdp=True).resolved()
 
 
 # torchrun itself
@@ -470,7 +470,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def launched(options: Sequence[str], fault: str, folder: Path) -> subprocess.Popen[str]:
     """torchrun with the command that trains in a folder."""
     recipe = folder.with_suffix(".json")
-    recipe.write_text(json.dumps(to_plain(FULL)))
+    recipe.write_text(json.dumps(to_dict(FULL)))
     command = [sys.executable, "-m", "torch.distributed.run", *options, "--", RANKS, fault]
     command += ["train", str(recipe), "--run", str(folder), "--device", "cpu", "--precision", "float32"]
     fresh = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -496,7 +496,7 @@ def test_torchrun_stops_saves_and_goes_on_and_shows_whose_error_it_was(straight:
     first.send_signal(signal.SIGTERM)
     out, _ = finished(first)
     assert "and saved: the same command goes on from there" in out
-    assert 32 <= int(checkpoint.all_in(folder / "checkpoints")[-1].stem) < 112
+    assert 32 <= int(checkpoint.list_checkpoints(folder / "checkpoints")[-1].stem) < 112
 
     second = launched(here, "raise", folder)
     begun = time.monotonic()

@@ -7,29 +7,29 @@ import pytest
 
 from limpid.diffusion.samplers import Ddim, Heun
 from limpid.diffusion.schedules import Cosine
-from limpid.learning.optim import Adam, Muon
+from limpid.learning.optim import AdamW, Muon
 from limpid.nets import UNet
-from limpid.options import choices, parse
-from limpid.plain import choose, from_plain, to_plain
+from limpid.options import parse, union_options
+from limpid.plain import from_dict, match_choice, to_dict
 from limpid.recipe import Recipe
-from limpid.recipes import RECIPES, find
+from limpid.recipes import RECIPES, find_recipe
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_survives_being_written_as_json(name: str):
     recipe = RECIPES[name]()
-    assert from_plain(Recipe, json.loads(json.dumps(to_plain(recipe)))) == recipe
+    assert from_dict(Recipe, json.loads(json.dumps(to_dict(recipe)))) == recipe
 
 
 def test_missing_fields_are_those_of_the_default():
-    recipe = from_plain(Recipe, {"batch": 7, "schedule": {"T": 50}, "sampling": {"sampler": "Heun"}})
-    assert (recipe.batch, recipe.schedule.T, recipe.schedule.beta_end) == (7, 50, 0.02)
+    recipe = from_dict(Recipe, {"batch": 7, "schedule": {"T": 50}, "sampling": {"sampler": "Heun"}})
+    assert (recipe.batch_size, recipe.schedule.T, recipe.schedule.beta_end) == (7, 50, 0.02)
     assert recipe.sampling.sampler == Heun()
 
 
 def test_another_kind_starts_from_its_own_defaults():
     plain = {"schedule": {"kind": "Cosine"}, "sampling": {"sampler": {"kind": "Ddim", "eta": 1}}}
-    recipe = from_plain(Recipe, plain)
+    recipe = from_dict(Recipe, plain)
     assert recipe.schedule == Cosine()
     assert recipe.sampling.sampler == Ddim(1.0)
 
@@ -38,43 +38,43 @@ def test_another_kind_starts_from_its_own_defaults():
     ("plain", "said"),
     [
         ({"shedule": {}}, "no field of recipe 'shedule': choose from .*; did you mean schedule?"),
-        ({"batch": "many"}, "recipe.batch is 'many': expected a whole number"),
-        ({"batch": True}, "recipe.batch is True: expected a whole number"),
-        ({"batch": 1.5}, "recipe.batch is 1.5: expected a whole number"),
+        ({"batch": "many"}, "recipe.batch_size is 'many': expected a whole number"),
+        ({"batch": True}, "recipe.batch_size is True: expected a whole number"),
+        ({"batch": 1.5}, "recipe.batch_size is 1.5: expected a whole number"),
         ({"label_dropout": "x"}, "recipe.label_dropout is 'x': expected a number"),
-        ({"conditional": 1}, "recipe.conditional is 1: expected true or false"),
+        ({"conditional": 1}, "recipe.class_conditional is 1: expected true or false"),
         ({"schedule": {"kind": "Cosin"}}, "no recipe.schedule 'Cosin': choose from .*; did you mean Cosine?"),
         ({"schedule": 3}, "recipe.schedule is 3: expected one of LinearBeta"),
         ({"schedule": {"kind": 3}}, "recipe.schedule needs a kind: choose from LinearBeta"),
-        ({"optimizer": {"decay": "slow"}}, "recipe.optimizer.decay is 'slow': expected one of 'none'"),
+        ({"optimizer": {"decay": "slow"}}, "recipe.optimizer.lr_schedule is 'slow': expected one of 'none'"),
         ({"optimizer": {"betas": [0.9]}}, "expected 2 values"),
         ({"optimizer": {"betas": 0.9}}, "expected a list"),
-        ({"optimizer": 1}, "recipe.optimizer is 1: expected one of Adam, Muon"),
-        ({"network": {"blocks": "x"}}, "recipe.network.blocks is 'x': expected a whole number"),
-        ({"network": {"blocks": ["x"]}}, r"recipe.network.blocks.* is 'x': expected a whole number"),
+        ({"optimizer": 1}, "recipe.optimizer is 1: expected one of AdamW, Muon"),
+        ({"network": {"blocks": "x"}}, "recipe.network.num_blocks is 'x': expected a whole number"),
+        ({"network": {"blocks": ["x"]}}, r"recipe.network.num_blocks.* is 'x': expected a whole number"),
         ([], r"recipe is \[\]: expected a table"),
     ],
 )
 def test_a_mistake_is_named_with_its_place(plain, said: str):
     with pytest.raises(ValueError, match=said):
-        from_plain(Recipe, plain)
+        from_dict(Recipe, plain)
 
 
 def test_what_may_be_one_or_several_is_read_as_it_is_written():
     for blocks in (2, (1, 2, 2, 2)):
-        recipe = Recipe(network=UNet(blocks=blocks))
-        assert from_plain(Recipe, json.loads(json.dumps(to_plain(recipe)))) == recipe
+        recipe = Recipe(network=UNet(num_blocks=blocks))
+        assert from_dict(Recipe, json.loads(json.dumps(to_dict(recipe)))) == recipe
 
 
 def test_a_choice_may_be_written_in_any_case():
-    assert choose("sampler", "heun", ["Ddim", "Heun"]) == "Heun"
+    assert match_choice("sampler", "heun", ["Ddim", "Heun"]) == "Heun"
 
 
 def test_a_recipe_file_may_hold_only_what_differs(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text('base = "demo"\nbatch = 8\n[schedule]\nkind = "Cosine"\nT = 100\n')
-    recipe = find(str(path))
-    assert (recipe.batch, recipe.schedule, recipe.network) == (8, Cosine(T=100), RECIPES["demo"]().network)
+    recipe = find_recipe(str(path))
+    assert (recipe.batch_size, recipe.schedule, recipe.network) == (8, Cosine(T=100), RECIPES["demo"]().network)
 
 
 @pytest.mark.parametrize(
@@ -89,17 +89,17 @@ def test_a_recipe_file_may_hold_only_what_differs(tmp_path):
 def test_a_broken_recipe_file_is_one_clear_line(tmp_path, name: str, content: str, said: str):
     (tmp_path / name).write_text(content)
     with pytest.raises(ValueError, match=said) as error:
-        find(str(tmp_path / name))
+        find_recipe(str(tmp_path / name))
     assert "\n" not in str(error.value)
 
 
 def test_a_missing_recipe_is_answered_with_the_nearest(tmp_path):
     with pytest.raises(ValueError, match="did you mean cifar10-small"):
-        find("cifar10_smal")
+        find_recipe("cifar10_smal")
     with pytest.raises(ValueError, match="not a run"):
-        find(str(tmp_path))
+        find_recipe(str(tmp_path))
     with pytest.raises(ValueError, match="cannot read the recipe"):
-        find(str(tmp_path / "none.toml"))
+        find_recipe(str(tmp_path / "none.toml"))
 
 
 def toml_from(plain: dict[str, Any], where: str = "") -> str:
@@ -114,7 +114,7 @@ def choices_of_kind() -> list[tuple[str, str, str]]:
     return [
         (name, option, kind)
         for name in ("demo", "cifar10-small", "cifar10", "cifar10-iddpm")
-        for option, choice in choices(RECIPES[name]()).items()
+        for option, choice in union_options(RECIPES[name]()).items()
         for kind in choice.members
     ]
 
@@ -122,21 +122,21 @@ def choices_of_kind() -> list[tuple[str, str, str]]:
 @pytest.mark.parametrize(("base", "option", "kind"), choices_of_kind())
 def test_a_kind_chosen_on_the_command_line_is_that_chosen_in_a_file(base: str, option: str, kind: str, tmp_path: Path):
     plain: dict[str, Any] = {"kind": kind}
-    for attribute in reversed(choices(RECIPES[base]())[option].attributes):
+    for attribute in reversed(union_options(RECIPES[base]())[option].attributes):
         plain = {attribute: plain}
     (tmp_path / "mine.toml").write_text(toml_from({"base": base} | plain))
-    assert parse(RECIPES[base](), [option, kind], "limpid train") == find(str(tmp_path / "mine.toml"))
+    assert parse(RECIPES[base](), [option, kind], "limpid train") == find_recipe(str(tmp_path / "mine.toml"))
 
 
 @pytest.mark.parametrize("base", ["demo", "cifar10-small", "cifar10", "cifar10-iddpm"])
 def test_choosing_the_kind_that_is_there_changes_nothing(base: str):
     recipe = RECIPES[base]()
-    for option, choice in choices(recipe).items():
+    for option, choice in union_options(recipe).items():
         here = reduce(getattr, choice.attributes, recipe)
         assert parse(recipe, [option, type(here).__name__], "limpid train") == recipe
 
 
 def test_no_optimiser_is_taken_for_another():
-    assert from_plain(Recipe, {"optimizer": "Adam"}, default=RECIPES["cifar10-small"]()).optimizer == Adam()
-    assert parse(RECIPES["cifar10-small"](), ["--optimizer", "Adam"], "limpid train").optimizer == Adam()
-    assert not issubclass(Muon, Adam)
+    assert from_dict(Recipe, {"optimizer": "Adam"}, default=RECIPES["cifar10-small"]()).optimizer == AdamW()
+    assert parse(RECIPES["cifar10-small"](), ["--optimizer", "AdamW"], "limpid train").optimizer == AdamW()
+    assert not issubclass(Muon, AdamW)

@@ -16,7 +16,7 @@ from limpid.diffusion.guidance import Guidance
 from limpid.learning import checkpoint
 from limpid.recipe import Recipe
 from limpid.run import run
-from limpid.sample import about_of, find_checkpoint
+from limpid.sample import find_checkpoint, load_info
 
 
 def write_images(folder: Path, count: int = 40) -> Path:
@@ -31,13 +31,13 @@ def write_images(folder: Path, count: int = 40) -> Path:
 
 def recipe_on(root: Path, images: int = 64, workers: int = 0) -> Recipe:
     data = Folder(str(root), size=8, channels="L", held_out=0.4, workers=workers)
-    constant = replace(FULL.optimizer, decay="none")
+    constant = replace(FULL.optimizer, lr_schedule="none")
     sampling = replace(FULL.sampling, steps=2, guidance=Guidance())
-    return replace(FULL, images=images, data=data, optimizer=constant, sampling=sampling)
+    return replace(FULL, duration=images, data=data, optimizer=constant, sampling=sampling)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    file = checkpoint.newest(folder / "checkpoints")
+    file = checkpoint.latest(folder / "checkpoints")
     assert file is not None
     return checkpoint.read_tensors(file)
 
@@ -126,7 +126,7 @@ def test_every_command_takes_the_new_place(moved: tuple[Path, Path], capsys: pyt
     commands = {
         "train": ["--images", "96"],
         "evaluate": ["--n", "40"],
-        "likelihood": ["--n", "4", "--draws", "2", "--steps", "4"],
+        "likelihood": ["--n", "4", "--num-levels", "2", "--steps", "4"],
         "edit vary": ["--pictures", "0", "--strengths", "0.5", "--steps", "2", "--labels", "cat"],
     }
     for command, options in commands.items():
@@ -148,7 +148,7 @@ def test_other_images_are_refused_by_every_command(moved: tuple[Path, Path], tmp
         assert main([*command.split(), str(folder), "--data.root", str(root)]) == 2, command
         said = capsys.readouterr().err.splitlines()[-1]
         assert f"{folder} was trained on other data than is there now (41 images for 40, other names" in said
-    assert [int(path.stem) for path in checkpoint.all_in(folder / "checkpoints")][-1] == 64
+    assert [int(path.stem) for path in checkpoint.list_checkpoints(folder / "checkpoints")][-1] == 64
 
 
 def test_an_older_checkpoint_has_no_fingerprint_and_its_data_a_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -156,12 +156,12 @@ def test_an_older_checkpoint_has_no_fingerprint_and_its_data_a_place(tmp_path: P
     with monkeypatch.context() as patch:
         patch.setattr("limpid.data.places.fingerprint_of_files", lambda files: Fingerprint())
         assert run(recipe_on(images), tmp_path / "run", CPU)
-    file = checkpoint.newest(tmp_path / "run" / "checkpoints")
+    file = checkpoint.latest(tmp_path / "run" / "checkpoints")
     assert file is not None
     data = checkpoint.read_data(file)
     del data["data"]
-    checkpoint.save(file.parent, 64, checkpoint.read_tensors(file), data)
-    assert about_of(file).data == Fingerprint()
+    checkpoint.save_checkpoint(file.parent, 64, checkpoint.read_tensors(file), data)
+    assert load_info(file).data == Fingerprint()
     elsewhere = shutil.copytree(images, tmp_path / "elsewhere")
     with pytest.raises(ValueError, match=r"the data at .*images, and this is at .*elsewhere: it does not say"):
         run(recipe_on(elsewhere, 96), tmp_path / "run", CPU)
@@ -172,17 +172,17 @@ def test_an_older_checkpoint_has_no_fingerprint_and_its_data_a_place(tmp_path: P
 def test_limpid_data_stands_for_a_root(cifar_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     recipe = replace(
         FULL,
-        images=16,
+        duration=16,
         data=Cifar10(size=8, split="test", root=str(cifar_root)),
-        optimizer=replace(FULL.optimizer, decay="none"),
+        optimizer=replace(FULL.optimizer, lr_schedule="none"),
         sampling=replace(FULL.sampling, steps=2),
     )
     assert run(recipe, tmp_path / "run", CPU)
     monkeypatch.setenv("LIMPID_DATA", str(cifar_root))
-    assert run(replace(recipe, images=32, data=Cifar10(size=8, split="test")), tmp_path / "run", CPU)
+    assert run(replace(recipe, duration=32, data=Cifar10(size=8, split="test")), tmp_path / "run", CPU)
 
 
 def test_data_that_comes_with_limpid_has_no_place(tmp_path: Path, capsys):
-    assert run(replace(FULL, images=32), tmp_path / "run", CPU)
+    assert run(replace(FULL, duration=32), tmp_path / "run", CPU)
     assert main(["evaluate", str(tmp_path / "run"), "--data.root", str(tmp_path)]) == 2
     assert "Digits come with limpid, and are at no place" in capsys.readouterr().err

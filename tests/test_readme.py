@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from limpid.cli import main
-from limpid.plain import from_plain
+from limpid.plain import from_dict
 from limpid.recipe import Recipe
-from limpid.recipes import read
+from limpid.recipes import load_recipe_file
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -25,7 +25,8 @@ def blocks(language: str) -> list[str]:
 COMMANDS = [line.split("#")[0].strip() for block in blocks("bash") for line in block.splitlines()]
 LIMPID = [command for command in COMMANDS if command.startswith("limpid ")]
 SMALL = shlex.split(
-    "--images 32 --batch 16 --network.width 16 --network.multipliers 1 1 1 --network.blocks 1 --network.attention 16"
+    "--duration 32 --batch-size 16 --network.model-channels 16 --network.channel-mult 1 1 1"
+    " --network.num-blocks 1 --network.attn-resolutions 16"
     " --sampling.steps 2 --sampling.sampler Ddim --device cpu"
 )
 
@@ -77,16 +78,16 @@ def test_the_recipe_file_is_a_recipe(tmp_path: Path):
     (text,) = blocks("toml")
     path = tmp_path / "mine.toml"
     path.write_text(text)
-    recipe, plain = read(path), tomllib.loads(text)
-    assert (recipe.images, recipe.augment.shift) == (plain["images"], plain["augment"]["shift"])
-    assert from_plain(Recipe, {"schedule": plain["schedule"]}).schedule == recipe.schedule
+    recipe, plain = load_recipe_file(path), tomllib.loads(text)
+    assert (recipe.duration, recipe.augment.shift) == (plain["duration"], plain["augment"]["shift"])
+    assert from_dict(Recipe, {"schedule": plain["schedule"]}).schedule == recipe.schedule
 
 
 def test_the_python_code_runs(monkeypatch, tmp_path: Path, capsys):
     (code,) = blocks("python")
     names: dict[str, Any] = {}
     monkeypatch.chdir(tmp_path)
-    exec(code.replace("images=640", "images=64"), names)
+    exec(code.replace("duration=640", "duration=64"), names)
     assert names["pixels"].shape == (10, 1, 16, 16)
     assert len(capsys.readouterr().out.splitlines()) == 2
 

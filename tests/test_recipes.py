@@ -7,37 +7,37 @@ import pytest
 import torch
 
 from limpid.data import Cifar10, Digits
-from limpid.learning.machine import Machine
+from limpid.learning.machine import Runtime
 from limpid.nets import UNet
 from limpid.recipe import Recipe
 from limpid.recipes import RECIPES
-from limpid.sample import sample, spread
-from limpid.train import start, train
+from limpid.sample import balanced_labels, sample
+from limpid.train import init_state, train
 
-CPU = Machine("cpu", "float32").resolved()
+CPU = Runtime("cpu", "float32").resolved()
 
 
 def narrow(recipe: Recipe, root: Path) -> Recipe:
     """The recipe with a sixteenth of the width, few images and few steps of the sampler."""
     assert isinstance(recipe.network, UNet)
-    network = replace(recipe.network, width=max(8, recipe.network.width // 16), head_width=0)
+    network = replace(recipe.network, model_channels=max(8, recipe.network.model_channels // 16), head_channels=0)
     sampling = replace(recipe.sampling, steps=4)
     data = recipe.data if isinstance(recipe.data, Digits) else Cifar10(getattr(recipe.data, "size", 32), root=str(root))
-    return replace(recipe, images=16, batch=8, network=network, sampling=sampling, data=data)
+    return replace(recipe, duration=16, batch_size=8, network=network, sampling=sampling, data=data)
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_takes_steps_on_real_pictures_and_draws(name: str, cifar_root: Path):
     recipe = narrow(RECIPES[name](), cifar_root)
     source = recipe.data.open("cpu")
-    state = start(recipe, source.shape, source.classes, CPU)
+    state = init_state(recipe, source.shape, source.classes, CPU)
     before = [weight.clone() for weight in state.model.parameters()]
     losses = [report.loss.mean().item() for report in train(state, recipe, source, CPU)]
     assert len(losses) == 2
     assert all(0 < loss < 10 for loss in losses)
     assert any(not torch.equal(a, b) for a, b in zip(before, state.model.parameters(), strict=True))
-    labels = spread(2, source.classes) if recipe.conditional else None
-    (pixels,) = sample(state.average, recipe, [0, 1], source.shape, CPU, labels)
+    labels = balanced_labels(2, source.classes) if recipe.class_conditional else None
+    (pixels,) = sample(state.ema, recipe, [0, 1], source.shape, CPU, labels)
     assert pixels.shape == (2, *source.shape)
 
 

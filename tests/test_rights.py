@@ -14,13 +14,13 @@ from tiny import CPU, TINY
 
 from limpid.cli import main, said
 from limpid.data import Cifar10, Folder
-from limpid.download import home
+from limpid.download import cache_dir
 from limpid.learning import checkpoint
-from limpid.learning.lock import alone
+from limpid.learning.lock import exclusive
 from limpid.pictures.plot import Curve, Panel, panels
-from limpid.recipe import placed
+from limpid.recipe import with_absolute_root
 from limpid.run import run
-from limpid.whole import durable, whole
+from limpid.whole import atomic_write, durable_write
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_and_a_cache_that_may_only_be_read_are_evaluated_with_out(folder: Path, monkeypatch, capsys):
-    words = ["--n", "40", "--steps", "2", "--device", "cpu", "--known", "40"]
+    words = ["--n", "40", "--steps", "2", "--device", "cpu", "--gap-images", "40"]
     with tempfile.TemporaryDirectory() as scratch:
         os.chmod(scratch, 0o755)
         place, cache, out = (Path(scratch, name) for name in ("run", "cache", "out"))
@@ -83,10 +83,10 @@ def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("homeless")
 def test_a_user_without_a_home_gets_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     for act in (
-        home,
+        cache_dir,
         lambda: Cifar10().open("cpu"),
         lambda: Folder("~/p").open("cpu"),
-        lambda: placed(replace(TINY, data=Folder("~nobodyknows/p"))),
+        lambda: with_absolute_root(replace(TINY, data=Folder("~nobodyknows/p"))),
     ):
         with pytest.raises(ValueError, match="name a folder in full, and one to keep data in with LIMPID_DATA"):
             act()
@@ -99,7 +99,7 @@ def test_a_user_without_a_home_trains(tmp_path: Path):
     assert run(TINY, tmp_path, CPU)
 
 
-@pytest.mark.parametrize("writer", [whole, durable])
+@pytest.mark.parametrize("writer", [atomic_write, durable_write])
 def test_a_full_disk_names_the_file_and_what_to_do(writer, tmp_path: Path):
     with pytest.raises(OSError, match="No space left") as error, writer(tmp_path / "recipe.json"):
         raise OSError(28, "No space left on device")
@@ -126,7 +126,7 @@ def test_a_folder_is_held_where_the_disk_takes_no_word(tmp_path: Path, monkeypat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.write", full)
-    with alone(tmp_path):
+    with exclusive(tmp_path):
         assert (tmp_path / "lock").exists()
 
 
@@ -139,15 +139,15 @@ def test_an_old_checkpoint_that_cannot_be_removed_stays_and_is_named(tmp_path: P
         unlink(path, missing_ok)
 
     monkeypatch.setattr(Path, "unlink", refused)
-    files = [checkpoint.save(tmp_path, seen, tensors, {}, keep=1) for seen in (16, 32)]
-    assert checkpoint.newest(tmp_path) == files[1]
+    files = [checkpoint.save_checkpoint(tmp_path, seen, tensors, {}, keep=1) for seen in (16, 32)]
+    assert checkpoint.latest(tmp_path) == files[1]
     assert f"limpid: cannot remove {files[0]} (Operation not permitted): it stays" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        (MemoryError(), "there is not enough memory: a smaller --batch needs less"),
+        (MemoryError(), "there is not enough memory: a smaller --batch-size needs less"),
         (ValueError(), "ValueError"),
         (ValueError("one\ntwo"), "one two"),
         (FileNotFoundError(2, "No such file or directory", "a.png"), "a.png: No such file or directory"),

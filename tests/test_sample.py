@@ -8,16 +8,16 @@ import torch
 from tiny import CPU, TINY
 
 from limpid.diffusion.denoiser import Denoiser
-from limpid.recipe import build
-from limpid.sample import Trained, labels_by_share, sample
-from limpid.show import walked
+from limpid.recipe import build_denoiser
+from limpid.sample import Pipeline, labels_by_share, sample
+from limpid.show import preview_trajectory
 
 SHAPE = (1, 8, 8)
 
 
 @pytest.fixture(scope="module")
 def model() -> Denoiser:
-    return build(TINY, SHAPE, 10).eval()
+    return build_denoiser(TINY, SHAPE, 10).eval()
 
 
 @pytest.mark.parametrize(
@@ -33,12 +33,12 @@ def test_a_label_that_is_no_class_is_refused(labels: list[int], said: str, model
     with pytest.raises(ValueError, match=re.escape(said)):
         next(sample(model, TINY, [0, 1], SHAPE, CPU, labels))
     with pytest.raises(ValueError, match=re.escape(said)):
-        walked(Trained(model, TINY, SHAPE, tuple("0123456789"), 0), CPU, [0, 1], labels)
+        preview_trajectory(Pipeline(model, TINY, SHAPE, tuple("0123456789"), 0), CPU, [0, 1], labels)
 
 
 def test_a_network_without_classes_is_given_no_label():
-    model = build(TINY, SHAPE, 10)
-    model.no_label = 0
+    model = build_denoiser(TINY, SHAPE, 10)
+    model.null_label = 0
     with pytest.raises(ValueError, match=re.escape("labels [0] for a network that knows no classes: expected None")):
         next(sample(model, TINY, [0], SHAPE, CPU, [0]))
 
@@ -77,7 +77,7 @@ def test_counts_that_are_no_shares_are_refused(counts: tuple[int, ...]):
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
 def test_samples_that_are_not_finite_are_an_error_and_no_black_images(value: float):
-    broken = build(TINY, SHAPE, 10).eval()
+    broken = build_denoiser(TINY, SHAPE, 10).eval()
     broken.net.load_state_dict({name: torch.full_like(w, value) for name, w in broken.net.state_dict().items()})
     with pytest.raises(FloatingPointError, match="2 of 2 samples hold NaN or inf"):
         next(sample(broken, TINY, [0, 1], SHAPE, CPU, [3, 4]))

@@ -11,43 +11,43 @@ from typing import Any
 import pytest
 
 from limpid import scores
-from limpid.scores import Protocol, Report, Score
+from limpid.scores import EvalProtocol, EvalReport, Score
 
-PROTOCOL = Protocol(1000, "a judge", "ab" * 32, "none", "Cifar10 train", 50_000, "cd" * 32)
+PROTOCOL = EvalProtocol(1000, "a judge", "ab" * 32, "none", "Cifar10 train", 50_000, "cd" * 32)
 
 
-def report(subject: str = "runs/a", value: float = 10.0, error: float = 0.5, **drawn: object) -> Report:
+def report(subject: str = "runs/a", value: float = 10.0, error: float = 0.5, **drawn: object) -> EvalReport:
     found = {"FD": Score(value, error, 19.0, "less", 0.1), "recall": Score(0.6, 0.01, better="more")}
-    return Report(subject, PROTOCOL, {"steps": 10} | drawn, found)
+    return EvalReport(subject, PROTOCOL, {"steps": 10} | drawn, found)
 
 
 def test_a_file_gives_back_what_was_added(tmp_path: Path):
     path = tmp_path / "scores.json"
     scores.add(report(), path)
     scores.add(report(steps=20), path)
-    assert scores.read(path) == scores.read(tmp_path) == [report(), report(steps=20)]
+    assert scores.load_reports(path) == scores.load_reports(tmp_path) == [report(), report(steps=20)]
 
 
 def test_a_report_of_the_same_pictures_under_the_same_protocol_takes_the_old_ones_place(tmp_path: Path):
     path = tmp_path / "scores.json"
     for one in (report(value=1.0), report(steps=20), report(value=2.0)):
         scores.add(one, path)
-    assert scores.read(path) == [report(steps=20), report(value=2.0)]
+    assert scores.load_reports(path) == [report(steps=20), report(value=2.0)]
 
 
 def test_none_of_the_reports_that_are_added_in_one_moment_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    path, read = tmp_path / "scores.json", scores.read
+    path, read = tmp_path / "scores.json", scores.load_reports
 
-    def slowly(path: Path) -> list[Report]:
+    def slowly(path: Path) -> list[EvalReport]:
         found = read(path)
         time.sleep(0.05)
         return found
 
     scores.add(report(steps=0), path)
-    monkeypatch.setattr(scores, "read", slowly)
+    monkeypatch.setattr(scores, "load_reports", slowly)
     with ThreadPoolExecutor() as together:
         list(together.map(lambda steps: scores.add(report(steps=steps), path), range(1, 5)))
-    assert sorted(one.drawn["steps"] for one in read(path)) == [0, 1, 2, 3, 4]
+    assert sorted(one.provenance["steps"] for one in read(path)) == [0, 1, 2, 3, 4]
 
 
 def spoilt(plain: Any) -> Iterator[Any]:
@@ -68,12 +68,12 @@ def test_a_damaged_file_of_scores_is_one_clear_line_that_names_it(tmp_path: Path
     for text in (*texts, "[" * 9999, "", "\0" * 9):
         path.write_text(text)
         try:
-            found = scores.read(path)
+            found = scores.load_reports(path)
         except ValueError as error:
             said.append(str(error))
         else:
             assert scores.compare(found, found)
-            assert all(map(scores.table, found))
+            assert all(map(scores.report_table, found))
     assert len(said) > len(texts) / 2
     assert all(line.startswith(f"{path} is no file of scores") and "\n" not in line for line in said)
 
@@ -82,8 +82,8 @@ def test_what_a_report_lacks_is_kept_with_it_and_said_under_its_table(tmp_path: 
     path, why = tmp_path / "scores.json", "no scores of held-out real pictures: Digits keeps none apart"
     lacking = replace(report(), notes=(why,))
     scores.add(lacking, path)
-    assert scores.read(path) == [lacking]
-    assert scores.table(lacking).endswith(f"\n\n{why}")
+    assert scores.load_reports(path) == [lacking]
+    assert scores.report_table(lacking).endswith(f"\n\n{why}")
 
 
 def test_reports_from_before_there_were_notes_are_read(tmp_path: Path):
@@ -92,27 +92,27 @@ def test_reports_from_before_there_were_notes_are_read(tmp_path: Path):
     plain = json.loads(path.read_text())
     del plain["reports"][0]["notes"]
     path.write_text(json.dumps(plain))
-    assert scores.read(path) == [report()]
+    assert scores.load_reports(path) == [report()]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"reports": [{}]}', '{"reports": 3}', "\xff"])
 def test_a_file_that_is_none_of_ours_is_named(tmp_path: Path, text: str):
     (tmp_path / "scores.json").write_text(text, encoding="latin-1")
     with pytest.raises(ValueError, match=r"scores\.json is no file of scores"):
-        scores.read(tmp_path)
+        scores.load_reports(tmp_path)
 
 
 def test_where_there_are_no_scores_the_command_that_makes_them_is_named(tmp_path: Path):
     with pytest.raises(ValueError, match="limpid evaluate"):
-        scores.read(tmp_path)
+        scores.load_reports(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"n": 5000}, "n 1000 and 5000"),
-        ({"judge": "another"}, "judge a judge and another"),
-        ({"judge_sha256": "ef" * 32}, "judge sha256 abababababab and efefefefefef"),
+        ({"feature_extractor": "another"}, "feature extractor a judge and another"),
+        ({"extractor_sha256": "ef" * 32}, "extractor sha256 abababababab and efefefefefef"),
         ({"resize": "to 32x32"}, "resize none and to 32x32"),
         ({"reference": "Cifar10 test"}, "reference Cifar10 train and Cifar10 test"),
         ({"reference_n": 10}, "reference n 50000 and 10"),
@@ -142,7 +142,7 @@ def test_a_comparison_prefers_pictures_that_were_drawn_alike_and_says_where_they
 def test_a_file_that_holds_no_scores_is_refused_in_a_short_line(tmp_path: Path):
     (tmp_path / "weights.safetensors").write_bytes(bytes(range(256)) * 10_000)
     with pytest.raises(ValueError, match="no file of scores") as refused:
-        scores.read(tmp_path / "weights.safetensors")
+        scores.load_reports(tmp_path / "weights.safetensors")
     assert len(str(refused.value)) < 300
 
 
@@ -161,7 +161,7 @@ def test_more_may_be_better():
 
 
 def test_a_table_holds_every_score_its_interval_and_what_real_pictures_score():
-    said = scores.table(report())
+    said = scores.report_table(report())
     assert "runs/a: steps 10" in said
     assert "1,000 against 50,000: Cifar10 train, cdcdcdcdcdcd" in said
     line = next(line for line in said.splitlines() if "FD" in line)

@@ -9,37 +9,37 @@ from PIL import Image
 from tiny import CPU, TINY
 
 from limpid import show
-from limpid.learning.rng import chosen
-from limpid.recipe import build
-from limpid.sample import Trained
+from limpid.learning.rng import random_subset
+from limpid.recipe import build_denoiser
+from limpid.sample import Pipeline
 from limpid.sheets import sheet_classes, sheet_images, sheet_title
-from limpid.verbs.drawing import Sample, labels_of, write
+from limpid.verbs.drawing import Sample, sample_labels, save_outputs
 
 NAMES = tuple(f"class {i}" for i in range(1000))
 
 
-def of_classes(names: tuple[str, ...]) -> Trained:
+def of_classes(names: tuple[str, ...]) -> Pipeline:
     recipe = replace(TINY, sampling=replace(TINY.sampling, steps=2))
-    return Trained(build(recipe, (1, 8, 8), len(names)).eval(), recipe, (1, 8, 8), names, 0)
+    return Pipeline(build_denoiser(recipe, (1, 8, 8), len(names)).eval(), recipe, (1, 8, 8), names, 0)
 
 
 @pytest.fixture(scope="module")
-def many() -> Trained:
+def many() -> Pipeline:
     return of_classes(NAMES)
 
 
 def test_a_sheet_shows_every_class_of_ten_and_ten_of_more_the_same_each_time():
     assert [sheet_classes(n) for n in (0, 1, 10)] == [[], [0], list(range(10))]
-    assert sheet_classes(1000) == sheet_classes(1000) == chosen(10, 1000).tolist()
+    assert sheet_classes(1000) == sheet_classes(1000) == random_subset(10, 1000).tolist()
 
 
-def test_what_is_drawn_for_the_sheets_of_a_run_grows_no_further(many: Trained, tmp_path: Path):
-    pixels = show.drawn(many, CPU)
+def test_what_is_drawn_for_the_sheets_of_a_run_grows_no_further(many: Pipeline, tmp_path: Path):
+    pixels = show.preview_samples(many, CPU)
     assert len(pixels) == 80
-    with Image.open(show.samples(pixels, NAMES, tmp_path / "a.png")) as sheet:
+    with Image.open(show.save_sample_grid(pixels, NAMES, tmp_path / "a.png")) as sheet:
         assert max(sheet.size) < 2000
-    assert torch.equal(pixels, show.drawn(many, CPU))
-    path = show.denoising(many, tmp_path / "a.webp", CPU, range(10), sheet_classes(1000))
+    assert torch.equal(pixels, show.preview_samples(many, CPU))
+    path = show.denoising_animation(many, tmp_path / "a.webp", CPU, range(10), sheet_classes(1000))
     with Image.open(path) as animation:
         assert max(animation.size) < 2000
 
@@ -54,10 +54,10 @@ def test_the_classes_of_a_sheet_that_shows_some_are_named_in_its_title():
 
 @pytest.mark.parametrize(("n", "classes"), [(80, 1000), (2000, 1000), (3000, 30), (5000, 0), (80, 10), (5, 10)])
 def test_a_grid_of_samples_has_ten_rows_at_most(n: int, classes: int, tmp_path: Path):
-    trained = of_classes(NAMES[:classes]) if classes else of_classes(NAMES[:1])._replace(names=())
-    labels = labels_of((), trained, n)
-    options = Sample(tmp_path, trained.recipe.sampling, n=n)
-    (sheet,) = write(torch.zeros(n, 1, 8, 8, dtype=torch.uint8), labels, trained.names, range(n), options)
+    pipeline = of_classes(NAMES[:classes]) if classes else of_classes(NAMES[:1])._replace(class_names=())
+    labels = sample_labels((), pipeline, n)
+    options = Sample(tmp_path, pipeline.recipe.sampling, num_samples=n)
+    (sheet,) = save_outputs(torch.zeros(n, 1, 8, 8, dtype=torch.uint8), labels, pipeline.class_names, range(n), options)
     with Image.open(sheet) as image:
         assert image.height < 3500
     shown = sheet_images(labels or [0] * n)

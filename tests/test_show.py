@@ -10,16 +10,16 @@ from PIL import Image
 from tiny import TINY
 
 from limpid import show
-from limpid.diffusion.schedules import Cosine, Karras, LinearBeta, LogNormal, Schedule, grid
-from limpid.recipe import Recipe, Same
+from limpid.diffusion.schedules import Cosine, Karras, LinearBeta, LogNormal, Schedule, sampling_levels
+from limpid.recipe import Recipe, TrainingSchedule
 from limpid.recipes import RECIPES
 
 SCHEDULES = [kind for union in get_args(Schedule) for kind in (get_args(union) or (union,))]
 
 
-@pytest.mark.parametrize("levels", [Same(), Karras()])
+@pytest.mark.parametrize("levels", [TrainingSchedule(), Karras()])
 def test_the_first_curve_of_a_schedule_is_that_of_training(levels):
-    recipe = replace(TINY, schedule=Cosine(T=10), sampling=replace(TINY.sampling, levels=levels, steps=4))
+    recipe = replace(TINY, schedule=Cosine(T=10), sampling=replace(TINY.sampling, schedule=levels, steps=4))
     alpha_bar, snr, beta = show.schedule_panels(recipe)
     f = [math.cos((t / 10 + 0.008) / 1.008 * math.pi / 2) ** 2 for t in range(11)]  # Nichol and Dhariwal 2021, eq. 17
     assert alpha_bar.series[0].label == "training: Cosine"
@@ -32,10 +32,10 @@ def test_the_first_curve_of_a_schedule_is_that_of_training(levels):
 def test_sampling_levels_of_another_schedule_are_a_second_curve():
     recipe = RECIPES["cifar10-small"]()
     alpha_bar, snr = show.schedule_panels(recipe)
-    levels = grid(recipe.sampling_schedule, recipe.sampling.steps)[:-1]
+    levels = sampling_levels(recipe.sampling_schedule, recipe.sampling.steps)[:-1]
     assert [curve.label for curve in snr.series] == ["training: LogNormal", "sampling: Karras, 10 steps"]
-    assert snr.series[1].y == pytest.approx(levels.ratio.pow(-2).tolist())
-    assert alpha_bar.series[1].y == pytest.approx((1 / (1 + levels.ratio.square())).tolist())
+    assert snr.series[1].y == pytest.approx(levels.edm_sigma.pow(-2).tolist())
+    assert alpha_bar.series[1].y == pytest.approx((1 / (1 + levels.edm_sigma.square())).tolist())
     assert alpha_bar.series[1].x == pytest.approx([1 - i / 10 for i in range(10)])
 
 
@@ -61,12 +61,12 @@ def test_every_training_schedule_can_be_seen(schedule, tmp_path: Path):
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda kind: kind.__name__)
 def test_a_strip_sinks_into_noise_by_finite_and_growing_levels(schedule):
-    ratio = schedule()(show.evenly_noisy(schedule(), 9)).ratio
+    ratio = schedule()(show.u_at_even_angles(schedule(), 9)).edm_sigma
     assert (ratio.diff() > 0).all()
     assert ratio[:-1].isfinite().all()
 
 
 def test_a_strip_has_the_timesteps_of_training():
-    assert show.at_steps(LinearBeta(T=10), [0, 5, 10]).tolist() == [0, 0.5, 1]
+    assert show.u_at_timesteps(LinearBeta(T=10), [0, 5, 10]).tolist() == [0, 0.5, 1]
     with pytest.raises(ValueError, match=r"timesteps 11: .* has those from 0 to 10"):
-        show.at_steps(LinearBeta(T=10), [11])
+        show.u_at_timesteps(LinearBeta(T=10), [11])

@@ -12,65 +12,65 @@ import torch.nn.functional as F
 
 from limpid.timing import (
     STATUS,
-    Apart,
-    Figure,
+    IsolatedWorker,
+    Measurement,
     Work,
-    arithmetic,
+    anonymous_rss,
     clock,
-    fastest,
-    lasting,
-    private,
-    resident,
-    side_by_side,
+    count_flops,
+    interleaved,
+    peak_kernels,
+    peak_rss,
+    time_seconds,
 )
 
 MIB = 2**20
 
 
 def test_a_figure_is_the_median_and_half_of_the_turns_lie_between_its_quartiles():
-    figure = Figure((5.0, 1.0, 3.0, 2.0, 4.0))
+    figure = Measurement((5.0, 1.0, 3.0, 2.0, 4.0))
     assert figure.median == 3
     assert figure.quartiles == (2, 4)
     assert figure.per(12.0).median == 4
-    assert Figure((1.0,)).quartiles == (1, 1)
+    assert Measurement((1.0,)).quartiles == (1, 1)
 
 
 def test_a_ratio_is_taken_turn_by_turn():
-    slow_machine_halfway = Figure((1.0, 1.0, 10.0, 10.0)).over(Figure((2.0, 2.0, 20.0, 20.0)))
-    assert slow_machine_halfway.turns == (0.5, 0.5, 0.5, 0.5)
+    slow_machine_halfway = Measurement((1.0, 1.0, 10.0, 10.0)).ratio(Measurement((2.0, 2.0, 20.0, 20.0)))
+    assert slow_machine_halfway.rounds == (0.5, 0.5, 0.5, 0.5)
 
 
 def test_works_take_turns_and_each_is_done_twice_before():
     done = []
     clocks = {name: clock(partial(done.append, name), "cpu") for name in "ab"}
-    figures = side_by_side(clocks, rounds=3, seconds=0.0)
+    figures = interleaved(clocks, rounds=3, seconds=0.0)
     assert "".join(done) == "aabb" + "ab" * 3
-    assert all(len(figure.turns) == 3 for figure in figures.values())
+    assert all(len(figure.rounds) == 3 for figure in figures.values())
 
 
 def test_a_work_takes_as_long_as_it_takes():
-    assert 0.06 <= lasting(partial(time.sleep, 0.02), "cpu", 3) < 1
+    assert 0.06 <= time_seconds(partial(time.sleep, 0.02), "cpu", 3) < 1
 
 
 def test_a_turn_lasts_as_long_as_it_should_and_its_figure_is_of_one_time():
-    figures = side_by_side({"sleep": clock(partial(time.sleep, 0.01), "cpu")}, rounds=2, seconds=0.05)
-    assert all(0.01 <= seconds < 0.05 for seconds in figures["sleep"].turns)
+    figures = interleaved({"sleep": clock(partial(time.sleep, 0.01), "cpu")}, rounds=2, seconds=0.05)
+    assert all(0.01 <= seconds < 0.05 for seconds in figures["sleep"].rounds)
 
 
 def test_operations_are_counted_as_by_hand():
     x, kernel = torch.randn(2, 3, 8, 8), torch.randn(5, 3, 3, 3, requires_grad=True)
     forward = 2 * 2 * 8 * 8 * 5 * 3 * 3 * 3
-    assert arithmetic(lambda: F.conv2d(x, kernel.detach(), padding=1)) == forward
-    assert arithmetic(lambda: F.conv2d(x, kernel, padding=1).sum().backward()) == 2 * forward
+    assert count_flops(lambda: F.conv2d(x, kernel.detach(), padding=1)) == forward
+    assert count_flops(lambda: F.conv2d(x, kernel, padding=1).sum().backward()) == 2 * forward
     q = torch.randn(2, 3, 16, 8)
-    assert arithmetic(lambda: F.scaled_dot_product_attention(q, q, q)) == 2 * (2 * 2 * 3 * 16 * 16 * 8)
+    assert count_flops(lambda: F.scaled_dot_product_attention(q, q, q)) == 2 * (2 * 2 * 3 * 16 * 16 * 8)
 
 
 def test_the_best_of_a_device_says_what_it_does():
-    best = fastest("cpu", torch.float32, size=64)
+    best = peak_kernels("cpu", torch.float32, size=64)
     assert list(best) == ["matrix product 64x64x64", "convolution 3x3, 1x256x32x32"]
     for work, operations in best.values():
-        assert arithmetic(work) == operations
+        assert count_flops(work) == operations
 
 
 def holding(mebibytes: int) -> Work:
@@ -80,10 +80,10 @@ def holding(mebibytes: int) -> Work:
 
 def test_the_peak_of_memory_is_that_of_a_process_of_its_own():
     ballast = torch.ones(200 * MIB // 4)
-    with Apart("cpu", holding, 1) as little, Apart("cpu", holding, 120) as much:
+    with IsolatedWorker("cpu", holding, 1) as little, IsolatedWorker("cpu", holding, 120) as much:
         assert min(little.lasting(2), much.lasting(1)) > 0
         assert 110 * MIB < much.memory() - little.memory() < 140 * MIB
-        assert little.memory() < resident()
+        assert little.memory() < peak_rss()
     del ballast
 
 
@@ -92,9 +92,12 @@ def failing() -> Work:
 
 
 def test_what_goes_wrong_in_another_process_is_raised_here():
-    with Apart("cpu", failing) as work, pytest.raises(ValueError, match="no such work"):
+    with IsolatedWorker("cpu", failing) as work, pytest.raises(ValueError, match="no such work"):
         work.arithmetic()
-    with Apart("cpu", sys.exit, 1) as work, pytest.raises(MemoryError, match="the process that was measured has died"):
+    with (
+        IsolatedWorker("cpu", sys.exit, 1) as work,
+        pytest.raises(MemoryError, match="the process that was measured has died"),
+    ):
         work.memory()
 
 
@@ -103,10 +106,10 @@ def test_memory_of_ones_own_is_counted_without_the_pages_of_files(tmp_path: Path
     size = 64 * 2**20
     path = tmp_path / "pages"
     path.write_bytes(bytes(size))
-    before = private()
+    before = anonymous_rss()
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as pages:
         assert sum(pages[i] for i in range(0, size, 4096)) == 0
-        assert private() - before < size / 4
+        assert anonymous_rss() - before < size / 4
     with mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as held:
         held.write(b"1" * size)
-        assert private() - before > size * 3 / 4
+        assert anonymous_rss() - before > size * 3 / 4

@@ -10,19 +10,28 @@ from PIL import Image
 
 from limpid.cli import main
 from limpid.diffusion.samplers import Ancestral
-from limpid.learning.machine import Machine
+from limpid.learning.machine import Runtime
 from limpid.metrics import cifar
 from limpid.metrics.accuracy import accuracy
 from limpid.recipes import RECIPES
-from limpid.sample import COME, TRAINED, about_of, checkpoint_of, folder_of, load, sample, spread
+from limpid.sample import (
+    PRETRAINED,
+    PRETRAINED_DIR,
+    balanced_labels,
+    checkpoint_path,
+    load,
+    load_info,
+    output_folder,
+    sample,
+)
 
 
 def test_every_file_has_a_name_and_every_name_a_file_that_a_package_can_carry():
-    assert {path.name for path in TRAINED.glob("*.safetensors")} == set(COME.values())
-    assert all((TRAINED / file).stat().st_size <= 16 * 2**20 for file in COME.values())
+    assert {path.name for path in PRETRAINED_DIR.glob("*.safetensors")} == set(PRETRAINED.values())
+    assert all((PRETRAINED_DIR / file).stat().st_size <= 16 * 2**20 for file in PRETRAINED.values())
 
 
-@pytest.mark.parametrize("name", COME)
+@pytest.mark.parametrize("name", PRETRAINED)
 def test_a_name_draws_at_once(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["sample", name, "--n", "2", "--steps", "2"]) == 0
@@ -35,11 +44,11 @@ def test_a_name_draws_at_once(name: str, tmp_path: Path, monkeypatch: pytest.Mon
 def test_what_lies_here_by_that_name_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     name = Path("cifar10-small")
-    assert checkpoint_of(name).parent == TRAINED
+    assert checkpoint_path(name).parent == PRETRAINED_DIR
     name.mkdir()
-    assert folder_of(name) == name
+    assert output_folder(name) == name
     with pytest.raises(ValueError, match=r"no checkpoint in cifar10-small: train it first"):
-        checkpoint_of(name)
+        checkpoint_path(name)
 
 
 @pytest.mark.parametrize("command", ["sample", "evaluate", "likelihood", "edit vary", "show trajectory"])
@@ -55,37 +64,41 @@ def test_a_recipe_that_was_not_trained_draws_with_no_other_network(command: str,
 
 
 def test_a_name_that_comes_with_limpid_is_that_of_the_recipe_it_was_trained_by():
-    for name, file in COME.items():
-        trained, recipe = about_of(TRAINED / file).recipe, RECIPES[name]()
-        assert (trained.network, trained.schedule, trained.target) == (recipe.network, recipe.schedule, recipe.target)
+    for name, file in PRETRAINED.items():
+        pipeline, recipe = load_info(PRETRAINED_DIR / file).recipe, RECIPES[name]()
+        assert (pipeline.network, pipeline.schedule, pipeline.target) == (
+            recipe.network,
+            recipe.schedule,
+            recipe.target,
+        )
 
 
-@pytest.mark.parametrize("file", sorted(set(COME.values())))
+@pytest.mark.parametrize("file", sorted(set(PRETRAINED.values())))
 def test_it_names_no_place_of_the_machine_it_was_trained_on(file: str):
-    assert getattr(about_of(TRAINED / file).recipe.data, "root", "") == ""
+    assert getattr(load_info(PRETRAINED_DIR / file).recipe.data, "root", "") == ""
 
 
 def test_it_draws_the_classes_it_is_asked_for():
-    machine = Machine("cpu").resolved()
-    trained = load("cifar10-small", machine)
-    labels = spread(40, len(trained.names))
+    runtime = Runtime("cpu").resolved()
+    pipeline = load("cifar10-small", runtime)
+    labels = balanced_labels(40, len(pipeline.class_names))
     assert labels is not None
-    drawn = list(sample(trained.model, trained.recipe, range(40), trained.shape, machine, labels))
-    logits = cifar.judge().look(drawn[0]).logits
+    drawn = list(sample(pipeline.model, pipeline.recipe, range(40), pipeline.image_shape, runtime, labels))
+    logits = cifar.cifar_extractor().extract(drawn[0]).logits
     assert logits is not None
     assert accuracy(logits, torch.tensor(labels)).value > 0.5  # by chance a tenth
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_an_image_is_the_same_in_any_batch(precision: Literal["float32", "bfloat16"]):
-    machine = Machine("cpu", precision, compile=False)
-    trained = load("cifar10-small", machine)
-    recipe = replace(trained.recipe, sampling=replace(trained.recipe.sampling, steps=2, sampler=Ancestral()))
+    runtime = Runtime("cpu", precision, compile=False)
+    pipeline = load("cifar10-small", runtime)
+    recipe = replace(pipeline.recipe, sampling=replace(pipeline.recipe.sampling, steps=2, sampler=Ancestral()))
 
     def drawn(first: int, n: int) -> torch.Tensor:
         seeds = range(first, first + n)
         labels = [seed % 10 for seed in seeds]
-        return next(sample(trained.model, recipe, seeds, trained.shape, machine, labels, batch=n)).int()
+        return next(sample(pipeline.model, recipe, seeds, pipeline.image_shape, runtime, labels, batch=n)).int()
 
     together = drawn(0, 80)
     for first, n in ((0, 8), (79, 1), (5, 3), (7, 37)):

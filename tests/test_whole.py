@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from limpid.whole import durable, remove_abandoned, whole
+from limpid.whole import atomic_write, durable_write, remove_abandoned
 
 
 def test_two_who_write_one_file_at_once_do_not_disturb_each_other(tmp_path: Path):
     path = tmp_path / "scores.json"
-    with whole(path) as first:
-        with whole(path) as second:
+    with atomic_write(path) as first:
+        with atomic_write(path) as second:
             first.write_text("the longer text of the first")
             second.write_text("second")
         assert path.read_text() == "second"
@@ -22,8 +22,8 @@ def test_two_who_write_one_file_at_once_do_not_disturb_each_other(tmp_path: Path
 
 def test_what_one_gives_up_is_not_taken_from_another(tmp_path: Path):
     path = tmp_path / "scores.json"
-    with whole(path) as first:
-        with pytest.raises(OSError, match="the disk is full"), whole(path):
+    with atomic_write(path) as first:
+        with pytest.raises(OSError, match="the disk is full"), atomic_write(path):
             raise OSError("the disk is full")
         first.write_text("first")
     assert path.read_text() == "first"
@@ -31,7 +31,7 @@ def test_what_one_gives_up_is_not_taken_from_another(tmp_path: Path):
 
 @pytest.mark.parametrize("kind", ["checkpoints/000000000128.safetensors", "samples/000000000080.png"])
 def test_what_is_begun_has_the_name_by_which_a_run_removes_it(tmp_path: Path, kind: str):
-    with whole(tmp_path / kind) as part:
+    with atomic_write(tmp_path / kind) as part:
         part.touch()
         assert list(tmp_path.glob(f"{Path(kind).parent}/[0-9]*.part")) == [part]
 
@@ -43,7 +43,7 @@ def test_what_was_begun_over_a_day_ago_is_removed_by_who_writes_the_same_file(tm
         path.touch()
     for path in (forsaken, *others):
         os.utime(path, (time.time() - 90_000, time.time() - 90_000))
-    with whole(tmp_path / "a.png") as part:
+    with atomic_write(tmp_path / "a.png") as part:
         part.write_text("whole")
     assert set(tmp_path.iterdir()) == {tmp_path / "a.png", begun, *others}
 
@@ -71,14 +71,14 @@ def test_a_folder_is_searched_once_however_many_files_are_written(tmp_path: Path
     searched, glob = [], Path.glob
     monkeypatch.setattr(Path, "glob", lambda folder, pattern: searched.append(folder) or glob(folder, pattern))
     for number in range(5):
-        with whole(tmp_path / f"{number}.png") as part:
+        with atomic_write(tmp_path / f"{number}.png") as part:
             part.touch()
     assert searched == [tmp_path]
 
 
 def test_what_a_killed_run_had_begun_to_write_durably_is_written_over(tmp_path: Path):
-    killed = durable(tmp_path / "log.jsonl")
+    killed = durable_write(tmp_path / "log.jsonl")
     killed.__enter__().write_text("begun")
-    with durable(tmp_path / "log.jsonl") as part:
+    with durable_write(tmp_path / "log.jsonl") as part:
         part.write_text("whole")
     assert [path.read_text() for path in tmp_path.iterdir()] == ["whole"]

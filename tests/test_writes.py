@@ -9,20 +9,20 @@ import pytest
 import torch
 
 from limpid.recipe import Sampling
-from limpid.verbs.drawing import Sample, write
+from limpid.verbs.drawing import Sample, save_outputs
 
 SOURCE = Path(__file__).parents[1] / "src" / "limpid"
-ATOMIC = {"whole", "durable", "_renamed"}
+ATOMIC = {"atomic_write", "durable_write", "_renamed"}
 WRITERS = {"write_text", "write_bytes", "savez", "savez_compressed", "savetxt", "save", "save_file", "savefig", "dump"}
 WRITERS |= {"touch", "copy", "copyfile", "copytree", "tofile", "open", "open_unlinked"}
 ELSEWHERE = {
     "learning/checkpoint.py": {"_write": "gets the name beside the file from `save`"},
-    "learning/lock.py": {"alone": "a lock is held, not written whole", "in_turn": "a lock"},
+    "learning/lock.py": {"exclusive": "a lock is held, not written whole", "waiting_lock": "a lock"},
     "learning/runlog.py": {"append": "lines are added to a log, all of them or none"},
-    "learning/parallel.py": {"company": "to nowhere"},
+    "learning/parallel.py": {"distributed_session": "to nowhere"},
     "learning/output.py": {"discard_unwritten": "to nowhere"},
     "data/packed.py": {
-        "fill": "the folder takes its name when all of it is written",
+        "write_pack": "the folder takes its name when all of it is written",
         "write_pixels": "the folder takes its name when all of it is written",
     },
     "download.py": {"_fetch": "gets the name beside the file from `download`"},
@@ -43,7 +43,7 @@ def writes(path: Path) -> Iterator[tuple[str, int]]:
 
 
 def parts(function: ast.FunctionDef) -> set[str]:
-    """The names that `with whole(...) as part` and the like give, and those opened from them."""
+    """The names that `with atomic_write(...) as part` and the like give, and those opened from them."""
     found: set[str] = set()
     for node in (node for node in ast.walk(function) if isinstance(node, ast.With)):
         for item in node.items:
@@ -82,7 +82,7 @@ def test_every_file_is_written_by_the_atomic_writer():
     wrong = []
     for path in SOURCE.rglob("*.py"):
         where = path.relative_to(SOURCE).as_posix()
-        allowed = {"sync"} if where == "whole.py" else set(ELSEWHERE.get(where, {}))
+        allowed = {"fsync"} if where == "whole.py" else set(ELSEWHERE.get(where, {}))
         wrong += [f"{where}:{line} in {name}" for name, line in writes(path) if name not in allowed]
     assert wrong == []
 
@@ -110,14 +110,16 @@ def test_a_write_is_found(text: str, tmp_path: Path):
     file = tmp_path / "a.py"
     file.write_text(f"def f():\n    {text}\n")
     assert len(list(writes(file))) == 1
-    file.write_text("def f():\n    with whole(x) as part, part.open('wb') as file:\n        np.savez(file, a=1)\n")
+    file.write_text(
+        "def f():\n    with atomic_write(x) as part, part.open('wb') as file:\n        np.savez(file, a=1)\n"
+    )
     assert list(writes(file)) == []
 
 
 def test_arrays_that_could_not_be_written_leave_the_earlier_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pixels = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
     options = Sample(tmp_path, Sampling(), npz=True)
-    write(pixels, None, (), range(2), options)
+    save_outputs(pixels, None, (), range(2), options)
     before = (tmp_path / "pictures.npz").read_bytes()
 
     def half(file, **_: object) -> None:
@@ -127,6 +129,6 @@ def test_arrays_that_could_not_be_written_leave_the_earlier_ones(tmp_path: Path,
     with monkeypatch.context() as patch:
         patch.setattr(np, "savez", half)
         with pytest.raises(OSError, match="No space left"):
-            write(pixels + 1, None, (), range(2), options)
+            save_outputs(pixels + 1, None, (), range(2), options)
     assert (tmp_path / "pictures.npz").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["grid.png", "pictures.npz"]

@@ -9,89 +9,96 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from limpid.classifying import BATCH, classification_score
-from limpid.copying import SHARE, Copying, copying
+from limpid.copying import FALSE_ALARM_RATE, Memorization, memorization
 from limpid.data.augment import Augment
-from limpid.data.images import Images
-from limpid.density import Protocol, density, opened
-from limpid.evaluate import Looked, draws, score
-from limpid.gap import gap
-from limpid.learning.machine import Machine
-from limpid.metrics.cifar import fitted
+from limpid.data.images import ImageDataset
+from limpid.density import LikelihoodConfig, bits_per_dim, open_split
+from limpid.evaluate import ExtractedImages, eval_generator, score
+from limpid.gap import generalization_gap
+from limpid.learning.machine import Runtime
+from limpid.metrics.cifar import to_classifier_input
 from limpid.metrics.interval import Estimate
-from limpid.sample import Trained, check_class_names
+from limpid.sample import Pipeline, check_class_names
 from limpid.scores import Score
 from limpid.subjects import Reference
 
 
 @dataclass(frozen=True)
-class Questions:
+class ModelMetrics:
     """What a run is asked besides scores of features."""
 
-    known: int = 256
+    gap_images: int = 256
     """Of how many training and held-out pictures to measure the loss; 0 for none."""
-    bits: int = 0
+    likelihood_images: int = 0
     """Of how many held-out pictures to measure the bits per dimension; 0 for none."""
-    teach: bool = False
+    cas: bool = False
     """Train a classifier on the drawn pictures, one on as many real ones, and test both on held-out ones (minutes)."""
 
 
-class Known(NamedTuple):
+class TrainTestPair(NamedTuple):
     """The pictures that a run was trained on and those held out from it, whatever its own are compared with."""
 
     training: Reference
     held_out: Reference | None
-    lacking: str = ""
+    missing_reason: str = ""
     """Why none are held out, if none are."""
 
 
-def check(questions: Questions, trained: Trained, known: Known | None, n: int, machine: Machine) -> None:
+def check(questions: ModelMetrics, pipeline: Pipeline, known: TrainTestPair | None, n: int, runtime: Runtime) -> None:
     """Raise ValueError for what this run cannot be asked after drawing n pictures, before it draws them."""
-    if questions.known < 0 or questions.known == 1:
-        raise ValueError(f"--known {questions.known}: expected 0 for none, or at least 2 pictures")
-    if trained.names and known:
-        check_class_names(trained.names, images_of(known.training).names, "this network")
-    if questions.bits:
-        opened(trained.recipe.data, Protocol(n=questions.bits), machine)
-    if questions.teach:
-        if not (trained.names and known and known.held_out):
-            why = f" ({known.lacking})" if known and known.lacking else ""
-            raise ValueError(f"--teach needs a run that knows classes, and real pictures that are held out{why}")
+    if questions.gap_images < 0 or questions.gap_images == 1:
+        raise ValueError(f"--gap-images {questions.gap_images}: expected 0 for none, or at least 2 pictures")
+    if pipeline.class_names and known:
+        check_class_names(pipeline.class_names, images_of(known.training).class_names, "this network")
+    if questions.likelihood_images:
+        open_split(pipeline.recipe.data, LikelihoodConfig(n=questions.likelihood_images), runtime)
+    if questions.cas:
+        if not (pipeline.class_names and known and known.held_out):
+            why = f" ({known.missing_reason})" if known and known.missing_reason else ""
+            raise ValueError(f"--cas needs a run that knows classes, and real pictures that are held out{why}")
         if min(n, known.training.n) < BATCH:
             given = f"{n} drawn and {known.training.n} training pictures"
-            raise ValueError(f"--teach with {given}: expected at least {BATCH} of each")
+            raise ValueError(f"--cas with {given}: expected at least {BATCH} of each")
 
 
-def asked(
-    looked: Looked, trained: Trained, known: Known | None, questions: Questions, folder: Path, machine: Machine
+def model_metrics(
+    generated: ExtractedImages,
+    pipeline: Pipeline,
+    known: TrainTestPair | None,
+    questions: ModelMetrics,
+    folder: Path,
+    runtime: Runtime,
 ) -> tuple[dict[str, Score], list[Path]]:
     """The answers as scores, and the pictures they were written to in `folder`.
 
     Without the run's own pictures it is asked of none that it may have learnt by heart; without some that are held out
     copies are shown, but not counted. Raises ValueError for questions that this run has no answer to.
     """
-    check(questions, trained, known, len(looked.pixels), machine)
+    check(questions, pipeline, known, len(generated.pixels), runtime)
     found: dict[str, Score] = {}
     written: list[Path] = []
     if known:
         training, apart = images_of(known.training), images_of(known.held_out) if known.held_out else None
-        shown = as_shown(training, trained.recipe.augment)
-        for space, compared in copies(looked, known, shown).items():
+        shown = with_flips(training, pipeline.recipe.augment)
+        for space, compared in memorization_by_space(generated, known, shown).items():
             if compared.rate:
-                found[f"copies by {space}"] = replace(score(compared.rate, "less"), floor=SHARE)
-            written.append(compared.picture(looked.pixels, shown, folder / f"copies-by-{space}.png"))
-        if questions.known and apart:
-            losses = gap(trained, training, apart, questions.known, machine)
-            found["held-out loss - training loss"] = score(losses.size, "less")
+                found[f"copies by {space}"] = replace(score(compared.rate, "less"), held_out=FALSE_ALARM_RATE)
+            written.append(compared.picture(generated.pixels, shown, folder / f"copies-by-{space}.png"))
+        if questions.gap_images and apart:
+            losses = generalization_gap(pipeline, training, apart, questions.gap_images, runtime)
+            found["held-out loss - training loss"] = score(losses.mean_gap, "less")
             written.append(losses.picture(folder / "loss-by-level.png"))
-        if questions.teach and apart:
-            found["accuracy after training on them"] = taught(looked, training, apart, machine)
-    if questions.bits:
-        measured = density(trained, Protocol(n=questions.bits), machine)
-        found["bits/dim"] = score(Estimate(measured.mean, measured.error, questions.bits - 1), "less")
+        if questions.cas and apart:
+            found["accuracy after training on them"] = classification_accuracy_score(
+                generated, training, apart, runtime
+            )
+    if questions.likelihood_images:
+        measured = bits_per_dim(pipeline, LikelihoodConfig(n=questions.likelihood_images), runtime)
+        found["bits/dim"] = score(Estimate(measured.mean, measured.error, questions.likelihood_images - 1), "less")
     return found, written
 
 
-def images_of(reference: Reference) -> Images:
+def images_of(reference: Reference) -> ImageDataset:
     """The pictures of a reference that is not published statistics alone."""
     assert reference.images is not None
     return reference.images
@@ -99,36 +106,42 @@ def images_of(reference: Reference) -> Images:
 
 def features_of(reference: Reference) -> Float[Tensor, "n d"]:
     """The features of those pictures."""
-    assert reference.seen is not None
-    return reference.seen.features
+    assert reference.features is not None
+    return reference.features.features
 
 
-def as_shown(training: Images, augment: Augment) -> UInt8[Tensor, "n c h w"]:
+def with_flips(training: ImageDataset, augment: Augment) -> UInt8[Tensor, "n c h w"]:
     """The training pictures, and after them all of them mirrored if the run was shown those too."""
     return torch.cat([training.pixels, training.pixels.flip(3)]) if augment.flip else training.pixels
 
 
-def copies(looked: Looked, known: Known, shown: UInt8[Tensor, "n c h w"]) -> dict[str, Copying]:
+def memorization_by_space(
+    looked: ExtractedImages, known: TrainTestPair, shown: UInt8[Tensor, "n c h w"]
+) -> dict[str, Memorization]:
     """How near the pictures are to training pictures, in features and in pixels."""
     training, apart = known.training, known.held_out
     pixels = images_of(apart).pixels.flatten(1) if apart else None
     return {
-        "features": copying(looked.seen.features, features_of(apart) if apart else None, features_of(training)),
-        "pixels": copying(looked.pixels.flatten(1), pixels, shown.flatten(1)),
+        "features": memorization(
+            looked.features.features, features_of(apart) if apart else None, features_of(training)
+        ),
+        "pixels": memorization(looked.pixels.flatten(1), pixels, shown.flatten(1)),
     }
 
 
-def taught(looked: Looked, training: Images, apart: Images, machine: Machine) -> Score:
+def classification_accuracy_score(
+    looked: ExtractedImages, training: ImageDataset, held_out: ImageDataset, runtime: Runtime
+) -> Score:
     """The classification accuracy score, and that of as many real training pictures in the place of held-out ones."""
     assert looked.labels is not None
-    chosen = torch.randperm(len(training), generator=draws("teach"))[: len(looked.pixels)]
+    chosen = torch.randperm(len(training), generator=eval_generator("teach"))[: len(looked.pixels)]
     test, ours, theirs = (
-        Images(fitted(pixels), labels)
+        ImageDataset(to_classifier_input(pixels), labels)
         for pixels, labels in (
-            (apart.pixels, apart.labels),
+            (held_out.pixels, held_out.labels),
             (looked.pixels, looked.labels),
             (training.pixels[chosen], training.labels[chosen]),
         )
     )
-    floor = classification_score(theirs, test, machine).value
-    return replace(score(classification_score(ours, test, machine), "more"), floor=floor)
+    floor = classification_score(theirs, test, runtime).value
+    return replace(score(classification_score(ours, test, runtime), "more"), held_out=floor)

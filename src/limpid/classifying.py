@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 
 from limpid.data.augment import Augment
-from limpid.data.images import Images
-from limpid.learning.machine import Machine
+from limpid.data.images import ImageDataset
+from limpid.learning.machine import Runtime
 from limpid.learning.rng import default_generators_seeded, generator
 from limpid.metrics.accuracy import accuracy
 from limpid.metrics.cifar import Classifier
@@ -23,24 +23,28 @@ PEAK, RISE, MOMENTUM, DECAY, SMOOTHING = 0.2, 0.25, 0.9, 5e-4, 0.1
 BATCH = 256
 
 
-def classification_score(drawn: Images, test: Images, machine: Machine, epochs: int = 20, seed: int = 0) -> Estimate:
+def classification_score(
+    drawn: ImageDataset, test: ImageDataset, runtime: Runtime, epochs: int = 20, seed: int = 0
+) -> Estimate:
     """The accuracy on real pictures of a classifier that was trained on drawn ones alone (Ravuri and Vinyals 2019).
 
     The error is that of the test pictures, not of another training. Raises ValueError for fewer pictures than a batch.
     """
-    model = classifier(seed, machine)
-    for _ in training(model, drawn.to(machine.device), epochs, seed, machine):
+    model = classifier(seed, runtime)
+    for _ in train_classifier(model, drawn.to(runtime.device), epochs, seed, runtime):
         pass
-    return right(model, test.to(machine.device))
+    return accuracy_on_test_set(model, test.to(runtime.device))
 
 
-def classifier(seed: int, machine: Machine) -> Classifier:
+def classifier(seed: int, runtime: Runtime) -> Classifier:
     """An untrained one."""
     with default_generators_seeded(seed):
-        return machine.place(Classifier())
+        return runtime.to_device(Classifier())
 
 
-def training(model: Classifier, images: Images, epochs: int, seed: int, machine: Machine) -> Iterator[dict[str, float]]:
+def train_classifier(
+    model: Classifier, images: ImageDataset, epochs: int, seed: int, runtime: Runtime
+) -> Iterator[dict[str, float]]:
     """Train the model, yielding after each epoch: its number, the mean loss in it, and the seconds since the start."""
     if len(images) < BATCH:
         raise ValueError(f"{len(images)} pictures to train a classifier on: expected at least {BATCH}")
@@ -50,8 +54,8 @@ def training(model: Classifier, images: Images, epochs: int, seed: int, machine:
     for step, (pixels, labels) in zip(range(steps), images.batches(0, BATCH, seed), strict=False):
         done = (step + 1) / steps
         optimizer.param_groups[0]["lr"] = PEAK * min(done / RISE, (1 - done) / (1 - RISE))
-        moved = augment(pixels, generator(machine.device, seed, "augment", step))
-        with machine.autocast():
+        moved = augment(pixels, generator(runtime.device, seed, "augment", step))
+        with runtime.autocast():
             logits = model.train()(moved).logits
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=SMOOTHING)
         loss.backward()
@@ -66,7 +70,7 @@ def training(model: Classifier, images: Images, epochs: int, seed: int, machine:
 
 
 @torch.no_grad()
-def right(model: Classifier, images: Images) -> Estimate:
+def accuracy_on_test_set(model: Classifier, images: ImageDataset) -> Estimate:
     """The share of pictures that the model, in float32, names rightly."""
     model.eval()
     with in_float32(images.pixels.device):

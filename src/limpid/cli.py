@@ -12,7 +12,7 @@ from importlib import import_module
 
 from limpid.terminal import echo
 
-VERBS = {
+COMMANDS = {
     "train": "training.train",
     "sample": "drawing.draw",
     "edit": "drawing.edit",
@@ -25,13 +25,13 @@ VERBS = {
     "recipes": "training.recipes",
 }
 """The file and the function of each command, in `limpid.verbs`."""
-SHARED = ("train", "sample", "evaluate")
+DISTRIBUTED_COMMANDS = ("train", "sample", "evaluate")
 """The commands that several processes may do together."""
 ADVICE = dict.fromkeys(
     (errno.ENOSPC, errno.EDQUOT), "; free some room there, or name another folder: nothing that was saved is lost"
 )
 """What to do about an error of the system, by its number."""
-SILENT: dict[type[Exception], str] = {MemoryError: "there is not enough memory: a smaller --batch needs less"}
+SILENT: dict[type[Exception], str] = {MemoryError: "there is not enough memory: a smaller --batch-size needs less"}
 """What to say for errors that come without a word."""
 
 USAGE = """\
@@ -65,13 +65,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if verb == "--version":
             echo(f"limpid {import_module('limpid').__version__}")
             return 0
-        verb = import_module("limpid.plain").choose("command", verb, VERBS)
+        verb = import_module("limpid.plain").match_choice("command", verb, COMMANDS)
         if rest[:1] in (["--help"], ["-h"]):
-            echo(usage_of(verb), end="")
+            echo(command_usage(verb), end="")
             return 0
-        file, function = VERBS[verb].split(".")
+        file, function = COMMANDS[verb].split(".")
         act = getattr(import_module(f"limpid.verbs.{file}"), function)
-        with import_module("limpid.learning.parallel").company(welcome=verb in SHARED):
+        with import_module("limpid.learning.parallel").distributed_session(allowed=verb in DISTRIBUTED_COMMANDS):
             code = act(rest)
             if verb != "train" and sys.stdout is not None:  # whose result is its folder, not what it prints
                 sys.stdout.flush()
@@ -98,7 +98,7 @@ def said(error: Exception) -> str:
     return f"{os.fsdecode(error.filename)}: {error.strerror}{ADVICE.get(error.errno or 0, '')}"
 
 
-def usage_of(verb: str) -> str:
+def command_usage(verb: str) -> str:
     """What the usage says of one command, and of the names that it begins with."""
     head, commands, names = USAGE.split("\n\n")
     own = [f"  limpid {part}" for part in f"\n{commands}".split("\n  limpid ") if part.split()[:1] == [verb]]

@@ -7,21 +7,21 @@ import torch
 from jaxtyping import Float64, Int64, UInt8
 from torch import Tensor
 
-from limpid.learning.rng import chosen
-from limpid.metrics.chunks import Rows
-from limpid.metrics.copies import SURROUNDINGS, copy_rate, nearness, threshold
+from limpid.learning.rng import random_subset
+from limpid.metrics.chunks import FeatureRows
+from limpid.metrics.copies import NEIGHBOURS, copy_rate, distance_ratio, threshold
 from limpid.metrics.interval import Estimate
 from limpid.metrics.neighbours import nearest
-from limpid.pictures.grid import save, strip
+from limpid.pictures.grid import save_png, strip
 
-SHARE = 0.05
+FALSE_ALARM_RATE = 0.05
 """The share of held-out pictures that the threshold takes for copies: above the 3% near-duplicates of CIFAR-10."""
 HELD_OUT = 2000
 """How many held-out pictures the threshold is set by."""
 
 
 @dataclass(frozen=True)
-class Copying:
+class Memorization:
     """How near drawn pictures are to training ones, beside how near pictures are that nobody trained on."""
 
     rate: Estimate | None
@@ -39,17 +39,20 @@ class Copying:
         """The drawn pictures that are nearest to a training picture, over it, nearest first."""
         order = self.near.argsort()[:pairs]
         rows = torch.stack([drawn[order], training[self.nearest[order]]])
-        return save(
+        return save_png(
             strip(rows, ["drawn", "nearest real"], [f"{value:.2f}" for value in self.near[order].tolist()]), path
         )
 
 
-def copying(drawn: Rows, held_out: Rows | None, training: Rows) -> Copying:
+def memorization(drawn: FeatureRows, held_out: FeatureRows | None, training: FeatureRows) -> Memorization:
     """Compare rows of pixels, or of features. Raises ValueError if there are too few held-out rows for a threshold."""
-    k = min(SURROUNDINGS, len(training))
+    k = min(NEIGHBOURS, len(training))
     found = nearest(drawn, training, k)
-    near = nearness(found.distances)
+    near = distance_ratio(found.distances)
     if held_out is None:
-        return Copying(None, near, found.indices[:, 0])
-    limit = threshold(nearness(nearest(held_out[chosen(HELD_OUT, len(held_out))], training, k).distances), SHARE)
-    return Copying(copy_rate(near, limit), near, found.indices[:, 0])
+        return Memorization(None, near, found.indices[:, 0])
+    limit = threshold(
+        distance_ratio(nearest(held_out[random_subset(HELD_OUT, len(held_out))], training, k).distances),
+        FALSE_ALARM_RATE,
+    )
+    return Memorization(copy_rate(near, limit), near, found.indices[:, 0])

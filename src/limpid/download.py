@@ -8,13 +8,13 @@ from typing import BinaryIO, cast
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-from limpid.whole import whole
+from limpid.whole import atomic_write
 
 TIMEOUT = 30.0
 """Seconds of silence after which a server is given up."""
 
 
-def home() -> Path:
+def cache_dir() -> Path:
     """The folder that data is kept in: $LIMPID_DATA, else limpid's own in the user's cache folder.
 
     Raises ValueError for a user without a home who names none.
@@ -41,7 +41,7 @@ def download(url: str, checksum: str, path: Path) -> None:
     """
     kind, _, expected = checksum.partition(":")
     try:
-        with whole(path) as part:
+        with atomic_write(path) as part:
             if (found := _fetch(url, kind, part)) != expected:
                 kind = kind.upper()
                 raise ValueError(

@@ -11,25 +11,25 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from limpid.data.images import from_pixels
+from limpid.data.images import normalize
 from limpid.diffusion import editing
-from limpid.diffusion.denoiser import Denoise, Spreading
+from limpid.diffusion.denoiser import Denoise, DenoiserWithVariance
 from limpid.diffusion.guidance import Guidance
 from limpid.diffusion.level import Batch, Level
 from limpid.diffusion.samplers import Heun, Sampler
-from limpid.diffusion.schedules import down_to, grid
-from limpid.diffusion.steps import Step, final_step
-from limpid.given import classes, hole_of, pictures
-from limpid.learning.machine import Machine
-from limpid.pictures.grid import save, strip
-from limpid.plain import choose
+from limpid.diffusion.schedules import extended_to_sigma, sampling_levels
+from limpid.diffusion.steps import SamplerStep, final_step
+from limpid.given import load_images, parse_labels, parse_mask
+from limpid.learning.machine import Runtime
+from limpid.pictures.grid import save_png, strip
+from limpid.plain import match_choice
 from limpid.recipe import DataPlace
-from limpid.sample import Trained, check_noisiest, denoise_with, load_guide, noise_of, pixels_from
+from limpid.sample import Pipeline, check_starts_solvable, load_guide, make_denoiser, pixels_from, seeded_noise
 
 Pixels = UInt8[Tensor, "n c h w"]
 ODE = Heun()
 """What inversion walks up with, and down again."""
-LOWEST = 0.002
+INVERSION_SIGMA_MIN = 0.002
 """Sigma from which inversion walks up, that of Karras et al. (2022): it takes the picture for one of this level."""
 ERROR_SCALE = 32
 """An error of one grey level is then just seen."""
@@ -53,7 +53,7 @@ class Edit:
     """inpaint: how often each step is taken, for the new part to agree with the old."""
     strengths: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
     """vary: how much noise hides each picture before it is drawn again, from 0 (none) to 1 (nothing else)."""
-    columns: int = 6
+    num_variations: int = 6
     """inpaint: how many fillings; interpolate: how many pictures from one to the other."""
     steps: int = 50
     """Steps of a whole way from noise to picture."""
@@ -63,61 +63,68 @@ class Edit:
     """Seed of the first filling or variation; each has its own, the next the next."""
 
 
-def edit(what: str, trained: Trained, options: Edit, machine: Machine) -> Path:
+def edit_sheet(what: str, pipeline: Pipeline, options: Edit, runtime: Runtime) -> Path:
     """The sheet of one of `EDITS`, written. Raises ValueError for what cannot be done."""
-    act = EDITS[choose("edit", what, EDITS)]
-    for name, value in (("resample", options.resample), ("columns", options.columns), ("steps", options.steps)):
+    act = EDITS[match_choice("edit", what, EDITS)]
+    for name, value in (
+        ("resample", options.resample),
+        ("num-variations", options.num_variations),
+        ("steps", options.steps),
+    ):
         if value < 1:
             raise ValueError(f"--{name} {value}: expected at least 1")
-    return save(act(trained, options, machine), options.out)
+    return save_png(act(pipeline, options, runtime), options.out)
 
 
-def inpaint(trained: Trained, options: Edit, machine: Machine) -> Image.Image:
+def inpaint_sheet(pipeline: Pipeline, options: Edit, runtime: Runtime) -> Image.Image:
     """A row for each picture: itself, what is kept of it, and several fillings of the rest."""
-    hole, labels = hole_of(options.mask, trained.shape), labels_of(options, trained)
-    pixels, names = pictures(options.pictures, trained.recipe.data, trained.shape)
-    n, levels = options.columns, levels_of(trained, options)
-    noise = noise_of([options.seed + i for i in range(n)] * len(pixels), trained.shape, machine.device)
-    known = from_pixels(pixels).repeat_interleave(n, 0).to(machine.device)
-    denoise, x = denoiser(trained, labels, machine), levels[0].sigma * noise()
-    walk = editing.inpaint(denoise, x, levels, noise, known, hole.to(machine.device), options.resample)
+    hole, labels = parse_mask(options.mask, pipeline.image_shape), edit_labels(options, pipeline)
+    pixels, names = load_images(options.pictures, pipeline.recipe.data, pipeline.image_shape)
+    n, levels = options.num_variations, edit_levels(pipeline, options)
+    noise = seeded_noise([options.seed + i for i in range(n)] * len(pixels), pipeline.image_shape, runtime.device)
+    known = normalize(pixels).repeat_interleave(n, 0).to(runtime.device)
+    denoise, x = labelled_denoiser(pipeline, labels, runtime), levels[0].sigma * noise()
+    walk = editing.inpaint(denoise, x, levels, noise, known, hole.to(runtime.device), options.resample)
     drawn = visible(final_step(walk).x).unflatten(0, (len(pixels), n))
-    kept = torch.where(hole, checks_like(pixels), pixels)
+    kept = torch.where(hole, checkerboard_like(pixels), pixels)
     heads = ["picture", "kept", *(f"seed {options.seed + i}" for i in range(n))]
     title = "Inpainting: the checked part is drawn anew, from a seed each"
     return strip(torch.cat([pixels[:, None], kept[:, None], drawn], 1), names, heads, title)
 
 
-def vary(trained: Trained, options: Edit, machine: Machine) -> Image.Image:
+def img2img_sheet(pipeline: Pipeline, options: Edit, runtime: Runtime) -> Image.Image:
     """Two rows for each picture, a column for each strength: the noisy picture, and what is drawn from it."""
     if wrong := [strength for strength in options.strengths if not 0 <= strength <= 1]:
         raise ValueError(f"--strengths {wrong[0]}: expected numbers from 0 (the picture) to 1 (noise)")
-    labels = labels_of(options, trained)
-    pixels, names = pictures(options.pictures, trained.recipe.data, trained.shape)
-    x0, denoise = from_pixels(pixels).to(machine.device), denoiser(trained, labels, machine)
+    labels = edit_labels(options, pipeline)
+    pixels, names = load_images(options.pictures, pipeline.recipe.data, pipeline.image_shape)
+    x0, denoise = normalize(pixels).to(runtime.device), labelled_denoiser(pipeline, labels, runtime)
     columns = [torch.stack([pixels, pixels], 1)]
     for strength in options.strengths:
-        levels = editing.below(levels_of(trained, options), strength)
-        noise = noise_of(range(options.seed, options.seed + len(pixels)), trained.shape, machine.device)
-        walk = editing.vary(options.sampler, denoise, x0, levels, noise)
+        levels = editing.from_strength(edit_levels(pipeline, options), strength)
+        noise = seeded_noise(range(options.seed, options.seed + len(pixels)), pipeline.image_shape, runtime.device)
+        walk = editing.sdedit(options.sampler, denoise, x0, levels, noise)
         noisy = next(walk)
-        columns.append(torch.stack([visible(unit(noisy)), visible(final_step(chain([noisy], walk)).x)], 1))
+        columns.append(torch.stack([visible(to_vp(noisy)), visible(final_step(chain([noisy], walk)).x)], 1))
     rows = [word for name in names for word in (f"{name}, noisy", "drawn from it")]
     heads = ["picture", *(f"strength {strength:g}" for strength in options.strengths)]
     title = "Image to image: the more noise hides a picture, the more freely it is drawn again"
     return strip(torch.stack(columns, 2).flatten(0, 1), rows, heads, title)
 
 
-def invert(trained: Trained, options: Edit, machine: Machine) -> Image.Image:
+def inversion_sheet(pipeline: Pipeline, options: Edit, runtime: Runtime) -> Image.Image:
     """A row for each picture: itself, the noise it is made of, what comes of that noise, and how far that is off."""
-    labels = labels_of(options, trained)
-    pixels, names = pictures(options.pictures, trained.recipe.data, trained.shape)
-    levels, denoise = levels_of(trained, options, LOWEST), denoiser(unguided(trained), labels, machine)
-    top = final_step(editing.invert(ODE, denoise, from_pixels(pixels).to(machine.device), levels))
-    again = visible(final_step(ODE(denoise, top.x, levels, editing.silent)).x)
+    labels = edit_labels(options, pipeline)
+    pixels, names = load_images(options.pictures, pipeline.recipe.data, pipeline.image_shape)
+    levels, denoise = (
+        edit_levels(pipeline, options, INVERSION_SIGMA_MIN),
+        labelled_denoiser(without_guidance(pipeline), labels, runtime),
+    )
+    top = final_step(editing.invert(ODE, denoise, normalize(pixels).to(runtime.device), levels))
+    again = visible(final_step(ODE(denoise, top.x, levels, editing.no_noise)).x)
     error = (again.int() - pixels.int()).abs()
     seen = (error * ERROR_SCALE).clamp(max=255).to(torch.uint8)
-    columns = torch.stack([pixels, visible(unit(top) / 2), again, seen], 1)
+    columns = torch.stack([pixels, visible(to_vp(top) / 2), again, seen], 1)
     heads = ["picture", "its noise", "drawn from it", f"error x {ERROR_SCALE}"]
     off = error.double().square().mean().sqrt().item()
     title = (
@@ -126,18 +133,18 @@ def invert(trained: Trained, options: Edit, machine: Machine) -> Image.Image:
     return strip(columns, names, heads, title)
 
 
-def interpolate(trained: Trained, options: Edit, machine: Machine) -> Image.Image:
+def interpolation_sheet(pipeline: Pipeline, options: Edit, runtime: Runtime) -> Image.Image:
     """A row for each two pictures: the one, pictures drawn from the noises between theirs, the other."""
-    labels, count = labels_of(options, trained), len(options.pictures)
+    labels, count = edit_labels(options, pipeline), len(options.pictures)
     if count % 2:
         raise ValueError(f"--pictures names {count}: interpolation takes them by twos")
     if labels and labels[::2] != labels[1::2]:
         raise ValueError("--labels: interpolation tells the network one class for both pictures")
-    pixels, names = pictures(options.pictures, trained.recipe.data, trained.shape)
-    x0, levels = from_pixels(pixels).to(machine.device), levels_of(trained, options, LOWEST)
-    t, rows = torch.linspace(0, 1, options.columns), []
+    pixels, names = load_images(options.pictures, pipeline.recipe.data, pipeline.image_shape)
+    x0, levels = normalize(pixels).to(runtime.device), edit_levels(pipeline, options, INVERSION_SIGMA_MIN)
+    t, rows = torch.linspace(0, 1, options.num_variations), []
     for i in range(0, count, 2):
-        denoise = denoiser(unguided(trained), labels and labels[i : i + 1], machine)
+        denoise = labelled_denoiser(without_guidance(pipeline), labels and labels[i : i + 1], runtime)
         drawn = visible(final_step(editing.interpolate(ODE, denoise, x0[i : i + 2], t, levels)).x)
         rows.append(torch.cat([pixels[i : i + 1], drawn, pixels[i + 1 : i + 2]]))
     heads = ["picture", *(f"{100 * share:.0f} %" for share in t.tolist()), "picture"]
@@ -145,53 +152,55 @@ def interpolate(trained: Trained, options: Edit, machine: Machine) -> Image.Imag
     return strip(torch.stack(rows), ways, heads, "Interpolation: drawn from the noises between those of two pictures")
 
 
-EDITS = {"inpaint": inpaint, "vary": vary, "interpolate": interpolate, "invert": invert}
+EDITS = {"inpaint": inpaint_sheet, "vary": img2img_sheet, "interpolate": interpolation_sheet, "invert": inversion_sheet}
 
 
-def levels_of(trained: Trained, options: Edit, lowest: float = math.inf) -> Level:
+def edit_levels(pipeline: Pipeline, options: Edit, lowest: float = math.inf) -> Level:
     """The levels that a whole drawing visits, or those of one that goes down to sigma `lowest` at least."""
-    schedule = down_to(trained.recipe.sampling_schedule, lowest)
-    levels = grid(schedule, options.steps, trained.recipe.sampling.spacing)
-    check_noisiest(trained.model, levels)
+    schedule = extended_to_sigma(pipeline.recipe.sampling_schedule, lowest)
+    levels = sampling_levels(schedule, options.steps, pipeline.recipe.sampling.spacing)
+    check_starts_solvable(pipeline.model, levels)
     return levels
 
 
-def denoiser(trained: Trained, labels: Sequence[int] | None, machine: Machine) -> Denoise:
+def labelled_denoiser(pipeline: Pipeline, labels: Sequence[int] | None, runtime: Runtime) -> Denoise:
     """The network as the recipe samples with it, told the label of each picture for all in a batch made from it.
 
     Nothing guides a network that is told nothing, unless the recipe names a weaker one for that.
     """
-    recipe = trained.recipe
-    if labels is None and not recipe.sampling.guide:
-        recipe = unguided(trained, clip=recipe.sampling.clip).recipe
+    recipe = pipeline.recipe
+    if labels is None and not recipe.sampling.guidance_model:
+        recipe = without_guidance(pipeline, clip=recipe.sampling.clip_denoised).recipe
 
-    guide = load_guide(recipe.sampling, machine)
+    guide = load_guide(recipe.sampling, runtime)
     if labels is None:
-        return denoise_with(trained.model, recipe, None, machine, guide)
+        return make_denoiser(pipeline.model, recipe, None, runtime, guide)
 
     def look(x: Batch, level: Level) -> tuple[Batch, Batch | None]:
         each = torch.tensor(labels, device=x.device).repeat_interleave(len(x) // len(labels))
-        return denoise_with(trained.model, recipe, each, machine, guide).look(x, level)
+        return make_denoiser(pipeline.model, recipe, each, runtime, guide).denoise_with_variance(x, level)
 
-    return Spreading(look)
+    return DenoiserWithVariance(look)
 
 
-def labels_of(options: Edit, trained: Trained) -> list[int] | None:
+def edit_labels(options: Edit, pipeline: Pipeline) -> list[int] | None:
     """A label for each picture; None where the network is told nothing. Raises ValueError for what is no class."""
     if options.labels:
-        return classes(options.labels, trained.names, len(options.pictures))
-    if trained.names and not trained.recipe.label_dropout:
-        raise ValueError(f"this network was always told a class: name one with --labels ({', '.join(trained.names)})")
+        return parse_labels(options.labels, pipeline.class_names, len(options.pictures))
+    if pipeline.class_names and not pipeline.recipe.label_dropout:
+        raise ValueError(
+            f"this network was always told a class: name one with --labels ({', '.join(pipeline.class_names)})"
+        )
     return None
 
 
-def unguided(trained: Trained, clip: bool = False) -> Trained:
+def without_guidance(pipeline: Pipeline, clip: bool = False) -> Pipeline:
     """The network alone: guidance and clipping make an ODE that is hard to walk back."""
-    sampling = replace(trained.recipe.sampling, guidance=Guidance(), guide="", clip=clip)
-    return trained._replace(recipe=replace(trained.recipe, sampling=sampling))
+    sampling = replace(pipeline.recipe.sampling, guidance=Guidance(), guidance_model="", clip_denoised=clip)
+    return pipeline._replace(recipe=replace(pipeline.recipe, sampling=sampling))
 
 
-def checks_like(pixels: Pixels) -> Pixels:
+def checkerboard_like(pixels: Pixels) -> Pixels:
     """The grey squares that stand for nothing."""
     *_, h, w = pixels.shape
     y, x = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
@@ -199,7 +208,7 @@ def checks_like(pixels: Pixels) -> Pixels:
     return (128 + 64 * ((y // side + x // side) % 2)).to(torch.uint8).expand_as(pixels)
 
 
-def unit(step: Step) -> Batch:
+def to_vp(step: SamplerStep) -> Batch:
     """The noisy pictures of a step on the circle, where they keep their range on every path."""
     return step.x / torch.hypot(step.level.alpha, step.level.sigma)
 

@@ -14,28 +14,28 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from limpid.kept import Piece, joined, piece, stretches
+from limpid.kept import Chunk, cached_chunk, chunk_ranges, concat
 from limpid.learning import parallel
-from limpid.learning.machine import Machine
-from limpid.learning.rng import chosen, generator
+from limpid.learning.machine import Runtime
+from limpid.learning.rng import generator, random_subset
 from limpid.metrics import cifar, presets
 from limpid.metrics.accuracy import accuracy
-from limpid.metrics.features import Judge, Seen
-from limpid.metrics.frechet import infinite, scored
+from limpid.metrics.features import FeatureExtractor, Features
+from limpid.metrics.frechet import frechet_estimate, frechet_infinity
 from limpid.metrics.inception_score import inception_score
 from limpid.metrics.interval import Estimate
-from limpid.metrics.kernel import discrepancy
+from limpid.metrics.kernel import mmd2
 from limpid.metrics.moments import Moments, blocks_of
 from limpid.metrics.prdc import prdc_for
 from limpid.metrics.sliced import sliced_wasserstein
-from limpid.plain import choose
-from limpid.scores import Better, Protocol, Report, Score
-from limpid.subjects import PIECE, Reference, Subject, seen
+from limpid.plain import match_choice
+from limpid.scores import Better, EvalProtocol, EvalReport, Score
+from limpid.subjects import CHUNK, GeneratedImages, Reference, extract_features
 from limpid.whole import remove_abandoned
 
-BLOCKS = 20
+JACKKNIFE_BLOCKS = 20
 """Into which the pictures are put to see how far a Frechet distance scatters, and to extrapolate it."""
-JUDGES = ("cifar", *presets.PRESETS)
+FEATURE_EXTRACTORS = ("cifar", *presets.PRESETS)
 """The feature networks there are: our own, and Inception as other tools show pictures to it."""
 CLASS_ACCURACY = "class accuracy"
 NEIGHBOURS = (3, 5)
@@ -43,170 +43,174 @@ NEIGHBOURS = (3, 5)
 
 
 @dataclass(frozen=True)
-class Looked:
+class ExtractedImages:
     """Pictures with what the judge says of them."""
 
     pixels: UInt8[Tensor, "n c h w"]
     labels: Int[Tensor, " n"] | None
-    seen: Seen
+    features: Features
     nfe: float | None = None
     """How often the network was asked for a picture, on average; none of pictures that were there already."""
 
 
-class Real(NamedTuple):
+class ReferenceSet(NamedTuple):
     """The real pictures that scores are taken against."""
 
-    judge: Judge
+    extractor: FeatureExtractor
     reference: Reference
     held_out: Reference | None
     """Real pictures that nobody trained on, if some are kept apart."""
-    floors: dict[str, float]
+    held_out_scores: dict[str, float]
     """What those score."""
-    lacking: str = ""
+    missing_reason: str = ""
     """Why none are kept apart, if none are."""
 
     def notes(self, n: int) -> tuple[str, ...]:
         """What is to be said of the scores of held-out pictures beside those of n drawn ones."""
-        if self.lacking:
-            return (f"no scores of held-out real pictures: {self.lacking}",)
+        if self.missing_reason:
+            return (f"no scores of held-out real pictures: {self.missing_reason}",)
         if self.held_out and self.held_out.n < n:
             return (f"held-out real: of {self.held_out.n:,} pictures, as there are no more",)
         return ()
 
 
-def judge_of(name: str, weights: str = "", device: str = "cpu") -> Judge:
+def feature_extractor(name: str, weights: str = "", device: str = "cpu") -> FeatureExtractor:
     """A judge by its name. Raises ValueError for a name there is not, and if its weights cannot be had."""
-    name = choose("judge", name, JUDGES)
-    return cifar.judge(device) if name == "cifar" else presets.judge(name, weights, device)
+    name = match_choice("judge", name, FEATURE_EXTRACTORS)
+    return cifar.cifar_extractor(device) if name == "cifar" else presets.inception_extractor(name, weights, device)
 
 
-def looked_at(subject: Subject, judge: Judge, told: Callable[[int], None] = lambda done: None) -> Looked:
+def extract(
+    subject: GeneratedImages, extractor: FeatureExtractor, on_progress: Callable[[int], None] = lambda done: None
+) -> ExtractedImages:
     """The pictures of a subject and the judge's features of them, made piece by piece and kept where they can be.
 
     Several processes take turns at the pieces. `told` is called with the number of pictures done so far.
     """
-    folder = subject.store and subject.store / "pictures"
+    folder = subject.cache_dir and subject.cache_dir / "pictures"
     if folder:
         remove_abandoned(folder)
 
-    def look(numbers: range) -> Piece:
-        drawn = piece(folder, numbers, subject.pictures)
-        return drawn | seen(judge, drawn["pixels"])
+    def look(numbers: range) -> Chunk:
+        drawn = cached_chunk(folder, numbers, subject.batch)
+        return drawn | extract_features(extractor, drawn["pixels"])
 
-    parts: list[Piece] = []
-    for part in parallel.in_turns(look, stretches(subject.n, PIECE)):
+    parts: list[Chunk] = []
+    for part in parallel.parallel_map(look, chunk_ranges(subject.n, CHUNK)):
         parts.append(part)
-        told(sum(len(each["pixels"]) for each in parts))
-    together = joined(iter(parts))
+        on_progress(sum(len(each["pixels"]) for each in parts))
+    together = concat(iter(parts))
     nfe = together["nfe"].mean().item() if "nfe" in together else None
-    return Looked(together["pixels"], subject.labels, Seen(together["features"], together["logits"]), nfe)
+    return ExtractedImages(together["pixels"], subject.labels, Features(together["features"], together["logits"]), nfe)
 
 
 def evaluate(
-    subject: Subject, real: Real, machine: Machine, told: Callable[[int], None] = lambda done: None
-) -> tuple[Report, Looked]:
+    subject: GeneratedImages, real: ReferenceSet, runtime: Runtime, told: Callable[[int], None] = lambda done: None
+) -> tuple[EvalReport, ExtractedImages]:
     """The report on a subject, and its pictures as the judge saw them; `told` is told how many are done.
 
     Raises ValueError for too few pictures to score.
     """
-    judge, reference = real.judge, real.reference
-    enough(subject.n, reference)
+    extractor, reference = real.extractor, real.reference
+    check_sample_size(subject.n, reference)
     begun = time.perf_counter()
-    looked = looked_at(subject, judge, told)
-    found = scores_of(looked.seen, reference, judge)
-    if subject.labels is not None and knows(judge, subject.names):
-        found[CLASS_ACCURACY] = asked_for(looked.seen.logits, subject.labels)
-    scores = {name: replace(one, floor=real.floors.get(name)) for name, one in found.items()}
-    protocol = Protocol(
-        subject.n, judge.network, judge.sha256, judge.resize, reference.name, reference.n, reference.sha256
+    looked = extract(subject, extractor, told)
+    found = scores_of(looked.features, reference, extractor)
+    if subject.labels is not None and predicts_classes(extractor, subject.names):
+        found[CLASS_ACCURACY] = class_accuracy(looked.features.logits, subject.labels)
+    scores = {name: replace(one, held_out=real.held_out_scores.get(name)) for name, one in found.items()}
+    protocol = EvalProtocol(
+        subject.n, extractor.network, extractor.sha256, extractor.resize, reference.name, reference.n, reference.sha256
     )
     made = {
         "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "seconds": round(time.perf_counter() - begun, 1),
-        "machine": str(machine),
+        "machine": str(runtime),
         "versions": {name: version(name) for name in ("limpid", "torch", "numpy", "pillow")},
     }
-    notes = (*real.notes(subject.n), *alike(looked.seen))
-    drawn = subject.drawn if looked.nfe is None else subject.drawn | {"evaluations": looked.nfe}
-    return Report(subject.name, protocol, drawn, scores, made, notes), looked
+    notes = (*real.notes(subject.n), *alike(looked.features))
+    drawn = subject.provenance if looked.nfe is None else subject.provenance | {"evaluations": looked.nfe}
+    return EvalReport(subject.name, protocol, drawn, scores, made, notes), looked
 
 
-def alike(seen: Seen) -> tuple[str, ...]:
+def alike(seen: Features) -> tuple[str, ...]:
     """What is to be said of pictures whose features are all the same; nothing of others."""
     if not Moments.of(seen.features).statistics.alike:
         return ()
     return ("the pictures are all alike: their Frechet distance is that of one point, and the other scores say little",)
 
 
-def enough(n: int, reference: Reference) -> None:
+def check_sample_size(n: int, reference: Reference) -> None:
     """Raise ValueError if n pictures are too few to score, or those of a reference to compare them with."""
-    if n < 2 * BLOCKS:
-        raise ValueError(f"{n} pictures cannot be scored: expected at least {2 * BLOCKS}")
-    if reference.seen is not None and reference.n <= max(NEIGHBOURS):
+    if n < 2 * JACKKNIFE_BLOCKS:
+        raise ValueError(f"{n} pictures cannot be scored: expected at least {2 * JACKKNIFE_BLOCKS}")
+    if reference.features is not None and reference.n <= max(NEIGHBOURS):
         expected = f"expected at least {max(NEIGHBOURS) + 1}"
         raise ValueError(f"{reference.n} pictures of {reference.name} are too few to compare with: {expected}")
 
 
-def scores_of(drawn: Seen, reference: Reference, judge: Judge) -> dict[str, Score]:
+def scores_of(drawn: Features, reference: Reference, extractor: FeatureExtractor) -> dict[str, Score]:
     """Every score of features against a reference, by name."""
-    n, (prefix, _, judged) = len(drawn.features), judge.score.partition("-")
+    n, (prefix, _, judged) = len(drawn.features), extractor.distance_name.partition("-")
     suffix = f"-{judged}" if judged else ""
-    blocks = blocks_of(drawn.features, BLOCKS, draws("blocks"))
-    found = {judge.score: score(scored(blocks, reference.statistics), "less")}
-    if n // BLOCKS >= 2 * drawn.features.shape[1]:
+    blocks = blocks_of(drawn.features, JACKKNIFE_BLOCKS, eval_generator("blocks"))
+    found = {extractor.distance_name: score(frechet_estimate(blocks, reference.statistics), "less")}
+    if n // JACKKNIFE_BLOCKS >= 2 * drawn.features.shape[1]:
         # One draw of pictures scatters the line's end about as much as the distance itself.
-        limit = infinite(blocks, reference.statistics)
-        error = (found[judge.score].error ** 2 + limit.fit**2) ** 0.5
-        found[f"{judge.score}, n to infinity"] = Score(limit.value, error, BLOCKS - 1, "less")
-    if reference.seen is not None:
-        found |= by_rows(drawn, reference.seen, "KID" if prefix == "FID" else f"KD{suffix}")
-    found[f"IS{suffix}"] = score(inception_score(drawn.logits, draws("splits")), "more")
+        limit = frechet_infinity(blocks, reference.statistics)
+        error = (found[extractor.distance_name].error ** 2 + limit.fit**2) ** 0.5
+        found[f"{extractor.distance_name}, n to infinity"] = Score(limit.value, error, JACKKNIFE_BLOCKS - 1, "less")
+    if reference.features is not None:
+        found |= neighbour_scores(drawn, reference.features, "KID" if prefix == "FID" else f"KD{suffix}")
+    found[f"IS{suffix}"] = score(inception_score(drawn.logits, eval_generator("splits")), "more")
     return found
 
 
-def by_rows(drawn: Seen, real: Seen, kernel_name: str) -> dict[str, Score]:
+def neighbour_scores(drawn: Features, real: Features, kernel_name: str) -> dict[str, Score]:
     """The scores that need every row of the reference; those by neighbours of as many rows as were drawn."""
     n = min(len(drawn.features), len(real.features))
-    some = real.features[torch.randperm(len(real.features), generator=draws("rows"))[:n]]
-    ours = drawn.features[chosen(n, len(drawn.features))]
+    some = real.features[torch.randperm(len(real.features), generator=eval_generator("rows"))[:n]]
+    ours = drawn.features[random_subset(n, len(drawn.features))]
     three, five = prdc_for(some, ours, NEIGHBOURS)
     return {
-        kernel_name: score(discrepancy(drawn.features, real.features), "less"),
+        kernel_name: score(mmd2(drawn.features, real.features), "less"),
         "precision": score(three.precision, "more"),
         "recall": score(three.recall, "more"),
         "density": score(five.density, "more"),
         "coverage": score(five.coverage, "more"),
-        "sliced Wasserstein": score(sliced_wasserstein(ours, some, draws("directions")), "less"),
+        "sliced Wasserstein": score(sliced_wasserstein(ours, some, eval_generator("directions")), "less"),
     }
 
 
-def asked_for(logits: Float[Tensor, "n k"], labels: Int[Tensor, " n"]) -> Score:
+def class_accuracy(logits: Float[Tensor, "n k"], labels: Int[Tensor, " n"]) -> Score:
     """How often the judge sees the class that was asked for."""
     return score(accuracy(logits, labels), "more")
 
 
-def knows(judge: Judge, names: Sequence[str]) -> bool:
+def predicts_classes(extractor: FeatureExtractor, names: Sequence[str]) -> bool:
     """Whether a judge's logits stand for these classes."""
-    return judge.network == cifar.NETWORK and tuple(names) == cifar.NAMES
+    return extractor.network == cifar.NETWORK and tuple(names) == cifar.CIFAR10_CLASSES
 
 
-def floors_of(held_out: Reference | None, reference: Reference, judge: Judge, n: int) -> dict[str, float]:
+def held_out_scores(
+    held_out: Reference | None, reference: Reference, extractor: FeatureExtractor, n: int
+) -> dict[str, float]:
     """The scores of n held-out real pictures, or of all where there are fewer; empty where there are none."""
-    if held_out is None or held_out.seen is None or held_out.images is None:
+    if held_out is None or held_out.features is None or held_out.images is None:
         return {}
-    some = chosen(n, held_out.n)
-    seen = Seen(*(rows[some] for rows in held_out.seen))
-    found = {name: one.value for name, one in scores_of(seen, reference, judge).items()}
-    if knows(judge, held_out.images.names):
-        found[CLASS_ACCURACY] = asked_for(seen.logits, held_out.images.labels[some]).value
+    some = random_subset(n, held_out.n)
+    seen = Features(*(rows[some] for rows in held_out.features))
+    found = {name: one.value for name, one in scores_of(seen, reference, extractor).items()}
+    if predicts_classes(extractor, held_out.images.class_names):
+        found[CLASS_ACCURACY] = class_accuracy(seen.logits, held_out.images.labels[some]).value
     return found
 
 
 def score(estimate: Estimate, better: Better) -> Score:
     """A measured number as a score."""
-    return Score(estimate.value, estimate.error, min(estimate.freedom, 1e9), better)
+    return Score(estimate.value, estimate.error, min(estimate.dof, 1e9), better)
 
 
-def draws(purpose: str) -> torch.Generator:
+def eval_generator(purpose: str) -> torch.Generator:
     """What is drawn to measure with is the same in every evaluation."""
     return generator("cpu", "evaluate", purpose)

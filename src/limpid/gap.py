@@ -7,19 +7,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from limpid.data.images import Images, from_pixels
+from limpid.data.images import ImageDataset, normalize
 from limpid.diffusion.losses import denoising_loss
-from limpid.learning.machine import Machine
+from limpid.learning.machine import Runtime
 from limpid.learning.rng import generator
 from limpid.metrics.interval import Estimate, difference, mean_of
 from limpid.pictures.plot import Curve, curves
-from limpid.sample import Trained
+from limpid.sample import Pipeline
 
-LEVELS = 10
+NUM_LEVELS = 10
 
 
 @dataclass(frozen=True)
-class Gap:
+class GeneralizationGap:
     """The loss of training and of held-out pictures along the levels of training."""
 
     ratios: list[float]
@@ -28,7 +28,7 @@ class Gap:
     held_out: Float[Tensor, "m levels"]
 
     @property
-    def size(self) -> Estimate:
+    def mean_gap(self) -> Estimate:
         """The mean loss of held-out pictures less that of training ones: noise around 0 where nothing was memorised."""
         return difference(mean_of(self.held_out.mean(1)), mean_of(self.training.mean(1)))
 
@@ -39,27 +39,31 @@ class Gap:
         return curves(drawn, path, "loss by noise level", "sigma / alpha", "loss", log_x=True)
 
 
-def gap(trained: Trained, training: Images, held_out: Images, n: int, machine: Machine, batch: int = 64) -> Gap:
+def generalization_gap(
+    pipeline: Pipeline, training: ImageDataset, held_out: ImageDataset, n: int, runtime: Runtime, batch: int = 64
+) -> GeneralizationGap:
     """The losses of n pictures of each set, under the same noise, at levels evenly spread over training's."""
-    u = (torch.arange(LEVELS, dtype=torch.float64) + 0.5) / LEVELS
-    ratios = trained.recipe.schedule(u).ratio.tolist()
-    return Gap(ratios, *(losses(trained, images, u, n, machine, batch) for images in (training, held_out)))
+    u = (torch.arange(NUM_LEVELS, dtype=torch.float64) + 0.5) / NUM_LEVELS
+    ratios = pipeline.recipe.schedule(u).edm_sigma.tolist()
+    return GeneralizationGap(
+        ratios, *(losses(pipeline, images, u, n, runtime, batch) for images in (training, held_out))
+    )
 
 
 @torch.no_grad()
 def losses(
-    trained: Trained, images: Images, u: Float[Tensor, " levels"], n: int, machine: Machine, batch: int
+    pipeline: Pipeline, images: ImageDataset, u: Float[Tensor, " levels"], n: int, runtime: Runtime, batch: int
 ) -> Float[Tensor, "n levels"]:
     """The loss of each of n pictures at each u; the k-th picture of sets of one size gets the same noise."""
-    recipe, some, rows = trained.recipe, images.some(n), []
+    recipe, some, rows = pipeline.recipe, images.subset(n), []
     for number, (pixels, labels) in enumerate(zip(some.pixels.split(batch), some.labels.split(batch), strict=True)):
-        x0 = from_pixels(pixels).to(machine.device).contiguous(memory_format=torch.channels_last)
-        told = labels.to(machine.device) if trained.names else None
-        draw, columns = generator(machine.device, "gap", number), []
+        x0 = normalize(pixels).to(runtime.device).contiguous(memory_format=torch.channels_last)
+        told = labels.to(runtime.device) if pipeline.class_names else None
+        draw, columns = generator(runtime.device, "gap", number), []
         for at in u.tolist():
-            level = recipe.schedule(torch.full((len(x0),), at, device=machine.device))
+            level = recipe.schedule(torch.full((len(x0),), at, device=runtime.device))
             eps = torch.empty_like(x0).normal_(generator=draw)
-            with machine.autocast():
-                columns.append(denoising_loss(trained.model, x0, eps, level, told, recipe.weight))
+            with runtime.autocast():
+                columns.append(denoising_loss(pipeline.model, x0, eps, level, told, recipe.loss_weighting))
         rows.append(torch.stack(columns, 1).cpu())
     return torch.cat(rows)

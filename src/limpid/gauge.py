@@ -4,21 +4,21 @@ from functools import cached_property
 
 import torch
 
-from limpid.data import Source
-from limpid.evaluate import judge_of
-from limpid.learning.machine import Machine
+from limpid.data import DataSource
+from limpid.evaluate import feature_extractor
+from limpid.learning.machine import Runtime
 from limpid.learning.warning import warn
 from limpid.metrics import cifar
-from limpid.metrics.features import Judge
+from limpid.metrics.features import FeatureExtractor
 from limpid.metrics.frechet import Distance, distance_to
 from limpid.metrics.moments import Moments
 from limpid.recipe import Recipe
-from limpid.sample import Trained, class_shares, labels_by_share, sample
-from limpid.show import preview
-from limpid.subjects import of_data, seen
+from limpid.sample import Pipeline, class_shares, labels_by_share, sample
+from limpid.show import preview_recipe
+from limpid.subjects import extract_features, reference_from_dataset
 
 
-class Gauge:
+class OnlineScorer:
     """The Frechet distance of n pictures to the training set, under limpid's own judge.
 
     It is higher than that of more pictures, and compares with others of the same n alone.
@@ -33,34 +33,36 @@ class Gauge:
         return f"FD-CIFAR@{self.n}"
 
     @cached_property
-    def judge(self) -> Judge:
+    def extractor(self) -> FeatureExtractor:
         """Limpid's own, on the CPU: it is quick there, and takes no memory of the run."""
-        return judge_of("cifar")
+        return feature_extractor("cifar")
 
     @cached_property
     def distance(self) -> Distance:
         """The distance to the training set, whose features are kept in the user's cache."""
-        return distance_to(of_data(self.recipe.data, self.judge).statistics)
+        return distance_to(reference_from_dataset(self.recipe.data, self.extractor).statistics)
 
-    def measure(self, trained: Trained, machine: Machine) -> float:
+    def measure(self, pipeline: Pipeline, runtime: Runtime) -> float:
         """The score of the pictures that seeds 0..n-1 give, in the steps of the sample grids, with the classes in the
         training set's shares.
 
         Pictures that are all alike have a score as well, and are warned of.
         """
         seeds = range(self.n)
-        labels = labels_by_share(seeds, class_shares(trained)) if trained.names else None
-        batches = sample(trained.model, preview(self.recipe), seeds, trained.shape, machine, labels, batch=100)
-        features = torch.cat([seen(self.judge, pixels)["features"] for pixels in batches])
+        labels = labels_by_share(seeds, class_shares(pipeline)) if pipeline.class_names else None
+        batches = sample(
+            pipeline.model, preview_recipe(self.recipe), seeds, pipeline.image_shape, runtime, labels, batch=100
+        )
+        features = torch.cat([extract_features(self.extractor, pixels)["features"] for pixels in batches])
         statistics = Moments.of(features).statistics
         if statistics.alike:
-            warn(f"the {self.n:,} pictures that were scored are all alike, after {trained.seen:,} images")
+            warn(f"the {self.n:,} pictures that were scored are all alike, after {pipeline.images_seen:,} images")
         return self.distance(statistics)
 
 
-def check(recipe: Recipe, source: Source) -> None:
+def check_online_scoring(recipe: Recipe, source: DataSource) -> None:
     """Raise ValueError if a run is to be scored while it goes on, and what it learns from cannot be."""
-    channels, scored = source.shape[0], recipe.every.scored
+    channels, scored = source.shape[0], recipe.every.score_images
     if not recipe.every.score:
         return
     if channels not in cifar.CHANNELS:
@@ -69,6 +71,6 @@ def check(recipe: Recipe, source: Source) -> None:
             f"limpid's judge takes pictures of {known} channels, and these have {channels}: leave out --every.score"
         )
     if scored < 2:
-        raise ValueError(f"--every.scored {scored}: expected at least 2 pictures to score")
+        raise ValueError(f"--every.score-images {scored}: expected at least 2 pictures to score")
     if len(source) < 2:
         raise ValueError(f"{len(source)} training picture: expected at least 2 to compare with, or no --every.score")

@@ -8,37 +8,37 @@ from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from limpid.data import Data
-from limpid.data.files import picture
+from limpid.data.files import read_image
 from limpid.data.places import whole_numbers
-from limpid.data.stream import Source, Stream
-from limpid.plain import choose
+from limpid.data.stream import DataSource, StreamingDataset
+from limpid.plain import match_choice
 
-Shape = tuple[int, int, int]
+ImageShape = tuple[int, int, int]
 
 
-def pictures(words: Sequence[str], data: Data, shape: Shape) -> tuple[UInt8[Tensor, "n c h w"], list[str]]:
+def load_images(words: Sequence[str], data: Data, shape: ImageShape) -> tuple[UInt8[Tensor, "n c h w"], list[str]]:
     """The pictures that are meant, numbers of the data set or files, and what to call them. Raises ValueError."""
     if not words:
         raise ValueError("--pictures names none: expected numbers in the data set, or files")
-    found = {word: (picture(word, shape), Path(word).stem) for word in words if not word.isdecimal()}
+    found = {word: (read_image(word, shape), Path(word).stem) for word in words if not word.isdecimal()}
     if len(found) < len(set(words)):
         source = data.open("cpu")
-        found |= {word: numbered(int(word), source) for word in words if word.isdecimal()}
+        found |= {word: dataset_image(int(word), source) for word in words if word.isdecimal()}
     return torch.stack([found[word][0] for word in words]), [found[word][1] for word in words]
 
 
-def numbered(index: int, source: Source) -> tuple[UInt8[Tensor, "c h w"], str]:
+def dataset_image(index: int, source: DataSource) -> tuple[UInt8[Tensor, "c h w"], str]:
     """A picture of a data set, and the name of its class. Raises ValueError if there is none of that number."""
     if index >= len(source):
         raise ValueError(f"no picture {index}: the data set has {len(source):,}, numbered from 0")
-    if isinstance(source, Stream):
+    if isinstance(source, StreamingDataset):
         pixels, label = source.converted[index]
     else:
         pixels, label = source.pixels[index], int(source.labels[index])
-    return pixels, source.names[label] if source.names else str(index)
+    return pixels, source.class_names[label] if source.class_names else str(index)
 
 
-def classes(words: Sequence[str], names: Sequence[str], n: int) -> list[int]:
+def parse_labels(words: Sequence[str], names: Sequence[str], n: int) -> list[int]:
     """The labels that are meant, by name or index, for n pictures: one for each, or one for all. Raises ValueError."""
     if not names:
         raise ValueError(f"this network knows no classes, so it cannot be told --labels {' '.join(words)}")
@@ -60,19 +60,19 @@ def label_from_word(word: str, class_names: Sequence[str]) -> int:
             return equal[0]
         if not equal and 0 <= int(word) < len(class_names):
             return int(word)
-    return list(class_names).index(choose("class", word, class_names))
+    return list(class_names).index(match_choice("class", word, class_names))
 
 
-def hole_of(mask: str, shape: Shape) -> Bool[Tensor, "h w"]:
+def parse_mask(mask: str, shape: ImageShape) -> Bool[Tensor, "h w"]:
     """Where pictures are drawn anew. Raises ValueError for a mask that changes nothing or leaves nothing."""
     _, h, w = shape
     if Path(mask).suffix:
-        hole = picture(mask, (1, h, w))[0] > 127
+        hole = read_image(mask, (1, h, w))[0] > 127
     else:
         y, x = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
         centre = (y >= h // 4) & (y < h - h // 4) & (x >= w // 4) & (x < w - w // 4)
         parts = {"left": x < w // 2, "right": x >= w // 2, "top": y < h // 2, "bottom": y >= h // 2, "centre": centre}
-        hole = parts[choose("mask", mask, parts)]
+        hole = parts[match_choice("mask", mask, parts)]
     if hole.all() or not hole.any():
         raise ValueError(f"--mask {mask} is white {'all over' if hole.all() else 'nowhere'}: expected some of both")
     return hole

@@ -16,29 +16,31 @@ from torch import Tensor
 
 from limpid.learning.warning import warn
 from limpid.regular import require_regular
-from limpid.whole import remove_abandoned, whole
+from limpid.whole import atomic_write, remove_abandoned
 
-Piece = dict[str, Tensor]
-Each: TypeAlias = Callable[[Callable[[range], Piece], Iterable[range]], Iterator[Piece]]
+Chunk = dict[str, Tensor]
+MapFn: TypeAlias = Callable[[Callable[[range], Chunk], Iterable[range]], Iterator[Chunk]]
 """What makes a piece for each stretch of numbers, in their order: `map`, or `parallel.in_turns`."""
 
 CHECKSUM = "sha256"
 """What the checksum of a piece is called in the metadata of its file."""
 
 
-def pieces(folder: Path | None, n: int, size: int, make: Callable[[range], Piece], each: Each = map) -> Iterator[Piece]:
+def cached_chunks(
+    folder: Path | None, n: int, size: int, make: Callable[[range], Chunk], each: MapFn = map
+) -> Iterator[Chunk]:
     """What `make` returns for the numbers 0..n-1, at most `size` at a time, kept in the folder if there is one."""
     if folder:
         remove_abandoned(folder)
-    yield from each(lambda numbers: piece(folder, numbers, make), stretches(n, size))
+    yield from each(lambda numbers: cached_chunk(folder, numbers, make), chunk_ranges(n, size))
 
 
-def stretches(n: int, size: int) -> list[range]:
+def chunk_ranges(n: int, size: int) -> list[range]:
     """The numbers 0..n-1, at most `size` at a time."""
     return [range(first, min(first + size, n)) for first in range(0, n, size)]
 
 
-def piece(folder: Path | None, numbers: range, make: Callable[[range], Piece]) -> Piece:
+def cached_chunk(folder: Path | None, numbers: range, make: Callable[[range], Chunk]) -> Chunk:
     """What `make` returns for these numbers.
 
     With a folder it is kept there as a file, and read instead of made if it is there as it was written: its name is the
@@ -51,7 +53,7 @@ def piece(folder: Path | None, numbers: range, make: Callable[[range], Piece]) -
     made = {name: value.cpu().contiguous() for name, value in make(numbers).items()}
     if file:
         try:
-            with whole(
+            with atomic_write(
                 file
             ) as part:  # safetensors' own way to write a file has a name that nobody knows until it is done
                 part.write_bytes(save(made, {CHECKSUM: checksum(made, file)}))
@@ -60,7 +62,7 @@ def piece(folder: Path | None, numbers: range, make: Callable[[range], Piece]) -
     return made
 
 
-def checksum(tensors: Piece, file: Path) -> str:
+def checksum(tensors: Chunk, file: Path) -> str:
     """The SHA-256 of tensors with their names, types and shapes, and of the place they are kept under in a cache."""
     digest = sha256(f"{file.parent.name}/{file.name}".encode())
     for name, value in sorted(tensors.items()):
@@ -69,18 +71,18 @@ def checksum(tensors: Piece, file: Path) -> str:
     return digest.hexdigest()
 
 
-def joined(parts: Iterator[Piece]) -> Piece:
+def concat(parts: Iterator[Chunk]) -> Chunk:
     """All pieces, one after the other."""
     held = list(parts)
     return {name: torch.cat([piece[name] for piece in held]) for name in held[0]}
 
 
-def _read(file: Path) -> Piece | None:
+def _read(file: Path) -> Chunk | None:
     """A piece that is kept, or nothing if there is none, or it is not as it was written: it is made again then."""
     try:
         require_regular(file)
         with safe_open(file, "pt") as opened:
-            tensors: Piece = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            tensors: Chunk = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
             stated = (opened.metadata() or {}).get(CHECKSUM)
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import torch
 
-from limpid.data import Data, Source
+from limpid.data import Data, DataSource
 from limpid.download import expanded
 from limpid.recipe import with_root
-from limpid.sample import About, check_class_names
+from limpid.sample import CheckpointInfo, check_class_names
 
 
-def open_data(data: Data, device: torch.device | str) -> Source:
+def open_data(data: Data, device: torch.device | str) -> DataSource:
     """The images of a run. Raises ValueError if they cannot be had, and says what to do if their place has gone."""
     try:
         return data.open(device)
@@ -21,16 +21,16 @@ def open_data(data: Data, device: torch.device | str) -> Source:
         raise ValueError(f"{error}; if it was moved, say where it is now with --data.root") from error
 
 
-def check_data(about: About, source: Source, run: Path | str) -> None:
+def check_data(about: CheckpointInfo, source: DataSource, run: Path | str) -> None:
     """Raise ValueError if images are not those that a run was trained on, or their classes not those it was told."""
-    if about.recipe.conditional:
-        check_class_names(about.names, source.names, str(run))
+    if about.recipe.class_conditional:
+        check_class_names(about.class_names, source.class_names, str(run))
     if changed := about.data.differences(source.fingerprint):
         advice = "give it the images as they were, with --data.root if they were moved"
         raise ValueError(f"{run} was trained on other data than is there now ({', '.join(changed)}): {advice}")
 
 
-def data_of_run(about: About, root: str, run: Path | str) -> Data:
+def data_of_run(about: CheckpointInfo, root: str, run: Path | str) -> Data:
     """The data of a run, at `root` if that is given, and found to be what it was trained on, as far as it is known.
 
     Raises ValueError if it is not, or cannot be had.

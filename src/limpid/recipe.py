@@ -4,21 +4,21 @@ from dataclasses import dataclass, field, fields, replace
 
 from limpid.data import Cifar10, Data
 from limpid.data.augment import Augment
-from limpid.diffusion.denoiser import Condition, Denoiser, Timestep
-from limpid.diffusion.emphasis import Emphasis, Even
+from limpid.diffusion.denoiser import Denoiser, NoiseConditioning, Timestep
+from limpid.diffusion.emphasis import LevelSampler, UniformLevels
 from limpid.diffusion.guidance import Guidance
-from limpid.diffusion.losses import Flat, Weight
+from limpid.diffusion.losses import Unweighted, Weight
 from limpid.diffusion.samplers import Ancestral, Sampler
 from limpid.diffusion.schedules import LinearBeta, Schedule, Spacing, check_levels
 from limpid.diffusion.targets import Eps, Target
 from limpid.download import expanded
-from limpid.learning.average import Average, Ema, exponent, folder_name
-from limpid.learning.optim import Adam, Optimizer
+from limpid.learning.average import Ema, EmaKind, folder_name, std_to_exp
+from limpid.learning.optim import AdamW, Optimizer
 from limpid.nets import Network, UNet
 
 
 @dataclass(frozen=True)
-class Same:
+class TrainingSchedule:
     """The schedule of training."""
 
 
@@ -29,14 +29,14 @@ class Sampling:
     steps: int = 1000
     """Steps of the sampler."""
     sampler: Sampler = Ancestral("large")
-    levels: Schedule | Same = Same()
+    schedule: Schedule | TrainingSchedule = TrainingSchedule()
     """The schedule whose levels the steps visit."""
     spacing: Spacing = "trailing"
     """How a schedule of T steps is cut; the others are what published code does."""
-    clip: bool = True
+    clip_denoised: bool = True
     """Hold every predicted picture in [-1, 1]."""
     guidance: Guidance = Guidance()
-    guide: str = ""
+    guidance_model: str = ""
     """A run or checkpoint of a weaker network to be guided away from (autoguidance); without one it is the network
     itself without labels (classifier-free guidance), which must have been trained with some of them withheld."""
 
@@ -53,7 +53,7 @@ class Every:
     snapshot: int = 1_280_000
     score: int = 0
     """Scores, by limpid's own judge, of few pictures; the checkpoint that scored best is kept. 0 is never."""
-    scored: int = 1000
+    score_images: int = 1000
     """Pictures of each score: only scores of equal numbers compare."""
 
     def __post_init__(self) -> None:
@@ -65,16 +65,16 @@ class Every:
 class Recipe:
     """A training run. Durations are counted in images shown to the network, so they survive a change of batch size."""
 
-    images: int = 102_400_000
+    duration: int = 102_400_000
     """How long to train."""
-    batch: int = 128
+    batch_size: int = 128
     """Images a step."""
     seed: int = 0
     """What all randomness of the run begins from."""
     data: Data = field(default_factory=Cifar10)
     augment: Augment = Augment()
     network: Network = UNet()
-    conditional: bool = False
+    class_conditional: bool = False
     """Tell the network the class of each picture."""
     label_dropout: float = 0.0
     """Share of pictures whose class is withheld, so that the network can be guided."""
@@ -82,38 +82,38 @@ class Recipe:
     target: Target = Eps()
     learned_variance: bool = False
     """Learn the variance of the reverse process besides, for `Ancestral("learned")` (improved DDPM)."""
-    condition: Condition = Timestep()
-    weight: Weight = Flat()
-    uncertainty: bool = False
+    noise_conditioning: NoiseConditioning = Timestep()
+    loss_weighting: Weight = Unweighted()
+    uncertainty_weighting: bool = False
     """Learn how large the loss is at each level, and divide by it (EDM2)."""
-    emphasis: Emphasis = Even()
-    optimizer: Optimizer = Adam(warmup=640_000)
-    average: Average = Ema(half_life=887_000.0)
-    snapshots: tuple[float, ...] = ()
+    level_sampler: LevelSampler = UniformLevels()
+    optimizer: Optimizer = AdamW(warmup_images=640_000)
+    ema: EmaKind = Ema(halflife=887_000.0)
+    ema_snapshots: tuple[float, ...] = ()
     """Relative lengths of power-function averages to keep from time to time; `limpid average` then builds any other."""
     sampling: Sampling = Sampling()
     every: Every = Every()
 
     def __post_init__(self) -> None:
-        if self.images < 1 or self.batch < 1:
-            raise ValueError(f"images {self.images}, batch {self.batch}: expected at least 1 of each")
+        if self.duration < 1 or self.batch_size < 1:
+            raise ValueError(f"images {self.duration}, batch {self.batch_size}: expected at least 1 of each")
         check_levels(self.schedule)
-        if not isinstance(self.sampling.levels, Same):
-            check_levels(self.sampling.levels)
+        if not isinstance(self.sampling.schedule, TrainingSchedule):
+            check_levels(self.sampling.schedule)
         if not 0 <= self.label_dropout <= 1:
             raise ValueError(f"label dropout {self.label_dropout}: expected a share, 0 to 1")
-        for std in self.snapshots:
-            exponent(std)
-        if len({folder_name(std) for std in self.snapshots}) < len(self.snapshots):
-            raise ValueError(f"snapshots {self.snapshots}: expected lengths that differ by 0.001 or more")
+        for std in self.ema_snapshots:
+            std_to_exp(std)
+        if len({folder_name(std) for std in self.ema_snapshots}) < len(self.ema_snapshots):
+            raise ValueError(f"snapshots {self.ema_snapshots}: expected lengths that differ by 0.001 or more")
 
     @property
     def sampling_schedule(self) -> Schedule:
         """The schedule that samplers walk down."""
-        return self.schedule if isinstance(self.sampling.levels, Same) else self.sampling.levels
+        return self.schedule if isinstance(self.sampling.schedule, TrainingSchedule) else self.sampling.schedule
 
 
-def placed(recipe: Recipe) -> Recipe:
+def with_absolute_root(recipe: Recipe) -> Recipe:
     """The recipe with the place of its data in full, so that it means the same from every folder."""
     root = getattr(recipe.data, "root", "")
     return replace(recipe, data=with_root(recipe.data, root)) if root else recipe
@@ -134,15 +134,15 @@ def with_root(data: Data, root: str) -> Data:
     return replace(data, root=str(expanded(root).absolute()))  # pyright: ignore[reportCallIssue]
 
 
-def build(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> Denoiser:
+def build_denoiser(recipe: Recipe, shape: tuple[int, int, int], num_classes: int) -> Denoiser:
     """The recipe's denoiser of pictures of `shape` (channels, height, width), untrained.
 
     Raises ValueError if the network is to be told classes, and the pictures have none.
     """
-    if recipe.conditional and not classes:
-        advice = "add --no-conditional --sampling.guidance.weight 0"
+    if recipe.class_conditional and not num_classes:
+        advice = "add --no-class-conditional --sampling.guidance.weight 0"
         raise ValueError(f"the network is to be told classes, and these pictures have none: {advice}")
-    classes = classes if recipe.conditional else 0
+    num_classes = num_classes if recipe.class_conditional else 0
     learned = recipe.learned_variance
-    net = recipe.network.build(shape, classes, answers=2 if learned else 1)
-    return Denoiser(net, recipe.target, recipe.condition, recipe.schedule, classes, learned)
+    net = recipe.network.build(shape, num_classes, out_multiplier=2 if learned else 1)
+    return Denoiser(net, recipe.target, recipe.noise_conditioning, recipe.schedule, num_classes, learned)

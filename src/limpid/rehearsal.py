@@ -6,34 +6,34 @@ import torch
 from torch import Tensor, nn
 
 from limpid.diffusion.losses import check_noisiest_loss
-from limpid.diffusion.variance import chain
-from limpid.learning.machine import Machine
-from limpid.recipe import Recipe, build
-from limpid.sample import Shape, load_guide, trajectory
-from limpid.show import preview
+from limpid.diffusion.variance import posterior_bounds
+from limpid.learning.machine import Runtime
+from limpid.recipe import Recipe, build_denoiser
+from limpid.sample import ImageShape, load_guide, trajectory
+from limpid.show import preview_recipe
 
 
-def rehearse(recipe: Recipe, shape: Shape, classes: int, machine: Machine) -> None:
+def preflight(recipe: Recipe, shape: ImageShape, classes: int, runtime: Runtime) -> None:
     """Build the recipe's network without its weights, and begin to draw with one that answers nothing.
 
     Raises ValueError for what cannot be built, learnt, guided or drawn; a weaker network that guides is loaded and
     asked once.
     """
     with torch.device("meta"):
-        model = build(recipe, shape, classes)
-    check_noisiest_loss(recipe.weight, recipe.target, recipe.schedule, recipe.learned_variance)
+        model = build_denoiser(recipe, shape, classes)
+    check_noisiest_loss(recipe.loss_weighting, recipe.target, recipe.schedule, recipe.learned_variance)
     if recipe.learned_variance:
-        chain(recipe.schedule, torch.ones(1, dtype=torch.float64))
-    model.net = Blank(shape[0] * (2 if recipe.learned_variance else 1))
-    labels = torch.zeros(1, dtype=torch.long, device=machine.device) if recipe.conditional else None
-    guide = load_guide(recipe.sampling, machine)
-    for way in (recipe, preview(recipe)):
+        posterior_bounds(recipe.schedule, torch.ones(1, dtype=torch.float64))
+    model.net = ZeroNetwork(shape[0] * (2 if recipe.learned_variance else 1))
+    labels = torch.zeros(1, dtype=torch.long, device=runtime.device) if recipe.class_conditional else None
+    guide = load_guide(recipe.sampling, runtime)
+    for way in (recipe, preview_recipe(recipe)):
         list(
-            islice(trajectory(model, way, [0], shape, machine, labels, guide), 2)
+            islice(trajectory(model, way, [0], shape, runtime, labels, guide), 2)
         )  # the noise, and the first step down
 
 
-class Blank(nn.Module):
+class ZeroNetwork(nn.Module):
     """A network with nothing in it: zeros of so many channels, whatever it is shown."""
 
     def __init__(self, channels: int):

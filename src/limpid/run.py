@@ -7,27 +7,27 @@ from pathlib import Path
 from torch import nn
 
 from limpid import gauge, show
-from limpid.folder import Diverged, Run, opened, threads_of, write
+from limpid.folder import NonFiniteError, Run, open_run, previous_threads, write_json
 from limpid.learning import parallel
-from limpid.learning.lock import alone
-from limpid.learning.machine import Machine
+from limpid.learning.lock import exclusive
+from limpid.learning.machine import Runtime
 from limpid.learning.output import lossy_output
-from limpid.learning.progress import Display, Stop, stoppable
-from limpid.learning.sharding import full
+from limpid.learning.progress import ProgressDisplay, StopRequest, stoppable
+from limpid.learning.sharding import full_tensor
 from limpid.learning.warning import warn
-from limpid.learning.watch import Wrong
+from limpid.learning.watch import NonFiniteStep
 from limpid.provenance import open_data
-from limpid.recipe import Recipe, placed
-from limpid.rehearsal import rehearse
+from limpid.recipe import Recipe, with_absolute_root
+from limpid.rehearsal import preflight
 from limpid.terminal import echo
 from limpid.train import train
 
-PATIENCE = 3
+MAX_ROLLBACKS = 3
 """Batches that are left out after one checkpoint before a run whose numbers go wrong is given up."""
 
 
 @lossy_output()
-def run(recipe: Recipe, folder: Path, machine: Machine, allow_rewarm: bool = False) -> bool:
+def run(recipe: Recipe, folder: Path, runtime: Runtime, allow_rewarm: bool = False) -> bool:
     """Train `recipe` in `folder`, from its newest checkpoint if there is one; whether it came to its end.
 
     A run of fewer images is made longer where its learning rate is constant, or else with `allow_rewarm`. Raises
@@ -36,31 +36,31 @@ def run(recipe: Recipe, folder: Path, machine: Machine, allow_rewarm: bool = Fal
     processes each calls this; the first alone holds the folder and writes to it. Torch's settings are afterwards as
     they were, its default generator too.
     """
-    recipe, machine = placed(recipe), machine.resolved(recipe.images)
-    with replace(machine, threads=machine.threads or threads_of(folder)).settings():
-        return came_to_its_end(recipe, folder, machine, allow_rewarm)
+    recipe, runtime = with_absolute_root(recipe), runtime.resolved(recipe.duration)
+    with replace(runtime, threads=runtime.threads or previous_threads(folder)).settings():
+        return came_to_its_end(recipe, folder, runtime, allow_rewarm)
 
 
-def came_to_its_end(recipe: Recipe, folder: Path, machine: Machine, allow_rewarm: bool) -> bool:
+def came_to_its_end(recipe: Recipe, folder: Path, runtime: Runtime, allow_rewarm: bool) -> bool:
     """As `run`, under torch's settings of now."""
-    parallel.join(machine.device)
-    source = parallel.one_before(lambda: open_data(recipe.data, machine.device))
-    rehearse(recipe, source.shape, len(source.names), machine)  # before anything is written
-    gauge.check(recipe, source)
-    with alone(folder) if parallel.first() else nullcontext():
-        now = opened(recipe, folder, machine, source, allow_rewarm)
-        if not persevered(now):
-            echo(f"stopped after {now.state.seen:,} images, and saved: the same command goes on from there")
+    parallel.init(runtime.device)
+    source = parallel.local_main_first(lambda: open_data(recipe.data, runtime.device))
+    preflight(recipe, source.shape, len(source.class_names), runtime)  # before anything is written
+    gauge.check_online_scoring(recipe, source)
+    with exclusive(folder) if parallel.is_main_process() else nullcontext():
+        now = open_run(recipe, folder, runtime, source, allow_rewarm)
+        if not train_with_rollback(now):
+            echo(f"stopped after {now.state.images_seen:,} images, and saved: the same command goes on from there")
             return False
         echo("drawing what it has learnt")
-        trained = now.trained()
-        with now.machine.sampling_threads():
-            for path in show.results(trained, folder, now.machine) if parallel.first() else ():
+        pipeline = now.ema_pipeline()
+        with now.runtime.sampling_threads():
+            for path in show.final_figures(pipeline, folder, now.runtime) if parallel.is_main_process() else ():
                 echo(f"  {path}")
         return True
 
 
-def persevered(now: Run) -> bool:
+def train_with_rollback(now: Run) -> bool:
     """Train as `follow` does; where numbers went wrong, go back and on without the batch at which that began.
 
     Raises FloatingPointError if `PATIENCE` batches left out after the same checkpoint did not help.
@@ -68,76 +68,85 @@ def persevered(now: Run) -> bool:
     with stoppable() as stop:
         while True:
             try:
-                return follow(now, stop)
-            except Diverged as error:
-                go_back(now, error.wrong)
+                return run_loop(now, stop)
+            except NonFiniteError as error:
+                rollback(now, error.wrong)
 
 
-def follow(now: Run, stop: Stop) -> bool:
+def run_loop(now: Run, stop: StopRequest) -> bool:
     """Train to the end or until asked to stop, logging, drawing and saving on the way; whether it came to the end."""
     recipe, every = now.recipe, now.recipe.every
-    now.since = now.state.seen, now.clock()
+    now.speed_mark = now.state.images_seen, now.clock()
 
     def asked() -> bool:
-        return parallel.any_of(stop.asked)
+        return parallel.any_rank(stop.requested)
 
-    with Display(recipe.images, now.state.seen) as display:
-        if passes(now.state.seen, recipe.batch, every.sample) and parallel.told(lambda: not now.grid.exists()):
-            now.draw(stop)  # it was asked to stop before it had drawn this
-        if passes(now.state.seen, recipe.batch, every.score) and parallel.told(lambda: not now.scored):
+    with ProgressDisplay(recipe.duration, now.state.images_seen) as display:
+        if crossed(now.state.images_seen, recipe.batch_size, every.sample) and parallel.broadcast_object(
+            lambda: not now.grid.exists()
+        ):
+            now.draw_samples(stop)  # it was asked to stop before it had drawn this
+        if crossed(now.state.images_seen, recipe.batch_size, every.score) and parallel.broadcast_object(
+            lambda: not now.has_score
+        ):
             now.score(stop)
-        for report in train(now.state, recipe, now.source, now.machine):
-            now.note(report)
-            display.advance(report.seen)
-            ended = report.seen >= recipe.images
-            if passes(report.seen, recipe.batch, every.log) or ended:
-                display.tell(report.seen, *now.tell(report))
-            if passes(report.seen, recipe.batch, every.snapshot) or ended:
-                now.keep()
-            if any(passes(report.seen, recipe.batch, n) for n in (every.save, every.milestone)) or ended:
+        for report in train(now.state, recipe, now.source, now.runtime):
+            now.record(report)
+            display.advance(report.images_seen)
+            ended = report.images_seen >= recipe.duration
+            if crossed(report.images_seen, recipe.batch_size, every.log) or ended:
+                display.tell(report.images_seen, *now.log_line(report))
+            if crossed(report.images_seen, recipe.batch_size, every.snapshot) or ended:
+                now.save_ema_snapshots()
+            if any(crossed(report.images_seen, recipe.batch_size, n) for n in (every.save, every.milestone)) or ended:
                 now.save(last=ended)  # before it draws: nothing that goes wrong there may cost what was learnt
-            if passes(report.seen, recipe.batch, every.sample) and not asked():
-                now.draw(stop)
-            if passes(report.seen, recipe.batch, every.score) and not asked():
+            if crossed(report.images_seen, recipe.batch_size, every.sample) and not asked():
+                now.draw_samples(stop)
+            if crossed(report.images_seen, recipe.batch_size, every.score) and not asked():
                 now.score(stop)
             if asked():
                 now.save(last=True)
                 break
-    return now.state.seen >= recipe.images
+    return now.state.images_seen >= recipe.duration
 
 
-def passes(seen: int, batch: int, period: int) -> bool:
+def crossed(seen: int, batch: int, period: int) -> bool:
     """Whether the last batch took the count of images to or past a multiple of `period`; 0 is never."""
     return period > 0 and seen // period > max(seen - batch, 0) // period
 
 
-def go_back(now: Run, wrong: Wrong) -> None:
+def rollback(now: Run, wrong: NonFiniteStep) -> None:
     """Put a run back to its last good checkpoint, to go on without the batch where numbers went wrong.
 
     Raises FloatingPointError, and writes a report, if that was done `PATIENCE` times from there already.
     """
-    file = parallel.told(now.newest)
+    file = parallel.broadcast_object(now.newest)
     assert file is not None, "a run begins with a checkpoint"
-    left_out, state = now.state.left_out, now.state
+    left_out, state = now.state.skipped_batches, now.state
     now.resume(file)
-    lately = [place for place in left_out if place >= state.place]
-    if len(lately) >= PATIENCE:
-        report = {"checkpoint": str(file), "left_out": lately, **wrong._asdict(), "weights": norms(state.model.net)}
-        if parallel.first():
-            write(now.folder / "trouble.json", report)
-        what = f"{wrong}, whatever batch is left out after {state.seen:,} images"
+    lately = [place for place in left_out if place >= state.data_position]
+    if len(lately) >= MAX_ROLLBACKS:
+        report = {
+            "checkpoint": str(file),
+            "left_out": lately,
+            **wrong._asdict(),
+            "weights": parameter_norms(state.model.net),
+        }
+        if parallel.is_main_process():
+            write_json(now.folder / "trouble.json", report)
+        what = f"{wrong}, whatever batch is left out after {state.images_seen:,} images"
         raise FloatingPointError(
             f"{what}: the last good checkpoint is {file}, more is in {now.folder / 'trouble.json'}"
         )
-    state.left_out = (*left_out, wrong.place)
+    state.skipped_batches = (*left_out, wrong.place)
     now.save()
-    if parallel.first():
-        warn(f"{wrong}: back to {state.seen:,} images, and on without the batch at {wrong.place:,}")
+    if parallel.is_main_process():
+        warn(f"{wrong}: back to {state.images_seen:,} images, and on without the batch at {wrong.place:,}")
 
 
-def norms(net: nn.Module) -> dict[str, float]:
+def parameter_norms(net: nn.Module) -> dict[str, float]:
     """How large the weights of each part of a network are together."""
     return {
-        name: sum(full(w.detach().square().sum()).item() for w in part.parameters()) ** 0.5
+        name: sum(full_tensor(w.detach().square().sum()).item() for w in part.parameters()) ** 0.5
         for name, part in net.named_children()
     }

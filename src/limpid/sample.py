@@ -13,52 +13,52 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from limpid.data import Data, Fingerprint
-from limpid.data.images import to_pixels
-from limpid.diffusion.denoiser import Denoiser, Labels, Spreading
+from limpid.data.images import to_uint8
+from limpid.diffusion.denoiser import Denoiser, DenoiserWithVariance, Labels
 from limpid.diffusion.guidance import classifier_free, clipped, guided
 from limpid.diffusion.level import Batch, Level
-from limpid.diffusion.schedules import grid
-from limpid.diffusion.steps import Noise, Step, final_step
-from limpid.diffusion.targets import Target, gain
-from limpid.learning.checkpoint import Plain, newest, read_data, read_header, read_tensors, require
-from limpid.learning.machine import Machine
-from limpid.learning.memory import halving
+from limpid.diffusion.schedules import sampling_levels
+from limpid.diffusion.steps import Noise, SamplerStep, final_step
+from limpid.diffusion.targets import Target, abs_c_out
+from limpid.learning.checkpoint import Plain, check_matches, latest, read_data, read_header, read_tensors
+from limpid.learning.machine import Runtime
+from limpid.learning.memory import find_executable_batch_size
 from limpid.learning.noise import seeded_randn
 from limpid.learning.rng import generator
 from limpid.learning.warning import warn
-from limpid.plain import SHOWN, found_in, from_plain
-from limpid.recipe import Recipe, Sampling, build
+from limpid.plain import ABBREVIATE, errors_name_file, from_dict
+from limpid.recipe import Recipe, Sampling, build_denoiser
 from limpid.regular import refuse_linked_folders
 from limpid.terminal import printable
 
-Shape = tuple[int, int, int]
+ImageShape = tuple[int, int, int]
 LONGEST_CLASS_NAME = 10 * 255
 """Letters that the name of a class may have: that of a folder, with all that cannot be printed spelt out."""
-Each: TypeAlias = Callable[[Callable[[int], Tensor], Iterable[int]], Iterator[Tensor]]
+MapFn: TypeAlias = Callable[[Callable[[int], Tensor], Iterable[int]], Iterator[Tensor]]
 """What does something for each of some numbers, in their order: `map`, or `parallel.in_turns`."""
-TRAINED = Path(__file__).parent / "trained"
+PRETRAINED_DIR = Path(__file__).parent / "trained"
 """Networks that come with limpid: averages of the weights, in half precision (`benchmarks/ship.py` wrote them)."""
 LONGEST_PERIOD = 2**22
 """Images after which the labels of an evaluation come again at the latest."""
-COME = {"cifar10-small": "cifar10-small.safetensors"}
+PRETRAINED = {"cifar10-small": "cifar10-small.safetensors"}
 """Their files, by the names they can be asked for."""
 NOISIEST = 1e4
 """How often an error of the network may count in the picture, before float32's rounding is a thousandth of it."""
 
 
 @dataclass(frozen=True)
-class About:
+class CheckpointInfo:
     """What a checkpoint says of itself besides its tensors."""
 
-    seen: int
-    shape: Shape
+    images_seen: int
+    image_shape: ImageShape
     """Channels, height and width of a picture."""
-    names: tuple[str, ...]
+    class_names: tuple[str, ...]
     """What the classes are called, also where the network is not told them."""
     recipe: Recipe
-    place: int
+    data_position: int
     """Where the run stood in its row of pictures; and the places of batches it has left out."""
-    left_out: tuple[int, ...] = ()
+    skipped_batches: tuple[int, ...] = ()
     std: float = 0.0
     """The relative length of the average that it holds, if it holds only that."""
     class_counts: tuple[int, ...] = ()
@@ -76,89 +76,89 @@ class CheckpointRef:
     file: Path
     sha256: str
     """The checksum of all bytes of the file."""
-    about: About = field(compare=False)
+    about: CheckpointInfo = field(compare=False)
 
 
-class Trained(NamedTuple):
+class Pipeline(NamedTuple):
     """A denoiser from a checkpoint, with what is needed to draw from it."""
 
     model: Denoiser
     recipe: Recipe
-    shape: Shape
-    names: tuple[str, ...]
+    image_shape: ImageShape
+    class_names: tuple[str, ...]
     """What the classes are called; empty for a network that knows none."""
-    seen: int
+    images_seen: int
     class_counts: tuple[int, ...] = ()
     """How many training images each class has; empty where that is not known."""
 
-    def on(self, data: Data) -> "Trained":
+    def on(self, data: Data) -> "Pipeline":
         """The same network, whose training data is at another place."""
         return self._replace(recipe=replace(self.recipe, data=data))
 
 
-def load(path: Path | str, machine: Machine, weights: Literal["average", "model"] = "average") -> Trained:
+def load(path: Path | str, runtime: Runtime, weights: Literal["ema", "raw"] = "ema") -> Pipeline:
     """The network of a checkpoint, or of the newest one of a run folder. Raises ValueError if there is none."""
-    return load_checkpoint(find_checkpoint(path), machine, weights)
+    return load_checkpoint(find_checkpoint(path), runtime, weights)
 
 
-def load_checkpoint(ref: CheckpointRef, machine: Machine, weights: Literal["average", "model"] = "average") -> Trained:
+def load_checkpoint(ref: CheckpointRef, runtime: Runtime, weights: Literal["ema", "raw"] = "ema") -> Pipeline:
     """The network of a checkpoint that was found. Raises ValueError if it has gone since, or is another."""
     file, about = ref.file, ref.about
     try:
-        tensors = read_tensors(file, f"{weights}.", ref.sha256)
+        tensors = read_tensors(file, {"ema": "ema.", "raw": "model."}[weights], ref.sha256)
     except FileNotFoundError:
         raise ValueError(f"{file} has gone, since its run has saved others: give the command again") from None
-    recipe, names = about.recipe, about.names
-    with found_in(file), torch.device("meta"):  # a network of absurd size is refused before it asks for memory
-        require(tensors, build(recipe, about.shape, len(names)).net.state_dict(), file)
+    recipe, names = about.recipe, about.class_names
+    with errors_name_file(file), torch.device("meta"):  # a network of absurd size is refused before it asks for memory
+        check_matches(tensors, build_denoiser(recipe, about.image_shape, len(names)).net.state_dict(), file)
     with torch.random.fork_rng(devices=[]):  # weights are drawn, and then replaced
-        model = machine.place(build(recipe, about.shape, len(names)))
+        model = runtime.to_device(build_denoiser(recipe, about.image_shape, len(names)))
     model.net.load_state_dict(tensors)
-    if machine.compile is True:
+    if runtime.compile is True:
         model.net.compile()
-    names, counts = (names, about.class_counts) if recipe.conditional else ((), ())
-    return Trained(model.eval(), recipe, about.shape, names, about.seen, counts)
+    names, counts = (names, about.class_counts) if recipe.class_conditional else ((), ())
+    return Pipeline(model.eval(), recipe, about.image_shape, names, about.images_seen, counts)
 
 
-def load_guide(sampling: Sampling, machine: Machine) -> Trained | None:
+def load_guide(sampling: Sampling, runtime: Runtime) -> Pipeline | None:
     """The weaker network that pictures are guided away from, as its run has it at this moment; None without one."""
-    return load(sampling.guide, machine) if sampling.guide and sampling.guidance.weight else None
+    return load(sampling.guidance_model, runtime) if sampling.guidance_model and sampling.guidance.weight else None
 
 
 def find_checkpoint(path: Path | str) -> CheckpointRef:
     """The checkpoint that a name stands for at this moment, as `checkpoint_of` says; later it may be another, since a
     run that goes on saves newer ones. Raises ValueError if there is none."""
-    file = checkpoint_of(Path(path))
+    file = checkpoint_path(Path(path))
     data, checksum = read_header(file)
-    return CheckpointRef(file, checksum, about_from(data, file))
+    return CheckpointRef(file, checksum, info_from(data, file))
 
 
-def checkpoint_of(path: Path) -> Path:
+def checkpoint_path(path: Path) -> Path:
     """The file itself, the newest checkpoint of a run folder, or a network that comes with limpid and has this name.
 
     Raises ValueError if there is none.
     """
-    if comes(path):
-        return TRAINED / COME[str(path)]
-    file = newest(path / "checkpoints") if path.is_dir() else path
+    if is_pretrained(path):
+        return PRETRAINED_DIR / PRETRAINED[str(path)]
+    file = latest(path / "checkpoints") if path.is_dir() else path
     if file is None or not file.exists():
         expected = "train it first, or name a run folder or a checkpoint"
-        raise ValueError(f"no checkpoint in {path}: {expected}; {instead_of(path)}")
+        raise ValueError(f"no checkpoint in {path}: {expected}; {pretrained_hint(path)}")
     return file
 
 
-def instead_of(path: Path) -> str:
+def pretrained_hint(path: Path) -> str:
     """What to type instead of a name that stands for no run."""
-    shipped = f"for a network that comes with limpid type {' or '.join(COME)}"
+    shipped = f"for a network that comes with limpid type {' or '.join(PRETRAINED)}"
     return f"{shipped}, for the run of that name {Path('runs') / path}" if (Path("runs") / path).is_dir() else shipped
 
 
-def comes(path: Path) -> bool:
+def is_pretrained(path: Path) -> bool:
     """Whether this is the name of a network that comes with limpid, and of nothing that is here."""
-    return str(path) in COME and not path.exists()
+    return str(path) in PRETRAINED and not path.exists()
 
 
-def folder_of(path: Path) -> Path:
+def output_folder(path: Path) -> Path:
     """Where what is made of a run belongs: its folder, or that of its checkpoint; of a network that comes with limpid
     a folder that no run is in.
 
@@ -172,32 +172,32 @@ def folder_of(path: Path) -> Path:
 def _folder_of(path: Path) -> Path:
     if path.is_dir():
         return path
-    return Path("runs", "shipped", Path(COME[str(path)]).stem) if comes(path) else path.parent.parent
+    return Path("runs", "shipped", Path(PRETRAINED[str(path)]).stem) if is_pretrained(path) else path.parent.parent
 
 
-def about_of(file: Path) -> About:
+def load_info(file: Path) -> CheckpointInfo:
     """What a checkpoint says of itself. Raises ValueError if it is broken, or says what cannot be."""
-    return about_from(read_data(file), file)
+    return info_from(read_data(file), file)
 
 
-def about_from(data: Plain, file: Path) -> About:
+def info_from(data: Plain, file: Path) -> CheckpointInfo:
     """What the plain data of a checkpoint says. Raises ValueError, with the file's name, if it says what cannot be."""
-    with found_in(file):
-        about = from_plain(About, data, "its data")
-        if long := [name for name in about.names if len(name) > LONGEST_CLASS_NAME]:
+    with errors_name_file(file):
+        about = from_dict(CheckpointInfo, data, "its data")
+        if long := [name for name in about.class_names if len(name) > LONGEST_CLASS_NAME]:
             raise ValueError(f"a class name in it, {long[0][:60]!r}, is longer than {LONGEST_CLASS_NAME} letters")
-        return replace(about, names=tuple(map(printable, about.names)))
+        return replace(about, class_names=tuple(map(printable, about.class_names)))
 
 
-def noise_of(seeds: Sequence[int], shape: Shape, device: str) -> Noise:
+def seeded_noise(seeds: Sequence[int], shape: ImageShape, device: str) -> Noise:
     """Standard normal noise, one picture per seed, drawn on the CPU: the same on every device, alone or in a batch."""
     draws = [generator("cpu", "picture", seed) for seed in seeds]
     return partial(next, seeded_randn(draws, shape, device, ahead=torch.device(device).type != "cpu"))
 
 
-def denoise_with(
-    model: Denoiser, recipe: Recipe, labels: Labels | None, machine: Machine, guide: Trained | None = None
-) -> Spreading:
+def make_denoiser(
+    model: Denoiser, recipe: Recipe, labels: Labels | None, runtime: Runtime, guide: Pipeline | None = None
+) -> DenoiserWithVariance:
     """The model as a sampler sees it: labels told, guided and clipped as the recipe's sampling says.
 
     Without a `guide` the weaker network that the recipe names, if any, is loaded for this. Raises ValueError for
@@ -205,12 +205,12 @@ def denoise_with(
     other classes.
     """
     sampling, guidance = recipe.sampling, recipe.sampling.guidance
-    guess = Spreading(partial(model.look, labels=labels))
-    if weak := (guide or load_guide(sampling, machine)) if guidance.weight else None:
-        if labels is not None and weak.names and len(weak.names) != model.no_label:
-            given = f"the weaker network knows {len(weak.names)} classes, and this one {model.no_label}"
+    guess = DenoiserWithVariance(partial(model.denoise_with_variance, labels=labels))
+    if weak := (guide or load_guide(sampling, runtime)) if guidance.weight else None:
+        if labels is not None and weak.class_names and len(weak.class_names) != model.null_label:
+            given = f"the weaker network knows {len(weak.class_names)} classes, and this one {model.null_label}"
             raise ValueError(f"{given}: a label would mean another class to each")
-        guess = guided(guess, partial(weak.model, labels=labels if weak.names else None), guidance)
+        guess = guided(guess, partial(weak.model, labels=labels if weak.class_names else None), guidance)
     elif guidance.weight and labels is None:
         raise ValueError("guidance needs labels, or a weaker network as its guide: else set the guidance's weight to 0")
     elif guidance.weight and not recipe.label_dropout:
@@ -220,18 +220,18 @@ def denoise_with(
 
     @torch.no_grad()
     def look(x: Batch, level: Level) -> tuple[Batch, Batch | None]:
-        with machine.autocast():
-            return guess.look(x, level)
+        with runtime.autocast():
+            return guess.denoise_with_variance(x, level)
 
-    return clipped(Spreading(look)) if sampling.clip else Spreading(look)
+    return clipped(DenoiserWithVariance(look)) if sampling.clip_denoised else DenoiserWithVariance(look)
 
 
-def check_noisiest(model: Denoiser, levels: Level) -> None:
+def check_starts_solvable(model: Denoiser, levels: Level) -> None:
     """Whether the network's answer, in float32, says what the picture is at the first of these levels.
 
     Raises ValueError if it says nothing; warns, once for each case, where rounding alone could be seen in the picture.
     """
-    counts = gain(model.target, levels[0]).item()
+    counts = abs_c_out(model.target, levels[0]).item()
     if not counts < 1 / torch.finfo(torch.float32).eps:
         raise ValueError(
             f"{model.target} says nothing of the picture where there is noise alone, and there the sampler begins: "
@@ -255,33 +255,33 @@ def trajectory(
     model: Denoiser,
     recipe: Recipe,
     seeds: Sequence[int],
-    shape: Shape,
-    machine: Machine,
+    shape: ImageShape,
+    runtime: Runtime,
     labels: Labels | None = None,
-    guide: Trained | None = None,
-) -> Iterator[Step]:
+    guide: Pipeline | None = None,
+) -> Iterator[SamplerStep]:
     """Every step from noise to the pictures of `seeds`, the starting noise first.
 
     Labels are taken as they are, since to look at them would make the host wait for a GPU: `check_labels` them before.
     """
-    noise = noise_of(seeds, shape, machine.device)
-    levels = grid(recipe.sampling_schedule, recipe.sampling.steps, recipe.sampling.spacing)
-    check_noisiest(model, levels)
+    noise = seeded_noise(seeds, shape, runtime.device)
+    levels = sampling_levels(recipe.sampling_schedule, recipe.sampling.steps, recipe.sampling.spacing)
+    check_starts_solvable(model, levels)
     x = levels[0].sigma * noise()
-    yield Step(x, torch.zeros_like(x), levels[0])
-    yield from recipe.sampling.sampler(denoise_with(model, recipe, labels, machine, guide), x, levels, noise)
+    yield SamplerStep(x, torch.zeros_like(x), levels[0])
+    yield from recipe.sampling.sampler(make_denoiser(model, recipe, labels, runtime, guide), x, levels, noise)
 
 
 def sample(
     model: Denoiser,
     recipe: Recipe,
     seeds: Sequence[int],
-    shape: Shape,
-    machine: Machine,
+    shape: ImageShape,
+    runtime: Runtime,
     labels: Sequence[int] | None = None,
     batch: int = 64,
-    each: Each = map,
-    guide: Trained | None = None,
+    map_fn: MapFn = map,
+    guide: Pipeline | None = None,
 ) -> Iterator[UInt8[Tensor, "b c h w"]]:
     """One picture per seed, `batch` at a time, as uint8 on the CPU; `labels` are one per seed.
 
@@ -290,13 +290,13 @@ def sample(
     FloatingPointError for samples that hold NaN or inf.
     """
     at_once = batch
-    guide = guide or load_guide(recipe.sampling, machine)  # once: it may train on meanwhile
+    guide = guide or load_guide(recipe.sampling, runtime)  # once: it may train on meanwhile
     if labels is not None:
-        check_labels(labels, len(seeds), model.no_label)
+        check_labels(labels, len(seeds), model.null_label)
 
     def part(now: slice) -> UInt8[Tensor, "b c h w"]:
-        told = None if labels is None else torch.tensor(labels[now], device=machine.device)
-        return pixels_from(final_step(trajectory(model, recipe, seeds[now], shape, machine, told, guide)).x)
+        told = None if labels is None else torch.tensor(labels[now], device=runtime.device)
+        return pixels_from(final_step(trajectory(model, recipe, seeds[now], shape, runtime, told, guide)).x)
 
     def drawn(first: int) -> UInt8[Tensor, "b c h w"]:
         nonlocal at_once
@@ -305,16 +305,16 @@ def sample(
         def in_parts(size: int) -> UInt8[Tensor, "b c h w"]:
             return torch.cat([part(slice(i, min(i + size, end))) for i in range(first, end, size)])
 
-        pixels, at_once = halving(in_parts, at_once)
+        pixels, at_once = find_executable_batch_size(in_parts, at_once)
         return pixels
 
-    yield from each(drawn, range(0, len(seeds), batch))
+    yield from map_fn(drawn, range(0, len(seeds), batch))
 
 
 def check_labels(labels: Sequence[int], n: int, classes: int) -> None:
     """Raise ValueError unless there is a label for each of n pictures, and each is that of a class."""
     if not classes:
-        raise ValueError(f"labels {SHOWN.repr(list(labels))} for a network that knows no classes: expected None")
+        raise ValueError(f"labels {ABBREVIATE.repr(list(labels))} for a network that knows no classes: expected None")
     if len(labels) != n:
         raise ValueError(f"{len(labels)} labels for {n} pictures: expected one for each")
     if wrong := [label for label in labels if not 0 <= label < classes]:
@@ -328,17 +328,17 @@ def pixels_from(x: Batch) -> UInt8[Tensor, "b c h w"]:
     if lost := int((~x.isfinite()).flatten(1).any(1).sum()):
         advice = "look at the guidance, the sampler's options and the loss of the run"
         raise FloatingPointError(f"{lost} of {len(x)} samples hold NaN or inf: {advice}")
-    return to_pixels(x).cpu()
+    return to_uint8(x).cpu()
 
 
-def spread(n: int, classes: int) -> list[int] | None:
+def balanced_labels(n: int, classes: int) -> list[int] | None:
     """Labels for n pictures in equal blocks, a block per class; None where there are no classes."""
     return [i * classes // n for i in range(n)] if classes else None
 
 
-def class_shares(trained: Trained) -> tuple[int, ...]:
+def class_shares(pipeline: Pipeline) -> tuple[int, ...]:
     """How many images of each class stand for the training set: as many as it has, or one where that is not known."""
-    return trained.class_counts or (1,) * len(trained.names)
+    return pipeline.class_counts or (1,) * len(pipeline.class_names)
 
 
 def labels_by_share(seeds: Sequence[int], class_counts: Sequence[int]) -> list[int]:
@@ -349,7 +349,7 @@ def labels_by_share(seeds: Sequence[int], class_counts: Sequence[int]) -> list[i
     that are no shares.
     """
     if min(class_counts, default=-1) < 0 or not any(class_counts):
-        raise ValueError(f"class counts {SHOWN.repr(list(class_counts))}: expected numbers of images, not all 0")
+        raise ValueError(f"class counts {ABBREVIATE.repr(list(class_counts))}: expected numbers of images, not all 0")
     counts = torch.tensor([count // math.gcd(*class_counts) for count in class_counts])
     if (total := counts.double().sum().item()) > LONGEST_PERIOD:
         counts = (counts.double() * (LONGEST_PERIOD / total)).ceil().long()
@@ -367,6 +367,6 @@ def check_class_names(told: Sequence[str], found: Sequence[str], where: str) -> 
     if tuple(told) == tuple(found):
         return
     same = sum(takewhile(bool, map(str.__eq__, told, found)))
-    old, new = (SHOWN.repr(names[same]) if same < len(names) else "none" for names in (told, found))
+    old, new = (ABBREVIATE.repr(names[same]) if same < len(names) else "none" for names in (told, found))
     was = f"{where} was told {len(told)} classes, and the data has {len(found)}: number {same} was {old} and is {new}"
     raise ValueError(f"{was}; name the class folders as they were, for a label stands for a class by their order")

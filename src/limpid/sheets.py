@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from textwrap import fill
 
-from limpid.learning.rng import chosen
+from limpid.learning.rng import random_subset
 
 SHEET_CLASSES = 10
 SHEET_IMAGES = 1000
@@ -13,7 +13,7 @@ SHEET_IMAGES = 1000
 
 def sheet_classes(classes: int) -> list[int]:
     """Which of so many classes a sheet shows: all of them, or ten that their address draws."""
-    return chosen(SHEET_CLASSES, classes).tolist()
+    return random_subset(SHEET_CLASSES, classes).tolist()
 
 
 def sheet_images(labels: Sequence[int]) -> list[int]:

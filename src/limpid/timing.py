@@ -27,32 +27,32 @@ STATUS = Path("/proc/self/status")
 
 
 @dataclass(frozen=True)
-class Figure:
+class Measurement:
     """What was measured, turn by turn."""
 
-    turns: tuple[float, ...]
+    rounds: tuple[float, ...]
 
     @property
     def median(self) -> float:
         """The middle one."""
-        return median(self.turns)
+        return median(self.rounds)
 
     @property
     def quartiles(self) -> tuple[float, float]:
         """Half of the turns lie between these."""
-        low, _, high = quantiles(self.turns * 2 if len(self.turns) == 1 else self.turns, n=4, method="inclusive")
+        low, _, high = quantiles(self.rounds * 2 if len(self.rounds) == 1 else self.rounds, n=4, method="inclusive")
         return low, high
 
-    def over(self, other: "Figure") -> "Figure":
+    def ratio(self, other: "Measurement") -> "Measurement":
         """This divided by another measured in the same turns, turn by turn."""
-        return Figure(tuple(a / b for a, b in zip(self.turns, other.turns, strict=True)))
+        return Measurement(tuple(a / b for a, b in zip(self.rounds, other.rounds, strict=True)))
 
-    def per(self, amount: float) -> "Figure":
+    def per(self, amount: float) -> "Measurement":
         """So much in this many seconds, as a rate."""
-        return Figure(tuple(amount / turn for turn in self.turns))
+        return Measurement(tuple(amount / turn for turn in self.rounds))
 
 
-def side_by_side(clocks: Mapping[str, Clock], rounds: int = 7, seconds: float = 1.0) -> dict[str, Figure]:
+def interleaved(clocks: Mapping[str, Clock], rounds: int = 7, seconds: float = 1.0) -> dict[str, Measurement]:
     """Seconds that each work takes once, in `rounds` turns of about `seconds` or one time, in the order given.
 
     Each is done twice before: what is compiled, allocated or looked up at first does not count.
@@ -65,15 +65,15 @@ def side_by_side(clocks: Mapping[str, Clock], rounds: int = 7, seconds: float = 
     for _ in range(rounds):
         for name, clock in clocks.items():
             turns[name].append(clock(counts[name]) / counts[name])
-    return {name: Figure(tuple(taken)) for name, taken in turns.items()}
+    return {name: Measurement(tuple(taken)) for name, taken in turns.items()}
 
 
 def clock(work: Work, device: str) -> Clock:
     """Tells how long the work takes here."""
-    return partial(lasting, work, device)
+    return partial(time_seconds, work, device)
 
 
-def lasting(work: Work, device: str, count: int) -> float:
+def time_seconds(work: Work, device: str, count: int) -> float:
     """Seconds that `count` times the work take in a row, until the device has done them."""
     if device.startswith("cuda"):
         begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
@@ -92,7 +92,7 @@ def lasting(work: Work, device: str, count: int) -> float:
     return time.perf_counter() - started
 
 
-def arithmetic(work: Work) -> int:
+def count_flops(work: Work) -> int:
     """The floating-point operations of the matrix products and convolutions in it; a multiplication and an addition are
     two. Compiled networks hide theirs: count before."""
     ops = torch.ops.aten  # whose attention on CPUs is unknown to the counter
@@ -111,7 +111,7 @@ def _attention_back(gradient: Any, query: Any, key: Any, value: Any, *_: Any, **
     return sdpa_backward_flop_count(gradient, query, key, value)
 
 
-def fastest(device: str, dtype: torch.dtype, size: int = 0) -> dict[str, tuple[Work, int]]:
+def peak_kernels(device: str, dtype: torch.dtype, size: int = 0) -> dict[str, tuple[Work, int]]:
     """What the device does best, each with its operations: a matrix product and a convolution of good shape."""
     size = size or (8192 if device.startswith("cuda") else 2048)
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
@@ -120,11 +120,11 @@ def fastest(device: str, dtype: torch.dtype, size: int = 0) -> dict[str, tuple[W
     product, convolution = partial(torch.mm, a, b), partial(F.conv2d, x, kernel, padding=1)
     return {
         f"matrix product {size}x{size}x{size}": (product, 2 * size**3),
-        f"convolution 3x3, {len(x)}x256x32x32": (convolution, arithmetic(convolution)),
+        f"convolution 3x3, {len(x)}x256x32x32": (convolution, count_flops(convolution)),
     }
 
 
-def resident() -> int:
+def peak_rss() -> int:
     """The most bytes of memory that this process has ever held, Python and libraries included."""
     if STATUS.exists():  # getrusage also counts what the parent held before this process began
         line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
@@ -135,13 +135,13 @@ def resident() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def private() -> int:
+def anonymous_rss() -> int:
     """Bytes of memory that this process holds now for itself: without pages of files, which the system takes back."""
     lines = STATUS.read_text().splitlines() if STATUS.exists() else []
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon")), 0) or resident()
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon")), 0) or peak_rss()
 
 
-class Apart(AbstractContextManager["Apart"]):
+class IsolatedWorker(AbstractContextManager["IsolatedWorker"]):
     """The work `make(*given)` in a process of its own, which lends nothing to others: no memory, threads or settings.
 
     What goes wrong there is raised here; MemoryError if the process dies.
@@ -161,19 +161,19 @@ class Apart(AbstractContextManager["Apart"]):
 
     def lasting(self, count: int) -> float:
         """Seconds that `count` times the work take in a row."""
-        return self._asked(lasting.__name__, count)
+        return self._asked(time_seconds.__name__, count)
 
     def arithmetic(self) -> int:
         """The floating-point operations in it, which is done once."""
-        return self._asked(arithmetic.__name__)
+        return self._asked(count_flops.__name__)
 
     def memory(self) -> int:
         """Bytes at the peak since the process began: what torch held of a GPU's, or the process of the host's."""
-        return self._asked(resident.__name__)
+        return self._asked(peak_rss.__name__)
 
     def private(self) -> int:
         """Bytes that the process holds now, without pages of files."""
-        return self._asked(private.__name__)
+        return self._asked(anonymous_rss.__name__)
 
     def _asked(self, *question: Any) -> Any:
         try:
@@ -204,10 +204,10 @@ def _next(connection: Connection) -> Any:
 
 
 def _answered(work: Work, device: str, question: str, *numbers: int) -> float | int:
-    if question == lasting.__name__:
-        return lasting(work, device, *numbers)
-    if question == arithmetic.__name__:
-        return arithmetic(work)
-    if question == private.__name__:
-        return private()
-    return torch.cuda.max_memory_allocated(device) if device.startswith("cuda") else resident()
+    if question == time_seconds.__name__:
+        return time_seconds(work, device, *numbers)
+    if question == count_flops.__name__:
+        return count_flops(work)
+    if question == anonymous_rss.__name__:
+        return anonymous_rss()
+    return torch.cuda.max_memory_allocated(device) if device.startswith("cuda") else peak_rss()

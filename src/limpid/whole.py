@@ -17,7 +17,7 @@ folder of the user's, and in one that is limpid's alone."""
 
 
 @contextmanager
-def whole(path: Path | str) -> Iterator[Path]:
+def atomic_write(path: Path | str) -> Iterator[Path]:
     """A name beside `path` to write to: renamed to `path` at the end, removed if the writing fails.
 
     It is another each time: commands that write one file at once each write their own, and the last to end stays. What
@@ -27,14 +27,14 @@ def whole(path: Path | str) -> Iterator[Path]:
     with _renamed(part_of(path), path) as part:
         yield part
     same = re.compile(re.escape(path.name) + r"\.[0-9a-f]{8}\.part")
-    for begun in filter(lambda other: same.fullmatch(other.name), _parts(path.parent)):
+    for begun in filter(lambda other: same.fullmatch(other.name), _stale_parts(path.parent)):
         with suppress(OSError):  # another command was first, or it is another user's
             if time.time() - begun.stat().st_mtime > DAY:
                 begun.unlink()
 
 
 @contextmanager
-def durable(path: Path) -> Iterator[Path]:
+def durable_write(path: Path) -> Iterator[Path]:
     """As `whole`, and whole also after a power cut: the disk has the content before the name.
 
     For what is written by one alone, as by the run that holds its folder: the name beside it is always the same, so
@@ -42,8 +42,8 @@ def durable(path: Path) -> Iterator[Path]:
     """
     with _renamed(path.with_name(f"{path.name}.part"), path) as part:
         yield part
-        sync(part)
-    sync(path.parent)
+        fsync(part)
+    fsync(path.parent)
 
 
 def part_of(path: Path) -> Path:
@@ -67,7 +67,7 @@ def remove_abandoned(folder: Path) -> None:
 
 
 @cache
-def _parts(folder: Path) -> list[Path]:
+def _stale_parts(folder: Path) -> list[Path]:
     """What was begun in a folder before this command wrote there: a folder of many files is searched only once."""
     return list(folder.glob("*.part"))
 
@@ -87,7 +87,7 @@ def _renamed(part: Path, path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def sync(path: Path) -> None:
+def fsync(path: Path) -> None:
     """Wait until the disk has what was written to a file, or the names that a folder holds."""
     if sys.platform == "win32" and path.is_dir():  # it keeps its folders by itself, and does not open them
         return

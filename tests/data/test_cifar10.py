@@ -13,8 +13,8 @@ import torch
 from torch.testing import assert_close
 
 from limpid.data import Cifar10
-from limpid.data.images import Images, resize
-from limpid.data.stream import Stream
+from limpid.data.images import ImageDataset, resize
+from limpid.data.stream import StreamingDataset
 
 PICKLES, RECORDS = "cifar-10-batches-py", "cifar-10-batches-bin"
 
@@ -36,7 +36,7 @@ def write(path: Path, blob: bytes) -> Path:
     return path
 
 
-def load(root: Path | None = None) -> Images:
+def load(root: Path | None = None) -> ImageDataset:
     return Cifar10(split="test", root=str(root or "")).load()
 
 
@@ -64,8 +64,8 @@ def test_the_real_pictures_are_those_that_everybody_has(cifar_root: Path):
     assert (train.pixels.dtype, train.labels.dtype) == (torch.uint8, torch.int64)
     assert train.labels.bincount().tolist() == [5_000] * 10
     assert test.labels.bincount().tolist() == [1_000] * 10
-    assert [train.names[label] for label in train.labels[:4]] == ["frog", "truck", "truck", "deer"]
-    assert [test.names[label] for label in test.labels[:4]] == ["cat", "ship", "ship", "airplane"]
+    assert [train.class_names[label] for label in train.labels[:4]] == ["frog", "truck", "truck", "deer"]
+    assert [test.class_names[label] for label in test.labels[:4]] == ["cat", "ship", "ship", "airplane"]
     share = torch.stack([channel.flatten().bincount(minlength=256) for channel in train.pixels.unbind(1)]) / (
         50_000 * 32**2
     )
@@ -89,10 +89,10 @@ def test_streamed_and_resident_pictures_are_the_same_to_the_bit(cifar_root: Path
 def test_workers_choose_the_form(made, tmp_path: Path):
     write(tmp_path / RECORDS / "test_batch.bin", made.records)
     stream = Cifar10(16, "test", str(tmp_path), workers=1).open("cpu")
-    assert isinstance(stream, Stream)
+    assert isinstance(stream, StreamingDataset)
     assert (len(stream), stream.shape, stream.classes, stream.workers) == (10_000, (3, 16, 16), 10, 1)
     images = Cifar10(16, "test", str(tmp_path)).open("cpu")
-    assert isinstance(images, Images)
+    assert isinstance(images, ImageDataset)
     assert torch.equal(images.pixels[:50], resize(made.pixels[:50], 16))
 
 

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from limpid.data.images import Images, from_pixels
-from limpid.data.stream import Stream
+from limpid.data.images import ImageDataset, normalize
+from limpid.data.stream import StreamingDataset
 
 GREYS = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(4, 3, 16, 16).contiguous()
 PIXELS = torch.randint(256, (8, 3, 16, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -36,7 +36,7 @@ FORMS: dict[str, Any] = {
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_is_the_same_pictures(form: str):
-    images = Images(FORMS[form], LABELS, NAMES)
+    images = ImageDataset(FORMS[form], LABELS, NAMES)
     assert images.pixels.dtype == torch.uint8
     assert torch.equal(images.pixels, PIXELS)
     assert images.labels.tolist() == LABELS
@@ -48,8 +48,8 @@ def test_every_form_streams_as_the_same_pictures(form: str, workers: int):
     if workers and form not in ("PIL", "ToTensor and Normalize(0.5, 0.5)"):
         return
     pictures = list(zip(FORMS[form], LABELS, strict=True))
-    streamed = Stream(pictures, (3, 16, 12), NAMES, workers).batches(0, 8, seed=1)
-    resident = Images(PIXELS, LABELS, NAMES).batches(0, 8, seed=1)
+    streamed = StreamingDataset(pictures, (3, 16, 12), NAMES, workers).batches(0, 8, seed=1)
+    resident = ImageDataset(PIXELS, LABELS, NAMES).batches(0, 8, seed=1)
     for there, here in islice(zip(streamed, resident, strict=True), 3):
         assert all(torch.equal(a, b) for a, b in zip(there, here, strict=True))
 
@@ -58,18 +58,18 @@ def test_every_form_streams_as_the_same_pictures(form: str, workers: int):
 @pytest.mark.parametrize("low", [0, -1])
 def test_every_grey_comes_back_from_floats(dtype: torch.dtype, low: int, capsys: pytest.CaptureFixture[str]):
     floats = (low + GREYS.double() * ((1 - low) / 255)).to(dtype)
-    assert torch.equal(Images(floats, [0] * 4).pixels, GREYS)
+    assert torch.equal(ImageDataset(floats, [0] * 4).pixels, GREYS)
     assert capsys.readouterr().err == f"images of floats from {low} to 1: taken as in [{low}, 1]\n"
 
 
 def test_uint8_is_the_tensor_that_was_given_and_nothing_is_said(capsys: pytest.CaptureFixture[str]):
-    assert Images(PIXELS, LABELS).pixels is PIXELS
+    assert ImageDataset(PIXELS, LABELS).pixels is PIXELS
     assert capsys.readouterr().err == ""
 
 
 def test_floats_are_no_pixels():
-    with pytest.raises((ValueError, TypeError), match=r"expected uint8|from_pixels"):  # TypeError: types are checked
-        from_pixels(PIXELS.float() / 255)
+    with pytest.raises((ValueError, TypeError), match=r"expected uint8|normalize"):  # TypeError: types are checked
+        normalize(PIXELS.float() / 255)
 
 
 def test_grey_images_may_leave_out_their_channel():
@@ -79,7 +79,7 @@ def test_grey_images_may_leave_out_their_channel():
         list(PIXELS[:, 0]),
         [Image.fromarray(one[..., 0]) for one in LAST],
     ):
-        assert torch.equal(Images(images, LABELS).pixels, PIXELS[:, :1])
+        assert torch.equal(ImageDataset(images, LABELS).pixels, PIXELS[:, :1])
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_grey_images_may_leave_out_their_channel():
 )
 def test_what_cannot_be_images_is_refused_in_one_line(images: Any, said: str):
     with pytest.raises(ValueError, match=said) as error:
-        Images(images, LABELS)
+        ImageDataset(images, LABELS)
     assert "\n" not in str(error.value)
 
 
@@ -119,11 +119,11 @@ def test_what_cannot_be_images_is_refused_in_one_line(images: Any, said: str):
 )
 def test_labels_that_are_no_classes_are_refused(labels: Any, said: str):
     with pytest.raises(ValueError, match=said):
-        Images(PIXELS, labels, NAMES)
+        ImageDataset(PIXELS, labels, NAMES)
 
 
 def first_batch(items: Sequence[Any], workers: int = 0) -> tuple[Tensor, Tensor]:
-    return next(Stream(items, (3, 16, 12), NAMES, workers).batches(0, 8, seed=0))  # pyright: ignore[reportArgumentType]
+    return next(StreamingDataset(items, (3, 16, 12), NAMES, workers).batches(0, 8, seed=0))  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -157,7 +157,7 @@ def test_a_dark_picture_among_signed_ones_is_scaled_as_they_are():
 
 def test_floats_outside_the_range_of_the_others_are_refused():
     items = [(PIXELS[i % 8].float() / 255, 0) for i in range(300)]
-    stream = Stream(items, (3, 16, 12), NAMES)
+    stream = StreamingDataset(items, (3, 16, 12), NAMES)
     next(stream.batches(0, 8, seed=0))
     items[7] = (PIXELS[0].float() / 127.5 - 1, 0)
     with pytest.raises(

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from limpid.data import decode as module
-from limpid.data.decode import FORMATS, Channels, Fit, Frame, decode
-from limpid.data.files import picture
+from limpid.data.decode import IMAGE_FORMATS, Channels, Fit, ImageSpec, decode
+from limpid.data.files import read_image
 from limpid.data.images import resize
 
 LOSSLESS = {"PNG": {}, "BMP": {}, "TIFF": {}, "PPM": {}, "WEBP": {"lossless": True}}
@@ -36,7 +36,7 @@ def planes(pixels: np.ndarray) -> Tensor:
 
 
 def read(blob: bytes, size: tuple[int, int], channels: Channels = "RGB", fit: Fit = "crop") -> Tensor:
-    return decode(blob, Frame(*size, channels, fit)).pixels
+    return decode(blob, ImageSpec(*size, channels, fit)).pixels
 
 
 @pytest.mark.parametrize("format", LOSSLESS)
@@ -140,10 +140,10 @@ def test_numbers_of_32_bits_are_refused_for_nobody_knows_their_white(mode: str):
 def test_of_an_animation_the_first_frame_is_read_and_that_is_told(format: str):
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime", "blue")]
     options = {"lossless": True} if format == "WEBP" else {}
-    found = decode(saved(frames[0], format, save_all=True, append_images=frames[1:], **options), Frame(8, 8))
+    found = decode(saved(frames[0], format, save_all=True, append_images=frames[1:], **options), ImageSpec(8, 8))
     assert found.animated
     assert found.pixels[:, 4, 4].tolist() == [255, 0, 0]
-    assert not decode(saved(frames[0], format), Frame(8, 8)).animated
+    assert not decode(saved(frames[0], format), ImageSpec(8, 8)).animated
 
 
 @pytest.mark.parametrize("size", [(16, 16), (8, 24), (24, 8)])
@@ -254,24 +254,24 @@ def test_a_strip_of_absurd_aspect_is_read():
 def test_large_pictures_are_decoded_one_at_a_time_to_the_same_pixels(monkeypatch):
     blob = saved(Image.fromarray(drawn(40, 40, 3)))
     alone = read(blob, (8, 8))
-    monkeypatch.setattr(module, "LARGE", 100)
+    monkeypatch.setattr(module, "SERIAL_ABOVE_PIXELS", 100)
     assert torch.equal(read(blob, (8, 8)), alone)
 
 
 def test_pictures_smaller_than_wanted_are_told_apart():
     small = saved(Image.fromarray(drawn(12, 12, 3)))
-    assert [decode(small, Frame(side, side)).enlarged for side in (8, 12, 13)] == [False, False, True]
+    assert [decode(small, ImageSpec(side, side)).enlarged for side in (8, 12, 13)] == [False, False, True]
 
 
 def test_a_picture_that_an_edit_cannot_read_is_named(tmp_path: Path):
     (tmp_path / "broken.png").write_bytes(b"no")
     for name, said in (("broken.png", "in no known format"), ("none.png", "No such file"), ("", "a folder")):
         with pytest.raises(ValueError, match=f"cannot read the picture .*{name}.*{said}") as error:
-            picture(tmp_path / name, (3, 8, 8))
+            read_image(tmp_path / name, (3, 8, 8))
         assert "\n" not in str(error.value)
     with pytest.raises(ValueError, match="2 channels: expected 1, 3 or 4"):
-        picture(tmp_path / "broken.png", (2, 8, 8))
+        read_image(tmp_path / "broken.png", (2, 8, 8))
 
 
 def test_no_format_is_read_that_runs_a_program():
-    assert "EPS" not in FORMATS
+    assert "EPS" not in IMAGE_FORMATS

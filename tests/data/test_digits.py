@@ -6,7 +6,7 @@ from limpid.data import Digits
 
 def test_there_are_1797_digits_with_their_names():
     digits = Digits().load()
-    assert (len(digits), digits.shape, digits.names) == (1797, (1, 16, 16), tuple("0123456789"))
+    assert (len(digits), digits.shape, digits.class_names) == (1797, (1, 16, 16), tuple("0123456789"))
     assert (digits.pixels.dtype, digits.labels.dtype) == (torch.uint8, torch.int64)
 
 

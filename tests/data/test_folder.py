@@ -22,12 +22,12 @@ from PIL import Image
 
 from limpid.cli import main
 from limpid.data import Folder
-from limpid.data.decode import Frame, decode
-from limpid.data.folder import lot
-from limpid.data.images import Images, resize
-from limpid.data.stream import Stream
+from limpid.data.decode import ImageSpec, decode
+from limpid.data.folder import unit_hash
+from limpid.data.images import ImageDataset, resize
+from limpid.data.stream import StreamingDataset
 from limpid.options import parse
-from limpid.recipes import RECIPES, find
+from limpid.recipes import RECIPES, find_recipe
 
 PIXELS = torch.randint(256, (40, 3, 16, 20), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
@@ -63,15 +63,15 @@ def zipped(path: Path, files: dict[str, bytes], method: int = zipfile.ZIP_DEFLAT
     return path
 
 
-def whole(root: Path, **options: object) -> Images:
+def whole(root: Path, **options: object) -> ImageDataset:
     """All pictures of a place, in their own size."""
     given = {"size": 16, "width": 20, "split": "all"} | options
     source = Folder(str(root), **given).open("cpu")  # pyright: ignore[reportArgumentType]
-    assert isinstance(source, Images)
+    assert isinstance(source, ImageDataset)
     return source
 
 
-def numbers(images: Images) -> list[int]:
+def numbers(images: ImageDataset) -> list[int]:
     """Which of PIXELS the pictures are."""
     return [(one == PIXELS).flatten(1).all(1).nonzero().item() for one in images.pixels]  # pyright: ignore[reportReturnType]
 
@@ -94,7 +94,7 @@ def test_every_form_holds_the_same_pictures_and_classes(form: str, tmp_path: Pat
     images = whole(place)
     assert numbers(images) == EXPECTED
     assert images.labels.tolist() == labels.tolist()
-    assert images.names == (("cat", "dog") if form in ("folder", "zip") else ("0", "1"))
+    assert images.class_names == (("cat", "dog") if form in ("folder", "zip") else ("0", "1"))
 
 
 @pytest.mark.parametrize(
@@ -119,11 +119,11 @@ def test_sub_folders_are_classes_if_every_picture_is_in_one(
 ):
     files = {name: png(i) for i, name in enumerate(names)}
     images = whole(zipped(tmp_path / "p.zip", files) if packed else write(tmp_path / "p", files))
-    assert images.names == classes
+    assert images.class_names == classes
     assert len(images) == len(names)
     if classes:
         parts = [names[number].split("/") for number in numbers(images)]
-        assert all(images.names[label] in part for label, part in zip(images.labels, parts, strict=True))
+        assert all(images.class_names[label] in part for label, part in zip(images.labels, parts, strict=True))
     else:
         assert images.labels.tolist() == [0] * len(names)
 
@@ -140,7 +140,7 @@ def test_pictures_are_brought_to_the_size_and_colours_asked_for(tmp_path: Path):
     ):
         given = Folder(str(place), 16, 20, split="all")
         folder = replace(given, **options)
-        frame = Frame(folder.size, folder.width, folder.channels, folder.fit)
+        frame = ImageSpec(folder.size, folder.width, folder.channels, folder.fit)
         assert torch.equal(whole(place, **options).pixels[0], decode(png(0), frame).pixels)
 
 
@@ -152,7 +152,7 @@ def test_a_sample_written_as_npz_is_read(tmp_path: Path):
     for name in ("a.npz", "b.npz"):
         images = whole(tmp_path / name)
         assert numbers(images) == [0, 1, 2, 3, 4]
-        assert images.names == ()
+        assert images.class_names == ()
     np.savez(tmp_path / "grey.npz", images=PIXELS[:5, 0].numpy())
     assert torch.equal(whole(tmp_path / "grey.npz", channels="L").pixels, PIXELS[:5, :1])
 
@@ -183,7 +183,7 @@ def test_the_splits_are_all_pictures_once_and_new_pictures_move_none(tmp_path: P
 
 def test_the_lot_of_a_name_is_known_for_ever():
     """Were it drawn otherwise in a later version, pictures would move from test to training."""
-    assert [round(lot(name), 6) for name in ("0", "cat/00.png", "Éclair.png")] == [0.374709, 0.744014, 0.560942]
+    assert [round(unit_hash(name), 6) for name in ("0", "cat/00.png", "Éclair.png")] == [0.374709, 0.744014, 0.560942]
 
 
 HOSTILE = {
@@ -231,7 +231,7 @@ def test_what_systems_leave_beside_pictures_is_not_seen(tmp_path: Path):
     files["__MACOSX/cat/._a.png"] = b""
     for place in (write(tmp_path / "p", files), zipped(tmp_path / "p.zip", files)):
         assert numbers(whole(place)) == [0, 1]
-        assert whole(place).names == ("cat", "dog")
+        assert whole(place).class_names == ("cat", "dog")
 
 
 def test_links_are_followed_once(tmp_path: Path):
@@ -244,7 +244,7 @@ def test_links_are_followed_once(tmp_path: Path):
     (place / "dog" / "linked.png").symlink_to(outside / "c.png")
     images = whole(place)
     assert numbers(images) == [0, 1, 2, 2]
-    assert [images.names[label] for label in images.labels] == ["cat", "dog", "dog", "emu"]
+    assert [images.class_names[label] for label in images.labels] == ["cat", "dog", "dog", "emu"]
 
 
 def test_links_to_nowhere_pipes_and_what_is_closed_are_named(tmp_path: Path, kept: Path):
@@ -305,7 +305,7 @@ def test_names_in_any_encoding_are_read_and_spelt_out(tmp_path: Path, capsys):
             file.write(blob)
     images = whole(place, on_error="skip")
     assert numbers(images) == [0, 1]
-    assert images.names == ("ü", r"\udcff\udcfe\x1b[31m")
+    assert images.class_names == ("ü", r"\udcff\udcfe\x1b[31m")
     said = capsys.readouterr().err
     assert said.removesuffix("\n").isprintable()
     said.encode()
@@ -326,7 +326,7 @@ def test_zips_that_need_more_than_a_bounded_piece_are_refused(tmp_path: Path, mo
     for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
         with pytest.raises(ValueError, match="packed by another method"):
             whole(zipped(tmp_path / "p.zip", {"a.png": bomb}, method))
-    monkeypatch.setattr("limpid.data.places.LONGEST", 2**20)
+    monkeypatch.setattr("limpid.data.places.MAX_FILE_BYTES", 2**20)
     with pytest.raises(ValueError, match="longer than 1,048,576 bytes"):
         whole(zipped(tmp_path / "p.zip", {"a.png": bomb}))
 
@@ -380,7 +380,7 @@ def test_an_array_of_class_names_says_what_the_labels_mean(tmp_path: Path):
     pixels, names = PIXELS[:4].permute(0, 2, 3, 1).numpy(), np.array(["cat", "dog", "emu"])
     np.savez(tmp_path / "a.npz", images=pixels, labels=np.array([2, 0, 0, 2]), class_names=names)
     images = whole(tmp_path / "a.npz")
-    assert (images.names, images.labels.tolist()) == (("cat", "dog", "emu"), [2, 0, 0, 2])
+    assert (images.class_names, images.labels.tolist()) == (("cat", "dog", "emu"), [2, 0, 0, 2])
     for arrays, said in (
         ({"labels": np.array([1, 2, 3, 1]), "class_names": names}, "its labels are 1 to 3, and it names 3 classes"),
         ({"labels": np.array([-1, 2, 0, 1]), "class_names": names}, "its labels are -1 to 2, and it names 3 classes"),
@@ -407,7 +407,7 @@ def test_an_array_without_pictures_or_with_odd_labels_is_refused(tmp_path: Path)
             whole(tmp_path / "a.npz")
     np.savez(tmp_path / "a.npz", images=pixels, labels=np.array([7, -2, 2**40, 7]))
     images = whole(tmp_path / "a.npz")
-    assert [images.names[label] for label in images.labels] == ["7", "-2", str(2**40), "7"]
+    assert [images.class_names[label] for label in images.labels] == ["7", "-2", str(2**40), "7"]
 
 
 @pytest.mark.parametrize(
@@ -531,33 +531,33 @@ def test_what_a_killed_packing_left_is_removed(tmp_path: Path, kept: Path):
 def test_packed_pictures_are_streamed_as_they_are_held(tmp_path: Path):
     folder = Folder(str(write(tmp_path / "p", CLASSES)), 16, 20, held_out=0.0)
     held, streamed = folder.open("cpu"), replace(folder, workers=1).open("cpu")
-    assert isinstance(streamed, Stream)
-    assert (len(streamed), streamed.shape, streamed.names) == (12, (3, 16, 20), ("cat", "dog"))
+    assert isinstance(streamed, StreamingDataset)
+    assert (len(streamed), streamed.shape, streamed.class_names) == (12, (3, 16, 20), ("cat", "dog"))
     for here, there in islice(zip(held.batches(5, 4, 0), streamed.batches(5, 4, 0), strict=True), 4):
         assert all(torch.equal(a, b) for a, b in zip(here, there, strict=True))
 
 
 def test_only_a_set_that_is_too_large_for_a_device_stays_on_disk(tmp_path: Path, monkeypatch):
     folder = Folder(str(write(tmp_path / "p", CLASSES)))
-    assert isinstance(folder.open("meta"), Images)
-    monkeypatch.setattr("limpid.data.folder.RESIDENT", 1_000)
-    assert isinstance(folder.open("meta"), Stream)
-    assert isinstance(folder.open("cpu"), Images)
+    assert isinstance(folder.open("meta"), ImageDataset)
+    monkeypatch.setattr("limpid.data.folder.MAX_GPU_BYTES", 1_000)
+    assert isinstance(folder.open("meta"), StreamingDataset)
+    assert isinstance(folder.open("cpu"), ImageDataset)
 
 
 MEASURE = """
 import sys
 from pathlib import Path
 import torch
-from limpid.data.images import Images
-from limpid.data.packed import Pack
+from limpid.data.images import ImageDataset
+from limpid.data.packed import PackedImages
 
 def kilobytes(n):
     folder = Path(sys.argv[1])
     with (folder / "pixels.u8").open("wb") as file:
         file.truncate(n * 3 * 64 * 64)  # zeros that take no room on disk
-    pixels = Pack(folder, n, (3, 64, 64), 0, (), ()).pixels
-    drawn = Images(pixels, torch.zeros(n, dtype=torch.int64)).batches(0, 64, 0)
+    pixels = PackedImages(folder, n, (3, 64, 64), 0, (), ()).pixels
+    drawn = ImageDataset(pixels, torch.zeros(n, dtype=torch.int64)).batches(0, 64, 0)
     for _ in range(20):
         batch, _ = next(drawn)
         assert batch.shape == (64, 3, 64, 64) and not batch.any()
@@ -585,13 +585,13 @@ def test_what_the_page_on_own_pictures_tells_to_type_is_understood(tmp_path: Pat
         assert parse(RECIPES[recipe](), options[:at], "limpid").data == Folder("photos")
     (text,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
     (tmp_path / "mine.toml").write_text(text)
-    assert find(str(tmp_path / "mine.toml")).data == Folder("photos")
+    assert find_recipe(str(tmp_path / "mine.toml")).data == Folder("photos")
 
 
 def test_a_run_is_trained_on_a_folder_from_the_command_line(tmp_path: Path, capsys):
     place = write(tmp_path / "p", CLASSES)
-    small = ["--images", "8", "--batch", "4", "--network.width", "16", "--network.multipliers", "1", "1"]
-    small += ["--network.attention", "4", "--sampling.steps", "2", "--device", "cpu"]
+    small = ["--images", "8", "--batch-size", "4", "--network.model-channels", "16", "--network.channel-mult", "1", "1"]
+    small += ["--network.attn-resolutions", "4", "--sampling.steps", "2", "--device", "cpu"]
     data = ["--data", "Folder", "--data.root", str(place), "--data.size", "8", "--data.channels", "RGBA"]
     args = ["train", "demo", *small, *data, "--data.width", "12", "--run", str(tmp_path / "run")]
     assert main(args) == 0
@@ -604,7 +604,17 @@ def test_a_run_is_trained_on_a_folder_from_the_command_line(tmp_path: Path, caps
 def test_a_run_begun_beside_its_pictures_goes_on_from_any_folder(tmp_path: Path, monkeypatch, capsys):
     write(tmp_path / "p", CLASSES)
     (tmp_path / "elsewhere").mkdir()
-    small = ["--batch", "4", "--network.width", "16", "--network.multipliers", "1", "1", "--network.attention", "4"]
+    small = [
+        "--batch-size",
+        "4",
+        "--network.model-channels",
+        "16",
+        "--network.channel-mult",
+        "1",
+        "1",
+        "--network.attn-resolutions",
+        "4",
+    ]
     data = ["--data", "Folder", "--data.root", "p", "--data.size", "8", "--data.channels", "L"]
     monkeypatch.chdir(tmp_path)
     here = [

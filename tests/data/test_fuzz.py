@@ -28,14 +28,14 @@ from PIL import Image, features
 
 from limpid.data import Folder, cifar10_files
 from limpid.data.cifar10_files import LAYOUTS
-from limpid.data.decode import Frame, decode
+from limpid.data.decode import ImageSpec, decode
 
 ROUNDS = int(os.environ.get("LIMPID_FUZZ", "60"))
 SECONDS = 10.0
 """No input may take longer, on a machine that does other things besides."""
 MEGABYTES = 1_200
 """The process may grow by no more: a head may claim a picture of 64 million pixels, which are 256 MB."""
-FRAME = Frame(16, 16)
+FRAME = ImageSpec(16, 16)
 NUMBERS = [
     b"\0",
     b"\1",
@@ -343,7 +343,7 @@ def test_a_broken_cifar_is_read_or_refused(kind: str, tmp_path: Path, monkeypatc
         broken = edited(edge, blob, edits) + blob[len(edge) :]
         path.write_bytes(gzip.compress(summed_anew(broken), 1) if kind == "tar" else broken)
         place = path if "tar" in kind else tmp_path
-        tried(lambda: cifar10_files.read(place, layout, "test"), outcomes)
+        tried(lambda: cifar10_files.read_cifar10(place, layout, "test"), outcomes)
 
     with counted(f"CIFAR-10 {kind}", capsys) as outcomes:
         run()

@@ -12,13 +12,13 @@ from torch.testing import assert_close
 
 from limpid.data import Digits
 from limpid.data.augment import Augment
-from limpid.data.images import Images, channels_last, from_pixels, order, picked, resize, to_pixels
+from limpid.data.images import ImageDataset, channels_last, gather, normalize, resize, shuffled_indices, to_uint8
 
 
-def numbered(n: int) -> Images:
+def numbered(n: int) -> ImageDataset:
     """Pictures of 2x2 that are all of one value: their own number."""
     numbers = torch.arange(n)
-    return Images(
+    return ImageDataset(
         numbers.to(torch.uint8)[:, None, None, None].expand(n, 3, 2, 2).contiguous(), numbers % 3, ("a", "b", "c")
     )
 
@@ -47,12 +47,12 @@ def test_pictures_keep_their_labels():
 
 
 def test_every_epoch_shows_every_picture_once():
-    shown = order(0, 4 * 9, 9, seed=0).view(4, 9)
+    shown = shuffled_indices(0, 4 * 9, 9, seed=0).view(4, 9)
     assert torch.equal(shown.sort().values, torch.arange(9).expand(4, 9))
 
 
 def test_epochs_and_seeds_have_orders_of_their_own():
-    orders = [order(seen, 100, 100, seed) for seen in (0, 100) for seed in (0, 1)]
+    orders = [shuffled_indices(seen, 100, 100, seed) for seen in (0, 100) for seed in (0, 1)]
     assert len({tuple(o.tolist()) for o in orders}) == 4
 
 
@@ -61,8 +61,8 @@ def test_the_row_of_pictures_does_not_depend_on_how_it_is_cut_into_batches(
     n: int, seen: int, sizes: list[int], seed: int
 ):
     starts = [seen + sum(sizes[:i]) for i in range(len(sizes))]
-    pieces = [order(start, size, n, seed) for start, size in zip(starts, sizes, strict=True)]
-    assert torch.equal(torch.cat(pieces), order(0, seen + sum(sizes), n, seed)[seen:])
+    pieces = [shuffled_indices(start, size, n, seed) for start, size in zip(starts, sizes, strict=True)]
+    assert torch.equal(torch.cat(pieces), shuffled_indices(0, seen + sum(sizes), n, seed)[seen:])
 
 
 def test_batches_begin_at_any_picture():
@@ -74,14 +74,14 @@ def test_batches_begin_at_any_picture():
 
 
 def test_a_caller_cannot_change_the_order():
-    order(0, 10, 10, seed=0).zero_()
-    assert order(0, 10, 10, seed=0).sum() == 45
+    shuffled_indices(0, 10, 10, seed=0).zero_()
+    assert shuffled_indices(0, 10, 10, seed=0).sum() == 45
 
 
 def test_a_set_says_what_it_holds():
     images = numbered(5)
     assert (len(images), images.shape, images.classes) == (5, (3, 2, 2), 3)
-    assert Images(images.pixels, images.labels).classes == 0
+    assert ImageDataset(images.pixels, images.labels).classes == 0
     assert images.to("meta").pixels.device.type == images.to("meta").labels.device.type == "meta"
 
 
@@ -90,15 +90,15 @@ def test_a_set_says_what_it_holds():
 def test_pictures_are_picked_as_they_lie(channels: int, layout: torch.memory_format):
     pixels = torch.randint(0, 256, (9, channels, 4, 6), dtype=torch.uint8).contiguous(memory_format=layout)
     chosen = torch.tensor([7, 0, 7, 3])
-    assert torch.equal(picked(pixels, chosen), pixels[chosen])
-    assert picked(pixels, chosen).is_contiguous(memory_format=layout)
+    assert torch.equal(gather(pixels, chosen), pixels[chosen])
+    assert gather(pixels, chosen).is_contiguous(memory_format=layout)
 
 
 def test_a_batch_reaches_the_network_in_its_layout():
     images = Digits(size=8).load()
     pixels = channels_last(images.pixels.expand(-1, 3, -1, -1))
     batch, _ = replace(images, pixels=pixels).batch(0, 16, seed=0)
-    shown = from_pixels(Augment(flip=0.5)(batch, torch.Generator().manual_seed(0)))
+    shown = normalize(Augment(flip=0.5)(batch, torch.Generator().manual_seed(0)))
     assert shown.is_contiguous(memory_format=torch.channels_last)
     assert not shown.is_contiguous()
 
@@ -107,23 +107,23 @@ def test_a_batch_has_a_picture_and_a_set_has_a_label_for_each():
     with pytest.raises(ValueError, match="a batch of 0 pictures"):
         numbered(5).batch(0, 0, seed=0)
     with pytest.raises((ValueError, TypeError)):  # TypeError where shapes are checked at every call
-        Images(drawn(2, 3, 4, 4), torch.zeros(3, dtype=torch.int64))
+        ImageDataset(drawn(2, 3, 4, 4), torch.zeros(3, dtype=torch.int64))
     with pytest.raises(ValueError, match="0 pictures and 0 labels"):
-        Images(drawn(0, 3, 4, 4), torch.zeros(0, dtype=torch.int64))
+        ImageDataset(drawn(0, 3, 4, 4), torch.zeros(0, dtype=torch.int64))
 
 
 def test_every_pixel_comes_back_from_its_number():
     pixels = torch.arange(256, dtype=torch.uint8)
-    assert torch.equal(to_pixels(from_pixels(pixels)), pixels)
-    assert from_pixels(pixels).dtype == torch.float32
-    assert_close(from_pixels(pixels), torch.linspace(-1, 1, 256), rtol=0, atol=torch.finfo(torch.float32).eps)
-    assert -1 == from_pixels(pixels).min() < from_pixels(pixels).max() <= 1
+    assert torch.equal(to_uint8(normalize(pixels)), pixels)
+    assert normalize(pixels).dtype == torch.float32
+    assert_close(normalize(pixels), torch.linspace(-1, 1, 256), rtol=0, atol=torch.finfo(torch.float32).eps)
+    assert -1 == normalize(pixels).min() < normalize(pixels).max() <= 1
 
 
 def test_a_number_becomes_the_nearest_pixel_and_what_lies_outside_is_cut():
-    x = from_pixels(torch.arange(256, dtype=torch.uint8))[:, None] + torch.tensor([-0.49, 0.0, 0.49]) / 127.5
-    assert torch.equal(to_pixels(x), torch.arange(256, dtype=torch.uint8)[:, None].expand(256, 3))
-    assert to_pixels(torch.tensor([-9.0, -1.01, 1.01, torch.inf])).tolist() == [0, 0, 255, 255]
+    x = normalize(torch.arange(256, dtype=torch.uint8))[:, None] + torch.tensor([-0.49, 0.0, 0.49]) / 127.5
+    assert torch.equal(to_uint8(x), torch.arange(256, dtype=torch.uint8)[:, None].expand(256, 3))
+    assert to_uint8(torch.tensor([-9.0, -1.01, 1.01, torch.inf])).tolist() == [0, 0, 255, 255]
 
 
 @pytest.mark.parametrize(("h", "w"), [(64, 64), (16, 16), (8, 8), (64, 16), (48, 64), (32, 32)])

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from limpid.data.images import Images, order
-from limpid.data.stream import Pictures, Source, Stream
+from limpid.data.images import ImageDataset, shuffled_indices
+from limpid.data.stream import DataSource, MapDataset, StreamingDataset
 
 N = 37
 
@@ -24,13 +24,13 @@ class Numbers:
         return torch.full((3, 4, 4), index, dtype=torch.uint8), index % 5
 
 
-def resident() -> Images:
+def resident() -> ImageDataset:
     pixels, labels = zip(*(Numbers()[i] for i in range(N)), strict=True)
-    return Images(torch.stack(pixels), torch.tensor(labels), tuple("abcde"))
+    return ImageDataset(torch.stack(pixels), torch.tensor(labels), tuple("abcde"))
 
 
-def streamed(workers: int) -> Stream:
-    return Stream(Numbers(), (3, 4, 4), tuple("abcde"), workers)
+def streamed(workers: int) -> StreamingDataset:
+    return StreamingDataset(Numbers(), (3, 4, 4), tuple("abcde"), workers)
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
@@ -42,10 +42,10 @@ def test_a_stream_gives_the_batches_that_memory_gives(workers: int, seen: int):
 
 
 def test_a_stream_and_a_set_in_memory_look_alike():
-    sources: list[Source] = [streamed(0), resident()]
-    said = {(len(s), s.shape, s.names, s.classes) for s in sources}
+    sources: list[DataSource] = [streamed(0), resident()]
+    said = {(len(s), s.shape, s.class_names, s.classes) for s in sources}
     assert said == {(N, (3, 4, 4), tuple("abcde"), 5)}
-    assert isinstance(Numbers(), Pictures)
+    assert isinstance(Numbers(), MapDataset)
 
 
 def test_a_stream_flows_to_the_device_it_is_sent_to():
@@ -77,5 +77,5 @@ def test_a_stream_begins_at_any_picture_at_once():
             read.append(index)
             return super().__getitem__(index)
 
-    next(Stream(Watched(), (3, 4, 4)).batches(10**9, 8, seed=0))
-    assert read == order(10**9, 8, N, seed=0).tolist()
+    next(StreamingDataset(Watched(), (3, 4, 4)).batches(10**9, 8, seed=0))
+    assert read == shuffled_indices(10**9, 8, N, seed=0).tolist()

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from limpid.diffusion.adaptive import Adaptive
+from limpid.diffusion.adaptive import Dopri5
 from limpid.diffusion.level import Batch, Level
-from limpid.diffusion.oracle import Gaussian, Points
-from limpid.diffusion.schedules import Karras, grid
+from limpid.diffusion.oracle import EmpiricalData, Gaussian
+from limpid.diffusion.schedules import Karras, sampling_levels
 from limpid.learning.rng import generator
 
 LAW = Gaussian(torch.tensor([0.4, -0.2], dtype=torch.float64), torch.tensor([0.3, 0.7], dtype=torch.float64))
@@ -21,24 +21,24 @@ def silent() -> Tensor:
 
 @pytest.mark.parametrize("tolerance", [1e-2, 1e-4, 1e-7, 1e-10])
 def test_the_adaptive_solver_is_as_exact_as_asked_and_no_slower_than_it_says(tolerance: float):
-    calls, levels = [], grid(Karras(), 18)[:-1]
+    calls, levels = [], sampling_levels(Karras(), 18)[:-1]
 
     def denoise(x: Batch, level: Level) -> Batch:
         calls.append(level)
         return LAW(x, level)
 
     start = 80 * torch.randn(50, 2, dtype=torch.float64, generator=generator("cpu", 2))
-    steps = list(Adaptive(tolerance, tolerance)(denoise, start, levels, silent))
+    steps = list(Dopri5(tolerance, tolerance)(denoise, start, levels, silent))
     # A local error within the tolerance at each step, over some tens of steps.
-    assert (steps[-1].x - LAW.carried(start, levels[0], levels[-1])).abs().max() < 10 * tolerance
+    assert (steps[-1].x - LAW.ode_solution(start, levels[0], levels[-1])).abs().max() < 10 * tolerance
     assert len(calls) % 6 == 1
     assert len(calls) <= 6 * len(steps) * 1.5 + 1  # at most one try in three is refused
 
 
 def test_each_adaptive_step_goes_down_and_shows_the_picture_that_it_saw():
-    levels = grid(Karras(), 18)
-    steps = list(Adaptive()(LAW, 80 * torch.randn(3, 2, dtype=torch.float64), levels, silent))
-    assert all(here.level.ratio > there.level.ratio for here, there in pairwise(steps))
+    levels = sampling_levels(Karras(), 18)
+    steps = list(Dopri5()(LAW, 80 * torch.randn(3, 2, dtype=torch.float64), levels, silent))
+    assert all(here.level.edm_sigma > there.level.edm_sigma for here, there in pairwise(steps))
     assert steps[-1].level.sigma == 0
     for step in steps[:-1]:
         assert_close(step.x0, LAW(step.x, step.level), rtol=1e-9, atol=1e-9)
@@ -47,9 +47,13 @@ def test_each_adaptive_step_goes_down_and_shows_the_picture_that_it_saw():
 @pytest.mark.parametrize("answer", [math.nan, math.inf])
 def test_the_adaptive_solver_refuses_what_no_step_can_solve(answer: float):
     with pytest.raises(ArithmeticError, match="not finite"):
-        list(Adaptive()(lambda x, level: torch.full_like(x, answer), torch.ones(1, 2), grid(Karras(), 9), silent))
+        list(
+            Dopri5()(
+                lambda x, level: torch.full_like(x, answer), torch.ones(1, 2), sampling_levels(Karras(), 9), silent
+            )
+        )
 
 
 def test_the_adaptive_solver_refuses_more_digits_than_there_are():
     with pytest.raises(ValueError, match=r"more digits than torch\.float32"):
-        list(Adaptive(1e-14, 1e-14)(Points(torch.eye(2)), torch.ones(1, 2), grid(Karras(), 9), silent))
+        list(Dopri5(1e-14, 1e-14)(EmpiricalData(torch.eye(2)), torch.ones(1, 2), sampling_levels(Karras(), 9), silent))

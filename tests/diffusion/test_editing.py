@@ -10,12 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.testing import assert_close
 
-from limpid.diffusion.editing import Solver, below, inpaint, interpolate, invert, renoised, slerp, vary
-from limpid.diffusion.level import Batch, Level, mix
-from limpid.diffusion.oracle import Gaussian, Points
+from limpid.diffusion.editing import Solver, from_strength, inpaint, interpolate, invert, renoise, sdedit, slerp
+from limpid.diffusion.level import Batch, Level, add_noise
+from limpid.diffusion.oracle import EmpiricalData, Gaussian
 from limpid.diffusion.samplers import Ancestral, Ddim, DpmSolverPP, Heun, Sampler
-from limpid.diffusion.schedules import Cosine, Karras, LinearBeta, Schedule, grid
-from limpid.diffusion.steps import Noise, Step
+from limpid.diffusion.schedules import Cosine, Karras, LinearBeta, Schedule, sampling_levels
+from limpid.diffusion.steps import Noise, SamplerStep
 from limpid.learning.rng import generator
 
 LAW = Gaussian(torch.tensor([0.4, -0.2], dtype=torch.float64), torch.tensor([0.3, 0.7], dtype=torch.float64))
@@ -23,7 +23,7 @@ SCHEDULES = [LinearBeta(), Cosine(), Karras()]
 CLEAN = Level(torch.tensor(1.0, dtype=torch.float64), torch.tensor(0.0, dtype=torch.float64))
 
 
-def last(steps) -> Step:
+def last(steps) -> SamplerStep:
     *_, end = steps
     return end
 
@@ -62,7 +62,7 @@ HOLE = torch.tensor([False, True, False])
 def painted(schedule: Schedule, resample: int, n: int, steps: int = 30) -> Tensor:
     """n fillings of the hole."""
     known = KNOWN.expand(n, 3)
-    noise, levels = noise_like(known), grid(schedule, steps)
+    noise, levels = noise_like(known), sampling_levels(schedule, steps)
     return last(inpaint(JOINT, levels[0].sigma * noise(), levels, noise, known, HOLE, resample)).x
 
 
@@ -94,7 +94,7 @@ def test_the_hole_is_filled_by_the_conditional_law(schedule: Schedule):
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
 def test_repeating_steps_makes_the_hole_agree_with_its_surroundings(schedule: Schedule):
     """All is linear here, so without noise the mean itself is computed: no chance is left in the comparison."""
-    levels, mean = grid(schedule, 30), JOINT.given(KNOWN[0], HOLE)[0]
+    levels, mean = sampling_levels(schedule, 30), JOINT.given(KNOWN[0], HOLE)[0]
 
     def error(resample: int) -> float:
         zero = torch.zeros_like(KNOWN)
@@ -108,7 +108,7 @@ def test_repeating_steps_makes_the_hole_agree_with_its_surroundings(schedule: Sc
 def test_a_hole_without_surroundings_is_sampling():
     """The same noise, drawn in the same order but for that of the known part, gives the same law: here its moments."""
     everything, known = torch.ones(3, dtype=torch.bool), torch.full((4_000, 3), 5.0, dtype=torch.float64)
-    noise, levels = noise_like(known), grid(Cosine(), 60)
+    noise, levels = noise_like(known), sampling_levels(Cosine(), 60)
     x = last(inpaint(JOINT, levels[0].sigma * noise(), levels, noise, known, everything)).x
     assert_close(x.mean(0), JOINT.mean, rtol=0, atol=4 / math.sqrt(4_000) + 0.01)
     assert_close(x.T.cov(), COVARIANCE, rtol=0, atol=8 / math.sqrt(4_000))
@@ -117,32 +117,32 @@ def test_a_hole_without_surroundings_is_sampling():
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
 def test_going_back_up_is_the_forward_process(schedule: Schedule):
     """x_s noised on to level t has the alpha and sigma of t: k alpha_s = alpha_t, and the variances add up."""
-    levels = grid(schedule, 10)
+    levels = sampling_levels(schedule, 10)
     x0, eps = torch.full((1, 3), 0.7, dtype=torch.float64), torch.ones(1, 3, dtype=torch.float64)
     for here, there in ((levels[6], levels[5]), (levels[10], levels[4]), (levels[9], levels[0])):
-        signal = renoised(mix(x0, 0 * eps, here), here, there, lambda: 0 * eps)
-        old = renoised(mix(0 * x0, eps, here), here, there, lambda: 0 * eps)
-        new = renoised(0 * x0, here, there, lambda: eps)
-        assert_close(signal, mix(x0, 0 * eps, there))
+        signal = renoise(add_noise(x0, 0 * eps, here), here, there, lambda: 0 * eps)
+        old = renoise(add_noise(0 * x0, eps, here), here, there, lambda: 0 * eps)
+        new = renoise(0 * x0, here, there, lambda: eps)
+        assert_close(signal, add_noise(x0, 0 * eps, there))
         assert_close(old.square() + new.square(), there.sigma.square() * eps)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
 def test_a_strength_cuts_a_grid_at_its_share_of_the_noise(schedule: Schedule):
-    levels = grid(schedule, 200)
-    assert torch.equal(below(levels, 1.0).sigma, levels.sigma)
-    assert below(levels, 0.0).sigma.tolist() == [0.0]
-    assert below(levels, 0.5)[0].ratio.item() == pytest.approx(1, abs=0.1)
-    lengths = [len(below(levels, strength)) for strength in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)]
+    levels = sampling_levels(schedule, 200)
+    assert torch.equal(from_strength(levels, 1.0).sigma, levels.sigma)
+    assert from_strength(levels, 0.0).sigma.tolist() == [0.0]
+    assert from_strength(levels, 0.5)[0].edm_sigma.item() == pytest.approx(1, abs=0.1)
+    lengths = [len(from_strength(levels, strength)) for strength in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)]
     assert lengths == sorted(set(lengths))
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
 @pytest.mark.parametrize("sampler", [Ancestral(), Ddim(), Heun(churn=5), DpmSolverPP()], ids=str)
 def test_strength_0_gives_the_picture_back_and_strength_1_forgets_it(sampler: Sampler, schedule: Schedule):
-    x0, levels = torch.tensor([[3.0, -3.0]], dtype=torch.float64), grid(schedule, 30)
-    assert torch.equal(last(vary(sampler, LAW, x0, below(levels, 0.0), noise_like(x0))).x, x0)
-    this, other = (last(vary(sampler, LAW, s * x0, below(levels, 1.0), noise_like(x0))).x for s in (1, -1))
+    x0, levels = torch.tensor([[3.0, -3.0]], dtype=torch.float64), sampling_levels(schedule, 30)
+    assert torch.equal(last(sdedit(sampler, LAW, x0, from_strength(levels, 0.0), noise_like(x0))).x, x0)
+    this, other = (last(sdedit(sampler, LAW, s * x0, from_strength(levels, 1.0), noise_like(x0))).x for s in (1, -1))
     # What is left of the picture is alpha / sigma of the noisiest level, at most 1/80, times the spread of the data.
     assert (this - other).abs().max() < 6 / 80
 
@@ -150,9 +150,9 @@ def test_strength_0_gives_the_picture_back_and_strength_1_forgets_it(sampler: Sa
 @pytest.mark.parametrize("strength", [0.2, 0.5, 0.8])
 def test_a_varied_picture_is_drawn_from_all_that_may_have_become_its_noisy_copy(strength: float):
     """The posterior of a Gaussian is known: its mean keeps the share alpha^2 s^2 / (alpha^2 s^2 + sigma^2) of x0."""
-    n, levels = 4_000, below(grid(Cosine(), 200), strength)
+    n, levels = 4_000, from_strength(sampling_levels(Cosine(), 200), strength)
     x0 = torch.tensor([[0.9, 0.9]], dtype=torch.float64).expand(n, 2)
-    drawn = last(vary(Ancestral(), LAW, x0, levels, noise_like(x0))).x
+    drawn = last(sdedit(Ancestral(), LAW, x0, levels, noise_like(x0))).x
     signal = (levels[0].alpha * LAW.std).square()
     share = signal / (signal + levels[0].sigma.square())
     expected = LAW.mean + share * (x0[0] - LAW.mean)
@@ -160,7 +160,7 @@ def test_a_varied_picture_is_drawn_from_all_that_may_have_become_its_noisy_copy(
     assert ((drawn.mean(0) - expected).abs() < LAW.std * (4 / math.sqrt(n) + 0.02)).all()
 
 
-FINE = [grid(Karras(sigma_min=1e-4, sigma_max=20.0, rho=9.0), steps) for steps in (40, 80, 160)]
+FINE = [sampling_levels(Karras(sigma_min=1e-4, sigma_max=20.0, rho=9.0), steps) for steps in (40, 80, 160)]
 
 
 @pytest.mark.parametrize("frame", ["variance exploding", "variance preserving"])
@@ -169,9 +169,9 @@ def test_inversion_goes_where_the_ode_does_with_the_order_of_its_solver(sampler:
     x0 = torch.tensor([[1.0, -2.0], [0.3, 0.9]], dtype=torch.float64)
     errors, returned = [], []
     for levels in FINE:
-        levels = levels.unit() if frame == "variance preserving" else levels
+        levels = levels.to_vp() if frame == "variance preserving" else levels
         top = last(invert(sampler, LAW, x0, levels))
-        error = (top.x - LAW.carried(x0, CLEAN, levels[0])) / top.level.sigma
+        error = (top.x - LAW.ode_solution(x0, CLEAN, levels[0])) / top.level.sigma
         errors.append(error.abs().max().item())
         returned.append((last(sampler(LAW, top.x, levels, noise_like(x0))).x - x0).abs().max().item())
     assert math.log2(errors[1] / errors[2]) == pytest.approx(order, abs=0.3), errors
@@ -181,13 +181,13 @@ def test_inversion_goes_where_the_ode_does_with_the_order_of_its_solver(sampler:
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
 def test_the_picture_comes_back_from_its_noise(schedule: Schedule):
     """To what the lowest level blurs: x0 is taken for a picture of level sigma, and sigma is at most 0.05 here."""
-    x0, levels = torch.tensor([[1.0, -1.0], [0.3, 0.6]], dtype=torch.float64), grid(schedule, 100)
+    x0, levels = torch.tensor([[1.0, -1.0], [0.3, 0.6]], dtype=torch.float64), sampling_levels(schedule, 100)
     top = last(invert(Heun(), LAW, x0, levels))
     assert_close(last(Heun()(LAW, top.x, levels, noise_like(x0))).x, x0, rtol=0, atol=0.02)
 
 
 def test_one_level_is_its_own_inversion():
-    x0, levels = torch.ones(2, 2, dtype=torch.float64), grid(Karras(), 1)
+    x0, levels = torch.ones(2, 2, dtype=torch.float64), sampling_levels(Karras(), 1)
     assert torch.equal(last(invert(Ddim(), LAW, x0, levels)).x, x0)
 
 
@@ -195,7 +195,7 @@ def test_one_level_is_its_own_inversion():
 def test_a_sampler_that_draws_noise_cannot_go_back_and_forth(sampler: Solver):
     ends, t = torch.randn(2, 2, dtype=torch.float64), torch.tensor([0.5])
     with pytest.raises(ValueError, match="this sampler draws noise"):
-        last(interpolate(sampler, LAW, ends, t, grid(Karras(), 20)))
+        last(interpolate(sampler, LAW, ends, t, sampling_levels(Karras(), 20)))
 
 
 def test_slerp_keeps_the_norm_and_ends_in_its_ends():
@@ -228,14 +228,14 @@ def test_pictures_between_two_are_the_quantiles_between_theirs():
     """Of a one-dimensional Gaussian the noise is the quantile; two noises of one sign lie on one line."""
     law = Gaussian(torch.tensor([0.4], dtype=torch.float64), torch.tensor([0.5], dtype=torch.float64))
     ends, t = torch.tensor([[0.6], [1.4]], dtype=torch.float64), torch.linspace(0, 1, 5, dtype=torch.float64)
-    x = last(interpolate(Heun(), law, ends, t, grid(Karras(), 100))).x
+    x = last(interpolate(Heun(), law, ends, t, sampling_levels(Karras(), 100))).x
     assert_close(x[:, 0], torch.lerp(ends[0], ends[1], t), rtol=0, atol=1e-3)
 
 
 def test_interpolation_between_pictures_of_a_data_set_visits_only_its_pictures():
     points = torch.randn(6, 3, 2, 2, dtype=torch.float64, generator=generator("cpu", 5))
     t = torch.linspace(0, 1, 7, dtype=torch.float64)
-    x = last(interpolate(Ddim(), Points(points), points[:2], t, grid(Karras(), 80))).x
+    x = last(interpolate(Ddim(), EmpiricalData(points), points[:2], t, sampling_levels(Karras(), 80))).x
     nearest = (x[:, None] - points[None]).flatten(2).norm(dim=2).min(1)
     assert nearest.values.max() < 1e-3
     assert nearest.indices[[0, -1]].tolist() == [0, 1]

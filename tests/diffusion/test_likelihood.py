@@ -12,17 +12,17 @@ from torch.testing import assert_close
 
 from limpid.diffusion.level import Level
 from limpid.diffusion.likelihood import (
-    BIN,
+    BIN_WIDTH,
     DEQUANTISED,
-    Bound,
+    Elbo,
     bits_per_dimension,
-    continuous_bound,
+    continuous_elbo,
     decoder_nats,
-    discrete_bound,
-    flow,
+    discrete_elbo,
+    ode_likelihood,
 )
-from limpid.diffusion.oracle import Gaussian, Law, Mixture, Points
-from limpid.diffusion.schedules import Karras, LinearBeta, grid
+from limpid.diffusion.oracle import DataDistribution, EmpiricalData, Gaussian, Mixture
+from limpid.diffusion.schedules import Karras, LinearBeta, sampling_levels
 from limpid.learning.rng import generator
 
 F64 = torch.float64
@@ -36,16 +36,16 @@ def at(ratio: float) -> Level:
 
 def chances(mean: float, std: float) -> Tensor:
     """What N(mean, std^2) gives to the bin of each pixel."""
-    edges = torch.cat([torch.tensor([-math.inf], dtype=F64), PIXELS[1:, 0] - BIN / 2, torch.tensor([math.inf])])
+    edges = torch.cat([torch.tensor([-math.inf], dtype=F64), PIXELS[1:, 0] - BIN_WIDTH / 2, torch.tensor([math.inf])])
     return torch.special.ndtr((edges - mean) / std).diff()
 
 
 CHANCES = chances(MEAN, STD)
 ENTROPY = -(CHANCES * CHANCES.log()).nan_to_num().sum().item()
 # The law of pixels itself, whose denoiser knows the grid that they lie on, and the Gaussian that it was cut from.
-LATTICE = Points(PIXELS, CHANCES.clamp(min=1e-300))
+LATTICE = EmpiricalData(PIXELS, CHANCES.clamp(min=1e-300))
 SMOOTH = Gaussian(torch.tensor([MEAN], dtype=F64), torch.tensor([math.hypot(STD, DEQUANTISED)], dtype=F64))
-NOISY, CLEAN = at(80.0), at(BIN)
+NOISY, CLEAN = at(80.0), at(BIN_WIDTH)
 # So noisy that the prior is the law's own to 1e-4.
 PURE = at(1e4)
 
@@ -66,7 +66,7 @@ def squared_error(x0: Tensor, ratio: Tensor) -> Tensor:
 def integral(x0: Tensor) -> Tensor:
     """1/2 int E |x0 - x0_hat|^2 d snr from 80 to a bin's width, for each of the few kinds of pixels once."""
     kinds, which = x0[:, 0].unique(return_inverse=True)
-    log_ratio = torch.linspace(math.log(BIN), math.log(80), 2_001, dtype=F64)
+    log_ratio = torch.linspace(math.log(BIN_WIDTH), math.log(80), 2_001, dtype=F64)
     ratio = log_ratio.exp()[:, None]
     return torch.trapezoid(squared_error(kinds, ratio) / ratio.square(), log_ratio, dim=0)[which]
 
@@ -92,13 +92,13 @@ def test_the_decoder_is_finite_however_far_it_is_off():
     x0, mean = torch.tensor([[-0.5], [0.5], [1.0], [-1.0]]), torch.tensor([[0.9], [-0.9], [-1.0], [1.0]])
     nats = decoder_nats(x0, mean, torch.tensor(0.002, dtype=F64))
     # A tail at z falls like exp(-z^2 / 2), and all else is small beside it.
-    nearest = (x0 - mean).abs()[:, 0] - BIN / 2
+    nearest = (x0 - mean).abs()[:, 0] - BIN_WIDTH / 2
     assert_close(nats, (nearest / 0.002).square() / 2, rtol=1e-3, atol=0)
 
 
 def test_the_prior_is_the_divergence_of_torch():
-    x0, levels = pictures(9, axes=3), grid(LinearBeta(), 1000)
-    prior = discrete_bound(SMOOTH, x0, levels, generator("cpu", 0), draws=1).prior
+    x0, levels = pictures(9, axes=3), sampling_levels(LinearBeta(), 1000)
+    prior = discrete_elbo(SMOOTH, x0, levels, generator("cpu", 0), draws=1).prior
     mean, std = levels.alpha[0] * x0, levels.sigma[0]
     normal = torch.distributions.Normal
     unit = normal(torch.zeros((), dtype=F64), torch.ones((), dtype=F64))
@@ -108,9 +108,9 @@ def test_the_prior_is_the_divergence_of_torch():
 @pytest.mark.parametrize("variance", ["small", "large"])
 def test_a_step_costs_the_divergence_of_its_two_gaussians(variance):
     """Posterior mean and variance from Ho et al. (2020), eq. 7, by its table of betas."""
-    levels, x0 = grid(LinearBeta(T=40), 40), pictures(50, axes=3)
+    levels, x0 = sampling_levels(LinearBeta(T=40), 40), pictures(50, axes=3)
     said = torch.full_like(x0, 0.3)
-    steps = discrete_bound(lambda x, level: said, x0, levels, generator("cpu", 0), variance=variance).steps
+    steps = discrete_elbo(lambda x, level: said, x0, levels, generator("cpu", 0), variance=variance).steps
     beta, bar = LinearBeta(T=40).betas(), levels.alpha.square().flip(0)
     for t in (2, 3, 20, 40):
         b, here, there = beta[t - 1], bar[t], bar[t - 1]
@@ -122,24 +122,24 @@ def test_a_step_costs_the_divergence_of_its_two_gaussians(variance):
 
 
 def test_steps_of_a_gaussian_cost_what_its_squared_error_says():
-    x0, levels = pictures(4_000), grid(Karras(0.02), 12)
-    steps = discrete_bound(SMOOTH, x0, levels, generator("cpu", 1)).steps
+    x0, levels = pictures(4_000), sampling_levels(Karras(0.02), 12)
+    steps = discrete_elbo(SMOOTH, x0, levels, generator("cpu", 1)).steps
     assert steps.shape == (4_000, 11)
     for i in range(11):
-        expected = (levels[i + 1].snr - levels[i].snr) / 2 * squared_error(x0[:, 0], levels[i].ratio)
+        expected = (levels[i + 1].snr - levels[i].snr) / 2 * squared_error(x0[:, 0], levels[i].edm_sigma)
         assert_within(steps[:, i], expected)
 
 
 def test_a_few_steps_stand_for_all():
-    x0, levels = pictures(4_000), grid(Karras(0.02), 60)
-    few = discrete_bound(SMOOTH, x0, levels, generator("cpu", 2), draws=7).nats
-    whole = discrete_bound(SMOOTH, x0, levels, generator("cpu", 3)).nats
+    x0, levels = pictures(4_000), sampling_levels(Karras(0.02), 60)
+    few = discrete_elbo(SMOOTH, x0, levels, generator("cpu", 2), draws=7).nats
+    whole = discrete_elbo(SMOOTH, x0, levels, generator("cpu", 3)).nats
     assert_within(few - whole, 0.0)
 
 
 def test_the_continuous_bound_is_its_integral():
     x0 = pictures(4_000)
-    steps = continuous_bound(SMOOTH, x0, NOISY, CLEAN, generator("cpu", 4), draws=20).steps.sum(1)
+    steps = continuous_elbo(SMOOTH, x0, NOISY, CLEAN, generator("cpu", 4), draws=20).steps.sum(1)
     assert_within(steps, integral(x0))
 
 
@@ -147,14 +147,14 @@ def test_the_continuous_bound_is_its_integral():
 
 
 @pytest.mark.parametrize("law", [SMOOTH, LATTICE], ids=["Gaussian", "pixels"])
-def test_the_continuous_bound_of_the_exact_denoiser_is_the_entropy(law: Law):
+def test_the_continuous_bound_of_the_exact_denoiser_is_the_entropy(law: DataDistribution):
     """At a bin's width of noise the grid of pixels no longer shows, so both denoisers are exact there.
 
     The slack: the decoder's bins are integrals where the posterior has points, which makes it wider by bin^2 / 12. Of
     a variance of bin^2 that costs (1 / 12 - ln(1 + 1 / 12)) / 2 = 0.0017 nats; and the prior's width adds 1e-4.
     """
     n, draws = (20_000, 20) if law is SMOOTH else (2_000, 10)
-    bound = continuous_bound(law, pictures(n), NOISY, CLEAN, generator("cpu", 5), draws)
+    bound = continuous_elbo(law, pictures(n), NOISY, CLEAN, generator("cpu", 5), draws)
     assert_within(bound.nats, ENTROPY, slack=0.003)
 
 
@@ -162,8 +162,8 @@ def test_the_discrete_bound_comes_down_to_the_continuous_one_which_is_above_the_
     x0, gaps = pictures(20_000), []
     limit = integral(x0).mean()
     for steps in (40, 80, 160):
-        levels = grid(Karras(BIN, 80.0, rho=50.0), steps)
-        bound = discrete_bound(SMOOTH, x0, levels, generator("cpu", 6), draws=20)
+        levels = sampling_levels(Karras(BIN_WIDTH, 80.0, rho=50.0), steps)
+        bound = discrete_elbo(SMOOTH, x0, levels, generator("cpu", 6), draws=20)
         gaps.append((bound.steps.sum(1).mean() - limit).item())
     # A Riemann sum from above: its gap falls like 1 / T. The draws have a standard error of 0.015, a tenth of the last.
     assert gaps[-1] > 0
@@ -173,22 +173,22 @@ def test_the_discrete_bound_comes_down_to_the_continuous_one_which_is_above_the_
 def test_the_ode_gives_the_density_of_a_gaussian_exactly():
     x0 = pictures(200, axes=3)
     law = Gaussian(torch.tensor([0.1, 0.0, -0.2], dtype=F64), torch.tensor([0.2, 0.4, 0.1], dtype=F64))
-    nats = flow(law, x0, NOISY, at(DEQUANTISED), generator("cpu", 7), tolerance=1e-8).nats
-    y = x0 + BIN * (torch.rand(x0.shape, generator=generator("cpu", 7)).double() - 0.5)
+    nats = ode_likelihood(law, x0, NOISY, at(DEQUANTISED), generator("cpu", 7), tolerance=1e-8).nats
+    y = x0 + BIN_WIDTH * (torch.rand(x0.shape, generator=generator("cpu", 7)).double() - 0.5)
     # The density that the ODE carries from its prior, which differs from the law's own at 80 by some (mean / 80) z.
-    end, narrow = law.carried(y, at(DEQUANTISED), NOISY), torch.hypot(law.std, at(DEQUANTISED).sigma)
+    end, narrow = law.ode_solution(y, at(DEQUANTISED), NOISY), torch.hypot(law.std, at(DEQUANTISED).sigma)
     prior = torch.distributions.Normal(0.0, math.hypot(80, 1)).log_prob(end)
     carried = (prior + (torch.hypot(law.std, NOISY.sigma) / narrow).log()).sum(1)
-    assert_close(nats, -carried - 3 * math.log(BIN), rtol=0, atol=1e-5)
-    assert_close(nats, -law.log_density(y, at(DEQUANTISED)) - 3 * math.log(BIN), rtol=0, atol=0.03)
+    assert_close(nats, -carried - 3 * math.log(BIN_WIDTH), rtol=0, atol=1e-5)
+    assert_close(nats, -law.log_density(y, at(DEQUANTISED)) - 3 * math.log(BIN_WIDTH), rtol=0, atol=0.03)
 
 
 def test_the_three_stand_in_the_order_of_the_theory():
     """For the exact denoiser: the chain's bound, then its limit, then the ODE, which is the entropy itself."""
     x0 = pictures(20_000)
-    chain = discrete_bound(SMOOTH, x0, grid(Karras(BIN), 40), generator("cpu", 8)).nats.mean().item()
-    limit = continuous_bound(SMOOTH, x0, NOISY, CLEAN, generator("cpu", 8), draws=40).nats.mean().item()
-    ode = flow(SMOOTH, x0, PURE, at(DEQUANTISED), generator("cpu", 8), tolerance=1e-6).nats.mean().item()
+    chain = discrete_elbo(SMOOTH, x0, sampling_levels(Karras(BIN_WIDTH), 40), generator("cpu", 8)).nats.mean().item()
+    limit = continuous_elbo(SMOOTH, x0, NOISY, CLEAN, generator("cpu", 8), draws=40).nats.mean().item()
+    ode = ode_likelihood(SMOOTH, x0, PURE, at(DEQUANTISED), generator("cpu", 8), tolerance=1e-6).nats.mean().item()
     # One standard error of a mean over 20,000 pictures and 40 levels is below 0.002.
     assert chain > limit + 0.05
     assert limit > ode - 0.005
@@ -202,10 +202,10 @@ def test_a_denoiser_of_another_law_pays_the_cross_entropy_at_least(mean: float, 
     x0 = pictures(20_000)
     wrong = Gaussian(torch.tensor([mean], dtype=F64), torch.tensor([math.hypot(std, DEQUANTISED)], dtype=F64))
     cross = -(CHANCES * chances(mean, std).clamp(min=1e-300).log()).sum().item()
-    ode = flow(wrong, x0, PURE, at(DEQUANTISED), generator("cpu", 9), tolerance=1e-6).nats.mean().item()
+    ode = ode_likelihood(wrong, x0, PURE, at(DEQUANTISED), generator("cpu", 9), tolerance=1e-6).nats.mean().item()
     # Two noises of bin^2 / 12 are in x, one in the model: (bin / std)^2 / 24 = 2e-4 nats at most.
     assert ode == pytest.approx(cross, abs=2e-3)
-    bound = continuous_bound(wrong, x0, NOISY, CLEAN, generator("cpu", 9), draws=40).nats
+    bound = continuous_elbo(wrong, x0, NOISY, CLEAN, generator("cpu", 9), draws=40).nats
     assert bound.mean() > ENTROPY + 4 * bound.std() / math.sqrt(len(bound))
 
 
@@ -214,9 +214,9 @@ def test_no_bound_is_below_the_entropy_whatever_the_denoiser():
     guesses = [lambda x, level: torch.zeros_like(x), lambda x, level: x / level.like(x).alpha, SMOOTH]
     for guess in guesses:
         bounds = [
-            continuous_bound(guess, x0, NOISY, CLEAN, generator("cpu", 10), draws=20),
+            continuous_elbo(guess, x0, NOISY, CLEAN, generator("cpu", 10), draws=20),
             *(
-                discrete_bound(guess, x0, grid(Karras(0.02), 30), generator("cpu", 10), 10, variance)
+                discrete_elbo(guess, x0, sampling_levels(Karras(0.02), 30), generator("cpu", 10), 10, variance)
                 for variance in ("small", "large")
             ),
         ]
@@ -237,9 +237,9 @@ PLANAR = Mixture(
 
 def test_the_ode_with_the_exact_trace_gives_the_density_of_a_mixture():
     x0 = 0.4 * torch.randn(40, 2, dtype=F64, generator=generator("cpu", 11))
-    nats = flow(PLANAR, x0, PURE, at(DEQUANTISED), generator("cpu", 12), tolerance=1e-7, probes=0).nats
-    y = x0 + BIN * (torch.rand(x0.shape, generator=generator("cpu", 12)).double() - 0.5)
-    assert_close(nats, -PLANAR.log_density(y, at(DEQUANTISED)) - 2 * math.log(BIN), rtol=0, atol=1e-3)
+    nats = ode_likelihood(PLANAR, x0, PURE, at(DEQUANTISED), generator("cpu", 12), tolerance=1e-7, probes=0).nats
+    y = x0 + BIN_WIDTH * (torch.rand(x0.shape, generator=generator("cpu", 12)).double() - 0.5)
+    assert_close(nats, -PLANAR.log_density(y, at(DEQUANTISED)) - 2 * math.log(BIN_WIDTH), rtol=0, atol=1e-3)
 
 
 def test_hutchinsons_guess_is_right_on_average():
@@ -251,8 +251,8 @@ def test_hutchinsons_guess_is_right_on_average():
     # The mean over both kinds of pairs of signs is the trace itself.
     assert_close(torch.stack([sign @ jacobian @ sign for sign in signs]).mean(), jacobian.trace())
     many = one.expand(400, 2).contiguous()
-    guesses = flow(PLANAR, many, NOISY, at(DEQUANTISED), generator("cpu", 13), 1e-5).nats
-    exact = flow(PLANAR, many, NOISY, at(DEQUANTISED), generator("cpu", 13), 1e-5, probes=0).nats
+    guesses = ode_likelihood(PLANAR, many, NOISY, at(DEQUANTISED), generator("cpu", 13), 1e-5).nats
+    exact = ode_likelihood(PLANAR, many, NOISY, at(DEQUANTISED), generator("cpu", 13), 1e-5, probes=0).nats
     assert (guesses - exact).std() > 0.01
     assert_within(guesses, exact, slack=1e-3)
 
@@ -268,10 +268,10 @@ def test_the_ode_asks_for_torchdiffeq_where_it_is_missing(monkeypatch):
     monkeypatch.delitem(sys.modules, "torchdiffeq", raising=False)
     monkeypatch.setattr(builtins, "__import__", missing)
     with pytest.raises(ValueError, match=r'needs torchdiffeq: pip install "limpid\[likelihood\]"'):
-        flow(SMOOTH, pictures(2), NOISY, CLEAN, generator("cpu", 0))
+        ode_likelihood(SMOOTH, pictures(2), NOISY, CLEAN, generator("cpu", 0))
 
 
 def test_eight_bits_a_dimension_are_what_an_even_guess_costs():
     x0 = torch.zeros(2, 3, 4, 4)
     assert_close(bits_per_dimension(torch.full((2,), 48 * math.log(256)), x0), torch.full((2,), 8.0))
-    assert Bound(torch.ones(2), torch.ones(2, 5), torch.ones(2)).nats.tolist() == [7, 7]
+    assert Elbo(torch.ones(2), torch.ones(2, 5), torch.ones(2)).nats.tolist() == [7, 7]

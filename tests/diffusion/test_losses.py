@@ -8,42 +8,42 @@ from limpid.diffusion.level import Level
 from limpid.diffusion.losses import (
     P2,
     EdmWeight,
-    Flat,
-    MinSnr,
+    MinSnrWeight,
     SigmoidWeight,
-    Snr,
+    SnrWeight,
     SoftMinSnr,
-    Uncertainty,
+    UncertaintyWeighting,
+    Unweighted,
     Weight,
     check_noisiest_loss,
 )
 from limpid.diffusion.schedules import (
-    ContinuousBeta,
     Cosine,
     Laplace,
     LinearBeta,
     LogitNormal,
     LogNormal,
+    RectifiedFlow,
     Schedule,
     Sigmoid,
-    Straight,
-    ZeroTerminal,
+    VpSde,
+    ZeroTerminalSnr,
 )
-from limpid.diffusion.targets import X0, Edm, Eps, Flow, Target, V, gain
+from limpid.diffusion.targets import X0, Edm, Eps, Flow, Target, V, abs_c_out
 
 ANGLES = torch.linspace(0.05, 1.5, 30, dtype=torch.float64)
 CIRCLE = Level(ANGLES.cos(), ANGLES.sin())
 SNR = CIRCLE.snr
 # What the papers say each weight is for the error of the noise.
 FOR_THE_NOISE = {
-    Snr(): torch.ones_like(SNR),
-    MinSnr(5.0): SNR.clamp(max=5) / SNR,
+    SnrWeight(): torch.ones_like(SNR),
+    MinSnrWeight(5.0): SNR.clamp(max=5) / SNR,
     SoftMinSnr(4.0): 4 / (SNR + 4),
     P2(1.0, 1.0): 1 / (1 + SNR),
     P2(1.0, 0.5): (1 + SNR) ** -0.5,
     SigmoidWeight(-1.0): torch.sigmoid(-1 - SNR.log()),
     EdmWeight(0.5): 1 + 4 / SNR,
-    Flat(): torch.ones_like(SNR),
+    Unweighted(): torch.ones_like(SNR),
 }
 
 
@@ -57,10 +57,10 @@ def test_a_weight_is_that_of_its_paper(weight: Weight):
 
 
 @pytest.mark.parametrize("kind", [X0(), V(), Flow(), Edm()], ids=str)
-@pytest.mark.parametrize("weight", [weight for weight in FOR_THE_NOISE if weight != Flat()], ids=str)
+@pytest.mark.parametrize("weight", [weight for weight in FOR_THE_NOISE if weight != Unweighted()], ids=str)
 def test_a_weight_counts_the_same_error_of_the_picture_whatever_the_target(weight: Weight, kind: Target):
     # An error d of the picture is an error d / gain of the target.
-    for_picture = weight(kind, CIRCLE) / gain(kind, CIRCLE).square()
+    for_picture = weight(kind, CIRCLE) / abs_c_out(kind, CIRCLE).square()
     assert_close(for_picture, weight(X0(), CIRCLE))
 
 
@@ -75,38 +75,38 @@ def test_a_weight_is_finite_where_no_signal_is_left(weight: Weight):
     assert weight(V(), end).isfinite().all()
 
 
-NO_SIGNAL = [(ZeroTerminal(table), Eps()) for table in (LinearBeta(), Cosine(T=7))]
+NO_SIGNAL = [(ZeroTerminalSnr(table), Eps()) for table in (LinearBeta(), Cosine(T=7))]
 
 
 @pytest.mark.parametrize(("schedule", "kind"), NO_SIGNAL, ids=str)
-@pytest.mark.parametrize("weight", [weight for weight in FOR_THE_NOISE if weight != Flat()], ids=str)
+@pytest.mark.parametrize("weight", [weight for weight in FOR_THE_NOISE if weight != Unweighted()], ids=str)
 def test_a_weight_of_the_noise_is_refused_where_noise_is_all_there_is(weight: Weight, schedule: Schedule, kind: Target):
     with pytest.raises(ValueError, match="no finite loss at the noisiest level"):
         check_noisiest_loss(weight, kind, schedule)
 
 
 def test_a_variance_is_not_learnt_of_the_noise_where_noise_is_all_there_is():
-    check_noisiest_loss(Flat(), Eps(), ZeroTerminal())
+    check_noisiest_loss(Unweighted(), Eps(), ZeroTerminalSnr())
     with pytest.raises(ValueError, match="learnt variance with target Eps"):
-        check_noisiest_loss(Flat(), Eps(), ZeroTerminal(), learned_variance=True)
+        check_noisiest_loss(Unweighted(), Eps(), ZeroTerminalSnr(), learned_variance=True)
 
 
 SCHEDULES = [
     LinearBeta(T=4000),
     Cosine(),
-    ContinuousBeta(),
+    VpSde(),
     Sigmoid(),
-    Straight(),
+    RectifiedFlow(),
     LogitNormal(),
     LogNormal(),
     Laplace(),
 ]
 
 
-@pytest.mark.parametrize("schedule", [*SCHEDULES, ZeroTerminal()], ids=str)
+@pytest.mark.parametrize("schedule", [*SCHEDULES, ZeroTerminalSnr()], ids=str)
 @pytest.mark.parametrize("weight", FOR_THE_NOISE, ids=str)
 def test_a_weight_is_finite_where_there_is_signal_and_for_other_targets_everywhere(weight: Weight, schedule: Schedule):
-    for kind in (X0(), V(), Flow(), Edm(), *(() if schedule == ZeroTerminal() else (Eps(),))):
+    for kind in (X0(), V(), Flow(), Edm(), *(() if schedule == ZeroTerminalSnr() else (Eps(),))):
         check_noisiest_loss(weight, kind, schedule)
         loss = weight(kind, schedule(torch.linspace(1e-9, 1 - 1e-9, 5, dtype=torch.float64)))
         assert loss.float().isfinite().all(), kind
@@ -116,10 +116,10 @@ def test_learnt_uncertainty_becomes_the_loss_of_each_level():
     levels = LogNormal()(torch.linspace(0.01, 0.99, 64, dtype=torch.float64))
     loss = (0.2 + levels.sigma.clamp(max=3)).float()
     torch.manual_seed(0)
-    uncertainty = Uncertainty()
+    uncertainty = UncertaintyWeighting()
     optimizer = torch.optim.Adam(uncertainty.parameters(), lr=0.1)
     for _ in range(400):
         optimizer.zero_grad()
-        uncertainty.objective(loss, levels).mean().backward()
+        uncertainty.weighted_loss(loss, levels).mean().backward()
         optimizer.step()
     assert_close(uncertainty(levels).exp(), loss, rtol=0.1, atol=0)

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from limpid.diffusion.guidance import Guidance, guided
 from limpid.diffusion.level import Level
-from limpid.diffusion.oracle import Gaussian, Law, Mixture, Points
+from limpid.diffusion.oracle import DataDistribution, EmpiricalData, Gaussian, Mixture
 from limpid.diffusion.samplers import Heun
 from limpid.learning.rng import generator
 
@@ -33,12 +33,12 @@ def gaussian(mean: float, std: float, axes: int = 1) -> Gaussian:
 
 MIXTURE = Mixture(numbers(3.0, 1.0), (gaussian(-0.5, 0.2), gaussian(0.7, 0.4)))
 NESTED = Mixture(numbers(0.5, 0.5), (MIXTURE, gaussian(0.1, 0.05)))
-POINTS = Points(numbers(-1.0, 0.2, 0.5)[:, None], numbers(1.0, 2.0, 5.0))
+POINTS = EmpiricalData(numbers(-1.0, 0.2, 0.5)[:, None], numbers(1.0, 2.0, 5.0))
 PLANAR = Mixture(
     numbers(0.3, 0.7),
     (
         Gaussian(numbers(-0.5, 0.4), numbers(0.2, 0.5)),
-        Mixture(numbers(1.0, 1.0), (gaussian(0.6, 0.3, 2), Points(torch.zeros(1, 2, dtype=F64)))),
+        Mixture(numbers(1.0, 1.0), (gaussian(0.6, 0.3, 2), EmpiricalData(torch.zeros(1, 2, dtype=F64)))),
     ),
 )
 LAWS = {"gaussian": gaussian(0.3, 0.5), "mixture": MIXTURE, "nested": NESTED, "points": POINTS, "planar": PLANAR}
@@ -91,14 +91,14 @@ def test_points_are_a_mixture_of_gaussians_without_width(point: tuple[float, flo
 
 def test_points_of_no_given_weight_weigh_the_same():
     x, here = torch.randn(5, 1, dtype=F64), level(1.0, 0.5)
-    even = Points(POINTS.points, numbers(2.0, 2.0, 2.0))
-    assert_close(Points(POINTS.points)(x, here), even(x, here))
-    assert_close(Points(POINTS.points).log_density(x, here), even.log_density(x, here))
+    even = EmpiricalData(POINTS.points, numbers(2.0, 2.0, 2.0))
+    assert_close(EmpiricalData(POINTS.points)(x, here), even(x, here))
+    assert_close(EmpiricalData(POINTS.points).log_density(x, here), even.log_density(x, here))
 
 
 def test_who_is_told_the_class_says_what_that_class_says():
     x, here, labels = torch.randn(4, 1, dtype=F64), level(1.0, 0.5), torch.tensor([0, 1, 1, 0])
-    said = MIXTURE.told(x, here, labels)
+    said = MIXTURE.conditional(x, here, labels)
     for i, label in enumerate(labels):
         assert_close(said[i], MIXTURE.parts[label](x[i : i + 1], here)[0])
 
@@ -106,7 +106,7 @@ def test_who_is_told_the_class_says_what_that_class_says():
 def test_who_is_not_told_the_class_says_the_mean_over_classes():
     x, here = torch.linspace(-2, 2, 5, dtype=F64)[:, None], level(1.0, 0.5)
     joint = torch.stack([w * part.log_density(x, here).exp() for w, part in zip((3, 1), MIXTURE.parts, strict=True)])
-    classes = [MIXTURE.told(x, here, torch.full((5,), k)) for k in (0, 1)]
+    classes = [MIXTURE.conditional(x, here, torch.full((5,), k)) for k in (0, 1)]
     expected = (joint[0, :, None] * classes[0] + joint[1, :, None] * classes[1]) / joint.sum(0)[:, None]
     assert_close(MIXTURE(x, here), expected)
 
@@ -118,7 +118,7 @@ WEIGHTS = [-0.5, 0.0, 0.5, 2.0]
 
 @pytest.mark.parametrize("weight", WEIGHTS)
 @pytest.mark.parametrize("strong", [MIXTURE, gaussian(0.4, 0.2)], ids=["mixture", "gaussian"])
-def test_guidance_denoises_the_tilted_law_of_each_level(strong: Law, weight: float):
+def test_guidance_denoises_the_tilted_law_of_each_level(strong: DataDistribution, weight: float):
     """By Tweedie's formula it follows the score of p_strong^(1 + w) / p_weak^w, both noised to that level."""
     weak = gaussian(-0.1, 0.8)
     x, here = torch.linspace(-2, 2, 9, dtype=F64)[:, None].requires_grad_(), level(0.8, 0.6)

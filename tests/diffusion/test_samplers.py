@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from limpid.diffusion.level import Batch, Level, eps_from, mix
-from limpid.diffusion.multistep import rising_and_braking
-from limpid.diffusion.oracle import Gaussian, Points
+from limpid.diffusion.level import Batch, Level, add_noise, eps_from
+from limpid.diffusion.multistep import second_order_final
+from limpid.diffusion.oracle import EmpiricalData, Gaussian
 from limpid.diffusion.samplers import (
-    Adaptive,
     Ancestral,
     Ddim,
     Deis,
+    Dopri5,
     DpmSolverPP,
     DpmSolverPP2S,
     Heun,
@@ -25,19 +25,19 @@ from limpid.diffusion.samplers import (
     UniPC,
 )
 from limpid.diffusion.schedules import (
-    ContinuousBeta,
     Cosine,
     Karras,
     LinearBeta,
-    ScaledLinear,
+    RectifiedFlow,
+    ScaledLinearBeta,
     Schedule,
-    Shifted,
+    ShiftedSnr,
     Sigmoid,
-    Straight,
-    ZeroTerminal,
-    grid,
+    VpSde,
+    ZeroTerminalSnr,
+    sampling_levels,
 )
-from limpid.diffusion.steps import Step, eps_change, step_eps, step_x0
+from limpid.diffusion.steps import SamplerStep, eps_change, step_eps, step_x0
 from limpid.learning.rng import generator
 
 LAW = Gaussian(torch.tensor([0.4, -0.2], dtype=torch.float64), torch.tensor([0.3, 0.7], dtype=torch.float64))
@@ -72,7 +72,7 @@ STOCHASTIC = [
     Member(DpmSolverPP(2, sde=True), 2),
     Member(DpmSolverPP(3, sde=True), 2),
 ]
-EXACT = Adaptive(1e-6, 1e-6)
+EXACT = Dopri5(1e-6, 1e-6)
 SAMPLERS = [*(member.sampler for member in DETERMINISTIC + STOCHASTIC), EXACT]
 
 
@@ -80,7 +80,7 @@ def silent() -> Tensor:
     raise AssertionError("a deterministic sampler drew noise")
 
 
-def last(steps: Iterable[Step]) -> Step:
+def last(steps: Iterable[SamplerStep]) -> SamplerStep:
     *_, end = steps
     return end
 
@@ -91,18 +91,18 @@ def test_every_kind_of_sampler_is_tested_here():
 
 def test_both_exact_steps_are_exact_when_picture_and_noise_stay():
     x0, eps = torch.randn(2, 3, 5, dtype=torch.float64)
-    levels = grid(LinearBeta(), 3)
+    levels = sampling_levels(LinearBeta(), 3)
     here, there = levels[1], levels[2]
-    x = mix(x0, eps, here)
+    x = add_noise(x0, eps, here)
     guess = torch.randn_like(x0)
-    assert_close(step_eps(x, guess, eps - eps_from(guess, x, here), here, there), mix(x0, eps, there))
-    assert_close(step_x0(x, x0, here, there), mix(x0, eps, there))
+    assert_close(step_eps(x, guess, eps - eps_from(guess, x, here), here, there), add_noise(x0, eps, there))
+    assert_close(step_x0(x, x0, here, there), add_noise(x0, eps, there))
     assert_close(step_x0(x, x0, here, levels[3]), x0)
 
 
 def test_the_change_of_the_noise_is_known_from_the_pictures():
     x, x0, x0_there, away = torch.randn(4, 3, 5, dtype=torch.float64)
-    levels = grid(LinearBeta(), 3)
+    levels = sampling_levels(LinearBeta(), 3)
     here, there = levels[1], levels[2]
     for more in (away, None):
         after = step_x0(x, x0, here, there) if more is None else step_eps(x, x0, more, here, there)
@@ -114,7 +114,7 @@ def test_the_change_of_the_noise_is_known_from_the_pictures():
 # step: a solver that remembers begins with order 1, and its error there must not hide what it does later.
 FRAMES: dict[str, Callable[[Tensor], Level]] = {
     "variance exploding": lambda ratio: Level(torch.ones_like(ratio), ratio),
-    "variance preserving": lambda ratio: Level(torch.ones_like(ratio), ratio).unit(),
+    "variance preserving": lambda ratio: Level(torch.ones_like(ratio), ratio).to_vp(),
     "straight": lambda ratio: Level(1 / (1 + ratio), ratio / (1 + ratio)),
 }
 
@@ -134,7 +134,7 @@ def test_the_error_falls_with_the_order_of_the_solver(member: Member, frame: str
         levels = FRAMES[frame](falling(20, 0.05, steps))
         start = x * torch.hypot(levels[0].alpha, levels[0].sigma)
         end = last(member.sampler(LAW, start, levels, silent)).x
-        errors.append((end - LAW.carried(start, levels[0], levels[-1])).abs().max().item())
+        errors.append((end - LAW.ode_solution(start, levels[0], levels[-1])).abs().max().item())
     measured = [math.log2(a / b) for a, b in pairwise(errors)]
     assert measured[-1] == pytest.approx(member.order, abs=0.2)
 
@@ -162,10 +162,10 @@ def test_the_trajectory_is_the_same_in_every_frame(sampler: Sampler):
     assert_close(ends[2], ends[0], rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("schedule", [LinearBeta(), ZeroTerminal(), Straight(), Karras()], ids=str)
+@pytest.mark.parametrize("schedule", [LinearBeta(), ZeroTerminalSnr(), RectifiedFlow(), Karras()], ids=str)
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=str)
 def test_a_known_law_is_drawn(sampler: Sampler, schedule: Schedule, combinations: ModuleType):
-    levels = grid(schedule, 200)
+    levels = sampling_levels(schedule, 200)
     mean, std = combinations.drawn(sampler, LAW, levels, torch.float64)
     # Computed without chance: what remains is the error of 200 steps of order 1, and that the noisiest level of Karras
     # and LinearBeta still holds a trace of the picture.
@@ -174,12 +174,12 @@ def test_a_known_law_is_drawn(sampler: Sampler, schedule: Schedule, combinations
 
 # Levels from sigma / alpha 1e5, and beyond, down to 1e-4; and the end of such a walk, begun at each of those between.
 CONTINUOUS = [
-    *(ContinuousBeta(), Sigmoid(), Straight(), Karras(), Shifted(Karras(1e-4, 1e4), 10.0)),
+    *(VpSde(), Sigmoid(), RectifiedFlow(), Karras(), ShiftedSnr(Karras(1e-4, 1e4), 10.0)),
     *(Karras(1e-4, high) for high in (1e-3, 1e-1, 1e1, 1e3, 1e4, 1e5)),
 ]
 TABLES: list[Callable[[int], Schedule]] = [
-    *(LinearBeta, ScaledLinear, Cosine),
-    *(lambda T: ZeroTerminal(LinearBeta(T)), lambda T: Shifted(Cosine(T), 8.0)),
+    *(LinearBeta, ScaledLinearBeta, Cosine),
+    *(lambda T: ZeroTerminalSnr(LinearBeta(T)), lambda T: ShiftedSnr(Cosine(T), 8.0)),
 ]
 WALKS = [(schedule, steps) for schedule in CONTINUOUS for steps in (1, 2, 3, 10, 50)] + [
     (table(T), steps) for table in TABLES for T in (10, 1000, 4000) for steps in (1, 2, 3, 10, 50) if steps <= T
@@ -193,21 +193,21 @@ def end_in(dtype: torch.dtype, sampler: Sampler, levels: Level) -> Tensor:
     def noise() -> Tensor:
         return torch.randn(16, 2, generator=draw).to(dtype)
 
-    return last(sampler(law, mix(law.mean + law.std * noise(), noise(), levels[0]), levels, noise)).x.double()
+    return last(sampler(law, add_noise(law.mean + law.std * noise(), noise(), levels[0]), levels, noise)).x.double()
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=str)
 def test_a_sampler_ends_in_float32_where_it_does_in_float64(sampler: Sampler):
     for schedule, steps in WALKS:
-        levels = grid(schedule, steps)
+        levels = sampling_levels(schedule, steps)
         single, double = (end_in(dtype, sampler, levels) for dtype in (torch.float32, torch.float64))
         # A step of Heun multiplies the rounding of two pictures by that by which sigma / alpha falls.
-        fall = (levels.ratio[:-2] / levels.ratio[1:-1]).nan_to_num(posinf=0).max().item() if steps > 1 else 1
+        fall = (levels.edm_sigma[:-2] / levels.edm_sigma[1:-1]).nan_to_num(posinf=0).max().item() if steps > 1 else 1
         tolerance = 1e-3 if isinstance(sampler, Heun) and fall > 100 else 1e-5
         assert (single - double).norm() < tolerance * double.norm(), (schedule, steps)
 
 
-@pytest.mark.parametrize("schedule", [Karras(), Straight()], ids=str)
+@pytest.mark.parametrize("schedule", [Karras(), RectifiedFlow()], ids=str)
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=str)
 def test_every_sampler_ends_in_the_data(sampler: Sampler, schedule: Schedule):
     points = torch.randn(6, 3, 2, 2, generator=generator("cpu", 5))
@@ -216,8 +216,8 @@ def test_every_sampler_ends_in_the_data(sampler: Sampler, schedule: Schedule):
     def noise() -> Tensor:
         return torch.randn(9, 3, 2, 2, generator=draw)
 
-    levels = grid(schedule, 60)
-    ends = last(sampler(Points(points), levels[0].sigma * noise(), levels, noise)).x
+    levels = sampling_levels(schedule, 60)
+    ends = last(sampler(EmpiricalData(points), levels[0].sigma * noise(), levels, noise)).x
     nearest = (ends[:, None] - points[None]).flatten(2).norm(dim=2).min(1)
     assert ends.dtype == torch.float32
     assert nearest.values.max() < 1e-3
@@ -237,7 +237,7 @@ class Counted:
 
 @pytest.mark.parametrize("member", DETERMINISTIC + STOCHASTIC, ids=str)
 def test_each_step_takes_the_evaluations_that_it_says(member: Member):
-    denoise, levels = Counted(), grid(Karras(), 10)
+    denoise, levels = Counted(), sampling_levels(Karras(), 10)
     counts = []
     for _ in member.sampler(denoise, torch.randn(2, 2), levels, lambda: torch.randn(2, 2)):
         counts.append(denoise.calls)
@@ -246,7 +246,7 @@ def test_each_step_takes_the_evaluations_that_it_says(member: Member):
 
 
 def test_ancestral_sampling_is_ddim_with_all_of_its_noise():
-    levels = grid(Cosine(), 20)
+    levels = sampling_levels(Cosine(), 20)
     x = torch.randn(3, 2, dtype=torch.float64)
     draws = [generator("cpu", 4) for _ in range(3)]
     ends = [
@@ -261,15 +261,15 @@ def test_ancestral_sampling_is_ddim_with_all_of_its_noise():
 def test_what_remembers_ends_with_the_last_guess_alone(sampler: Sampler):
     """A long last step, as from sigma 0.05 among many, would take a polynomial far from where it was seen."""
     x = torch.ones(1, 1, 1, 1, dtype=torch.float64)
-    *_, last = sampler(swinging, x, grid(Karras(sigma_min=0.05), 50), lambda: x)
+    *_, last = sampler(swinging, x, sampling_levels(Karras(sigma_min=0.05), 50), lambda: x)
     assert_close(last.x, last.x0)
 
 
 def test_a_long_last_step_is_of_low_order():
-    levels = grid(Karras(sigma_min=0.05), 6)
-    assert rising_and_braking(levels, 4) == [1, 2, 3, 4, 4, 2]
-    assert rising_and_braking(levels[:-1], 4) == [1, 2, 3, 4, 4]
-    assert rising_and_braking(levels, 1) == [1] * 6
+    levels = sampling_levels(Karras(sigma_min=0.05), 6)
+    assert second_order_final(levels, 4) == [1, 2, 3, 4, 4, 2]
+    assert second_order_final(levels[:-1], 4) == [1, 2, 3, 4, 4]
+    assert second_order_final(levels, 1) == [1] * 6
 
 
 def swinging(x: Tensor, level: Level) -> Tensor:
@@ -279,14 +279,17 @@ def swinging(x: Tensor, level: Level) -> Tensor:
 
 @pytest.mark.parametrize("sampler", [DpmSolverPP(1), Deis(1), Lms(1)], ids=str)
 def test_every_solver_of_order_one_is_ddim(sampler: Sampler):
-    levels, x = grid(Straight(), 7), torch.randn(3, 2, dtype=torch.float64)
+    levels, x = sampling_levels(RectifiedFlow(), 7), torch.randn(3, 2, dtype=torch.float64)
     assert_close(last(sampler(LAW, x, levels, silent)).x, last(Ddim()(LAW, x, levels, silent)).x)
 
 
 def test_heun_with_churn_is_algorithm_2_of_the_paper():
     """As printed in Karras et al. (2022)."""
     N, S_churn, S_tmin, S_tmax, S_noise = 18, 30.0, 0.05, 50.0, 1.003
-    levels, points = grid(Karras(), N), Points(torch.randn(5, 2, dtype=torch.float64, generator=generator("cpu", 1)))
+    levels, points = (
+        sampling_levels(Karras(), N),
+        EmpiricalData(torch.randn(5, 2, dtype=torch.float64, generator=generator("cpu", 1))),
+    )
     t, (first, *noises) = levels.sigma, torch.randn(20, 3, 2, dtype=torch.float64, generator=generator("cpu", 2))
 
     def D(x: Tensor, sigma: Tensor) -> Tensor:

@@ -20,8 +20,8 @@ from limpid.diffusion.denoiser import Denoise
 from limpid.diffusion.level import Batch, Level, eps_from
 from limpid.diffusion.oracle import Gaussian
 from limpid.diffusion.samplers import Ancestral, Ddim, Deis, DpmSolverPP, DpmSolverPP2S, Heun, Lms, Sampler, UniPC
-from limpid.diffusion.schedules import Karras, LinearBeta, Straight, grid
-from limpid.diffusion.steps import Step
+from limpid.diffusion.schedules import Karras, LinearBeta, RectifiedFlow, sampling_levels
+from limpid.diffusion.steps import SamplerStep
 from limpid.diffusion.targets import Edm, Eps, Flow, Target, target, x0_from
 from limpid.learning.rng import generator
 
@@ -36,7 +36,7 @@ EXACT = 1e-9
 
 def net(x: Batch, level: Level) -> Batch:
     """A smooth function of x and of the level, bounded as a network's answer is."""
-    time = (level.ratio.log() / 4).clamp(-5, 5)
+    time = (level.edm_sigma.log() / 4).clamp(-5, 5)
     return torch.tanh(x.flatten(1).double() @ MIX / 4 + time * TIME[0] + SHIFT[0]).reshape(x.shape)
 
 
@@ -55,14 +55,14 @@ def draws(n: int = 40) -> Tensor:
     return torch.randn(n, *SHAPE, generator=generator("cpu", 2)).double()
 
 
-def ours(sampler: Sampler, levels: Level, denoise: Denoise = Told()) -> list[Step]:
+def ours(sampler: Sampler, levels: Level, denoise: Denoise = Told()) -> list[SamplerStep]:
     """Every step from the first draw, fresh noise being those that follow."""
     first, *rest = draws()
     noises = iter(rest)
     return list(sampler(denoise, levels[0].sigma * first, levels, lambda: next(noises)))
 
 
-def assert_agree(steps: list[Step], theirs: Iterable[Tensor], tolerance: float) -> None:
+def assert_agree(steps: list[SamplerStep], theirs: Iterable[Tensor], tolerance: float) -> None:
     for step, x in zip(steps, theirs, strict=True):
         assert_close(step.x, x, rtol=tolerance, atol=tolerance)
 
@@ -71,7 +71,7 @@ def levels_of(scheduler: Any, end: Level) -> Level:
     """The levels at the timesteps of a discrete scheduler, then `end`; its sigmas are made the same."""
     at = LinearBeta()((scheduler.timesteps.double() + 1) / 1000)
     levels = Level(torch.cat([at.alpha, end.alpha]), torch.cat([at.sigma, end.sigma]))
-    scheduler.sigmas = levels.ratio
+    scheduler.sigmas = levels.edm_sigma
     return levels
 
 
@@ -182,7 +182,7 @@ def count_the_second_difference_once(scheduler: Any) -> None:
 
 def karras(scheduler: Any, steps: int) -> Level:
     """EDM's levels, in float64 for the scheduler too."""
-    levels = grid(Karras(), steps)
+    levels = sampling_levels(Karras(), steps)
     scheduler.set_timesteps(steps)
     assert_close(scheduler.sigmas.double(), levels.sigma, rtol=1e-5, atol=0)
     scheduler.sigmas = levels.sigma
@@ -216,7 +216,7 @@ def test_the_third_order_of_diffusers_is_the_second(diffusers: ModuleType):
         for i, t in enumerate(scheduler.timesteps):
             x0 = law(x, levels[i])
             x = scheduler.step(target(Edm(), x0, eps_from(x0, x, levels[i]), levels[i]), t, x).prev_sample
-        errors.append((x - law.carried(start, levels[0], levels[-1])).abs().max().item())
+        errors.append((x - law.ode_solution(start, levels[0], levels[-1])).abs().max().item())
     measured = [math.log2(a / b) for a, b in pairwise(errors)]
     assert measured[-1] == pytest.approx(2, abs=0.2)
 
@@ -245,6 +245,6 @@ def test_lms_is_that_of_diffusers(order: Any, diffusers: ModuleType):
 def test_euler_along_the_straight_path_is_flow_matching_euler_of_diffusers(diffusers: ModuleType):
     scheduler = diffusers.FlowMatchEulerDiscreteScheduler()
     scheduler.set_timesteps(20)
-    levels = grid(Straight(), 20)
+    levels = sampling_levels(RectifiedFlow(), 20)
     scheduler.sigmas = levels.sigma
     assert_agree(ours(Ddim(), levels, Told(Flow())), walk(scheduler, levels), ROUNDED)

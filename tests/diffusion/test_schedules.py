@@ -7,7 +7,6 @@ import torch
 from torch.testing import assert_close
 
 from limpid.diffusion.schedules import (
-    ContinuousBeta,
     Cosine,
     Discrete,
     Karras,
@@ -15,25 +14,34 @@ from limpid.diffusion.schedules import (
     LinearBeta,
     LogitNormal,
     LogNormal,
-    ScaledLinear,
+    RectifiedFlow,
+    ScaledLinearBeta,
     Schedule,
-    Shifted,
+    ShiftedSnr,
     Sigmoid,
     Spacing,
-    Straight,
-    ZeroTerminal,
+    VpSde,
+    ZeroTerminalSnr,
     alpha_bars,
-    down_to,
-    grid,
+    extended_to_sigma,
+    sampling_levels,
     stratified,
 )
 from limpid.learning.rng import generator
 
 CPU = torch.device("cpu")
 SCHEDULES = [
-    *(LinearBeta(), LinearBeta(T=10), ScaledLinear(), Cosine(), Cosine(T=50), ZeroTerminal(), ZeroTerminal(Cosine())),
-    *(ContinuousBeta(), Sigmoid(), Straight(), Straight(shift=3.0), LogitNormal(), LogNormal(), Laplace(), Karras()),
-    *(Shifted(), Shifted(LinearBeta(), 0.5)),
+    *(
+        LinearBeta(),
+        LinearBeta(T=10),
+        ScaledLinearBeta(),
+        Cosine(),
+        Cosine(T=50),
+        ZeroTerminalSnr(),
+        ZeroTerminalSnr(Cosine()),
+    ),
+    *(VpSde(), Sigmoid(), RectifiedFlow(), RectifiedFlow(shift=3.0), LogitNormal(), LogNormal(), Laplace(), Karras()),
+    *(ShiftedSnr(), ShiftedSnr(LinearBeta(), 0.5)),
 ]
 SAMPLED = [schedule for schedule in SCHEDULES if not isinstance(schedule, LogNormal)]
 
@@ -59,10 +67,10 @@ def test_the_table_is_the_product_of_one_minus_beta():
     )
 
 
-@pytest.mark.parametrize("schedule", [LinearBeta(), LinearBeta(T=10), Cosine(T=333), ZeroTerminal()], ids=str)
+@pytest.mark.parametrize("schedule", [LinearBeta(), LinearBeta(T=10), Cosine(T=333), ZeroTerminalSnr()], ids=str)
 def test_a_grid_of_all_steps_meets_every_row_of_the_table(schedule: Discrete):
     table = alpha_bars(schedule, torch.float64, CPU)
-    levels = grid(schedule, schedule.T)
+    levels = sampling_levels(schedule, schedule.T)
     assert_close(levels.alpha, table.flip(0).sqrt(), rtol=0, atol=0)
     assert_close(levels.alpha.square() + levels.sigma.square(), torch.ones_like(table))
 
@@ -73,8 +81,8 @@ def test_the_tables_are_those_of_diffusers(diffusers):
     ends = {"beta_start": 0.00085, "beta_end": 0.012}
     scaled = diffusers.DDPMScheduler(beta_schedule="scaled_linear", **ends).alphas_cumprod.double()
     bent = diffusers.DDPMScheduler(rescale_betas_zero_snr=True).alphas_cumprod.double()
-    assert_close(alpha_bars(ScaledLinear(), torch.float64, CPU)[1:], scaled, rtol=2e-5, atol=1e-8)
-    assert_close(alpha_bars(ZeroTerminal(), torch.float64, CPU)[1:], bent, rtol=1e-4, atol=1e-7)
+    assert_close(alpha_bars(ScaledLinearBeta(), torch.float64, CPU)[1:], scaled, rtol=2e-5, atol=1e-8)
+    assert_close(alpha_bars(ZeroTerminalSnr(), torch.float64, CPU)[1:], bent, rtol=1e-4, atol=1e-7)
     assert_close(alpha_bars(LinearBeta(), torch.float64, CPU)[1:], linear, rtol=2e-5, atol=1e-8)
     assert_close(alpha_bars(Cosine(), torch.float64, CPU)[1:], cosine, rtol=2e-4, atol=1e-8)
 
@@ -104,23 +112,26 @@ def test_the_spacings_are_those_of_diffusers_for_every_number_of_steps(spacing: 
     for steps in range(1, 1001):
         scheduler.set_timesteps(steps)
         theirs = scheduler.timesteps[:steps] + 1  # numpy's arange runs on to 0 at some numbers, 61 for one
-        levels = grid(LinearBeta(T), steps, spacing)
+        levels = sampling_levels(LinearBeta(T), steps, spacing)
         assert levels.alpha.tolist() == [*table[theirs].sqrt().tolist(), 1.0], steps
         assert levels.sigma[-1] == 0
 
 
 @pytest.mark.parametrize("spacing", ["trailing", "leading", "linspace"])
 def test_a_shifted_table_is_cut_where_the_table_is(spacing: Spacing):
-    assert_close(grid(Shifted(LinearBeta(), 3.0), 48, spacing).ratio, 3 * grid(LinearBeta(), 48, spacing).ratio)
+    assert_close(
+        sampling_levels(ShiftedSnr(LinearBeta(), 3.0), 48, spacing).edm_sigma,
+        3 * sampling_levels(LinearBeta(), 48, spacing).edm_sigma,
+    )
 
 
 def test_spacings_of_steps_are_refused_where_there_are_none():
     with pytest.raises(ValueError, match="leading spacing is for schedules of T steps"):
-        grid(Straight(), 10, "leading")
+        sampling_levels(RectifiedFlow(), 10, "leading")
 
 
 def test_a_zero_terminal_table_ends_in_noise_alone():
-    bent, straight = grid(ZeroTerminal(), 1000), grid(LinearBeta(), 1000)
+    bent, straight = sampling_levels(ZeroTerminalSnr(), 1000), sampling_levels(LinearBeta(), 1000)
     assert (bent.alpha[0], bent.sigma[0]) == (0, 1)
     assert_close(bent.alpha[-2], straight.alpha[-2])
 
@@ -128,24 +139,26 @@ def test_a_zero_terminal_table_ends_in_noise_alone():
 def test_the_continuous_beta_is_the_limit_of_the_table():
     u = torch.linspace(0, 1, 11, dtype=torch.float64)
     table = LinearBeta(T=100_000, beta_start=0.1 / 100_000, beta_end=20 / 100_000)
-    assert_close(ContinuousBeta()(u).alpha, table(u).alpha, rtol=1e-3, atol=0)
+    assert_close(VpSde()(u).alpha, table(u).alpha, rtol=1e-3, atol=0)
 
 
 def test_the_straight_path_shifts_as_the_ratio():
     u = torch.linspace(0.1, 0.9, 9, dtype=torch.float64)
-    assert_close(Straight(shift=3.0)(u).ratio, 3 * Straight()(u).ratio)
-    assert_close(Straight(shift=3.0)(u).alpha + Straight(shift=3.0)(u).sigma, torch.ones(9, dtype=torch.float64))
+    assert_close(RectifiedFlow(shift=3.0)(u).edm_sigma, 3 * RectifiedFlow()(u).edm_sigma)
+    assert_close(
+        RectifiedFlow(shift=3.0)(u).alpha + RectifiedFlow(shift=3.0)(u).sigma, torch.ones(9, dtype=torch.float64)
+    )
 
 
 def test_a_shifted_schedule_has_the_ratio_multiplied():
     u = torch.linspace(0.1, 0.9, 9, dtype=torch.float64)
-    assert_close(Shifted(Cosine(), 4.0)(u).ratio, 4 * Cosine()(u).ratio)
+    assert_close(ShiftedSnr(Cosine(), 4.0)(u).edm_sigma, 4 * Cosine()(u).edm_sigma)
 
 
-@pytest.mark.parametrize("schedule", [Karras(), Shifted(Karras(), 2.0)])
+@pytest.mark.parametrize("schedule", [Karras(), ShiftedSnr(Karras(), 2.0)])
 def test_a_sampler_can_go_down_further_than_the_schedule_does(schedule: Schedule):
-    assert grid(down_to(schedule, 1e-4), 4).ratio[-2].item() == pytest.approx(1e-4)
-    assert down_to(schedule, 1.0) == schedule
+    assert sampling_levels(extended_to_sigma(schedule, 1e-4), 4).edm_sigma[-2].item() == pytest.approx(1e-4)
+    assert extended_to_sigma(schedule, 1.0) == schedule
 
 
 def test_the_sigmoid_runs_from_no_noise_to_nothing_else():
@@ -158,7 +171,7 @@ def test_laplace_and_logit_normal_have_their_laws():
     laplace = Laplace(mean=0.3, scale=0.5)(u).logsnr
     assert laplace.median().item() == pytest.approx(0.3, abs=1e-3)
     assert (laplace - 0.3).abs().mean().item() == pytest.approx(0.5, abs=2e-3)
-    logit = LogitNormal(0.2, 0.8)(u).ratio.log()
+    logit = LogitNormal(0.2, 0.8)(u).edm_sigma.log()
     assert logit.mean().item() == pytest.approx(0.2, abs=1e-3)
     assert logit.std().item() == pytest.approx(0.8, abs=2e-3)
 
@@ -166,7 +179,7 @@ def test_laplace_and_logit_normal_have_their_laws():
 def test_karras_levels_are_those_of_the_paper():
     n, low, high = 18, 0.002 ** (1 / 7), 80 ** (1 / 7)
     expected = [(high + i / (n - 1) * (low - high)) ** 7 for i in range(n)] + [0.0]
-    levels = grid(Karras(), n)
+    levels = sampling_levels(Karras(), n)
     assert_close(levels.sigma, torch.tensor(expected, dtype=torch.float64))
     assert levels.alpha.tolist() == [1.0] * (n + 1)
 
@@ -189,7 +202,7 @@ def test_stratified_uniforms_fall_one_into_each_part():
 @pytest.mark.parametrize("schedule", SAMPLED, ids=str)
 @pytest.mark.parametrize("steps", [1, 2, 7, 10])
 def test_a_grid_falls_from_the_noisiest_level_to_none(schedule: Schedule, steps: int):
-    levels = grid(schedule, steps)
+    levels = sampling_levels(schedule, steps)
     top = schedule(torch.ones(1, dtype=torch.float64))
     assert len(levels) == steps + 1
     assert levels.sigma[0] == top.sigma[0]
@@ -207,4 +220,4 @@ def test_a_grid_falls_from_the_noisiest_level_to_none(schedule: Schedule, steps:
 )
 def test_a_grid_that_cannot_be_is_refused(schedule: Schedule, steps: int, said: str):
     with pytest.raises(ValueError, match=said):
-        grid(schedule, steps)
+        sampling_levels(schedule, steps)

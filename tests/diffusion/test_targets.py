@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from limpid.diffusion.level import Level, mix
-from limpid.diffusion.targets import X0, Edm, Eps, Flow, Target, V, gain, target, x0_from
+from limpid.diffusion.level import Level, add_noise
+from limpid.diffusion.targets import X0, Edm, Eps, Flow, Target, V, abs_c_out, target, x0_from
 
 TARGETS = [X0(), Eps(), V(), Flow(), Edm(), Edm(sigma_data=1.0)]
 ANGLES = torch.linspace(0.05, 1.5, 16, dtype=torch.float64)
@@ -24,7 +24,7 @@ def pair() -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("kind", TARGETS, ids=str)
 def test_every_target_gives_back_x0_on_every_path(kind: Target, path: str, pair):
     (x0, eps), level = pair, PATHS[path]
-    assert_close(x0_from(kind, target(kind, x0, eps, level), mix(x0, eps, level), level), x0)
+    assert_close(x0_from(kind, target(kind, x0, eps, level), add_noise(x0, eps, level), level), x0)
 
 
 @pytest.mark.parametrize("kind", TARGETS, ids=str)
@@ -38,9 +38,9 @@ def test_the_network_is_asked_the_same_on_every_path(kind: Target, pair):
 @pytest.mark.parametrize("kind", TARGETS, ids=str)
 def test_the_gain_is_how_far_x0_moves_with_y(kind: Target, pair):
     (x0, eps), level = pair, PATHS["straight"]
-    x, y = mix(x0, eps, level), target(kind, x0, eps, level)
+    x, y = add_noise(x0, eps, level), target(kind, x0, eps, level)
     moved = (x0_from(kind, y + 1, x, level) - x0_from(kind, y, x, level)).abs()
-    assert_close(moved, gain(kind, level)[:, None, None, None].expand_as(moved))
+    assert_close(moved, abs_c_out(kind, level)[:, None, None, None].expand_as(moved))
 
 
 def test_the_edm_target_is_that_of_the_preconditioned_network(pair):
@@ -60,7 +60,7 @@ def test_the_edm_target_has_variance_one_at_every_level():
 def test_v_is_the_turning_of_the_circle(pair):
     x0, eps = pair
     angles = ANGLES.clone().requires_grad_()
-    x = mix(x0, eps, Level(angles.cos(), angles.sin()))
+    x = add_noise(x0, eps, Level(angles.cos(), angles.sin()))
     level = PATHS["variance preserving"]
     (turning,) = torch.autograd.grad(x[:, 0, 0, 0].sum(), angles)
     assert_close(target(V(), x0, eps, level)[:, 0, 0, 0], turning)
@@ -70,8 +70,8 @@ def test_v_is_the_turning_of_the_circle(pair):
 def test_x0_in_float32_is_off_by_rounding_and_for_eps_by_sigma_over_alpha_times_that(kind: Target):
     ratio = torch.logspace(-4, 5, 16, dtype=torch.float64)
     x0, eps = torch.randn(2, 16, 3, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    for level in (Level(torch.ones_like(ratio), ratio), Level(torch.ones_like(ratio), ratio).unit()):
-        x, y = mix(x0, eps, level).float(), target(kind, x0, eps, level).float()
+    for level in (Level(torch.ones_like(ratio), ratio), Level(torch.ones_like(ratio), ratio).to_vp()):
+        x, y = add_noise(x0, eps, level).float(), target(kind, x0, eps, level).float()
         error = (x0_from(kind, y, x, level) - x0).abs().flatten(1).amax(1)
         allowed = ratio if kind == Eps() else torch.zeros_like(ratio)
         assert (error < 1e-6 * (1 + allowed)).all()

@@ -5,15 +5,15 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from limpid.diffusion.denoiser import Denoiser, Spreading, Timestep
+from limpid.diffusion.denoiser import Denoiser, DenoiserWithVariance, Timestep
 from limpid.diffusion.guidance import Guidance, classifier_free, clipped
 from limpid.diffusion.level import Level
 from limpid.diffusion.likelihood import decoder_nats
 from limpid.diffusion.losses import denoising_loss
 from limpid.diffusion.onestep import Ancestral
-from limpid.diffusion.schedules import Cosine, LinearBeta, Straight, grid
+from limpid.diffusion.schedules import Cosine, LinearBeta, RectifiedFlow, sampling_levels
 from limpid.diffusion.targets import Eps
-from limpid.diffusion.variance import chain, variance_loss
+from limpid.diffusion.variance import posterior_bounds, vlb_loss
 from limpid.learning.rng import generator
 
 T = 1000
@@ -26,47 +26,47 @@ def draw(*address: int) -> Tensor:
 
 
 def test_the_two_variances_are_beta_and_beta_tilde():
-    step, t = chain(LinearBeta(T), U), (U * T).round().long()
+    step, t = posterior_bounds(LinearBeta(T), U), (U * T).round().long()
     betas = LinearBeta(T).betas()
     bar = torch.cat([torch.ones(1, dtype=torch.float64), (1 - betas).cumprod(0)])
-    assert_close(step.large.square(), betas[t - 1])
-    assert_close(step.small.square(), betas[t - 1] * (1 - bar[t - 1]) / (1 - bar[t]))
+    assert_close(step.std_max.square(), betas[t - 1])
+    assert_close(step.std_min.square(), betas[t - 1] * (1 - bar[t - 1]) / (1 - bar[t]))
 
 
 def test_the_loss_is_the_divergence_of_the_two_gaussians():
-    step, x0, guess = chain(LinearBeta(T), U), draw(0).clamp(-1, 1), draw(1)
+    step, x0, guess = posterior_bounds(LinearBeta(T), U), draw(0).clamp(-1, 1), draw(1)
     share = torch.rand(SHAPE, dtype=torch.float64, generator=generator("cpu", 2))
     betas = LinearBeta(T).betas()
     bar = torch.cat([torch.ones(1, dtype=torch.float64), (1 - betas).cumprod(0)])
     t = (U * T).round().long()
     # The posterior's mean is this much of x0, and some of x that both share (Ho et al. 2020, eq. 7).
     of_x0 = (bar[t - 1].sqrt() * betas[t - 1] / (1 - bar[t])).view(4, 1, 1, 1)
-    small, large = (std.view(4, 1, 1, 1) for std in (step.small, step.large))
+    small, large = (std.view(4, 1, 1, 1) for std in (step.std_min, step.std_max))
     p = torch.distributions.Normal(of_x0 * guess, small ** (1 - share) * large**share)
     nats = torch.distributions.kl_divergence(torch.distributions.Normal(of_x0 * x0, small), p).flatten(1).sum(1)
-    assert_close(variance_loss(x0, guess, share, step), 1e-3 * T * nats / (48 * math.log(2)))
+    assert_close(vlb_loss(x0, guess, share, step), 1e-3 * T * nats / (48 * math.log(2)))
 
 
 def test_the_first_step_is_measured_by_the_decoder():
-    step = chain(LinearBeta(T), torch.full((4,), 0.001, dtype=torch.float64))
+    step = posterior_bounds(LinearBeta(T), torch.full((4,), 0.001, dtype=torch.float64))
     x0, share = (draw(3).clamp(-1, 1) * 127.5).round() / 127.5, torch.full(SHAPE, 0.5, dtype=torch.float64)
-    std = (step.small * step.large).sqrt().view(4, 1, 1, 1).expand(SHAPE)
+    std = (step.std_min * step.std_max).sqrt().view(4, 1, 1, 1).expand(SHAPE)
     nats = decoder_nats(x0, x0 + 0.001, std)
-    assert_close(variance_loss(x0, x0 + 0.001, share, step), 1e-3 * T * nats / (48 * math.log(2)))
+    assert_close(vlb_loss(x0, x0 + 0.001, share, step), 1e-3 * T * nats / (48 * math.log(2)))
 
 
 @pytest.mark.parametrize("u", [2 / 4000, 1.0])
 def test_the_loss_teaches_the_share_by_finite_gradients_however_far_the_guess(u: float):
     share = torch.full(SHAPE, 0.5, requires_grad=True)
     x0 = draw(3).float().clamp(-1, 1)
-    variance_loss(x0, -1000 * x0, share, chain(Cosine(4000), torch.full((4,), u))).sum().backward()
+    vlb_loss(x0, -1000 * x0, share, posterior_bounds(Cosine(4000), torch.full((4,), u))).sum().backward()
     assert share.grad is not None
     assert share.grad.isfinite().all()
 
 
 def test_the_share_that_fits_is_the_posteriors_where_the_picture_is_known():
-    step, x0 = chain(Cosine(T), U), draw(4).clamp(-1, 1)
-    losses = [variance_loss(x0, x0, torch.full(SHAPE, share, dtype=torch.float64), step) for share in (0.0, 0.3, 1.0)]
+    step, x0 = posterior_bounds(Cosine(T), U), draw(4).clamp(-1, 1)
+    losses = [vlb_loss(x0, x0, torch.full(SHAPE, share, dtype=torch.float64), step) for share in (0.0, 0.3, 1.0)]
     assert (losses[0] < 1e-12).all()
     assert (losses[0] <= losses[1]).all()
     assert (losses[1] <= losses[2]).all()
@@ -74,7 +74,7 @@ def test_the_share_that_fits_is_the_posteriors_where_the_picture_is_known():
 
 def test_a_variance_is_learnt_along_steps_alone():
     with pytest.raises(ValueError, match="learnt along a schedule of 2 steps or more"):
-        chain(Straight(), U)
+        posterior_bounds(RectifiedFlow(), U)
 
 
 class TwoAnswers(nn.Module):
@@ -94,9 +94,9 @@ def learner() -> Denoiser:
 
 def test_the_bound_teaches_the_share_and_leaves_the_noise_to_the_simple_loss():
     gradients = []
-    for step in (None, chain(LinearBeta(), U)):
+    for step in (None, posterior_bounds(LinearBeta(), U)):
         model = learner()
-        denoising_loss(model, draw(5).float(), draw(6).float(), LinearBeta()(U), step=step).mean().backward()
+        denoising_loss(model, draw(5).float(), draw(6).float(), LinearBeta()(U), posterior=step).mean().backward()
         gradients.append([parameter.grad for parameter in model.parameters()])
     (noise, share), (same_noise, taught) = gradients
     assert_close(same_noise, noise)
@@ -109,8 +109,11 @@ def test_the_bound_teaches_the_share_and_leaves_the_noise_to_the_simple_loss():
 def test_a_learnt_variance_at_either_end_is_the_one_published(share: float, same):
     model = learner()
     nn.init.constant_(model.get_parameter("net.share"), share)
-    levels, ends = grid(LinearBeta(), 20), []
-    for sampler, denoise in ((Ancestral("learned"), Spreading(model.look)), (Ancestral(same), model)):
+    levels, ends = sampling_levels(LinearBeta(), 20), []
+    for sampler, denoise in (
+        (Ancestral("learned"), DenoiserWithVariance(model.denoise_with_variance)),
+        (Ancestral(same), model),
+    ):
         noise = generator("cpu", 8)
         steps = sampler(denoise, draw(7).float(), levels, lambda g=noise: torch.randn(SHAPE, generator=g))
         *_, end = steps
@@ -120,9 +123,9 @@ def test_a_learnt_variance_at_either_end_is_the_one_published(share: float, same
 
 def test_the_share_passes_through_guidance_and_clipping():
     model, x = learner(), draw(9).float()
-    level = grid(LinearBeta(), 5)[1]
+    level = sampling_levels(LinearBeta(), 5)[1]
     guess = clipped(classifier_free(model, torch.tensor([0, 1, 2, 3]), Guidance(1.0)))
-    x0, share = guess.look(x, level)
+    x0, share = guess.denoise_with_variance(x, level)
     assert share is not None
     assert_close(share, torch.full(SHAPE, 0.6))
     assert x0.abs().max() <= 1
@@ -133,4 +136,4 @@ def test_a_network_that_has_learnt_none_is_refused():
         return x
 
     with pytest.raises(ValueError, match="has learnt no variance: choose small or large"):
-        next(Ancestral("learned")(denoise, draw(1), grid(LinearBeta(), 5), lambda: draw(2)))
+        next(Ancestral("learned")(denoise, draw(1), sampling_levels(LinearBeta(), 5), lambda: draw(2)))

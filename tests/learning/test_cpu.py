@@ -11,12 +11,12 @@ import pytest
 import torch
 from tiny import TINY
 
-from limpid.folder import threads_of
+from limpid.folder import previous_threads
 from limpid.learning import cpu
-from limpid.learning.machine import REPAID, Machine
-from limpid.train import start
+from limpid.learning.machine import COMPILE_FROM_IMAGES, Runtime
+from limpid.train import init_state
 
-FREE = {name: value for name, value in os.environ.items() if name not in (*cpu.ALLOCATOR, *cpu.PLACES)}
+FREE = {name: value for name, value in os.environ.items() if name not in (*cpu.ALLOCATOR, *cpu.AFFINITY_VARIABLES)}
 
 
 def python(code: str, **environment: str) -> str:
@@ -31,7 +31,7 @@ STEPS = """
 import resource
 import numpy
 from limpid.learning import cpu
-kept = cpu.keep_memory()
+kept = cpu.keep_freed_memory()
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(10):
@@ -59,13 +59,13 @@ from limpid.learning import cpu
 allowed = os.sched_getaffinity(0)
 cores = len(cpu.first_of_each_core(sorted(allowed)))
 torch.set_num_threads(cores - 1)
-fewer = cpu.spread_threads()
+fewer = cpu.pin_threads()
 torch.set_num_threads(cores)
 os.environ["OMP_PROC_BIND"] = "false"
-placed = cpu.spread_threads()
+placed = cpu.pin_threads()
 del os.environ["OMP_PROC_BIND"]
 print(fewer, placed, {os.sched_getaffinity(0) == os.sched_getaffinity(thread) for thread in cpu._threads()})
-spread = cpu.spread_threads()
+spread = cpu.pin_threads()
 held = [tuple(os.sched_getaffinity(thread)) for thread in cpu._threads() if os.sched_getaffinity(thread) != allowed]
 print(spread, os.sched_getaffinity(0) == allowed, {len(cores) for cores in held}, len(set(held)))
 """
@@ -97,28 +97,28 @@ def test_beside_others_as_many_threads_are_taken_as_get_most_done_and_in_doubt_a
         now[0] += seconds[torch.get_num_threads()]
         return now[0]
 
-    for name in cpu.THREADS:
+    for name in cpu.THREAD_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("os.getloadavg", lambda: (1.0, 1.0, 1.0))
     monkeypatch.setattr(cpu.time, "perf_counter", clock)
     before = torch.get_num_threads()
     try:
-        assert cpu.threads_beside_others(4) == best
+        assert cpu.best_thread_count(4) == best
         assert torch.get_num_threads() == 4
         monkeypatch.setattr("os.getloadavg", lambda: (0.0, 1.0, 1.0))
-        assert cpu.threads_beside_others(4) == 4
+        assert cpu.best_thread_count(4) == 4
         monkeypatch.setenv("OMP_NUM_THREADS", "4")
-        assert cpu.threads_beside_others(4) == 4
+        assert cpu.best_thread_count(4) == 4
     finally:
         torch.set_num_threads(before)
 
 
 def test_threads_can_be_named_and_a_run_goes_on_with_as_many_as_it_began_with(tmp_path: Path):
     number = torch.get_num_threads()
-    assert f"cpu, {number} thread" in str(Machine("cpu", threads=number).resolved(32_000))
+    assert f"cpu, {number} thread" in str(Runtime("cpu", threads=number).resolved(32_000))
     with pytest.raises(ValueError, match=r"--threads -1: expected a number of threads"):
-        Machine("cpu", threads=-1).resolved()
-    assert threads_of(tmp_path) == 0
+        Runtime("cpu", threads=-1).resolved()
+    assert previous_threads(tmp_path) == 0
     for written, read in (
         ({"threads": 1}, 1),
         ({}, 0),
@@ -127,7 +127,7 @@ def test_threads_can_be_named_and_a_run_goes_on_with_as_many_as_it_began_with(tm
         ({"threads": True}, 0),
     ):
         (tmp_path / "environment.json").write_text(json.dumps(written))
-        assert threads_of(tmp_path) == read
+        assert previous_threads(tmp_path) == read
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"\xff\xfe", b"[1]", b"3", b"[" * 100_000])
@@ -135,7 +135,7 @@ def test_an_environment_that_cannot_be_read_is_named(damage: bytes, tmp_path: Pa
     path = tmp_path / "environment.json"
     path.write_bytes(damage)
     with pytest.raises(ValueError, match=rf"cannot read {re.escape(str(path))} .*: remove it") as error:
-        threads_of(tmp_path)
+        previous_threads(tmp_path)
     assert "\n" not in str(error.value)
 
 
@@ -171,19 +171,19 @@ def test_where_the_kernel_tells_nothing_of_the_cpu_float32_is_chosen(tmp_path: P
 
 
 def test_a_machine_says_in_a_line_what_it_chose_and_every_choice_can_be_overruled():
-    chosen = Machine("cpu").resolved()
+    chosen = Runtime("cpu").resolved()
     assert str(chosen).startswith("cpu, ")
     assert chosen.precision == ("bfloat16" if cpu.has_bfloat16() else "float32")
-    assert str(Machine("cpu", "float32").resolved()).endswith("float32")
-    assert str(Machine("cpu", "bfloat16", compile=True).resolved()).endswith("bfloat16, compiled")
+    assert str(Runtime("cpu", "float32").resolved()).endswith("float32")
+    assert str(Runtime("cpu", "bfloat16", compile=True).resolved()).endswith("bfloat16, compiled")
 
 
 def test_a_machine_that_has_not_been_asked_compiles_nothing():
-    state = start(TINY, (1, 8, 8), 10, Machine("cpu", "float32"))
+    state = init_state(TINY, (1, 8, 8), 10, Runtime("cpu", "float32"))
     assert state.model.net._compiled_call_impl is None
 
 
-@pytest.mark.parametrize("images", [0, REPAID, 100 * REPAID])
+@pytest.mark.parametrize("images", [0, COMPILE_FROM_IMAGES, 100 * COMPILE_FROM_IMAGES])
 def test_on_a_cpu_nothing_is_compiled_unasked(images: int):
-    assert Machine("cpu").resolved(images).compile is False
-    assert Machine("cpu", compile=True).resolved(images).compile is True
+    assert Runtime("cpu").resolved(images).compile is False
+    assert Runtime("cpu", compile=True).resolved(images).compile is True

@@ -11,9 +11,9 @@ from torch.testing import assert_close
 
 from limpid.learning import checkpoint, runlog
 from limpid.learning.average import Ema, update
-from limpid.learning.machine import Machine
-from limpid.learning.optim import Adam, Muon, lr_at
-from limpid.learning.rng import address, generator
+from limpid.learning.machine import Runtime
+from limpid.learning.optim import AdamW, Muon, lr_at
+from limpid.learning.rng import generator, seed_for
 
 
 def test_equal_addresses_draw_alike_and_others_do_not():
@@ -26,14 +26,14 @@ def test_equal_addresses_draw_alike_and_others_do_not():
 
 
 def test_an_address_is_not_the_words_run_together():
-    assert address(1, 23) != address(12, 3)
-    assert address("1") != address(1)
+    assert seed_for(1, 23) != seed_for(12, 3)
+    assert seed_for("1") != seed_for(1)
 
 
-@pytest.mark.parametrize("kind", [Adam, Muon])
+@pytest.mark.parametrize("kind", [AdamW, Muon])
 @pytest.mark.parametrize("decay", ["none", "linear", "cosine"])
-def test_the_rate_rises_then_falls(decay, kind: type[Adam] | type[Muon]):
-    optimizer = kind(rate=1.0, warmup=100, decay=decay)
+def test_the_rate_rises_then_falls(decay, kind: type[AdamW] | type[Muon]):
+    optimizer = kind(lr=1.0, warmup_images=100, lr_schedule=decay)
     rates = [lr_at(optimizer, seen, 1000) for seen in range(1, 1001)]
     assert rates[49] == pytest.approx(0.5, rel=0.1)
     assert max(rates) <= 1.0
@@ -42,18 +42,18 @@ def test_the_rate_rises_then_falls(decay, kind: type[Adam] | type[Muon]):
 
 
 def test_ten_thousand_batches_at_half_life_are_ddpms_average():
-    assert Ema(half_life=887_000.0, ramp=0).decay(10**9, 128) == pytest.approx(0.9999, abs=1e-7)
+    assert Ema(halflife=887_000.0, rampup_ratio=0).decay(10**9, 128) == pytest.approx(0.9999, abs=1e-7)
 
 
 def test_the_average_forgets_half_in_a_half_life():
     average, weights = [torch.ones(1)], [torch.zeros(1)]
     for step in range(10):
-        update(average, weights, Ema(half_life=640.0, ramp=0).decay(64 * (step + 1), 64))
+        update(average, weights, Ema(halflife=640.0, rampup_ratio=0).decay(64 * (step + 1), 64))
     assert average[0].item() == pytest.approx(0.5)
 
 
 def test_the_average_soon_forgets_the_start():
-    average, weights, ema = [torch.ones(1)], [torch.zeros(1)], Ema(half_life=887_000.0)
+    average, weights, ema = [torch.ones(1)], [torch.zeros(1)], Ema(halflife=887_000.0)
     for step in range(100):
         update(average, weights, ema.decay(128 * (step + 1), 128))
     assert average[0].item() < 1e-6
@@ -61,7 +61,7 @@ def test_the_average_soon_forgets_the_start():
 
 def test_an_unknown_device_is_answered_with_those_there_are():
     with pytest.raises(ValueError, match=r"no device 'gpu' here: choose from .*cpu"):
-        Machine("gpu").resolved()
+        Runtime("gpu").resolved()
 
 
 @pytest.mark.parametrize(("device", "index"), [("cuda", 0), ("cuda:1", 1)])
@@ -72,7 +72,7 @@ def test_a_gpu_is_the_current_device_whether_it_has_a_number_or_not(device: str,
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: current.append(_get_device_index(device)))
     benchmark = torch.backends.cudnn.benchmark
     try:
-        chosen = Machine(device).resolved()
+        chosen = Runtime(device).resolved()
         assert (chosen.device, current) == (device, [])  # to choose changes nothing
         chosen.configure_process()
     finally:
@@ -82,17 +82,17 @@ def test_a_gpu_is_the_current_device_whether_it_has_a_number_or_not(device: str,
 
 def test_a_checkpoint_gives_back_tensors_and_data(tmp_path: Path):
     tensors = {"a.w": torch.randn(3, 4, 2, 2).to(memory_format=torch.channels_last), "b.w": torch.arange(3)}
-    path = checkpoint.save(tmp_path, 128, tensors, {"seen": 128, "names": ["cat"]})
-    assert checkpoint.newest(tmp_path) == path
-    assert checkpoint.read_data(path) == {"seen": 128, "names": ["cat"]}
+    path = checkpoint.save_checkpoint(tmp_path, 128, tensors, {"images_seen": 128, "class_names": ["cat"]})
+    assert checkpoint.latest(tmp_path) == path
+    assert checkpoint.read_data(path) == {"images_seen": 128, "class_names": ["cat"]}
     assert_close(checkpoint.read_tensors(path), {name: value.contiguous() for name, value in tensors.items()})
     assert list(checkpoint.read_tensors(path, "b.")) == ["w"]
 
 
 def test_only_the_last_checkpoints_are_kept(tmp_path: Path):
     for seen in (10, 20, 30, 40):
-        checkpoint.save(tmp_path, seen, {"w": torch.zeros(1)}, {})
-    assert [int(path.stem) for path in checkpoint.all_in(tmp_path)] == [30, 40]
+        checkpoint.save_checkpoint(tmp_path, seen, {"w": torch.zeros(1)}, {})
+    assert [int(path.stem) for path in checkpoint.list_checkpoints(tmp_path)] == [30, 40]
     assert list(tmp_path.glob("*.part")) == []
 
 
@@ -112,13 +112,13 @@ def test_a_checkpoint_that_was_just_written_stays_though_there_are_later_ones(
     keep: int, left: list[int], tmp_path: Path
 ):
     for seen in (100, 200, 300):
-        checkpoint.save(tmp_path, seen, {"w": torch.zeros(1)}, {}, keep=0)
-    assert checkpoint.save(tmp_path, 150, {"w": torch.ones(1)}, {}, keep=keep).exists()
-    assert [int(path.stem) for path in checkpoint.all_in(tmp_path)] == left
+        checkpoint.save_checkpoint(tmp_path, seen, {"w": torch.zeros(1)}, {}, keep=0)
+    assert checkpoint.save_checkpoint(tmp_path, 150, {"w": torch.ones(1)}, {}, keep=keep).exists()
+    assert [int(path.stem) for path in checkpoint.list_checkpoints(tmp_path)] == left
 
 
-@pytest.mark.parametrize("kind", [Adam, Muon])
-def test_an_optimiser_goes_on_where_it_was(kind: type[Adam] | type[Muon]):
+@pytest.mark.parametrize("kind", [AdamW, Muon])
+def test_an_optimiser_goes_on_where_it_was(kind: type[AdamW] | type[Muon]):
     def steps(parameters: list[torch.Tensor], optimizer: torch.optim.Optimizer, first: int, last: int) -> None:
         for step in range(first, last):
             for index, parameter in enumerate(parameters):
@@ -143,40 +143,56 @@ def test_an_optimiser_goes_on_where_it_was(kind: type[Adam] | type[Muon]):
 
 
 def test_the_log_is_cut_where_a_run_goes_on(tmp_path: Path):
-    log = runlog.Log(tmp_path / "log.jsonl")
+    log = runlog.JsonlLog(tmp_path / "log.jsonl")
     for seen in (10, 20, 30):
-        log.add({"seen": seen})
+        log.add({"images_seen": seen})
     with log.path.open("a") as file:
-        file.write('{"seen": 4')
+        file.write('{"images_seen": 4')
     log.cut(20)
-    assert log.lines() == runlog.read(log.path) == [{"seen": 10}, {"seen": 20}]
+    assert log.lines() == runlog.read_jsonl(log.path) == [{"images_seen": 10}, {"images_seen": 20}]
 
 
 @pytest.mark.parametrize(
     "damage",
     [
-        *(b'{"seen": 30', b"\0" * 20, b"\0" * 20 + b"\n", b"[]\n", b"\xff\n", b'{"loss": 1}\n', b"[" * 9999 + b"\n"),
-        *(b'{"seen": 30, "loss": "1"}\n', b'{"seen": 30, "loss": null}\n', b'{"seen": true}\n', b'{"seen": 3e1}\n'),
-        *(b'{"seen": 30, "lo3s": 1, "rate": 1}\n', b'{"seen": 30, "loss": 1, "loss_by_logsnr": {"6..": []}}\n'),
-        b'{"seen": 30, "loss": ' + b"9" * 400 + b"}\n",
+        *(
+            b'{"images_seen": 30',
+            b"\0" * 20,
+            b"\0" * 20 + b"\n",
+            b"[]\n",
+            b"\xff\n",
+            b'{"loss": 1}\n',
+            b"[" * 9999 + b"\n",
+        ),
+        *(
+            b'{"images_seen": 30, "loss": "1"}\n',
+            b'{"images_seen": 30, "loss": null}\n',
+            b'{"images_seen": true}\n',
+            b'{"images_seen": 3e1}\n',
+        ),
+        *(
+            b'{"images_seen": 30, "lo3s": 1, "rate": 1}\n',
+            b'{"images_seen": 30, "loss": 1, "loss_by_logsnr": {"6..": []}}\n',
+        ),
+        b'{"images_seen": 30, "loss": ' + b"9" * 400 + b"}\n",
     ],
 )
 def test_what_is_no_line_of_a_log_is_passed_over(damage: bytes, tmp_path: Path):
     """As after a power cut, when the disk has less than was written to it."""
-    log = runlog.Log(tmp_path / "log.jsonl")
-    log.add({"seen": 10})
+    log = runlog.JsonlLog(tmp_path / "log.jsonl")
+    log.add({"images_seen": 10})
     with log.path.open("ab") as file:
         file.write(damage)
-    assert runlog.read(log.path) == log.lines() == [{"seen": 10}]
+    assert runlog.read_jsonl(log.path) == log.lines() == [{"images_seen": 10}]
 
 
 def test_a_flipped_bit_in_the_log_costs_no_other_line(tmp_path: Path, capsys):
-    lines = [{"seen": seen, "loss": 0.5, "loss_by_logsnr": {"6..": 1.5}} for seen in (10, 20, 30)]
-    log = runlog.Log(tmp_path / "log.jsonl")
+    lines = [{"images_seen": seen, "loss": 0.5, "loss_by_logsnr": {"6..": 1.5}} for seen in (10, 20, 30)]
+    log = runlog.JsonlLog(tmp_path / "log.jsonl")
     for line in lines:
         log.add(line)
     content = log.path.read_bytes()
-    first, second = (content.index(b'{"seen": ' + number) for number in (b"20", b"30"))
+    first, second = (content.index(b'{"images_seen": ' + number) for number in (b"20", b"30"))
     for place in range(first, second - 1):
         for bit in range(8):
             damaged = bytearray(content)
@@ -184,9 +200,9 @@ def test_a_flipped_bit_in_the_log_costs_no_other_line(tmp_path: Path, capsys):
             log.path.write_bytes(damaged)
             kept = log.lines()
             assert (kept[0], kept[-1]) == (lines[0], lines[2])
-    log.path.write_bytes(content.replace(b'{"seen": 20', b'["seen": 20'))
+    log.path.write_bytes(content.replace(b'{"images_seen": 20', b'["images_seen": 20'))
     log.cut(30)
-    assert runlog.read(log.path) == [lines[0], lines[2]]
+    assert runlog.read_jsonl(log.path) == [lines[0], lines[2]]
     assert (tmp_path / "log.jsonl.aside").read_bytes() == content[first:second].replace(b"{", b"[", 1)
     assert capsys.readouterr().err == (
         f"limpid: {log.path} is damaged in line 2: set aside in log.jsonl.aside, all others are kept\n"
@@ -194,26 +210,26 @@ def test_a_flipped_bit_in_the_log_costs_no_other_line(tmp_path: Path, capsys):
 
 
 def test_lines_that_wait_for_the_disk_survive_a_going_back(tmp_path: Path, monkeypatch):
-    log = runlog.Log(tmp_path / "log.jsonl")
-    log.add({"seen": 10})
+    log = runlog.JsonlLog(tmp_path / "log.jsonl")
+    log.add({"images_seen": 10})
 
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
         patch.setattr(runlog, "append", refuse)
-        patch.setattr(runlog, "durable", refuse)
-        for act in (lambda: log.add({"seen": 20}), lambda: log.add({"seen": 30}), lambda: log.cut(20)):
+        patch.setattr(runlog, "durable_write", refuse)
+        for act in (lambda: log.add({"images_seen": 20}), lambda: log.add({"images_seen": 30}), lambda: log.cut(20)):
             with pytest.raises(OSError, match="No space left"):
                 act()
         log.sync()
-    assert log.lines() == [{"seen": 10}, {"seen": 20}]
-    log.add({"seen": 25})
-    assert runlog.read(log.path) == log.lines() == [{"seen": 10}, {"seen": 20}, {"seen": 25}]
+    assert log.lines() == [{"images_seen": 10}, {"images_seen": 20}]
+    log.add({"images_seen": 25})
+    assert runlog.read_jsonl(log.path) == log.lines() == [{"images_seen": 10}, {"images_seen": 20}, {"images_seen": 25}]
 
 
 def test_lines_that_wait_are_written_before_a_checkpoint(tmp_path: Path, monkeypatch):
-    log = runlog.Log(tmp_path / "log.jsonl")
+    log = runlog.JsonlLog(tmp_path / "log.jsonl")
 
     def refuse(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -221,13 +237,13 @@ def test_lines_that_wait_are_written_before_a_checkpoint(tmp_path: Path, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", refuse)
         with pytest.raises(OSError, match="No space left"):
-            log.add({"seen": 10})
+            log.add({"images_seen": 10})
     log.sync()
-    assert runlog.read(log.path) == [{"seen": 10}]
+    assert runlog.read_jsonl(log.path) == [{"images_seen": 10}]
 
 
 def test_the_meter_tells_the_mean_and_starts_anew():
-    meter = runlog.Meter("cpu")
+    meter = runlog.LossMeter("cpu")
     one = torch.ones(1)
     meter.add(torch.tensor([1.0, 2.0]), torch.ones(2), torch.zeros(2))
     meter.add(torch.tensor([6.0]), one, 0 * one)
@@ -237,7 +253,7 @@ def test_the_meter_tells_the_mean_and_starts_anew():
 
 
 def test_the_meter_tells_the_losses_by_level():
-    meter = runlog.Meter("cpu")
+    meter = runlog.LossMeter("cpu")
     # Levels that are drawn twice as often as others count half: each part's mean is that of its own losses.
     rarity, losses = torch.tensor([0.5, 0.5, 1.0, 2.0]), torch.tensor([1.0, 3.0, 5.0, math.inf])
     meter.add(losses * rarity, rarity, torch.tensor([-math.inf, -7.0, 3.0, math.inf], dtype=torch.float64))

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from limpid.learning.muon import Muon, orthogonal
+from limpid.learning.muon import MuonOptimizer, newton_schulz
 
 
 @pytest.mark.parametrize("shape", [(5, 20), (20, 5), (8, 8)])
 def test_singular_values_are_drawn_to_one_and_singular_vectors_stay(shape: tuple[int, int]):
     matrices = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     u, s, v = torch.linalg.svd(matrices, full_matrices=False)
-    (turned,) = orthogonal([matrices * torch.tensor([1e-3, 1.0, 1e3]).view(3, 1, 1)])
+    (turned,) = newton_schulz([matrices * torch.tensor([1e-3, 1.0, 1e3]).view(3, 1, 1)])
     found = u.mT @ turned @ v.mT
     values = found.diagonal(dim1=1, dim2=2)
     large = s > 0.05 * s.norm(dim=1, keepdim=True)
@@ -21,7 +21,7 @@ def test_singular_values_are_drawn_to_one_and_singular_vectors_stay(shape: tuple
 def after_one_step(weight: torch.Tensor, gradient: torch.Tensor, weight_decay: float = 0.0) -> torch.Tensor:
     weight = weight.clone().requires_grad_()
     weight.grad = gradient.clone()
-    Muon([weight], lr=0.1, betas=(0.9, 0.999), weight_decay=weight_decay, momentum=0.95).step()
+    MuonOptimizer([weight], lr=0.1, betas=(0.9, 0.999), weight_decay=weight_decay, momentum=0.95).step()
     return weight.detach()
 
 

@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from limpid.learning.noise import BLOCK, normal, seeded_randn
+from limpid.learning.noise import RNG_BLOCK, randn, seeded_randn
 from limpid.learning.rng import generator
 
 SHAPE = (20, 3, 64, 48)  # four blocks, the last not whole
 
 
 def test_noise_is_standard_normal():
-    x = normal(SHAPE, "cpu", 0, "noise", 0).double().flatten()
+    x = randn(SHAPE, "cpu", 0, "noise", 0).double().flatten()
     n = len(x)
     for power, expected, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
         assert abs((x**power).mean() - expected) < 4 * math.sqrt(variance / n)
@@ -27,15 +27,15 @@ def test_noise_is_standard_normal():
 
 
 def test_blocks_are_unrelated():
-    x = normal(SHAPE, "cpu", 0, "noise", 0).permute(0, 2, 3, 1).flatten()
-    first, second = x[:BLOCK], x[BLOCK : 2 * BLOCK]
+    x = randn(SHAPE, "cpu", 0, "noise", 0).permute(0, 2, 3, 1).flatten()
+    first, second = x[:RNG_BLOCK], x[RNG_BLOCK : 2 * RNG_BLOCK]
     assert not torch.equal(first, second)
-    assert abs((first * second).mean()) < 4 / math.sqrt(BLOCK)
+    assert abs((first * second).mean()) < 4 / math.sqrt(RNG_BLOCK)
 
 
 def test_noise_lies_with_channels_last():
-    assert normal(SHAPE, "cpu", 1).is_contiguous(memory_format=torch.channels_last)
-    assert normal(SHAPE, "cpu", 1).shape == SHAPE
+    assert randn(SHAPE, "cpu", 1).is_contiguous(memory_format=torch.channels_last)
+    assert randn(SHAPE, "cpu", 1).shape == SHAPE
 
 
 @contextmanager
@@ -49,14 +49,14 @@ def threads(number: int) -> Iterator[None]:
 
 
 def test_the_same_address_has_the_same_noise_whatever_the_number_of_threads():
-    alone = normal(SHAPE, "cpu", 0, "noise", 128)
+    alone = randn(SHAPE, "cpu", 0, "noise", 128)
     with threads(3):
-        assert torch.equal(normal(SHAPE, "cpu", 0, "noise", 128), alone)
+        assert torch.equal(randn(SHAPE, "cpu", 0, "noise", 128), alone)
 
 
 @pytest.mark.parametrize("other", [(0, "noise", 129), (1, "noise", 128), (0, "labels", 128)])
 def test_another_address_has_other_noise(other: tuple[int | str, ...]):
-    assert not torch.equal(normal(SHAPE, "cpu", *other), normal(SHAPE, "cpu", 0, "noise", 128))
+    assert not torch.equal(randn(SHAPE, "cpu", *other), randn(SHAPE, "cpu", 0, "noise", 128))
 
 
 def by_seed(seeds: range) -> list[torch.Generator]:

@@ -10,7 +10,7 @@ from tiny import CPU, TINY
 
 from limpid.folder import Run
 from limpid.learning import checkpoint, cpu, pace
-from limpid.learning.machine import Machine
+from limpid.learning.machine import Runtime
 from limpid.learning.pace import StepTimes
 from limpid.recipe import Every
 from limpid.run import run
@@ -53,25 +53,26 @@ def test_the_first_word_comes_half_a_minute_or_more_after_steps_have_become_slow
 def test_what_would_help_is_measured(monkeypatch: pytest.MonkeyPatch):
     for best, words in ((1, "--threads 1 would be quicker than 4"), (4, "fewer threads would not be quicker")):
         monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
-        monkeypatch.setattr(cpu, "threads_beside_others", lambda most, best=best: best)
+        monkeypatch.setattr(cpu, "best_thread_count", lambda most, best=best: best)
         assert words in pace.advice(CPU)
-    assert "see what else uses cuda:1" in pace.advice(Machine("cuda:1"))
+    assert "see what else uses cuda:1" in pace.advice(Runtime("cuda:1"))
 
 
 def test_a_run_beside_another_busy_program_says_what_would_help_and_keeps_its_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    recipe = replace(TINY, images=30 * 4, batch=4, every=Every(log=20, sample=0, save=60))
+    recipe = replace(TINY, duration=30 * 4, batch_size=4, every=Every(log=20, sample=0, save=60))
     run(recipe, tmp_path / "quiet", CPU)
     assert "usually" not in capsys.readouterr().err
     now = accumulate([*repeat(2.0, 20), *repeat(30.0, 1000)])
     monkeypatch.setattr(Run, "clock", lambda self: next(now))
-    monkeypatch.setattr(cpu, "threads_beside_others", lambda most: most)
+    monkeypatch.setattr(cpu, "best_thread_count", lambda most: most)
     run(recipe, tmp_path / "busy", CPU)
     words = capsys.readouterr().err
     assert words.count("usually") == 1
     quiet, busy = (
-        checkpoint.read_tensors(checkpoint.all_in(tmp_path / name / "checkpoints")[-1]) for name in ("quiet", "busy")
+        checkpoint.read_tensors(checkpoint.list_checkpoints(tmp_path / name / "checkpoints")[-1])
+        for name in ("quiet", "busy")
     )
     assert [name for name in quiet if not torch.equal(quiet[name], busy[name])] == []
 
@@ -80,9 +81,9 @@ def test_a_run_beside_another_busy_program_says_what_would_help_and_keeps_its_bi
 def test_what_is_drawn_takes_the_threads_that_get_most_done_now_unless_they_were_given(
     given: int, inside: int, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(cpu, "threads_beside_others", lambda most: most // 2)
-    with Machine("cpu", threads=2).settings():
-        with Machine("cpu", threads=given).sampling_threads():
+    monkeypatch.setattr(cpu, "best_thread_count", lambda most: most // 2)
+    with Runtime("cpu", threads=2).settings():
+        with Runtime("cpu", threads=given).sampling_threads():
             assert torch.get_num_threads() == inside
         assert torch.get_num_threads() == 2
-        assert Machine("cpu").configure_process().threads == 1
+        assert Runtime("cpu").configure_process().threads == 1

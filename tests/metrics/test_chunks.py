@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from limpid.metrics.chunks import COLUMNS, ROWS, chunks
-from limpid.metrics.kernel import discrepancy, kid
+from limpid.metrics.kernel import kid, mmd2
 from limpid.metrics.moments import Moments
 from limpid.metrics.neighbours import nearest
 from limpid.metrics.prdc import prdc
@@ -22,7 +22,7 @@ GENERATOR = torch.Generator().manual_seed(0)
 
 MEASURES: dict[str, Callable[[Tensor, Tensor], object]] = {
     "moments": lambda x, y: Moments.of(x),
-    "discrepancy": discrepancy,
+    "discrepancy": mmd2,
     "kid": lambda x, y: kid(x, y, GENERATOR, subsets=2, size=3_000),
     "nearest": lambda x, y: nearest(x, y, 3),
     "prdc": lambda x, y: prdc(x, y, 3),

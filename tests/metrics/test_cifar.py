@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from limpid.metrics import cifar
-from limpid.metrics.features import Seen
+from limpid.metrics.features import Features
 
 
 class OnGpu(cifar.Classifier):
@@ -17,8 +17,8 @@ class OnGpu(cifar.Classifier):
         nn.Module.__init__(self)
         self.mean = torch.zeros(2, 10, device="cuda:0")
 
-    def forward(self, pixels: Tensor) -> Seen:
-        return Seen(pixels.float().flatten(1), self.mean)
+    def forward(self, pixels: Tensor) -> Features:
+        return Features(pixels.float().flatten(1), self.mean)
 
 
 @pytest.mark.parametrize("home", ["cpu", "cuda:0"])
@@ -32,13 +32,13 @@ def test_pictures_are_resized_in_the_hosts_memory(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(F, "interpolate", resized)
     with FakeTensorMode():
-        said = cifar.look(OnGpu())(torch.zeros(2, 3, 8, 8, dtype=torch.uint8, device=home))
+        said = cifar.features_fn(OnGpu())(torch.zeros(2, 3, 8, 8, dtype=torch.uint8, device=home))
     assert said.features.device == torch.device("cuda:0")
 
 
 def test_the_judge_looks_in_float32_and_leaves_torch_as_it_was(monkeypatch: pytest.MonkeyPatch):
     """torch lets the convolutions of newer GPUs round to the eleven bits of TF32."""
-    judge, found = cifar.judge(), []
+    extractor, found = cifar.cifar_extractor(), []
 
     def rounding() -> tuple[object, ...]:
         cudnn = torch.backends.cudnn
@@ -48,7 +48,7 @@ def test_the_judge_looks_in_float32_and_leaves_torch_as_it_was(monkeypatch: pyte
     monkeypatch.setattr(cifar.Classifier, "forward", lambda net, x: found.append(rounding()) or forward(net, x))
     before = rounding()
     with torch.autocast("cpu", torch.bfloat16):
-        said = judge.look(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
+        said = extractor.extract(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
     assert found == [("ieee", *before[1:])]
     assert rounding() == before == ("tf32", *before[1:])
     assert said.features.dtype == said.logits.dtype == torch.float32

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from limpid.data import Cifar10
-from limpid.metrics.copies import SURROUNDINGS, copy_rate, nearness, threshold
+from limpid.metrics.copies import NEIGHBOURS, copy_rate, distance_ratio, threshold
 from limpid.metrics.neighbours import nearest
 
 K = 20
@@ -28,7 +28,7 @@ def training() -> Tensor:
 
 
 def near(samples: Tensor, training: Tensor) -> Tensor:
-    return nearness(nearest(samples, training, K).distances)
+    return distance_ratio(nearest(samples, training, K).distances)
 
 
 def test_pictures_like_the_held_out_are_taken_for_copies_as_often_as_the_threshold_says(training):
@@ -55,7 +55,7 @@ def test_nearness_finds_copies_of_busy_pictures_that_a_distance_misses(training)
     busy = training[training.norm(dim=1) > 15]
     copied = nearest(busy + 0.5 * torch.randn(busy.shape), training, K).distances
     held_out = nearest(rows(2_000, 1), training, K).distances
-    by_nearness = copy_rate(nearness(copied), threshold(nearness(held_out), 0.02)).value
+    by_nearness = copy_rate(distance_ratio(copied), threshold(distance_ratio(held_out), 0.02)).value
     by_distance = copy_rate(copied[:, 0], threshold(held_out[:, 0], 0.02)).value
     assert by_nearness > 0.95
     assert by_distance < 0.1
@@ -65,14 +65,14 @@ def test_nearness_finds_copies_of_real_pictures_under_noise_that_a_distance_miss
     images = Cifar10(root=str(cifar_root)).load().pixels[:4_600].flatten(1)
     training, held_out = images[:4_000], images[4_000:]
     noisy = (training[:150] + 36 * torch.randn(150, 3_072)).clamp(0, 255).to(torch.uint8)
-    copied, known = (nearest(pictures, training, SURROUNDINGS).distances for pictures in (noisy, held_out))
-    assert copy_rate(nearness(copied), threshold(nearness(known), 0.05)).value > 0.95
+    copied, known = (nearest(pictures, training, NEIGHBOURS).distances for pictures in (noisy, held_out))
+    assert copy_rate(distance_ratio(copied), threshold(distance_ratio(known), 0.05)).value > 0.95
     assert copy_rate(copied[:, 0], threshold(known[:, 0], 0.05)).value < 0.5
 
 
 def test_nearness_goes_from_0_for_a_copy_to_1_for_what_is_as_far_from_all():
     distances = torch.tensor([[0, 1, 2], [2, 2, 2], [1, 2, 3], [0, 0, 0]], dtype=torch.float64)
-    assert_close(nearness(distances), torch.tensor([0, 1, 0.5, 0], dtype=torch.float64))
+    assert_close(distance_ratio(distances), torch.tensor([0, 1, 0.5, 0], dtype=torch.float64))
 
 
 def test_exact_duplicates_among_the_held_out_still_count_as_copies():
@@ -83,4 +83,4 @@ def test_thresholds_of_less_than_one_picture_and_single_neighbours_are_refused()
     with pytest.raises(ValueError, match=r"a share of 0.001 of 100 pictures"):
         threshold(torch.rand(100), 0.001)
     with pytest.raises(ValueError, match="at least two for each picture"):
-        nearness(torch.rand(5, 1, dtype=torch.float64))
+        distance_ratio(torch.rand(5, 1, dtype=torch.float64))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from limpid.metrics.frechet import distance_to, frechet, infinite, line, scored
+from limpid.metrics.frechet import distance_to, frechet, frechet_estimate, frechet_infinity, line
 from limpid.metrics.moments import Moments, Statistics, blocks_of
 
 F64 = torch.float64
@@ -135,7 +135,7 @@ def test_a_set_whose_rows_are_all_alike_is_as_far_as_a_point(d, scale, bit):
     assert frechet(alike, spread) == pytest.approx(expected, rel=1e-12)
     assert frechet(spread, alike) == pytest.approx(expected, rel=1e-12)
     assert frechet(alike, alike) <= 1e-12 * alike.mean.square().sum()
-    found = scored(blocks_of(rows, 10, generator()), spread)
+    found = frechet_estimate(blocks_of(rows, 10, generator()), spread)
     assert found.value == pytest.approx(expected, rel=1e-12)
     assert found.error <= 1e-6 * expected
 
@@ -171,7 +171,10 @@ def test_the_interval_covers_the_spread_between_independent_runs_as_it_claims(n,
 
     For few samples the jackknife, whose parts have still fewer, is some percent too careful: that is the slack.
     """
-    found = [scored(blocks_of(drawn(n, d, seed, 0.3, scale), 10, generator(seed)), standard(d)) for seed in range(200)]
+    found = [
+        frechet_estimate(blocks_of(drawn(n, d, seed, 0.3, scale), 10, generator(seed)), standard(d))
+        for seed in range(200)
+    ]
     values = torch.tensor([one.value for one in found])
     claimed = torch.tensor([one.error for one in found]).square().mean().sqrt()
     assert claimed / values.std() == pytest.approx(1 + slack, abs=SPREAD + slack)
@@ -181,7 +184,9 @@ def test_the_interval_covers_the_spread_between_independent_runs_as_it_claims(n,
 
 def test_the_error_of_equal_laws_is_careful():
     """Where the distance is nearly zero it has no first order; the jackknife is then too large, never too small."""
-    found = [scored(blocks_of(drawn(1_000, 8, seed), 10, generator(seed)), standard(8)) for seed in range(100)]
+    found = [
+        frechet_estimate(blocks_of(drawn(1_000, 8, seed), 10, generator(seed)), standard(8)) for seed in range(100)
+    ]
     spread = torch.tensor([one.value for one in found]).std()
     claimed = torch.tensor([one.error for one in found]).square().mean().sqrt()
     assert spread < claimed < 2 * spread
@@ -189,9 +194,9 @@ def test_the_error_of_equal_laws_is_careful():
 
 def test_the_score_is_the_distance_of_all_blocks():
     features = drawn(300, 5)
-    found = scored(blocks_of(features, 10, generator()), standard(5))
+    found = frechet_estimate(blocks_of(features, 10, generator()), standard(5))
     assert found.value == pytest.approx(frechet(Moments.of(features).statistics, standard(5)), rel=1e-12)
-    assert found.freedom == 9
+    assert found.dof == 9
 
 
 # Its limit.
@@ -218,8 +223,8 @@ def test_the_limit_is_the_distance_of_the_laws_where_that_of_samples_is_too_high
     d, scale, shift = 10, 1.2, 0.2
     true = d * (shift**2 + (scale - 1) ** 2)
     runs = [blocks_of(drawn(2_000, d, seed, shift, scale), 10, generator(seed)) for seed in range(40)]
-    near = torch.tensor([scored(blocks, standard(d)).value for blocks in runs])
-    far = torch.tensor([infinite(blocks, standard(d)).value for blocks in runs])
+    near = torch.tensor([frechet_estimate(blocks, standard(d)).value for blocks in runs])
+    far = torch.tensor([frechet_infinity(blocks, standard(d)).value for blocks in runs])
     error = far.std() / math.sqrt(40)
     assert abs(far.mean() - true) < 4 * error
     # The bias is seen run by run, as the limit moves with the score.
@@ -229,7 +234,7 @@ def test_the_limit_is_the_distance_of_the_laws_where_that_of_samples_is_too_high
 
 
 def test_the_limit_of_equal_laws_may_be_negative():
-    limits = [infinite(blocks_of(drawn(1_000, 8, s), 10, generator(s)), standard(8)).value for s in range(40)]
+    limits = [frechet_infinity(blocks_of(drawn(1_000, 8, s), 10, generator(s)), standard(8)).value for s in range(40)]
     assert min(limits) < 0 < max(limits)
     assert abs(sum(limits) / 40) < 4 * torch.tensor(limits).std() / math.sqrt(40) + 1e-3
 
@@ -237,7 +242,7 @@ def test_the_limit_of_equal_laws_may_be_negative():
 def test_points_of_the_limit_are_the_means_of_groups_of_blocks():
     blocks = blocks_of(drawn(240, 5), 6, generator())
     distance = distance_to(standard(5))
-    points = infinite(blocks, standard(5)).points
+    points = frechet_infinity(blocks, standard(5)).points
     assert_close([x for x, _ in points], [1 / 40, 1 / 80, 1 / 120, 1 / 240])
     halves = [blocks[0] + blocks[1] + blocks[2], blocks[3] + blocks[4] + blocks[5]]
     assert_close(points[2][1], sum(distance(half.statistics) for half in halves) / 2)
@@ -246,4 +251,4 @@ def test_points_of_the_limit_are_the_means_of_groups_of_blocks():
 @pytest.mark.parametrize(("n", "count", "said"), [(100, 7, "three sizes"), (50, 10, "more than 5 in each")])
 def test_blocks_that_tell_of_no_limit_are_refused(n, count, said):
     with pytest.raises(ValueError, match=said):
-        infinite(blocks_of(drawn(n, 5), count, generator()), standard(5))
+        frechet_infinity(blocks_of(drawn(n, 5), count, generator()), standard(5))

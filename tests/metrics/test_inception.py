@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from limpid.metrics.inception import EPSILON, Inception, Mixed, Unit, around, within
+from limpid.metrics.inception import EPSILON, BasicConv2d, Inception, InceptionBlock, avg_pool3x3, max_pool3x3
 
 Pool = Callable[[Tensor], Tensor]
 
@@ -127,7 +127,7 @@ def given(network: Inception, x: Tensor) -> dict[str, Tensor]:
     def keep(name: str) -> Callable[[nn.Module, tuple, Tensor], None]:
         return lambda module, inputs, output: outputs.update({name: output})
 
-    parts = [(name, part) for name, part in network.named_modules() if isinstance(part, (Unit, Mixed))]
+    parts = [(name, part) for name, part in network.named_modules() if isinstance(part, (BasicConv2d, InceptionBlock))]
     hooks = [part.register_forward_hook(keep(name)) for name, part in parts]
     outputs["features"] = network(x)
     for hook in hooks:
@@ -182,8 +182,8 @@ def test_torchvisions_poolings_give_other_features(
 
 def test_the_poolings_are_of_what_lies_in_the_picture():
     x = torch.rand(2, 5, 7, 6) - 2  # with zeros around, both would see what is not there
-    assert_close(within(x), counted_mean(x))
-    assert_close(around(x), highest(x))
+    assert_close(avg_pool3x3(x), counted_mean(x))
+    assert_close(max_pool3x3(x), highest(x))
 
 
 def test_folding_the_norms_changes_nothing_but_rounding(drawn: dict[str, Tensor], x: Tensor, given: dict[str, Tensor]):

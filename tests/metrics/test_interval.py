@@ -9,7 +9,7 @@ from scipy import stats
 from torch.testing import assert_close
 
 from limpid.metrics.accuracy import accuracy
-from limpid.metrics.interval import Estimate, difference, jackknife, mean_of, share_of, student
+from limpid.metrics.interval import Estimate, difference, jackknife, mean_of, proportion, t_quantile
 
 F64 = torch.float64
 
@@ -20,11 +20,11 @@ def draws(*shape: int) -> torch.Tensor:
 
 @pytest.mark.parametrize(("freedom", "tolerance"), [(3, 2e-3), (4, 4e-4), (8, 2e-5), (19, 1e-6), (7.3, 2e-5)])
 def test_student_is_scipys(freedom, tolerance):
-    assert student(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=tolerance)
+    assert t_quantile(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=tolerance)
 
 
 def test_with_all_freedom_student_is_the_normal_law():
-    assert student(math.inf) == pytest.approx(stats.norm.ppf(0.975), abs=1e-15)
+    assert t_quantile(math.inf) == pytest.approx(stats.norm.ppf(0.975), abs=1e-15)
     assert Estimate(1.0, 2.0).interval == pytest.approx((1 - 2 * 1.96, 1 + 2 * 1.96), abs=1e-4)
 
 
@@ -33,7 +33,7 @@ def test_a_means_error_is_that_of_scipy():
     found = mean_of(values.float())
     assert found.value == pytest.approx(values.mean().item(), abs=1e-7)
     assert found.error == pytest.approx(stats.sem(values.numpy()), rel=1e-6)
-    assert found.freedom == 49
+    assert found.dof == 49
 
 
 def test_95_of_100_intervals_of_five_normals_hold_their_mean():
@@ -62,9 +62,9 @@ def test_the_jackknife_of_a_variance_meets_the_known_error():
 
 def test_a_share_has_the_binomial_error_and_is_never_sure():
     hits = torch.arange(1000) < 300
-    assert share_of(hits).value == 0.3
-    assert share_of(hits).error == pytest.approx(math.sqrt(0.3 * 0.7 / 1000), rel=3e-3)
-    none = share_of(torch.zeros(10_000, dtype=torch.bool))
+    assert proportion(hits).value == 0.3
+    assert proportion(hits).error == pytest.approx(math.sqrt(0.3 * 0.7 / 1000), rel=3e-3)
+    none = proportion(torch.zeros(10_000, dtype=torch.bool))
     assert none.value == 0
     # Of a share of 1 in 2,500, none of 10,000 are hit in 2% of all cases: the interval of those ends below.
     assert 1 / 10_000 < none.interval[1] < 1 / 2_500
@@ -73,7 +73,7 @@ def test_a_share_has_the_binomial_error_and_is_never_sure():
 @pytest.mark.parametrize("share", [0.001, 0.02, 0.5])
 def test_intervals_of_shares_hold_them_as_often_as_they_claim(share):
     n = 2_000
-    ends = [share_of(torch.arange(n) < count).interval for count in range(n + 1)]
+    ends = [proportion(torch.arange(n) < count).interval for count in range(n + 1)]
     held = sum(stats.binom.pmf(count, n, share) for count, (low, high) in enumerate(ends) if low <= share <= high)
     assert held > 0.93
 
@@ -83,7 +83,7 @@ def test_a_difference_has_welchs_freedom():
     found = difference(mean_of(a), mean_of(b))
     welch: Any = stats.ttest_ind(a.numpy(), b.numpy(), equal_var=False)
     assert found.value / found.error == pytest.approx(welch.statistic)
-    assert found.freedom == pytest.approx(welch.df)
+    assert found.dof == pytest.approx(welch.df)
     assert found.interval == pytest.approx(tuple(welch.confidence_interval(0.95)), rel=1e-4)
 
 
@@ -96,11 +96,11 @@ def test_accuracy_is_the_share_of_highest_logits_that_are_the_labels():
     labels = torch.arange(4).repeat(25)
     labels[:20] = 3
     assert_close(accuracy(logits, labels).value, 0.85)
-    assert accuracy(logits, labels) == share_of(torch.arange(100) < 85)
+    assert accuracy(logits, labels) == proportion(torch.arange(100) < 85)
 
 
 @pytest.mark.parametrize(
-    ("measure", "values"), [(mean_of, torch.ones(1)), (share_of, torch.ones(0) > 0), (jackknife, torch.ones(1))]
+    ("measure", "values"), [(mean_of, torch.ones(1)), (proportion, torch.ones(0) > 0), (jackknife, torch.ones(1))]
 )
 def test_too_few_values_have_no_error(measure, values):
     with pytest.raises(ValueError, match="at least"):

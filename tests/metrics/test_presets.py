@@ -13,7 +13,7 @@ from limpid.metrics import presets, weights
 from limpid.metrics.frechet import frechet
 from limpid.metrics.inception import Inception
 from limpid.metrics.moments import Moments
-from limpid.metrics.presets import CLEAN, PRESETS, PYTORCH, TENSORFLOW, TORCHMETRICS, judge, look
+from limpid.metrics.presets import CLEAN, PRESETS, PYTORCH, TENSORFLOW, TORCHMETRICS, extract_fn, inception_extractor
 
 PROTOCOLS = {"TensorFlow": TENSORFLOW, "PyTorch": PYTORCH, "clean": CLEAN, "torchmetrics": TORCHMETRICS}
 protocols = pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
@@ -44,7 +44,7 @@ def test_other_numbers_of_channels_are_refused(channels: int):
 
 
 def test_protocols_of_equal_words_are_equal_and_the_others_show_other_pictures():
-    assert len({protocol.words for protocol in PRESETS.values()}) == len(set(PRESETS.values())) == 4
+    assert len({protocol.description for protocol in PRESETS.values()}) == len(set(PRESETS.values())) == 4
     pixels = drawn_pixels(1, 0, (3, 400, 400))
     shown = [protocol(pixels) for protocol in PROTOCOLS.values()]
     assert all((a - b).abs().max() > 0.1 for i, a in enumerate(shown) for b in shown[:i])
@@ -73,7 +73,7 @@ def test_how_far_the_protocols_are_apart_on_real_pictures(cifar_root: Path):
 @protocols
 def test_a_judge_looks_through_its_protocol(network: Inception, protocol):
     pixels = drawn_pixels(2, 0)
-    seen = look(network, protocol)(pixels)
+    seen = extract_fn(network, protocol)(pixels)
     assert_close(seen.features, network(protocol(pixels)))
     assert_close(seen.logits, network.unbiased(seen.features))
 
@@ -86,7 +86,7 @@ def test_a_judge_looks_in_float32_and_leaves_torch_as_it_was(network: Inception)
         network.register_forward_hook(lambda net, shown, said: found.append(convolutions.fp32_precision)),
         torch.autocast("cpu", torch.bfloat16),
     ):
-        seen = look(network, TENSORFLOW)(drawn_pixels(1, 0))
+        seen = extract_fn(network, TENSORFLOW)(drawn_pixels(1, 0))
     assert found == ["ieee"]
     assert convolutions.fp32_precision == before == "tf32"
     assert seen.features.dtype == seen.logits.dtype == torch.float32
@@ -100,15 +100,15 @@ def test_a_judge_says_what_decides_its_features(
     published = hashlib.sha256(path.read_bytes()).hexdigest()
     monkeypatch.setattr(weights, "SHA256", published)
     monkeypatch.setattr(presets, "SHA256", published)
-    edm = judge("edm", str(path))
-    assert edm[:4] == ("FID", "inception-2015-12-05", published, TENSORFLOW.words)
+    edm = inception_extractor("edm", str(path))
+    assert edm[:4] == ("FID", "inception-2015-12-05", published, TENSORFLOW.description)
     pixels = drawn_pixels(1, 0)
-    assert_close(edm.look(pixels).features, look(network, TENSORFLOW)(pixels).features, rtol=1e-4, atol=1e-5)
+    assert_close(edm.extract(pixels).features, extract_fn(network, TENSORFLOW)(pixels).features, rtol=1e-4, atol=1e-5)
 
 
 def test_a_preset_that_there_is_not_is_named_with_the_choices():
     with pytest.raises(ValueError, match="no FID preset 'cleanfid': choose from torch-fidelity, edm, "):
-        judge("cleanfid")
+        inception_extractor("cleanfid")
 
 
 class Torchmetrics(nn.Module):
@@ -148,7 +148,7 @@ def test_the_preset_of_torchmetrics_sees_what_torchmetrics_sees(
 ):
     pixels = drawn_pixels(1, 0, shape)
     features, unbiased, logits = torchmetrics.all(pixels)
-    seen = look(network, TORCHMETRICS)(pixels)
+    seen = extract_fn(network, TORCHMETRICS)(pixels)
     assert_close(seen.features, features, rtol=1e-4, atol=1e-5)
     assert_close(seen.logits, unbiased, rtol=1e-4, atol=1e-4)
     assert_close(network.fc(seen.features), logits, rtol=1e-4, atol=1e-4)
@@ -159,6 +159,6 @@ def test_fid_under_the_preset_of_torchmetrics_is_that_of_torchmetrics(network: I
     theirs = outside.FrechetInceptionDistance(feature=torchmetrics)
     theirs.update(real, real=True)
     theirs.update(drawn, real=False)
-    seen = look(network, TORCHMETRICS)
+    seen = extract_fn(network, TORCHMETRICS)
     ours = [Moments.of(seen(pixels).features[:, :3]).statistics for pixels in (real, drawn)]
     assert frechet(*ours) == pytest.approx(theirs.compute().item(), rel=1e-4)

@@ -6,20 +6,20 @@ import torch
 from torch.testing import assert_close
 
 from limpid.metrics.moments import Moments
-from limpid.metrics.saved import read, write
+from limpid.metrics.saved import load_stats, save_stats
 
 MU, SIGMA = np.arange(3.0), np.cov(np.random.default_rng(0).normal(size=(20, 3)), rowvar=False)
 
 
 def test_what_is_written_is_read_back_to_the_bit(tmp_path):
     statistics = Moments.of(torch.randn(50, 6)).statistics
-    assert_close(read(write(tmp_path / "new" / "a.npz", statistics)), statistics, rtol=0, atol=0)
+    assert_close(load_stats(save_stats(tmp_path / "new" / "a.npz", statistics)), statistics, rtol=0, atol=0)
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.npz"]
 
 
 def test_others_read_what_is_written(tmp_path):
     statistics = Moments.of(torch.randn(50, 6)).statistics
-    with np.load(write(tmp_path / "a.npz", statistics)) as archive:
+    with np.load(save_stats(tmp_path / "a.npz", statistics)) as archive:
         assert set(archive.files) == {"mu", "sigma"}
         assert archive["mu"].dtype == archive["sigma"].dtype == np.float64
         assert (archive["sigma"] == statistics.covariance.numpy()).all()
@@ -29,7 +29,7 @@ def test_others_read_what_is_written(tmp_path):
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_what_others_write_is_read_whatever_else_is_there(tmp_path, dtype, save):
     save(tmp_path / "a.npz", mu=MU.astype(dtype), sigma=SIGMA.astype(dtype), arr_0=np.zeros(2, np.uint8))
-    found = read(tmp_path / "a.npz")
+    found = load_stats(tmp_path / "a.npz")
     assert found.mean.dtype == found.covariance.dtype == torch.float64
     assert_close(found.covariance.numpy(), SIGMA, rtol=np.finfo(dtype).eps, atol=0)
 
@@ -53,7 +53,7 @@ def test_what_others_write_is_read_whatever_else_is_there(tmp_path, dtype, save)
 def test_arrays_that_are_no_statistics_are_refused(tmp_path, arrays, said):
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(ValueError, match=said) as error:
-        read(tmp_path / "a.npz")
+        load_stats(tmp_path / "a.npz")
     assert str(error.value).startswith(f"{tmp_path / 'a.npz'} holds no statistics, expected the arrays mu and sigma: ")
 
 
@@ -63,15 +63,15 @@ def test_files_that_are_no_archives_are_refused(tmp_path, content):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ValueError, match="holds no statistics"):
-        read(path)
+        load_stats(path)
 
 
 def test_a_single_array_is_no_archive(tmp_path):
     np.save(tmp_path / "a.npy", SIGMA)
     with pytest.raises(ValueError, match="no arrays by name"):
-        read(tmp_path / "a.npy")
+        load_stats(tmp_path / "a.npy")
 
 
 def test_statistics_are_written_as_npz_only(tmp_path):
     with pytest.raises(ValueError, match=r"ends in \.npz"):
-        write(tmp_path / "a.txt", Moments.of(torch.randn(50, 6)).statistics)
+        save_stats(tmp_path / "a.txt", Moments.of(torch.randn(50, 6)).statistics)

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from limpid.nets.blocks import Dropout, attend, check_size, sinusoid
+from limpid.nets.blocks import Dropout, attend, check_divisible, sinusoid
 
 
 def test_a_sinusoid_is_sines_then_cosines_of_falling_frequencies():
@@ -63,4 +63,4 @@ def test_dropout_of_nearly_all_leaves_something():
 )
 def test_a_size_that_is_no_multiple_is_refused_with_the_nearest_that_is(size: tuple[int, int], nearest: str):
     with pytest.raises(ValueError, match=f"{size[0]}x{size[1]}: expected multiples of 8; .* {nearest}$"):
-        check_size((3, *size), 8)
+        check_divisible((3, *size), 8)

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch.nn.grad import conv2d_weight
 
 from limpid.nets import conv
-from limpid.nets.conv import Conv3, weight_gradient
+from limpid.nets.conv import Conv3x3, weight_gradient
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -19,14 +19,14 @@ def test_nine_products_are_the_gradient_of_the_weights(shape: tuple[int, ...], l
 
 
 def test_on_small_maps_it_is_the_convolution_that_it_is_elsewhere(monkeypatch: pytest.MonkeyPatch):
-    layer, x = Conv3(6, 4), torch.randn(3, 6, 4, 4).bfloat16().requires_grad_()
+    layer, x = Conv3x3(6, 4), torch.randn(3, 6, 4, 4).bfloat16().requires_grad_()
     toward = torch.randn(3, 4, 4, 4).bfloat16()
 
     def answers() -> tuple[torch.Tensor, ...]:
         with torch.autocast("cpu", torch.bfloat16):
             y = layer(x)
         assert y.grad_fn is not None
-        assert ("SmallConv" in y.grad_fn.name()) == (conv.WIDE == 0)
+        assert ("Conv3x3SmallMaps" in y.grad_fn.name()) == (conv.WIDE == 0)
         return y, *torch.autograd.grad(y, [x, *layer.parameters()], toward)
 
     plain = answers()
@@ -38,7 +38,7 @@ def test_on_small_maps_it_is_the_convolution_that_it_is_elsewhere(monkeypatch: p
 
 def test_what_needs_no_gradient_gets_none(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(conv, "WIDE", 0)
-    layer, x = Conv3(6, 4).requires_grad_(False), torch.randn(1, 6, 4, 4).bfloat16().requires_grad_()
+    layer, x = Conv3x3(6, 4).requires_grad_(False), torch.randn(1, 6, 4, 4).bfloat16().requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
         y = layer(x)
     y.sum().backward()

@@ -5,7 +5,7 @@ from diffusers.models.transformers.dit_transformer_2d import DiTTransformer2DMod
 from torch import Tensor
 
 from limpid.nets import DiT
-from limpid.nets.dit import positions
+from limpid.nets.dit import sincos_2d
 
 BLOCK = {
     "qkv": ["attn1.to_q", "attn1.to_k", "attn1.to_v"],
@@ -17,7 +17,7 @@ ENDS = {
     "embedding.mlp.0": ["transformer_blocks.0.norm1.emb.timestep_embedder.linear_1"],
     "embedding.mlp.2": ["transformer_blocks.0.norm1.emb.timestep_embedder.linear_2"],
     "embedding.labels": ["transformer_blocks.0.norm1.emb.class_embedder.embedding_table"],
-    "embedding.parts": ["transformer_blocks.0.norm1.linear", "transformer_blocks.1.norm1.linear", "proj_out_1"],
+    "embedding.to_modulation": ["transformer_blocks.0.norm1.linear", "transformer_blocks.1.norm1.linear", "proj_out_1"],
     "enter": ["pos_embed.proj"],
     "leave": ["proj_out_2"],
 }
@@ -62,7 +62,7 @@ def test_outputs_are_those_of_another_implementation():
     weights = theirs.state_dict()
     weights |= {n.replace(".0.norm1.emb", ".1.norm1.emb"): w for n, w in weights.items() if ".0.norm1.emb" in n}
     theirs.load_state_dict(weights)
-    ours = DiT(patch=2, width=32, depth=2, heads=2).build((3, 16, 16), 10)
+    ours = DiT(patch=2, hidden_size=32, depth=2, num_heads=2).build((3, 16, 16), 10)
     ours.load_state_dict(copied(weights, patch=2))
 
     x, t, labels = torch.randn(4, 3, 16, 16), torch.tensor([0, 1, 500, 999]), torch.tensor([0, 3, 9, 10])
@@ -72,7 +72,7 @@ def test_outputs_are_those_of_another_implementation():
 
 
 def test_positions_tell_every_token_of_a_grid_that_is_not_square_apart():
-    where = positions(3, 5, 8)
+    where = sincos_2d(3, 5, 8)
     assert where.shape == (15, 8)
     assert torch.cdist(where, where).add(torch.eye(15)).min() > 0.5
     rows, columns = where.unflatten(0, (3, 5))[..., 4:], where.unflatten(0, (3, 5))[..., :4]

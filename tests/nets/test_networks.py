@@ -10,11 +10,11 @@ CLASSES = 4
 NETWORKS: dict[str, Network] = {
     "ddpm": UNet(8, (1, 2), 1, (8,), dropout=0.1),
     "uneven": UNet(8, (1, 2), (1, 2), (8,), dropout=0.0),
-    "patched": UNet(8, (1, 2, 2), 1, (4,), dropout=0.0, patch=2),
-    "adm": UNet(8, (1, 2), 1, (8,), dropout=0.1, scale_shift=True, head_width=4, resample="biggan"),
-    "iddpm": UNet(8, (1, 2), 1, (8,), dropout=0.1, scale_shift=True, head_width=4, arch="iddpm"),
+    "patched": UNet(8, (1, 2, 2), 1, (4,), dropout=0.0, patch_size=2),
+    "adm": UNet(8, (1, 2), 1, (8,), dropout=0.1, scale_shift=True, head_channels=4, resample="biggan"),
+    "iddpm": UNet(8, (1, 2), 1, (8,), dropout=0.1, scale_shift=True, head_channels=4, arch="iddpm"),
     "ddpmpp": UNet(8, (2, 2), 1, (8,), dropout=0.1, resample="biggan", arch="ddpmpp"),
-    "dit": DiT(patch=4, width=16, depth=2, heads=2),
+    "dit": DiT(patch=4, hidden_size=16, depth=2, num_heads=2),
 }
 pytestmark = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 

@@ -56,7 +56,7 @@ def answers(layer: GroupNorm, x: Tensor, told: dict[str, Tensor], toward: Tensor
     return y, *torch.autograd.grad(y, inputs, toward)
 
 
-@pytest.mark.parametrize("told", [(), ("before",), ("scale", "shift")])
+@pytest.mark.parametrize("told", [(), ("shift_in",), ("scale", "shift")])
 @pytest.mark.parametrize("shape", [(5, 8, 6, 4), (3, 12, 1, 1), (4, 32, 8, 8)])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_block_by_block_is_the_formula_up_to_the_rounding_of_the_answer(
@@ -71,8 +71,8 @@ def test_block_by_block_is_the_formula_up_to_the_rounding_of_the_answer(
         layer.bias.normal_()
     exact = GroupNorm(c).double()
     exact.load_state_dict(layer.state_dict())
-    monkeypatch.setattr(norm, "LARGE", 0)
-    monkeypatch.setattr(norm, "BLOCK", 2 * c * h * w)  # two maps in a block, and one in the last
+    monkeypatch.setattr(norm, "BLOCKWISE_ABOVE", 0)
+    monkeypatch.setattr(norm, "BLOCK_NUMBERS", 2 * c * h * w)  # two maps in a block, and one in the last
     ours = answers(layer, x, values, toward)
     wide = [value.detach().double().requires_grad_() for value in (x, *values.values())]
     y = reference(exact, wide[0], dict(zip(values, wide[1:], strict=True)))
@@ -92,7 +92,7 @@ def test_a_norm_alone_is_the_same_block_by_block(monkeypatch: pytest.MonkeyPatch
         return y, *torch.autograd.grad(y, [x, *layer.parameters()], toward.bfloat16())
 
     whole = answers()
-    monkeypatch.setattr(norm, "LARGE", 0)
+    monkeypatch.setattr(norm, "BLOCKWISE_ABOVE", 0)
     for ours, theirs in zip(answers(), whole, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-2, atol=1e-2)
 
@@ -100,7 +100,7 @@ def test_a_norm_alone_is_the_same_block_by_block(monkeypatch: pytest.MonkeyPatch
 def reference(layer: GroupNorm, x: Tensor, told: dict[str, Tensor]) -> Tensor:
     """The formula in float64."""
     wide = {name: value[:, :, None, None] for name, value in told.items()}
-    y = F.group_norm(x + wide.get("before", 0), layer.groups, layer.weight, layer.bias, layer.eps)
+    y = F.group_norm(x + wide.get("shift_in", 0), layer.groups, layer.weight, layer.bias, layer.eps)
     return F.silu(y * (1 + wide.get("scale", 0)) + wide.get("shift", 0))
 
 

@@ -10,7 +10,7 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import Tensor, nn
 
 from limpid.nets import UNet
-from limpid.recipe import build
+from limpid.recipe import build_denoiser
 from limpid.recipes import RECIPES
 
 # google/ddpm-cifar10-32, field by field.
@@ -63,12 +63,12 @@ IDDPM = {
 CASES = {
     "ddpm": (UNet(dropout=0.0), 0, DDPM),
     "adm": (
-        UNet(128, (1, 2, 1), 1, (8, 4), dropout=0.0, scale_shift=True, head_width=32, resample="biggan"),
+        UNet(128, (1, 2, 1), 1, (8, 4), dropout=0.0, scale_shift=True, head_channels=32, resample="biggan"),
         10,
         ADM,
     ),
     "iddpm": (
-        UNet(128, (1, 2, 1), 1, (8, 4), dropout=0.0, scale_shift=True, head_width=32, arch="iddpm"),
+        UNet(128, (1, 2, 1), 1, (8, 4), dropout=0.0, scale_shift=True, head_channels=32, arch="iddpm"),
         0,
         IDDPM,
     ),
@@ -96,7 +96,7 @@ def places(config: UNet) -> Iterator[tuple[str, str, dict[str, list[str]]]]:
     """(prefix here, prefix there, layers) for every part that a U-Net can have, in the order of its maps."""
 
     def side(name: str, blocks: int) -> Iterator[tuple[str, str, dict[str, list[str]]]]:
-        for level in range(len(config.multipliers)):
+        for level in range(len(config.channel_mult)):
             there = f"{name}_blocks.{level}."
             for block in range(blocks):
                 here = f"{name}.{level * (blocks + 1) + block}."
@@ -125,9 +125,12 @@ def copied(config: UNet, theirs: dict[str, Tensor]) -> dict[str, Tensor]:
     for here, there, layers in places(config):
         for layer, names in layers.items():
             join(f"{here}{layer}", [f"{there}{name}" for name in names])
-    join("embedding.parts", [f"{there}time_emb_proj" for _, there, layers in places(config) if layers is RESIDUAL])
+    join(
+        "embedding.to_modulation",
+        [f"{there}time_emb_proj" for _, there, layers in places(config) if layers is RESIDUAL],
+    )
     if config.arch == "iddpm":
-        ours["embedding.mlp.0.weight"] = ours["embedding.mlp.0.weight"].roll(config.width // 2, dims=1)
+        ours["embedding.mlp.0.weight"] = ours["embedding.mlp.0.weight"].roll(config.model_channels // 2, dims=1)
     assert not left, f"weights without a place: {list(left)}"
     # What is a linear layer of attention there is a convolution of 1x1 here.
     return {n: w[:, :, None, None] if "attention" in n and w.ndim == 2 else w for n, w in ours.items()}
@@ -179,7 +182,7 @@ def test_gradients_are_those_of_another_implementation(pair: Pair):
         torch.testing.assert_close(gradient, expected[name], rtol=1e-3, atol=1e-3 * largest + 1e-6)
 
 
-DDPMPP = UNet(32, (2, 2), blocks=2, attention=(8,), dropout=0.0, resample="biggan", arch="ddpmpp")
+DDPMPP = UNet(32, (2, 2), num_blocks=2, attn_resolutions=(8,), dropout=0.0, resample="biggan", arch="ddpmpp")
 # By number of classes: what EDM's own code (Karras et al. 2022) answers in float64 with the weights of `fill`, at row 5
 # and column 9 of each channel; the second image has no label.
 ANSWERS = {
@@ -226,7 +229,7 @@ def test_ddpmpp_is_that_of_edms_code(classes: int):
 def test_a_papers_network_has_as_many_parameters_as_in_its_code(name: str, classes: int, parameters: int):
     recipe = RECIPES[name]()
     with torch.device("meta"):
-        model = build(recipe, (3, 32, 32), classes)
+        model = build_denoiser(recipe, (3, 32, 32), classes)
     assert sum(weight.numel() for weight in model.parameters()) == parameters
 
 
@@ -259,7 +262,7 @@ def test_iddpm_begins_with_the_weights_of_torch_and_zeros_where_branches_end():
 
 @torch.no_grad()
 def test_it_begins_by_answering_zero_with_every_block_passing_its_map_on():
-    net = UNet(8, (1, 1), 1, (4,), patch=2).build((3, 16, 16), 0).eval()
+    net = UNet(8, (1, 1), 1, (4,), patch_size=2).build((3, 16, 16), 0).eval()
     assert (net(torch.randn(2, 3, 16, 16), torch.rand(2), None) == 0).all()
     block, x = net.get_submodule("middle.0"), torch.randn(2, 8, 4, 4)
     torch.testing.assert_close(block(x, torch.randn(2, 8)), x)
@@ -267,7 +270,7 @@ def test_it_begins_by_answering_zero_with_every_block_passing_its_map_on():
 
 def test_matrices_that_lie_in_one_are_drawn_as_if_each_were_alone():
     net = UNet(32, (1, 1), 1, (), dropout=0.0).build((3, 8, 8), 0)
-    for name, fan_in in (("middle.0.attention.qkv", 32), ("embedding.parts", 128)):
+    for name, fan_in in (("middle.0.attention.qkv", 32), ("embedding.to_modulation", 128)):
         largest = net.get_parameter(f"{name}.weight").detach().abs().max().item()
         assert 0.99 < largest / (6 / (fan_in + 32)) ** 0.5 <= 1 + 1e-6
 
@@ -275,15 +278,15 @@ def test_matrices_that_lie_in_one_are_drawn_as_if_each_were_alone():
 @pytest.mark.parametrize(
     ("network", "message"),
     [
-        (UNet(blocks=(2, 2)), r"blocks \(2, 2\): expected at most 100, for 4 levels"),
-        (UNet(blocks=10**9), "blocks 1000000000: expected at most 100"),
-        (UNet(blocks=(2, 0, 2, 2)), "expected whole numbers from 1 up"),
-        (UNet(attention=(16, 5)), "no map has an edge of 5: attention can be at 32, 16, 8, 4"),
-        (UNet(patch=2, attention=(32,)), "no map has an edge of 32: attention can be at 16, 8, 4, 2"),
-        (UNet(head_width=48), "heads of 48 channels: expected a divisor of the width, 128"),
-        (UNet(width=7), "width 7: expected an even number"),
-        (UNet(multipliers=()), "one multiplier or more"),
-        (UNet(patch=0), "expected whole numbers from 1 up"),
+        (UNet(num_blocks=(2, 2)), r"blocks \(2, 2\): expected at most 100, for 4 levels"),
+        (UNet(num_blocks=10**9), "blocks 1000000000: expected at most 100"),
+        (UNet(num_blocks=(2, 0, 2, 2)), "expected whole numbers from 1 up"),
+        (UNet(attn_resolutions=(16, 5)), "no map has an edge of 5: attention can be at 32, 16, 8, 4"),
+        (UNet(patch_size=2, attn_resolutions=(32,)), "no map has an edge of 32: attention can be at 16, 8, 4, 2"),
+        (UNet(head_channels=48), "head_channels 48: expected a divisor of model_channels, 128"),
+        (UNet(model_channels=7), "model_channels 7: expected an even number"),
+        (UNet(channel_mult=()), "one multiplier or more"),
+        (UNet(patch_size=0), "expected whole numbers from 1 up"),
         (UNet(arch="adm"), "no arch 'adm': choose from ddpm, iddpm, ddpmpp"),  # pyright: ignore[reportArgumentType]
         (UNet(dropout=1.0), "dropout 1.0: expected a share"),
     ],

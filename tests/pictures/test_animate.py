@@ -9,13 +9,13 @@ import torch
 from PIL import Image
 
 from limpid.pictures.animate import animate
-from limpid.pictures.grid import grid
+from limpid.pictures.grid import image_grid
 
 
 def frames(n: int, channels: int = 3, side: int = 8) -> list[Image.Image]:
     """Sheets of four pictures of noise, each unlike the one before."""
     drawn = torch.randint(0, 256, (n, 4, channels, side, side), generator=torch.Generator().manual_seed(0))
-    return [grid(pixels.to(torch.uint8), scale=2) for pixels in drawn]
+    return [image_grid(pixels.to(torch.uint8), scale=2) for pixels in drawn]
 
 
 def reopened(path: Path) -> tuple[list[Image.Image], list[int], int]:

@@ -12,7 +12,18 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from limpid.pictures import plot
-from limpid.pictures.plot import PALETTE, Curve, Panel, curves, draw, entitle, panels, scientific, tidy, with_mean
+from limpid.pictures.plot import (
+    PALETTE,
+    Curve,
+    Panel,
+    add_title_and_legend,
+    curves,
+    draw_panel,
+    panels,
+    scientific,
+    style_axes,
+    with_mean,
+)
 
 LINE = Curve("line", [1.0, 2.0, 3.0], [0.1, 0.4, 0.9])
 OTHER = Curve("other", [1.0, 2.0, 3.0], [0.9, 0.4, 0.1])
@@ -22,9 +33,9 @@ def drawn(panel: Panel) -> Axes:
     """The axes of a plot, finished, with every label in place."""
     page = Figure()
     axes = page.subplots()
-    draw(panel, axes)
-    entitle(panel.title, axes, room=96)
-    tidy(axes)
+    draw_panel(panel, axes)
+    add_title_and_legend(panel.title, axes, room=96)
+    style_axes(axes)
     page.draw_without_rendering()
     return axes
 

@@ -6,8 +6,8 @@ from limpid.data.cifar10 import Cifar10
 from limpid.data.digits import Digits
 from limpid.data.fingerprint import Fingerprint
 from limpid.data.folder import Folder
-from limpid.data.stream import Source
+from limpid.data.stream import DataSource
 
 Data: TypeAlias = Cifar10 | Digits | Folder
 
-__all__ = ["Cifar10", "Data", "Digits", "Fingerprint", "Folder", "Source"]
+__all__ = ["Cifar10", "Data", "DataSource", "Digits", "Fingerprint", "Folder"]

@@ -16,24 +16,24 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt8
 from PIL import Image
 
-from limpid.data.decode import LARGEST, Frame, Seen, framed
+from limpid.data.decode import MAX_PIXELS, DecodedImage, ImageSpec, fit_to
 from limpid.data.fingerprint import fingerprint_of_arrays
 from limpid.data.lines import one_line
-from limpid.data.places import LONGEST_NAME, PACKING, Load, Place
+from limpid.data.places import LONGEST_NAME, PACKING, ImageListing, Load
 from limpid.terminal import printable
 
 HEAD = 2**14
 """Bytes in which the head of an array must end; numpy writes 128 of them."""
 DEFLATED = 1032
 """How many times longer than itself a deflated file can become (zlib's manual, 'Maximum compression factor')."""
-MOST = 2**24
+MAX_IMAGES = 2**24
 """Pictures that an array may hold."""
 PICTURES, LABELS, CLASS_NAMES = ("images.npy", "arr_0.npy"), "labels.npy", "class_names.npy"
 LONGEST_NAMES = 2**24
 """Bytes that the names of all classes may have together."""
 
 
-class Head(NamedTuple):
+class NpyHeader(NamedTuple):
     """What an array says of itself: where its numbers begin, their shape and type."""
 
     begin: int
@@ -41,7 +41,7 @@ class Head(NamedTuple):
     dtype: np.dtype
 
 
-def arrays(path: Path) -> Place:
+def scan_npz(path: Path) -> ImageListing:
     """The pictures of an .npz, numbered from 0. Raises ValueError if they are not uint8 of n x h x w x channels."""
     try:
         with zipfile.ZipFile(path) as packed:
@@ -58,11 +58,11 @@ def arrays(path: Path) -> Place:
     except Exception as error:  # zipfile and numpy answer broken files with many exceptions
         raise ValueError(f"cannot read {printable(str(path))}: {one_line(error)}") from error
     stamp, together = f"{about.st_size} {about.st_mtime_ns}", max(1, min(64, 2**22 // (h * w * c)))
-    loads = partial(rows, path, member, head.begin, (h, w, c))
-    return Place(path, range(n), labels, classes, stamp, loads, together=together, content=content)
+    loads = partial(read_rows, path, member, head.begin, (h, w, c))
+    return ImageListing(path, range(n), labels, classes, stamp, loads, block_size=together, content=content)
 
 
-def rows(
+def read_rows(
     path: Path, member: str, begin: int, shape: tuple[int, int, int], chosen: Bool[np.ndarray, " n"]
 ) -> Iterator[Load]:
     """What reads those pictures of an array that are chosen. Raises ValueError if the array ends early."""
@@ -79,7 +79,7 @@ def rows(
         raise ValueError(f"cannot read {printable(str(path))}: {one_line(error)}") from error
 
 
-def head_of(packed: zipfile.ZipFile, member: str) -> Head:
+def head_of(packed: zipfile.ZipFile, member: str) -> NpyHeader:
     """The head of an array. Raises ValueError, among others, if it claims more than is there, or objects."""
     info = packed.getinfo(member)
     if info.compress_type not in PACKING:
@@ -98,10 +98,10 @@ def head_of(packed: zipfile.ZipFile, member: str) -> Head:
     there = min(info.compress_size, Path(str(packed.filename)).stat().st_size)
     if info.file_size > DEFLATED * (there + 1):
         raise ValueError(f"{member} claims more than can be packed in it")
-    return Head(start.tell(), shape, dtype)
+    return NpyHeader(start.tell(), shape, dtype)
 
 
-def _as_pictures(head: Head) -> tuple[int, int, int, int]:
+def _as_pictures(head: NpyHeader) -> tuple[int, int, int, int]:
     """Number, height, width and channels of the pictures in an array; without the last it is grey."""
     shape = (*head.shape, 1) if len(head.shape) == 3 else head.shape
     if head.dtype != np.uint8 or len(shape) != 4 or shape[3] not in (1, 3, 4):
@@ -109,8 +109,8 @@ def _as_pictures(head: Head) -> tuple[int, int, int, int]:
             f"its pictures are {head.dtype} of shape {head.shape}: expected uint8 of n x h x w x 1, 3 or 4"
         )
     n, h, w, c = shape
-    if not (1 <= n <= MOST and 1 <= h * w <= LARGEST):
-        limits = f"expected 1 to {MOST:,}, of at most {LARGEST:,} pixels"
+    if not (1 <= n <= MAX_IMAGES and 1 <= h * w <= MAX_PIXELS):
+        limits = f"expected 1 to {MAX_IMAGES:,}, of at most {MAX_PIXELS:,} pixels"
         raise ValueError(f"it has {n} pictures of {h}x{w}: {limits}")
     return n, h, w, c
 
@@ -148,12 +148,12 @@ def _class_names(packed: zipfile.ZipFile) -> tuple[str, ...]:
     return tuple(map(printable, names))
 
 
-def _values(packed: zipfile.ZipFile, member: str, head: Head) -> np.ndarray:
+def _values(packed: zipfile.ZipFile, member: str, head: NpyHeader) -> np.ndarray:
     """All values of an array that was found to be small enough."""
     with packed.open(member) as file:
         file.read(head.begin)
         return np.frombuffer(file.read(), head.dtype)
 
 
-def _from_row(row: UInt8[np.ndarray, "h w c"], frame: Frame) -> Seen:
-    return framed(Image.fromarray(row[:, :, 0] if row.shape[2] == 1 else row), frame)
+def _from_row(row: UInt8[np.ndarray, "h w c"], frame: ImageSpec) -> DecodedImage:
+    return fit_to(Image.fromarray(row[:, :, 0] if row.shape[2] == 1 else row), frame)

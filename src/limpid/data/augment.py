@@ -33,11 +33,11 @@ class Augment:
 def flipped(pixels: UInt8[Tensor, "b c h w"], which: Bool[Tensor, " b"]) -> UInt8[Tensor, "b c h w"]:
     """The pictures, those of `which` mirrored left for right."""
     b, c, h, w = pixels.shape
-    chosen = torch.where(which[:, None], words(pixels.flip(3)), words(pixels))
+    chosen = torch.where(which[:, None], as_int64_rows(pixels.flip(3)), as_int64_rows(pixels))
     return chosen.view(torch.uint8).view(b, h, w, c).permute(0, 3, 1, 2)
 
 
-def words(pixels: UInt8[Tensor, "b c h w"]) -> Integer[Tensor, "b _"]:
+def as_int64_rows(pixels: UInt8[Tensor, "b c h w"]) -> Integer[Tensor, "b _"]:
     """Each picture as one row, eight pixels in a word where they come out even: so a CPU is quicker at choosing."""
     rows = pixels.permute(0, 2, 3, 1).reshape(len(pixels), -1)
     return rows.view(torch.int64) if rows.shape[1] % 8 == 0 else rows

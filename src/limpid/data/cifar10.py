@@ -7,18 +7,18 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from limpid.data.cifar10_files import SOUGHT, Arrays, Split, find, read
+from limpid.data.cifar10_files import SOUGHT, Arrays, Cifar10Split, find_cifar10, read_cifar10
 from limpid.data.fingerprint import fingerprint_of_arrays
-from limpid.data.images import Images, channels_last, resize
-from limpid.data.stream import Source, Stream
-from limpid.download import download, expanded, home
+from limpid.data.images import ImageDataset, channels_last, resize
+from limpid.data.stream import DataSource, StreamingDataset
+from limpid.download import cache_dir, download, expanded
 from limpid.learning.rng import generator
 from limpid.whole import remove_abandoned
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 MD5 = "c58f30108f718f92721af3b95e74349a"
-SIZES: dict[Split, int] = {"train": 50_000, "test": 10_000}
-NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+SIZES: dict[Cifar10Split, int] = {"train": 50_000, "test": 10_000}
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
 @dataclass(frozen=True)
@@ -31,55 +31,55 @@ class Cifar10:
 
     size: int = 32
     """Side of the pictures, in pixels; 32 is as published."""
-    split: Split = "train"
+    split: Cifar10Split = "train"
     root: str = ""
     """Where the set is: its folder or archive as published, or the folder that holds either."""
     workers: int = 0
     """Processes that read the pictures in the run's time; 0 holds all of them on the device from the start."""
 
-    def open(self, device: torch.device | str) -> Source:
+    def open(self, device: torch.device | str) -> DataSource:
         """The pictures as a run takes them, in the form that `workers` asks for."""
         return self._source(self._published()).to(device)
 
-    def random(self, device: torch.device | str) -> Source:
+    def random(self, device: torch.device | str) -> DataSource:
         """Random pixels and labels in the place of the set, as many and in its form: to measure speed without it."""
         n, draw = SIZES[self.split], generator("cpu", "CIFAR-10")
         pixels = torch.randint(0, 256, (n, 3, 32, 32), dtype=torch.uint8, generator=draw)
-        return self._source(Images(pixels, torch.arange(n) % len(NAMES), NAMES)).to(device)
+        return self._source(ImageDataset(pixels, torch.arange(n) % len(CIFAR10_CLASSES), CIFAR10_CLASSES)).to(device)
 
-    def load(self) -> Images:
+    def load(self) -> ImageDataset:
         """All pictures in memory. Raises ValueError if they cannot be had."""
         return self._resident(self._published())
 
-    def _source(self, images: Images) -> Source:
+    def _source(self, images: ImageDataset) -> DataSource:
         """Pictures as published, in memory, or each resized when it is asked for."""
         if not self.workers:
             return self._resident(images)
         shape = (3, self.size, self.size)
-        return Stream(
+        return StreamingDataset(
             Resized(images, self.size),
             shape,
-            NAMES,
+            CIFAR10_CLASSES,
             self.workers,
             class_counts=images.class_counts,
             fingerprint=images.fingerprint,
         )
 
-    def _resident(self, images: Images) -> Images:
+    def _resident(self, images: ImageDataset) -> ImageDataset:
         return replace(images, pixels=channels_last(resize(images.pixels, self.size)))
 
-    def _published(self) -> Images:
+    def _published(self) -> ImageDataset:
         pixels, labels = _found(self.root, self.split) if self.root else _kept(self.split)
         planes = torch.from_numpy(pixels).view(-1, 3, 32, 32)
         content = fingerprint_of_arrays(len(pixels), pixels.data, labels.astype(np.uint8).data)
-        return Images(planes, torch.from_numpy(labels.astype(np.int64)), NAMES, content)
+        return ImageDataset(planes, torch.from_numpy(labels.astype(np.int64)), CIFAR10_CLASSES, content)
 
 
 @dataclass(frozen=True, eq=False)
 class Resized:
     """Images that are resized one by one, when they are asked for."""
 
-    images: Images
+    images: ImageDataset
     size: int
 
     def __len__(self) -> int:
@@ -90,20 +90,20 @@ class Resized:
         return resize(pixels, self.size)[0], int(labels[index])
 
 
-def _found(root: str, split: Split) -> Arrays:
+def _found(root: str, split: Cifar10Split) -> Arrays:
     place = expanded(root)
-    if not (found := find(place, split)):
+    if not (found := find_cifar10(place, split)):
         raise ValueError(f"no CIFAR-10 at {place}: looked for {SOUGHT}, there and in it")
-    return read(*found, split)
+    return read_cifar10(*found, split)
 
 
-def _kept(split: Split) -> Arrays:
+def _kept(split: Cifar10Split) -> Arrays:
     """The split from the folder that data is kept in, brought there if it has none."""
-    remove_abandoned(home())
-    if not find(home(), split):
+    remove_abandoned(cache_dir())
+    if not find_cifar10(cache_dir(), split):
         try:
-            download(URL, f"md5:{MD5}", home() / URL.rpartition("/")[2])
+            download(URL, f"md5:{MD5}", cache_dir() / URL.rpartition("/")[2])
         except ValueError as error:
             advice = "point to a copy with --data.root PATH or LIMPID_DATA"
-            raise ValueError(f"no CIFAR-10 in {home()} (looked for {SOUGHT}), and {error}; {advice}") from error
-    return _found(str(home()), split)
+            raise ValueError(f"no CIFAR-10 in {cache_dir()} (looked for {SOUGHT}), and {error}; {advice}") from error
+    return _found(str(cache_dir()), split)

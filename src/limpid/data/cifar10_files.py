@@ -17,17 +17,17 @@ from jaxtyping import Integer, UInt8
 from limpid.data.lines import one_line
 from limpid.data.unpickle import Record, array, unpickle
 
-Split: TypeAlias = Literal["train", "test"]
+Cifar10Split: TypeAlias = Literal["train", "test"]
 Arrays: TypeAlias = tuple[UInt8[np.ndarray, "n 3072"], Integer[np.ndarray, " n"]]
 """Pixels (the red plane, then green, then blue, each 32 rows of 32) and labels 0..9."""
 Unchecked: TypeAlias = tuple[UInt8[np.ndarray, "..."], np.ndarray]
 
-BATCHES: dict[Split, tuple[str, ...]] = {
+BATCHES: dict[Cifar10Split, tuple[str, ...]] = {
     "train": ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5"),
     "test": ("test_batch",),
 }
 PER_BATCH = 10_000
-LONGEST = 2**25
+MAX_BATCH_BYTES = 2**25
 """Bytes that a batch may have; the published ones have 31 million."""
 LONGEST_ARCHIVE = 2**28
 """Bytes that an archive may have, unpacked; the published ones have 186 million."""
@@ -44,7 +44,7 @@ class Layout:
     suffix: str
     decode: Callable[[bytes], Unchecked]
 
-    def files(self, split: Split) -> list[str]:
+    def files(self, split: Cifar10Split) -> list[str]:
         """Names of the files that hold the split."""
         return [name + self.suffix for name in BATCHES[split]]
 
@@ -69,7 +69,7 @@ LAYOUTS = (
 SOUGHT = ", ".join(f"{layout.folder}, {layout.archive}" for layout in LAYOUTS)
 
 
-def find(place: Path, split: Split) -> tuple[Path, Layout] | None:
+def find_cifar10(place: Path, split: Cifar10Split) -> tuple[Path, Layout] | None:
     """The folder or archive at `place` or in it that holds the split, and its layout."""
     for layout in LAYOUTS:
         for folder in (place, place / layout.folder):
@@ -81,7 +81,7 @@ def find(place: Path, split: Split) -> tuple[Path, Layout] | None:
     return None
 
 
-def read(path: Path, layout: Layout, split: Split) -> Arrays:
+def read_cifar10(path: Path, layout: Layout, split: Cifar10Split) -> Arrays:
     """The split from the folder or archive at `path`. Raises ValueError, naming the file, if it is not as published."""
     files = layout.files(split)
     try:
@@ -138,8 +138,8 @@ def _tar(file: Capped) -> tarfile.TarFile:
 
 
 def _bounded(read: Callable[[int], bytes], name: str) -> bytes:
-    blob = read(LONGEST + 1)
-    if len(blob) > LONGEST:
+    blob = read(MAX_BATCH_BYTES + 1)
+    if len(blob) > MAX_BATCH_BYTES:
         raise OSError(f"{name} is longer than any batch of CIFAR-10")
     return blob
 

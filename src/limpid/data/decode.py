@@ -23,13 +23,13 @@ from limpid.data.lines import one_line
 Channels: TypeAlias = Literal["L", "RGB", "RGBA"]
 Fit: TypeAlias = Literal["crop", "stretch", "pad"]
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 """What is read, as Pillow calls it. Not EPS, which is a program; nor formats that are known by no signature."""
-LARGEST = 2**26
+MAX_PIXELS = 2**26
 """Pixels that a picture may have, 8192x8192; known from its head, before memory is taken for them."""
-LARGE = 2**24
+SERIAL_ABOVE_PIXELS = 2**24
 """Pictures with more pixels are decoded one at a time, so that memory does not grow with the number of threads."""
-OVERSAMPLED = 4
+DRAFT_FACTOR = 4
 """A JPEG is decoded at half, a quarter or an eighth if so many pixels are left for each one wanted, along each axis.
 
 Photographs of 512x600 to 2048x2400 at 32 and 64 pixels: at most 4 of 255 off the whole decoding, 0.2 to 0.5 in the mean
@@ -39,7 +39,7 @@ _large = Lock()
 
 
 @dataclass(frozen=True)
-class Frame:
+class ImageSpec:
     """What pictures are brought to: their shape, and how those of another aspect get it."""
 
     height: int
@@ -53,7 +53,7 @@ class Frame:
         return len(self.channels), self.height, self.width
 
 
-class Seen(NamedTuple):
+class DecodedImage(NamedTuple):
     """A picture as it was read."""
 
     pixels: UInt8[Tensor, "c h w"]
@@ -63,45 +63,45 @@ class Seen(NamedTuple):
     """Whether it had fewer pixels than were wanted, along both axes."""
 
 
-def decode(blob: bytes, frame: Frame) -> Seen:
+def decode(blob: bytes, frame: ImageSpec) -> DecodedImage:
     """The picture in the bytes of a file, brought to `frame`. Raises ValueError, in one line, if it cannot be read."""
     if not blob:
         raise ValueError("it is empty")
     try:
         with Image.open(BytesIO(blob), formats=_formats()) as image:
-            return framed(image, frame)
+            return fit_to(image, frame)
     except UnidentifiedImageError as error:
         raise ValueError("it is in no known format") from error
     except Image.DecompressionBombError as error:
-        raise ValueError(f"it claims too many pixels: expected at most {LARGEST:,}") from error
+        raise ValueError(f"it claims too many pixels: expected at most {MAX_PIXELS:,}") from error
     except Exception as error:  # Pillow answers broken files with nearly any exception there is
         raise ValueError(one_line(error)) from error
 
 
-def framed(image: Image.Image, frame: Frame) -> Seen:
+def fit_to(image: Image.Image, frame: ImageSpec) -> DecodedImage:
     """An open image, brought to `frame`. Raises ValueError if it has too many pixels, and whatever Pillow raises."""
     width, height = image.size
-    if width * height > LARGEST:
-        raise ValueError(f"it claims {width}x{height} pixels: expected at most {LARGEST:,}")
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"it claims {width}x{height} pixels: expected at most {MAX_PIXELS:,}")
     animated = bool(getattr(image, "is_animated", False))
-    wanted = OVERSAMPLED * max(frame.height, frame.width)
+    wanted = DRAFT_FACTOR * max(frame.height, frame.width)
     if image.format == "JPEG":
         image.draft(None, (wanted, wanted))
-    with _large if image.width * image.height > LARGE else nullcontext():
+    with _large if image.width * image.height > SERIAL_ABOVE_PIXELS else nullcontext():
         ImageOps.exif_transpose(image, in_place=True)
         window = image.crop(_window(image.size, frame)) if frame.fit == "crop" else image
         pixels = _planes(_coloured(window, image.format, frame.channels))
     enlarged = window.width < frame.width and window.height < frame.height
-    return Seen(_placed(pixels, frame), animated, enlarged)
+    return DecodedImage(_placed(pixels, frame), animated, enlarged)
 
 
 @lru_cache(maxsize=1)
 def _formats() -> list[str]:
     Image.init()
-    return [name for name in FORMATS if name in Image.OPEN]  # Pillow reads AVIF from 11.3 on
+    return [name for name in IMAGE_FORMATS if name in Image.OPEN]  # Pillow reads AVIF from 11.3 on
 
 
-def _window(size: tuple[int, int], frame: Frame) -> tuple[int, int, int, int]:
+def _window(size: tuple[int, int], frame: ImageSpec) -> tuple[int, int, int, int]:
     """The largest part of the frame's aspect, in the middle: left, top, right, bottom."""
     width, height = size
     across = max(1, min(width, round(height * frame.width / frame.height)))
@@ -134,7 +134,7 @@ def _planes(image: Image.Image) -> UInt8[Tensor, "c h w"]:
     return pixels.view(image.height, image.width, -1).permute(2, 0, 1)
 
 
-def _placed(pixels: UInt8[Tensor, "c h w"], frame: Frame) -> UInt8[Tensor, "c h2 w2"]:
+def _placed(pixels: UInt8[Tensor, "c h w"], frame: ImageSpec) -> UInt8[Tensor, "c h2 w2"]:
     """Resized to the frame, or into its middle: what is then left is white, or transparent where there is alpha."""
     if frame.fit != "pad":
         return _unweighted(resize(pixels[None], (frame.height, frame.width))[0])

@@ -8,7 +8,7 @@ import torch
 from PIL import Image, PngImagePlugin
 
 from limpid.data.fingerprint import fingerprint_of_arrays
-from limpid.data.images import Images, channels_last, resize
+from limpid.data.images import ImageDataset, channels_last, resize
 
 SHEET = Path(__file__).with_name("digits.png")
 ROWS, COLUMNS, SIDE = 42, 43, 8
@@ -21,11 +21,11 @@ class Digits:
     size: int = 16
     """Side of the pictures, in pixels; 8 is as published."""
 
-    def open(self, device: torch.device | str) -> Images:
+    def open(self, device: torch.device | str) -> ImageDataset:
         """The pictures as a run takes them."""
         return self.load().to(device)
 
-    def load(self) -> Images:
+    def load(self) -> ImageDataset:
         """All pictures in memory; their grey, published as 0..16, is spread over 0..255."""
         with Image.open(SHEET) as sheet:
             assert isinstance(sheet, PngImagePlugin.PngImageFile)
@@ -35,4 +35,4 @@ class Digits:
         labels = torch.tensor([int(digit) for digit in text])
         pixels = (cells[: len(labels)] * (255 / 16)).round().to(torch.uint8)
         content = fingerprint_of_arrays(len(labels), pixels.numpy().tobytes(), bytes(labels.tolist()))
-        return Images(channels_last(resize(pixels, self.size)), labels, tuple("0123456789"), content)
+        return ImageDataset(channels_last(resize(pixels, self.size)), labels, tuple("0123456789"), content)

@@ -9,20 +9,20 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 
-from limpid.data.arrays import arrays
-from limpid.data.decode import LARGEST, Channels, Fit, Frame
-from limpid.data.images import Images, class_counts_from
-from limpid.data.packed import Pack, Rows, opened, pack, stopping
-from limpid.data.places import SUFFIXES, Place, archive, bytes_of, folder
-from limpid.data.stream import Source, Stream
-from limpid.download import expanded, home
+from limpid.data.arrays import scan_npz
+from limpid.data.decode import MAX_PIXELS, Channels, Fit, ImageSpec
+from limpid.data.images import ImageDataset, class_counts_from
+from limpid.data.packed import PackedDataset, PackedImages, open_pack, pack, stopping
+from limpid.data.places import SUFFIXES, ImageListing, bytes_of, scan_folder, scan_zip
+from limpid.data.stream import DataSource, StreamingDataset
+from limpid.download import cache_dir, expanded
 from limpid.regular import require_regular
 from limpid.terminal import echo, printable
 from limpid.whole import remove_abandoned
 
 Split: TypeAlias = Literal["train", "test", "all"]
 
-RESIDENT = 2**31
+MAX_GPU_BYTES = 2**31
 """Bytes up to which a set is held on a GPU; larger ones stay on disk, and each batch is sent."""
 LAYOUT = 2
 """Number of the form in which pictures are packed: with another, all are packed anew."""
@@ -55,18 +55,18 @@ class Folder:
     workers: int = 0
     """Processes that read the packed pictures ahead of the run; 0 reads them in it, which is usually as fast."""
 
-    def open(self, device: torch.device | str) -> Source:
+    def open(self, device: torch.device | str) -> DataSource:
         """The pictures as a run takes them, packed. Raises ValueError if they cannot be had."""
         place = self._place()
         packed = self._packed(place)
-        off_disk = torch.device(device).type == "cpu" or math.prod((packed.count, *packed.shape)) <= RESIDENT
+        off_disk = torch.device(device).type == "cpu" or math.prod((packed.count, *packed.shape)) <= MAX_GPU_BYTES
         if self.workers or not off_disk:
             counts = class_counts_from(packed.labels, len(place.classes))
-            rows = Rows(packed), packed.shape, place.classes, self.workers
-            return Stream(*rows, class_counts=counts, fingerprint=place.content).to(device)
-        return Images(packed.pixels, packed.labels, place.classes, place.content).to(device)
+            rows = PackedDataset(packed), packed.shape, place.classes, self.workers
+            return StreamingDataset(*rows, class_counts=counts, fingerprint=place.content).to(device)
+        return ImageDataset(packed.pixels, packed.labels, place.classes, place.content).to(device)
 
-    def _place(self) -> Place:
+    def _place(self) -> ImageListing:
         """What is at the root. Raises ValueError if there are no pictures."""
         if not self.root:
             raise ValueError("no pictures are named: name a folder, a .zip or an .npz with --data.root PATH")
@@ -75,18 +75,18 @@ class Folder:
             raise ValueError(f"no folder, .zip or .npz at {printable(str(root))}")
         if not root.is_dir():
             require_regular(root)
-        place = folder(root) if root.is_dir() else (arrays if root.suffix.lower() == ".npz" else archive)(root)
+        place = scan_folder(root) if root.is_dir() else (scan_npz if root.suffix.lower() == ".npz" else scan_zip)(root)
         if not len(place.names):
             raise ValueError(f"no picture in {printable(str(root))}: looked for files named {', '.join(SUFFIXES)}")
         return place
 
-    def _packed(self, place: Place) -> Pack:
+    def _packed(self, place: ImageListing) -> PackedImages:
         """The pictures from where they are kept, packed there first if they are new or have changed."""
-        there = (str(place.root.resolve()), place.stamp, place.refused)
+        there = (str(place.root.resolve()), place.fingerprint, place.refused)
         what = (LAYOUT, *there, self._frame(), self.split, self.held_out)
-        kept = home() / "packed" / hashlib.sha256(ascii(what).encode()).hexdigest()[:32]
+        kept = cache_dir() / "packed" / hashlib.sha256(ascii(what).encode()).hexdigest()[:32]
         remove_abandoned(kept.parent)
-        packed = opened(kept)
+        packed = open_pack(kept)
         if packed and packed.refused and self.on_error == "stop":
             raise ValueError(stopping(place.root, packed.examples[0]))
         if packed is None or packed.refused:
@@ -94,12 +94,12 @@ class Folder:
             echo(f"{printable(str(place.root))}: {packed}", to_stderr=True)
         return packed
 
-    def _chosen(self, place: Place) -> Bool[np.ndarray, " n"]:
+    def _chosen(self, place: ImageListing) -> Bool[np.ndarray, " n"]:
         """Which pictures are of the split. Raises ValueError if none is."""
         if not 0 <= self.held_out <= 1:
             raise ValueError(f"held-out {self.held_out}: expected a share, 0 to 1")
         n = len(place.names)
-        test = np.fromiter((lot(str(name)) < self.held_out for name in place.names), bool, n)
+        test = np.fromiter((unit_hash(str(name)) < self.held_out for name in place.names), bool, n)
         chosen = {"train": ~test, "test": test, "all": np.ones(n, bool)}[self.split]
         if not chosen.any():
             share = f"with {self.held_out:g} of them held out"
@@ -108,13 +108,13 @@ class Folder:
             )
         return chosen
 
-    def _frame(self) -> Frame:
+    def _frame(self) -> ImageSpec:
         height, width = self.size, self.width or self.size
-        if min(height, width) < 2 or height * width > LARGEST:
-            raise ValueError(f"pictures of {height}x{width}: expected at least 2x2, and at most {LARGEST:,} pixels")
-        return Frame(height, width, self.channels, self.fit)
+        if min(height, width) < 2 or height * width > MAX_PIXELS:
+            raise ValueError(f"pictures of {height}x{width}: expected at least 2x2, and at most {MAX_PIXELS:,} pixels")
+        return ImageSpec(height, width, self.channels, self.fit)
 
 
-def lot(name: str) -> float:
+def unit_hash(name: str) -> float:
     """A number in [0, 1) that the name alone decides, as if drawn evenly."""
     return int.from_bytes(hashlib.sha256(bytes_of(name)).digest()[:6], "big") / 2**48

@@ -17,16 +17,16 @@ from torch import Tensor
 
 from limpid.data.convert import ImagesLike, LabelsLike, labels_from, pixels_from_images
 from limpid.data.fingerprint import UNKNOWN, Fingerprint
-from limpid.learning.rng import chosen, generator
+from limpid.learning.rng import generator, random_subset
 
-GREY = 0.0078431367
+PIXEL_STEP = 0.0078431367
 """The step from one grey level to the next in [-1, 1], 2 / 255, rounded down in float32: no pixel is above 1."""
 
-Batch: TypeAlias = tuple[UInt8[Tensor, "b c h w"], Int[Tensor, " b"]]
+LabelledBatch: TypeAlias = tuple[UInt8[Tensor, "b c h w"], Int[Tensor, " b"]]
 
 
 @dataclass(frozen=True, eq=False, init=False)
-class Images:
+class ImageDataset:
     """A labelled set of pictures as one tensor, on the device where it is wanted.
 
     It takes tensors, numpy arrays, and lists of these or of PIL images: uint8 as it is, floats in [0, 1] or [-1, 1].
@@ -35,7 +35,7 @@ class Images:
 
     pixels: UInt8[Tensor, "n c h w"]
     labels: Int[Tensor, " n"]
-    names: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
     """What the labels mean; empty where the pictures have no classes."""
     fingerprint: Fingerprint = UNKNOWN
     """What identifies the set, wherever it is; not known of a part of one."""
@@ -44,12 +44,12 @@ class Images:
         self,
         pixels: ImagesLike,
         labels: LabelsLike,
-        names: Sequence[str] = (),
+        class_names: Sequence[str] = (),
         fingerprint: Fingerprint = UNKNOWN,
     ) -> None:
         object.__setattr__(self, "pixels", pixels_from_images(pixels))
-        object.__setattr__(self, "labels", labels_from(labels, len(names)))
-        object.__setattr__(self, "names", tuple(names))
+        object.__setattr__(self, "labels", labels_from(labels, len(class_names)))
+        object.__setattr__(self, "class_names", tuple(class_names))
         object.__setattr__(self, "fingerprint", fingerprint)
         if not 0 < len(self.pixels) == len(self.labels):
             given = f"{len(self.pixels)} pictures and {len(self.labels)} labels"
@@ -67,38 +67,38 @@ class Images:
     @property
     def classes(self) -> int:
         """How many classes there are, 0 for none."""
-        return len(self.names)
+        return len(self.class_names)
 
     @cached_property
     def class_counts(self) -> tuple[int, ...]:
         """How many pictures each class has; empty where there are no classes."""
-        return class_counts_from(self.labels, len(self.names))
+        return class_counts_from(self.labels, len(self.class_names))
 
-    def to(self, device: torch.device | str) -> "Images":
+    def to(self, device: torch.device | str) -> "ImageDataset":
         """The same pictures on another device."""
         return replace(self, pixels=self.pixels.to(device), labels=self.labels.to(device))
 
-    def some(self, n: int) -> "Images":
+    def subset(self, n: int) -> "ImageDataset":
         """n of the pictures that stand for all, as `chosen` draws them; these where there are no more."""
         if n >= len(self):
             return self
-        pixels, labels = self.fetch(chosen(n, len(self)))
+        pixels, labels = self.fetch(random_subset(n, len(self)))
         return replace(self, pixels=pixels, labels=labels, fingerprint=UNKNOWN)
 
-    def fetch(self, indices: Int[Tensor, " b"]) -> Batch:
+    def fetch(self, indices: Int[Tensor, " b"]) -> LabelledBatch:
         """The pictures at `indices` and their labels."""
         device = self.pixels.device
         # A blocking copy would make the host wait in every step until the GPU has caught up.
         there = indices.to(device, non_blocking=device.type == "cuda")
-        return picked(self.pixels, there), self.labels.index_select(0, there)
+        return gather(self.pixels, there), self.labels.index_select(0, there)
 
-    def batch(self, seen: int, size: int, seed: int) -> Batch:
+    def batch(self, seen: int, size: int, seed: int) -> LabelledBatch:
         """The `size` pictures that the run of this seed shows after its first `seen`."""
-        return self.fetch(order(seen, size, len(self), seed))
+        return self.fetch(shuffled_indices(seen, size, len(self), seed))
 
-    def batches(self, seen: int, size: int, seed: int) -> Iterator[Batch]:
+    def batches(self, start: int, size: int, seed: int) -> Iterator[LabelledBatch]:
         """All batches of a run from picture `seen` on, without end."""
-        return (self.batch(start, size, seed) for start in count(seen, size))
+        return (self.batch(start, size, seed) for start in count(start, size))
 
 
 def class_counts_from(labels: Int[Tensor, " n"], classes: int) -> tuple[int, ...]:
@@ -111,7 +111,7 @@ def channels_last(pixels: UInt8[Tensor, "n c h w"]) -> UInt8[Tensor, "n c h w"]:
     return pixels.contiguous(memory_format=torch.channels_last)
 
 
-def picked(pixels: UInt8[Tensor, "n c h w"], indices: Int[Tensor, " b"]) -> UInt8[Tensor, "b c h w"]:
+def gather(pixels: UInt8[Tensor, "n c h w"], indices: Int[Tensor, " b"]) -> UInt8[Tensor, "b c h w"]:
     """The pictures at `indices`, laid out as they were.
 
     On a CPU this copies whole pictures, where [] goes pixel by pixel and takes eight times as long and more.
@@ -121,7 +121,7 @@ def picked(pixels: UInt8[Tensor, "n c h w"], indices: Int[Tensor, " b"]) -> UInt
     return pixels.index_select(0, indices)
 
 
-def order(seen: int, size: int, n: int, seed: int) -> Int[Tensor, " b"]:
+def shuffled_indices(seen: int, size: int, n: int, seed: int) -> Int[Tensor, " b"]:
     """Which of n pictures a run shows after its first `seen`; the `size` of them may reach over epochs."""
     if size < 1:
         raise ValueError(f"a batch of {size} pictures: expected at least 1")
@@ -134,15 +134,15 @@ def _permutation(epoch: int, n: int, seed: int) -> Int[Tensor, " n"]:
     return torch.randperm(n, generator=generator("cpu", seed, "order", epoch))
 
 
-def from_pixels(pixels: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+def normalize(pixels: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Pixels 0..255 as float32 in [-1, 1]; 255 is 1 less a last bit or two. Raises ValueError unless they are uint8."""
     if pixels.dtype != torch.uint8:
         raise ValueError(f"pixels are {pixels.dtype}: expected uint8")
     x = pixels.float()
-    return torch.add(x.new_full((), -1.0), x, alpha=GREY, out=x)  # once over x, not once for each operation
+    return torch.add(x.new_full((), -1.0), x, alpha=PIXEL_STEP, out=x)  # once over x, not once for each operation
 
 
-def to_pixels(x: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
+def to_uint8(x: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
     """Numbers in [-1, 1] as the nearest pixels 0..255; what lies outside is cut."""
     return (x.float() * 127.5 + 128).clip(0, 255).to(torch.uint8)
 

@@ -27,9 +27,9 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
-from limpid.data.decode import Frame, Seen
+from limpid.data.decode import DecodedImage, ImageSpec
 from limpid.data.lines import one_line
-from limpid.data.places import Load, Place, Refused
+from limpid.data.places import ImageListing, Load, UnreadableImage
 from limpid.terminal import echo, printable
 from limpid.whole import part_of
 
@@ -39,12 +39,12 @@ EXAMPLES = 3
 """So many of the pictures that cannot be read are named at once."""
 CACHED = 2**31
 """Bytes that the system is expected to hold in memory for good; of larger sets it reads no more than is asked for."""
-THREADS = 16
+MAX_THREADS = 16
 """At most so many threads decode; Python's lock lets no more be of use."""
 
 
 @dataclass(frozen=True)
-class Pack:
+class PackedImages:
     """Pictures that are packed in a folder."""
 
     folder: Path
@@ -89,10 +89,10 @@ def mapped(path: Path, shape: tuple[int, int, int, int]) -> UInt8[Tensor, "n c h
 
 
 @dataclass(frozen=True)
-class Rows:
+class PackedDataset:
     """Packed pictures one by one, for processes of their own: each maps the file for itself."""
 
-    pack: Pack
+    pack: PackedImages
 
     def __len__(self) -> int:
         return self.pack.count
@@ -103,11 +103,11 @@ class Rows:
 
 
 @lru_cache(maxsize=2)
-def _mapped_once(pack: Pack) -> tuple[UInt8[Tensor, "n c h w"], Int[Tensor, " n"]]:
+def _mapped_once(pack: PackedImages) -> tuple[UInt8[Tensor, "n c h w"], Int[Tensor, " n"]]:
     return pack.pixels, pack.labels
 
 
-def opened(folder: Path) -> Pack | None:
+def open_pack(folder: Path) -> PackedImages | None:
     """The pack of a folder, if there is one that is as it was written; of one that is not it says so."""
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
@@ -115,7 +115,7 @@ def opened(folder: Path) -> Pack | None:
         if not unchanged(folder, written) and digest(folder, json.dumps(about, sort_keys=True)) != stated:
             raise ValueError("its checksum differs")
         shape, examples, notes = (tuple(about[name]) for name in ("shape", "examples", "notes"))
-        return Pack(folder, about["count"], shape, about["refused"], examples, notes)
+        return PackedImages(folder, about["count"], shape, about["refused"], examples, notes)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         if folder.exists():
             echo(f"{folder} is damaged ({one_line(error)}): its pictures are read anew", to_stderr=True)
@@ -150,7 +150,9 @@ def damage(path: Path) -> str:
     return f"{path} is damaged: remove {path.parent}, and it is made again"
 
 
-def pack(folder: Path, place: Place, chosen: Bool[np.ndarray, " n"], frame: Frame, stop: bool) -> Pack:
+def pack(
+    folder: Path, place: ImageListing, chosen: Bool[np.ndarray, " n"], frame: ImageSpec, stop: bool
+) -> PackedImages:
     """The chosen pictures of a place, decoded under a progress bar and packed into `folder`.
 
     Raises ValueError for the first that cannot be read if `stop`, if none can, and if there is no room for them.
@@ -161,8 +163,8 @@ def pack(folder: Path, place: Place, chosen: Bool[np.ndarray, " n"], frame: Fram
         check_room(part, int(chosen.sum()), frame)
         with warnings.catch_warnings():  # what Pillow has to say of odd files is no concern of a person with a folder
             warnings.simplefilter("ignore")
-            fill(part, place, chosen, frame, stop)
-        if not folder.exists() or opened(folder) is None:  # else another process was first
+            write_pack(part, place, chosen, frame, stop)
+        if not folder.exists() or open_pack(folder) is None:  # else another process was first
             shutil.rmtree(folder, ignore_errors=True)
             part.rename(folder)
     except OSError as error:
@@ -170,12 +172,12 @@ def pack(folder: Path, place: Place, chosen: Bool[np.ndarray, " n"], frame: Fram
         raise ValueError(f"cannot pack pictures in {folder.parent}: {error.strerror}; {advice}") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    made = opened(folder)
+    made = open_pack(folder)
     assert made is not None
     return made
 
 
-def check_room(folder: Path, count: int, frame: Frame) -> None:
+def check_room(folder: Path, count: int, frame: ImageSpec) -> None:
     """Raise ValueError if the disk has not the room that so many pictures take."""
     needed, free = count * math.prod(frame.shape), shutil.disk_usage(folder).free
     if needed > free:
@@ -183,19 +185,19 @@ def check_room(folder: Path, count: int, frame: Frame) -> None:
 
 
 @dataclass
-class Tally:
+class PackStats:
     """What became of the pictures that were read."""
 
-    refused: list[Refused]
+    refused: list[UnreadableImage]
     kept: list[int] = field(default_factory=list)
     """The places of those that are packed."""
     animated: list[str] = field(default_factory=list)
     enlarged: int = 0
 
 
-def fill(folder: Path, place: Place, chosen: Bool[np.ndarray, " n"], frame: Frame, stop: bool) -> None:
+def write_pack(folder: Path, place: ImageListing, chosen: Bool[np.ndarray, " n"], frame: ImageSpec, stop: bool) -> None:
     """Write the files of a pack. Raises as `pack` does."""
-    tally = Tally(list(place.refused))
+    tally = PackStats(list(place.refused))
     if stop and tally.refused:
         raise ValueError(stopping(place.root, tally.refused[0]))
     write_pixels(folder / PIXELS, place, chosen, frame, stop, tally)
@@ -225,27 +227,27 @@ def fill(folder: Path, place: Place, chosen: Bool[np.ndarray, " n"], frame: Fram
 
 
 def write_pixels(
-    path: Path, place: Place, chosen: Bool[np.ndarray, " n"], frame: Frame, stop: bool, tally: Tally
+    path: Path, place: ImageListing, chosen: Bool[np.ndarray, " n"], frame: ImageSpec, stop: bool, tally: PackStats
 ) -> None:
     """Write the pixels of the chosen pictures one after another, and note in `tally` what became of each."""
     screen, total = Console(stderr=True), int(chosen.sum())
     with (
         path.open("xb") as file,
         Progress(console=screen, disable=not screen.is_terminal) as bar,
-        closing(read_all(place.loads(chosen), frame, place.together)) as read,
+        closing(read_all(place.loads(chosen), frame, place.block_size)) as read,
     ):
         task = bar.add_task("reading pictures", total=total)
         for index, seen in zip(np.flatnonzero(chosen).tolist(), read, strict=True):
             name = str(place.names[index])
-            if isinstance(seen, Seen):
+            if isinstance(seen, DecodedImage):
                 file.write(seen.pixels.contiguous().numpy().data)
                 tally.kept.append(index)
                 tally.animated += [name] if seen.animated else []
                 tally.enlarged += seen.enlarged
             elif stop:
-                raise ValueError(stopping(place.root, Refused(name, seen)))
+                raise ValueError(stopping(place.root, UnreadableImage(name, seen)))
             else:
-                tally.refused.append(Refused(name, seen))
+                tally.refused.append(UnreadableImage(name, seen))
             bar.advance(task)
         file.flush()
         os.fsync(file.fileno())
@@ -256,10 +258,12 @@ def stopping(root: Path, first: object) -> str:
     return f"{printable(str(root))}: {first}; with on-error skip what cannot be read is left out"
 
 
-def read_all(loads: Iterator[Load], frame: Frame, together: int) -> Generator[Seen | str, None, None]:
+def read_all(loads: Iterator[Load], frame: ImageSpec, together: int) -> Generator[DecodedImage | str, None, None]:
     """Every picture, decoded by threads in their order; for one that cannot be read, why."""
-    threads = min(THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    waiting: deque[Future[list[Seen | str]]] = deque()
+    threads = min(
+        MAX_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    waiting: deque[Future[list[DecodedImage | str]]] = deque()
     executor = ThreadPoolExecutor(threads)
     try:
         while block := list(islice(loads, together)):
@@ -272,8 +276,8 @@ def read_all(loads: Iterator[Load], frame: Frame, together: int) -> Generator[Se
         executor.shutdown(cancel_futures=True)
 
 
-def _read_block(block: list[Load], frame: Frame) -> list[Seen | str]:
-    read: list[Seen | str] = []
+def _read_block(block: list[Load], frame: ImageSpec) -> list[DecodedImage | str]:
+    read: list[DecodedImage | str] = []
     for load in block:
         try:
             read.append(load(frame))

@@ -20,7 +20,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from jaxtyping import Bool, Int
 
-from limpid.data.decode import Frame, Seen, decode
+from limpid.data.decode import DecodedImage, ImageSpec, decode
 from limpid.data.fingerprint import Fingerprint, fingerprint_of_files
 from limpid.data.lines import one_line
 from limpid.terminal import printable
@@ -30,18 +30,18 @@ SUFFIXES = (
     *(".ppm", ".pgm", ".pbm", ".pnm", ".avif"),
 )
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
-LONGEST = 2**28
+MAX_FILE_BYTES = 2**28
 """Bytes that the file of a picture may have."""
 LONGEST_PATH, LONGEST_NAME = 4096, 255
 """Bytes that the name of a file may have, with the folders before it and without them."""
 PACKING = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """How files in a zip may be packed; the others cannot be read by a bounded piece at a time."""
 
-Load: TypeAlias = Callable[[Frame], Seen]
+Load: TypeAlias = Callable[[ImageSpec], DecodedImage]
 """Reads one picture. Raises ValueError, in one line, if that cannot be."""
 
 
-class Refused(NamedTuple):
+class UnreadableImage(NamedTuple):
     """A picture that could not be read."""
 
     name: str
@@ -52,7 +52,7 @@ class Refused(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
+class ImageListing:
     """Pictures that are somewhere, in the order of their names."""
 
     root: Path
@@ -61,17 +61,17 @@ class Place:
     labels: Int[np.ndarray, " n"]
     classes: tuple[str, ...]
     """What the labels mean; empty where the pictures have no classes, and the labels are then 0."""
-    stamp: str
+    fingerprint: str
     """Changes whenever the pictures do, as far as sizes and times of files tell."""
     loads: Callable[[Bool[np.ndarray, " n"]], Iterator[Load]]
     """What reads those pictures that are chosen."""
-    refused: tuple[Refused, ...] = ()
+    refused: tuple[UnreadableImage, ...] = ()
     """What is named like a picture but is no file that could be read."""
     others: int = 0
     """Files that are no pictures."""
     content: Fingerprint = Fingerprint()
     """What identifies the pictures also where they are moved to."""
-    together: int = 64
+    block_size: int = 64
     """How many pictures are handed to a thread at a time."""
 
 
@@ -83,11 +83,11 @@ class Found(NamedTuple):
     time: int
 
 
-def folder(root: Path) -> Place:
+def scan_folder(root: Path) -> ImageListing:
     """The pictures of a folder and of all below it. Raises ValueError if it cannot be listed."""
     found, refused, others = [], [], 0
     for each in walk(root):
-        if isinstance(each, Refused):
+        if isinstance(each, UnreadableImage):
             refused.append(each)
         elif each.name.lower().endswith(SUFFIXES) or _signed_file(root, each.name):
             found.append(each)
@@ -103,10 +103,12 @@ def folder(root: Path) -> Place:
         return (partial(read_file, root / name) for name in compress(names, chosen))
 
     content = fingerprint_of_files((os.fsencode(each.name), each.size) for each in found)
-    return Place(root, names, *classes_of(names), digest.hexdigest(), loads, tuple(sorted(refused)), others, content)
+    return ImageListing(
+        root, names, *classes_of(names), digest.hexdigest(), loads, tuple(sorted(refused)), others, content
+    )
 
 
-def walk(root: Path) -> Iterator[Found | Refused]:
+def walk(root: Path) -> Iterator[Found | UnreadableImage]:
     """Every visible file below `root`, and whatever is in the way, by its name with "/". Each folder is entered once.
 
     Folders come before links to folders, so that a picture is found where it is. Raises ValueError if `root` is closed.
@@ -125,7 +127,7 @@ def walk(root: Path) -> Iterator[Found | Refused]:
                     if _hidden(entry.name):
                         continue
                     name = f"{here}/{entry.name}" if here else entry.name
-                    found = _looked_at(entry, name)
+                    found = _classify_entry(entry, name)
                     if found is None and entry.is_symlink():
                         heappush(links, name)
                     elif found is None:
@@ -135,24 +137,24 @@ def walk(root: Path) -> Iterator[Found | Refused]:
         except OSError as error:
             if not here:
                 raise ValueError(f"cannot read {printable(str(root))}: {error.strerror}") from error
-            yield Refused(f"{here}/", error.strerror or one_line(error))
+            yield UnreadableImage(f"{here}/", error.strerror or one_line(error))
 
 
-def _looked_at(entry: os.DirEntry[str], name: str) -> Found | Refused | None:
+def _classify_entry(entry: os.DirEntry[str], name: str) -> Found | UnreadableImage | None:
     """A file, or why it is none; None for a folder."""
     try:
         about = entry.stat()
     except OSError as error:
-        return Refused(name, error.strerror or one_line(error))
+        return UnreadableImage(name, error.strerror or one_line(error))
     if stat.S_ISDIR(about.st_mode):
         return None
     if not stat.S_ISREG(about.st_mode):
-        return Refused(name, "it is a device or a pipe")
+        return UnreadableImage(name, "it is a device or a pipe")
     # A change of permissions, which the first of these times does not tell, may make it readable.
     return Found(name, about.st_size, max(about.st_mtime_ns, about.st_ctime_ns))
 
 
-def archive(path: Path) -> Place:
+def scan_zip(path: Path) -> ImageListing:
     """The pictures of a zip. Raises ValueError if it is none that can be read."""
     found, refused, others = [], [], 0
     try:
@@ -162,7 +164,7 @@ def archive(path: Path) -> Place:
                 raise ValueError(f"a name in it, {info.filename[:60]!r}, is longer than a file's can be")
             parts = info.filename.split("/")
             if ".." in parts or info.filename.startswith(("/", "\\")):
-                refused.append(Refused(info.filename, "its name leads out of the zip"))
+                refused.append(UnreadableImage(info.filename, "its name leads out of the zip"))
             elif info.is_dir() or any(map(_hidden, parts)):
                 continue
             elif info.filename.lower().endswith(SUFFIXES) or _signed_member(packed, info):
@@ -180,16 +182,16 @@ def archive(path: Path) -> Place:
 
     stamp = f"{about.st_size} {about.st_mtime_ns}"
     content = fingerprint_of_files((bytes_of(info.filename), info.file_size) for info in found)
-    return Place(path, names, *classes_of(names), stamp, loads, tuple(sorted(refused)), others, content)
+    return ImageListing(path, names, *classes_of(names), stamp, loads, tuple(sorted(refused)), others, content)
 
 
-def read_file(path: Path, frame: Frame) -> Seen:
+def read_file(path: Path, frame: ImageSpec) -> DecodedImage:
     """The picture in a file. Raises ValueError, in one line that does not name it, if it cannot be read."""
     try:
         if path.exists() and not path.is_file():
             raise ValueError("it is a folder, a device or a pipe")  # a pipe would be waited for without end
         with path.open("rb") as file:
-            blob = file.read(LONGEST + 1)
+            blob = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise ValueError(error.strerror or one_line(error)) from error
     return decode(_bounded(blob), frame)
@@ -258,18 +260,18 @@ def _signed_member(packed: zipfile.ZipFile, info: zipfile.ZipInfo) -> bool:
         return False
 
 
-def _from_member(packed: zipfile.ZipFile, info: zipfile.ZipInfo, frame: Frame) -> Seen:
+def _from_member(packed: zipfile.ZipFile, info: zipfile.ZipInfo, frame: ImageSpec) -> DecodedImage:
     if info.compress_type not in PACKING:
         raise ValueError("it is packed by another method than zip's usual, deflate")
     try:
         with packed.open(info) as file:
-            blob = file.read(LONGEST + 1)
+            blob = file.read(MAX_FILE_BYTES + 1)
     except Exception as error:  # zipfile answers broken archives with many exceptions
         raise ValueError(one_line(error)) from error
     return decode(_bounded(blob), frame)
 
 
 def _bounded(blob: bytes) -> bytes:
-    if len(blob) > LONGEST:
-        raise ValueError(f"it is longer than {LONGEST:,} bytes")
+    if len(blob) > MAX_FILE_BYTES:
+        raise ValueError(f"it is longer than {MAX_FILE_BYTES:,} bytes")
     return blob

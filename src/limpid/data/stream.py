@@ -13,15 +13,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from limpid.data.convert import ImageLike, label_from, lower_bound, pixels_from_floats, planes_from
 from limpid.data.fingerprint import Fingerprint
-from limpid.data.images import Batch, Images, order
-from limpid.learning.rng import chosen, generator
+from limpid.data.images import ImageDataset, LabelledBatch, shuffled_indices
+from limpid.learning.rng import generator, random_subset
 
 PEEKED = 64
 """Pictures that tell the range of the floats of all."""
 
 
 @runtime_checkable
-class Pictures(Protocol):
+class MapDataset(Protocol):
     """Any numbered set of pictures with labels: what torch calls a map-style dataset."""
 
     def __len__(self) -> int: ...
@@ -33,7 +33,7 @@ class Pictures(Protocol):
 class Converted:
     """Numbered pictures as pixels of one shape, with labels that are classes, whatever kind of images they are."""
 
-    pictures: Pictures
+    pictures: MapDataset
     shape: tuple[int, int, int]
     classes: int
 
@@ -53,7 +53,7 @@ class Converted:
     @cached_property
     def _low(self) -> float:
         """0 or -1, where the floats of all pictures begin, as some of them tell."""
-        some = chosen(PEEKED, len(self)).tolist()
+        some = random_subset(PEEKED, len(self)).tolist()
         floats = (planes for index in some if (planes := self._planes(self.pictures[index])).is_floating_point())
         return lower_bound(floats)
 
@@ -68,15 +68,15 @@ class Converted:
 
 
 @dataclass(frozen=True, eq=False)
-class Stream:
+class StreamingDataset:
     """A labelled set of pictures that worker processes read, ahead of the run and in its order.
 
     It takes what `Images` takes, one image and its label at a time.
     """
 
-    pictures: Pictures
+    pictures: MapDataset
     shape: tuple[int, int, int]
-    names: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
     """What the labels mean; empty where the pictures have no classes."""
     workers: int = 0
     """Processes that read; 0 reads in this one."""
@@ -93,18 +93,18 @@ class Stream:
     @property
     def classes(self) -> int:
         """How many classes there are, 0 for none."""
-        return len(self.names)
+        return len(self.class_names)
 
     @cached_property
     def converted(self) -> Converted:
         """The pictures as pixels."""
         return Converted(self.pictures, self.shape, self.classes)
 
-    def to(self, device: torch.device | str) -> "Stream":
+    def to(self, device: torch.device | str) -> "StreamingDataset":
         """The same stream, flowing to another device."""
         return replace(self, device=torch.device(device))
 
-    def batches(self, seen: int, size: int, seed: int) -> Iterator[Batch]:
+    def batches(self, seen: int, size: int, seed: int) -> Iterator[LabelledBatch]:
         """All batches of a run from picture `seen` on, without end; closing the iterator ends the workers.
 
         Raises ValueError for a picture that cannot be one.
@@ -112,7 +112,7 @@ class Stream:
         pinned = self.device.type == "cuda"
         loader = DataLoader(
             cast(Dataset[tuple[Tensor, int]], self.converted),
-            batch_sampler=(order(start, size, len(self), seed).tolist() for start in count(seen, size)),
+            batch_sampler=(shuffled_indices(start, size, len(self), seed).tolist() for start in count(seen, size)),
             num_workers=self.workers,
             pin_memory=pinned,
             generator=generator("cpu", seed, "workers", seen),  # else it would draw from torch's global one
@@ -121,7 +121,7 @@ class Stream:
             yield pixels.to(self.device, non_blocking=pinned), labels.to(self.device, non_blocking=pinned)
 
 
-def one_line_errors(loader: Iterable[Batch]) -> Iterator[Batch]:
+def one_line_errors(loader: Iterable[LabelledBatch]) -> Iterator[LabelledBatch]:
     """What it loads; of a ValueError in a worker, which comes with the worker's traceback, its last line."""
     try:
         yield from loader
@@ -130,5 +130,5 @@ def one_line_errors(loader: Iterable[Batch]) -> Iterator[Batch]:
         raise ValueError(said[-1].removeprefix("ValueError: ")) from error
 
 
-Source: TypeAlias = Images | Stream
+DataSource: TypeAlias = ImageDataset | StreamingDataset
 """Where a run takes its batches from."""

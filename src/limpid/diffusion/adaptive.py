@@ -12,12 +12,12 @@ import torch
 
 from limpid.diffusion.denoiser import Denoise
 from limpid.diffusion.level import Batch, Level
-from limpid.diffusion.steps import Noise, Step, step_x0
+from limpid.diffusion.steps import Noise, SamplerStep, step_x0
 
 # Dormand and Prince (1980), the pair of orders 5 and 4: how far along each slope is taken, and by which mean of those
 # before it. The last mean is the result of order 5, whose slope is the first of the next step.
-PLACES = (1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0)
-MEANS = (
+C = (1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0)
+A = (
     (1 / 5,),
     (3 / 40, 9 / 40),
     (44 / 45, -56 / 15, 32 / 9),
@@ -26,12 +26,12 @@ MEANS = (
     (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84),
 )
 # The result of order 5 less that of order 4.
-ERROR = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
-NARROWEST = 1e-9  # radians: no step that a finite denoiser needs is so short
+B_ERROR = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
+DTMIN = 1e-9  # radians: no step that a finite denoiser needs is so short
 
 
 @dataclass(frozen=True)
-class Adaptive:
+class Dopri5:
     """Dormand and Prince's pair on the probability-flow ODE (as Song et al. 2021b): order 5, six evaluations a try.
 
     For trajectories as exact as one likes, not for speed: n tries take 6 n + 1 evaluations, usually 40 to 200. A try is
@@ -45,7 +45,7 @@ class Adaptive:
     rtol: float = 1e-3
     atol: float = 1e-3
 
-    def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[Step]:
+    def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[SamplerStep]:
         if self.atol + self.rtol < torch.finfo(x.dtype).eps:
             raise ValueError(f"rtol={self.rtol} and atol={self.atol} ask for more digits than {x.dtype} has")
         low = levels[-1] if levels[-1].sigma > 0 else levels[-2]
@@ -55,22 +55,22 @@ class Adaptive:
         while here > end:
             there = max(here - width, end)
             ahead, v_ahead, error = _try(denoise, x, v, here, there)
-            excess = self.excess(error, x, ahead)
+            excess = self.error_ratio(error, x, ahead)
             if excess <= 1:
                 x, v, here = ahead, v_ahead, there
                 level = _level(here) if here > end else low
-                yield Step(torch.hypot(level.alpha, level.sigma) * x, _picture(x, v, here), level)
+                yield SamplerStep(torch.hypot(level.alpha, level.sigma) * x, _picture(x, v, here), level)
             # The error of a try goes with the fifth power of its width; .9, .2 and 5 keep that from swinging.
             width *= min(5.0, max(0.2, 0.9 * max(excess, 1e-10) ** -0.2)) if math.isfinite(excess) else 0.2
-            if width < NARROWEST:
+            if width < DTMIN:
                 raise FloatingPointError(
                     f"no step is short enough at {_level(here)}: the denoiser's answer is not finite"
                 )
         if levels[-1].sigma == 0:
             x0 = _picture(x, v, here)
-            yield Step(step_x0(x * torch.hypot(low.alpha, low.sigma), x0, low, levels[-1]), x0, levels[-1])
+            yield SamplerStep(step_x0(x * torch.hypot(low.alpha, low.sigma), x0, low, levels[-1]), x0, levels[-1])
 
-    def excess(self, error: Batch, x: Batch, ahead: Batch) -> float:
+    def error_ratio(self, error: Batch, x: Batch, ahead: Batch) -> float:
         """The largest error of a sample as a multiple of what is allowed."""
         allowed = self.atol + self.rtol * torch.maximum(x.abs(), ahead.abs())
         return (error / allowed).flatten(1).square().mean(1).sqrt().max().item()
@@ -79,10 +79,10 @@ class Adaptive:
 def _try(denoise: Denoise, x: Batch, v: Batch, here: float, there: float) -> tuple[Batch, Batch, Batch]:
     """One step of the pair: x there, the velocity there, and the error of x."""
     slopes, ahead = [v], x
-    for place, mean in zip(PLACES, MEANS, strict=True):
+    for place, mean in zip(C, A, strict=True):
         ahead = x + (there - here) * _mean(mean, slopes)
         slopes.append(_velocity(denoise, ahead, here + place * (there - here)))
-    return ahead, slopes[-1], (there - here) * _mean(ERROR, slopes)
+    return ahead, slopes[-1], (there - here) * _mean(B_ERROR, slopes)
 
 
 def _mean(shares: Sequence[float], slopes: Sequence[Batch]) -> Batch:

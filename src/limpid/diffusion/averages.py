@@ -15,22 +15,22 @@ from torch import Tensor
 from limpid.diffusion.level import Batch
 
 
-def average(values: Sequence[Batch], times: Sequence[float], rate: float) -> Batch:
+def polynomial_mean(values: Sequence[Batch], times: Sequence[float], rate: float) -> Batch:
     """The weighted mean over [0, 1] of the polynomial that meets `values` at `times`."""
     total = values[0]
-    for share, value in zip(weights(times, rate)[1:], values[1:], strict=True):
+    for share, value in zip(lagrange_means(times, rate)[1:], values[1:], strict=True):
         total = total + share * (value - values[0])
     return total
 
 
-def weights(times: Sequence[float], rate: float) -> list[float]:
+def lagrange_means(times: Sequence[float], rate: float) -> list[float]:
     """The mean of each Lagrange polynomial of `times`; they sum to 1 and are exact for powers below their number."""
     n = len(times)
     powers = torch.tensor(times, dtype=torch.float64) ** torch.arange(n)[:, None]
-    return torch.linalg.solve(powers, moments(rate, n)).tolist()
+    return torch.linalg.solve(powers, exponential_moments(rate, n)).tolist()
 
 
-def moments(rate: float, n: int) -> Float[Tensor, " n"]:
+def exponential_moments(rate: float, n: int) -> Float[Tensor, " n"]:
     """The means of 1, t ... t^(n - 1) over [0, 1] weighed by exp(rate * t): (k + 1)! phi_(k+1) / phi_1, at any rate."""
     t, dt = _gauss()
     density = dt * (rate * t - max(rate, 0.0)).exp()

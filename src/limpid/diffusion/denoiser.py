@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from limpid.diffusion.level import Batch, Level, PerSample, pad
+from limpid.diffusion.level import Batch, Level, PerSample, append_dims
 from limpid.diffusion.schedules import Schedule
 from limpid.diffusion.targets import Target, x0_from
 
@@ -40,7 +40,7 @@ class Timestep:
     def c_noise(self, level: Level, schedule: Schedule) -> Float[Tensor, "*b"]:
         """t - 1 for the level at step t of `schedule` cut into `steps`, or 1000 (t - 1) / steps."""
         table = _log_ratios(schedule, self.steps, level.sigma.dtype, level.sigma.device)
-        ratio = level.ratio.log().clamp(table[0], table[-1]).contiguous()
+        ratio = level.edm_sigma.log().clamp(table[0], table[-1]).contiguous()
         left = (torch.searchsorted(table, ratio, right=True) - 1).clamp(0, self.steps - 2)
         width = (table[left + 1] - table[left]).clamp(min=torch.finfo(table.dtype).tiny)
         t = left + (ratio - table[left]) / width
@@ -48,46 +48,50 @@ class Timestep:
 
 
 @dataclass(frozen=True)
-class LogRatio:
+class LogSigma:
     """The network is told ln(sigma / alpha) / 4, as EDM's are (Karras et al. 2022, table 1)."""
 
     sigma_data: float = 0.5
 
     def c_noise(self, level: Level, schedule: Schedule) -> Float[Tensor, "*b"]:
         """ln(sigma / alpha) / 4, held within +-5, which lies beyond every level met in practice."""
-        return (level.ratio.log() / 4).clamp(-5, 5)
+        return (level.edm_sigma.log() / 4).clamp(-5, 5)
 
 
-Condition: TypeAlias = Timestep | LogRatio
+NoiseConditioning: TypeAlias = Timestep | LogSigma
 
 
 @lru_cache(maxsize=64)
 def _log_ratios(schedule: Schedule, steps: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, " n"]:
     """ln(sigma / alpha) at steps 1 ... n of a schedule, finite, for interpolation."""
     u = torch.arange(1, steps + 1, dtype=torch.float64) / steps
-    ratios = schedule(u).ratio.log()
+    ratios = schedule(u).edm_sigma.log()
     return ratios.nan_to_num(posinf=torch.finfo(torch.float32).max).to(dtype).to(device)
 
 
 @dataclass(frozen=True, eq=False)
-class Spreading:
+class DenoiserWithVariance:
     """A denoiser that can also say how much noise the step back should add, value by value."""
 
-    look: Callable[[Batch, Level], tuple[Batch, Batch | None]]
+    denoise_with_variance: Callable[[Batch, Level], tuple[Batch, Batch | None]]
     """The picture expected, and the share of the large variance: None for a network that has not learnt it."""
 
     def __call__(self, x: Batch, level: Level) -> Batch:
-        return self.look(x, level)[0]
+        return self.denoise_with_variance(x, level)[0]
 
 
-def changed(denoise: Denoise, change: Callable[[Batch, Batch, Level], Batch]) -> Spreading:
+def map_x0(denoise: Denoise, change: Callable[[Batch, Batch, Level], Batch]) -> DenoiserWithVariance:
     """`denoise` with its picture turned into change(x0, x, level), and its share of the variance kept."""
 
     def look(x: Batch, level: Level) -> tuple[Batch, Batch | None]:
-        x0, share = denoise.look(x, level) if isinstance(denoise, Spreading) else (denoise(x, level), None)
+        x0, share = (
+            denoise.denoise_with_variance(x, level)
+            if isinstance(denoise, DenoiserWithVariance)
+            else (denoise(x, level), None)
+        )
         return change(x0, x, level), share
 
-    return Spreading(look)
+    return DenoiserWithVariance(look)
 
 
 class Denoiser(nn.Module):
@@ -97,7 +101,7 @@ class Denoiser(nn.Module):
         self,
         net: nn.Module,
         target: Target,
-        condition: Condition,
+        condition: NoiseConditioning,
         schedule: Schedule,
         no_label: int = 0,
         learns_variance: bool = False,
@@ -105,14 +109,14 @@ class Denoiser(nn.Module):
         super().__init__()
         self.learns_variance = learns_variance
         self.net, self.target, self.condition, self.schedule = net, target, condition, schedule
-        self.no_label = no_label  # the label that says nothing; the classes are those below it
+        self.null_label = no_label  # the label that says nothing; the classes are those below it
 
-    def answer(self, x: Batch, level: Level, labels: Labels | None = None) -> tuple[Batch, Batch | None]:
+    def raw_output(self, x: Batch, level: Level, labels: Labels | None = None) -> tuple[Batch, Batch | None]:
         """The network's answer y, in float32, on `x` brought to variance one; and the share of the large variance that
         the step back should have, if it was built to answer that too."""
         norm = torch.hypot(self.condition.sigma_data * level.alpha, level.sigma)
         c_noise: PerSample = self.condition.c_noise(level, self.schedule).to(x.device, torch.float32).expand(len(x))
-        said = self.net(x * pad(1 / norm, x), c_noise, labels).float()
+        said = self.net(x * append_dims(1 / norm, x), c_noise, labels).float()
         if not self.learns_variance:
             return said, None
         y, share = said.chunk(2, dim=1)
@@ -120,11 +124,11 @@ class Denoiser(nn.Module):
 
     def predict(self, x: Batch, level: Level, labels: Labels | None = None) -> Batch:
         """The network's answer y alone."""
-        return self.answer(x, level, labels)[0]
+        return self.raw_output(x, level, labels)[0]
 
-    def look(self, x: Batch, level: Level, labels: Labels | None = None) -> tuple[Batch, Batch | None]:
+    def denoise_with_variance(self, x: Batch, level: Level, labels: Labels | None = None) -> tuple[Batch, Batch | None]:
         """The picture expected in `x`, and the share of the large variance."""
-        y, share = self.answer(x, level, labels)
+        y, share = self.raw_output(x, level, labels)
         return x0_from(self.target, y, x, level), share
 
     def forward(self, x: Batch, level: Level, labels: Labels | None = None) -> Batch:

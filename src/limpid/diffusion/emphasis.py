@@ -11,13 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from limpid.diffusion.level import PerSample
-from limpid.diffusion.schedules import Unit
+from limpid.diffusion.schedules import UnitInterval
 
-Moments: TypeAlias = Float[Tensor, " bins"]
+LossMoments: TypeAlias = Float[Tensor, " bins"]
 
 
 @dataclass(frozen=True)
-class Even:
+class UniformLevels:
     """Every part of u alike."""
 
     bins: int = 1
@@ -25,13 +25,13 @@ class Even:
     def __post_init__(self) -> None:
         _check(self.bins)
 
-    def density(self, moments: Moments) -> Moments:
+    def density(self, moments: LossMoments) -> LossMoments:
         """The density of u in each of its equal parts, whose mean is 1."""
         return torch.ones_like(moments)
 
 
 @dataclass(frozen=True)
-class LossMoment:
+class LossSecondMoment:
     """In proportion to the root of the loss's second moment (Nichol and Dhariwal 2021, eq. 18)."""
 
     bins: int = 100
@@ -42,14 +42,14 @@ class LossMoment:
     def __post_init__(self) -> None:
         _check(self.bins, self.floor)
 
-    def density(self, moments: Moments) -> Moments:
+    def density(self, moments: LossMoments) -> LossMoments:
         """The density of u in each of its equal parts, whose mean is 1; even until every part has been met."""
         root = moments.sqrt()
         dense = (1 - self.floor) * root / root.mean().clamp(min=torch.finfo(root.dtype).tiny) + self.floor
         return torch.where((moments > 0).all(), dense, torch.ones_like(dense))
 
 
-Emphasis: TypeAlias = Even | LossMoment
+LevelSampler: TypeAlias = UniformLevels | LossSecondMoment
 
 
 def _check(bins: int, floor: float = 0.0) -> None:
@@ -58,11 +58,11 @@ def _check(bins: int, floor: float = 0.0) -> None:
         raise ValueError(f"emphasis bins {bins}, floor {floor}: expected at least 1, and a share, 0 to 1")
 
 
-MEMORY = 0.99
+MOMENT_DECAY = 0.99
 """Share that a moment keeps when another loss comes; the paper averages the last ten of each step instead."""
 
 
-def dwelt(u: Unit, density: Moments) -> tuple[Unit, Unit]:
+def importance_sample(u: UnitInterval, density: LossMoments) -> tuple[UnitInterval, UnitInterval]:
     """Even uniforms bent to a density, and what each loss is multiplied by to make up for it."""
     density = density.to(u.dtype)
     # A mask, since a GPU adds up `cumsum` in any order.
@@ -74,7 +74,7 @@ def dwelt(u: Unit, density: Moments) -> tuple[Unit, Unit]:
 
 
 @torch.no_grad()
-def remember(moments: Moments, u: Unit, loss: PerSample) -> None:
+def update_moments(moments: LossMoments, u: UnitInterval, loss: PerSample) -> None:
     """Take the losses at u into the second moments of its parts, in place; the first of a part counts whole.
 
     Summed by a mask: all processes are to come to the same bits, and a GPU adds up `index_add_` in any order.
@@ -83,5 +83,5 @@ def remember(moments: Moments, u: Unit, loss: PerSample) -> None:
     inside = torch.arange(len(moments), device=part.device)[:, None] == part
     number, total = inside.sum(1), torch.where(inside, loss.square().to(moments.dtype), 0).sum(1)
     fresh = total / number.clamp(min=1)
-    kept = torch.where(moments > 0, torch.lerp(fresh, moments, MEMORY), fresh)
+    kept = torch.where(moments > 0, torch.lerp(fresh, moments, MOMENT_DECAY), fresh)
     moments.copy_(torch.where(number > 0, kept, moments))

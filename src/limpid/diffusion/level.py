@@ -23,7 +23,7 @@ class Level:
     sigma: Float[Tensor, "*b"]
 
     @property
-    def ratio(self) -> Float[Tensor, "*b"]:
+    def edm_sigma(self) -> Float[Tensor, "*b"]:
         """Noise over signal, sigma / alpha: the sigma of Karras et al. (2022)."""
         return self.sigma / self.alpha
 
@@ -37,14 +37,14 @@ class Level:
         """The logarithm of `snr`; +inf where there is no noise, -inf where there is no signal."""
         return 2 * (self.alpha.log() - self.sigma.log())
 
-    def unit(self) -> "Level":
+    def to_vp(self) -> "Level":
         """The level of the same `ratio` on the variance-preserving circle."""
         norm = torch.hypot(self.alpha, self.sigma)
         return Level(self.alpha / norm, self.sigma / norm)
 
     def like(self, x: Float[Tensor, "..."]) -> "Level":
         """This level in the dtype, device and number of axes of `x`: ready to multiply it."""
-        return Level(pad(self.alpha, x), pad(self.sigma, x))
+        return Level(append_dims(self.alpha, x), append_dims(self.sigma, x))
 
     def __getitem__(self, index: int | slice) -> "Level":
         return Level(self.alpha[index], self.sigma[index])
@@ -53,14 +53,14 @@ class Level:
         return len(self.alpha)
 
 
-def pad(value: Float[Tensor, "*b"], x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+def append_dims(value: Float[Tensor, "*b"], x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """One number, or one per sample, in the dtype of `x` and ready to multiply it."""
     if value.ndim == 0:  # stays on the CPU, from where it multiplies a tensor of any device without a copy
         return value.to(x.dtype)
     return value.to(x.device, x.dtype).reshape(value.shape + (1,) * (x.ndim - value.ndim))
 
 
-def mix(x0: Batch, eps: Batch, level: Level) -> Batch:
+def add_noise(x0: Batch, eps: Batch, level: Level) -> Batch:
     """The forward process q(x_t | x_0) of every path, each sample at its own level (Ho et al. 2020, eq. 4)."""
     here = level.like(x0)
     return here.alpha * x0 + here.sigma * eps

@@ -16,15 +16,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from limpid.diffusion.denoiser import Denoise
-from limpid.diffusion.level import Batch, Level, PerSample, mix, pad
+from limpid.diffusion.level import Batch, Level, PerSample, add_noise, append_dims
 
-BIN = 2 / 255
+BIN_WIDTH = 2 / 255
 """The width of a pixel's bin."""
-DEQUANTISED = BIN / math.sqrt(12)
+DEQUANTISED = BIN_WIDTH / math.sqrt(12)
 """The standard deviation of uniform dequantisation: where `flow` best begins, as p there has this noise in it."""
 
 
-class Bound(NamedTuple):
+class Elbo(NamedTuple):
     """What each picture costs at most, in nats."""
 
     prior: PerSample
@@ -40,7 +40,7 @@ class Bound(NamedTuple):
         return self.prior + self.steps.sum(1) + self.decoder
 
 
-class Flow(NamedTuple):
+class OdeLikelihood(NamedTuple):
     """What each picture costs under the probability-flow ODE, in nats."""
 
     nats: PerSample
@@ -48,7 +48,7 @@ class Flow(NamedTuple):
     """How often the solver asked the denoiser."""
 
 
-class Price(NamedTuple):
+class LevelTerm(NamedTuple):
     """What a step costs in a level: `factor` nats for each squared error, `rest` nats for each dimension."""
 
     level: Level
@@ -56,7 +56,7 @@ class Price(NamedTuple):
     rest: PerSample
 
 
-Prices: TypeAlias = Callable[[PerSample], Price]
+Prices: TypeAlias = Callable[[PerSample], LevelTerm]
 
 
 def bits_per_dimension(nats: Float[Tensor, "b *k"], x0: Batch) -> Float[Tensor, "b *k"]:
@@ -65,7 +65,7 @@ def bits_per_dimension(nats: Float[Tensor, "b *k"], x0: Batch) -> Float[Tensor, 
 
 
 @torch.no_grad()
-def discrete_bound(
+def discrete_elbo(
     denoise: Denoise,
     x0: Batch,
     levels: Level,
@@ -73,7 +73,7 @@ def discrete_bound(
     draws: int = 0,
     variance: Literal["small", "large"] = "small",
     decoder: float = 1.0,
-) -> Bound:
+) -> Elbo:
     """The bound of the ancestral chain down `levels`, which fall to sigma = 0 (Ho et al. 2020, eq. 5).
 
     The last step is the decoder's. Of those before it, `draws` are drawn for each picture, 0 is all of them; their
@@ -82,19 +82,19 @@ def discrete_bound(
     """
     noisier, count = levels[:-1], len(levels) - 2
 
-    def prices(u: PerSample) -> Price:
+    def prices(u: PerSample) -> LevelTerm:
         i = (u * count).long().clamp(max=count - 1)
         here, there = (Level(noisier.alpha[i + k], noisier.sigma[i + k]) for k in (0, 1))
         # The variance of p over that of q(x' | x, x0): 1, or beta / beta~.
-        over = torch.ones_like(u) if variance == "small" else (here.unit().sigma / there.unit().sigma).square()
-        return Price(here, count * (there.snr - here.snr) / (2 * over), count * (1 / over - 1 + over.log()) / 2)
+        over = torch.ones_like(u) if variance == "small" else (here.to_vp().sigma / there.to_vp().sigma).square()
+        return LevelTerm(here, count * (there.snr - here.snr) / (2 * over), count * (1 / over - 1 + over.log()) / 2)
 
-    steps = _drawn(denoise, x0, prices, min(draws or count, count), generator)
-    return Bound(_prior(x0, levels[0]), steps, _read(denoise, x0, levels[-2], generator, decoder))
+    steps = _sampled_terms(denoise, x0, prices, min(draws or count, count), generator)
+    return Elbo(_prior(x0, levels[0]), steps, _decoder_nll(denoise, x0, levels[-2], generator, decoder))
 
 
 @torch.no_grad()
-def continuous_bound(
+def continuous_elbo(
     denoise: Denoise,
     x0: Batch,
     noisy: Level,
@@ -102,25 +102,25 @@ def continuous_bound(
     generator: torch.Generator,
     draws: int = 100,
     decoder: float = 1.0,
-) -> Bound:
+) -> Elbo:
     """The limit of infinitely many steps, 1/2 int |x0 - x0_hat|^2 d snr (Kingma et al. 2021, eq. 17 and 18).
 
     Each picture has its own `draws` levels, stratified in log-SNR from `noisy` to `clean`; `clean` is best about one
     bin wide. The pixels are read off there by the decoder of `discrete_bound`, so this is the bound that one comes
     down to as its steps grow in number, and no dequantisation is needed.
     """
-    high, low = noisy.ratio.log(), clean.ratio.log()
+    high, low = noisy.edm_sigma.log(), clean.edm_sigma.log()
 
-    def prices(u: PerSample) -> Price:
+    def prices(u: PerSample) -> LevelTerm:
         ratio = torch.lerp(low.to(u), high.to(u), u).exp()
         # 1/2 d snr = snr d ln(alpha / sigma).
-        return Price(Level(torch.ones_like(u), ratio), (high - low).to(u) / ratio.square(), torch.zeros_like(u))
+        return LevelTerm(Level(torch.ones_like(u), ratio), (high - low).to(u) / ratio.square(), torch.zeros_like(u))
 
-    steps = _drawn(denoise, x0, prices, draws, generator)
-    return Bound(_prior(x0, noisy), steps, _read(denoise, x0, clean, generator, decoder))
+    steps = _sampled_terms(denoise, x0, prices, draws, generator)
+    return Elbo(_prior(x0, noisy), steps, _decoder_nll(denoise, x0, clean, generator, decoder))
 
 
-def _drawn(
+def _sampled_terms(
     denoise: Denoise, x0: Batch, prices: Prices, draws: int, generator: torch.Generator
 ) -> Float[Tensor, "b draws"]:
     """What the steps cost that `draws` stratified u of each picture fall upon; a sum over all u is their sum."""
@@ -128,36 +128,38 @@ def _drawn(
     for j in range(draws):
         within = torch.rand(len(x0), generator=generator, device=generator.device).cpu().double()
         price = prices((j + within) / draws)
-        x = mix(x0, _noise(x0, generator), price.level)
+        x = add_noise(x0, _noise(x0, generator), price.level)
         error = (denoise(x, price.level) - x0).flatten(1).square().sum(1)
-        costs[:, j] = (pad(price.factor, error) * error + pad(price.rest, error) * x0[0].numel()) / draws
+        costs[:, j] = (
+            append_dims(price.factor, error) * error + append_dims(price.rest, error) * x0[0].numel()
+        ) / draws
     return costs
 
 
 def _prior(x0: Batch, noisy: Level) -> PerSample:
     """KL(q(x | x0), N(0, 1)) on the variance-preserving circle."""
-    power = noisy.unit().alpha.square()
-    return (pad(power, x0) * x0.square() - pad(power + torch.log1p(-power), x0)).flatten(1).sum(1) / 2
+    power = noisy.to_vp().alpha.square()
+    return (append_dims(power, x0) * x0.square() - append_dims(power + torch.log1p(-power), x0)).flatten(1).sum(1) / 2
 
 
-def _read(denoise: Denoise, x0: Batch, clean: Level, generator: torch.Generator, share: float) -> PerSample:
+def _decoder_nll(denoise: Denoise, x0: Batch, clean: Level, generator: torch.Generator, share: float) -> PerSample:
     """-ln P(x0 | x) for x at the level `clean`, by the decoder around the denoised picture."""
-    mean = denoise(mix(x0, _noise(x0, generator), clean), clean)
-    return decoder_nats(x0, mean, share * clean.ratio)
+    mean = denoise(add_noise(x0, _noise(x0, generator), clean), clean)
+    return decoder_nats(x0, mean, share * clean.edm_sigma)
 
 
 def decoder_nats(x0: Batch, mean: Batch, std: Float[Tensor, "..."]) -> PerSample:
     """-ln of what N(mean, std^2) gives to the bins of x0's pixels; the outer bins are open (Ho et al. 2020, eq. 13)."""
-    away, half = x0 - mean, BIN / 2
-    left = torch.where(x0 < -1 + half, -math.inf, (away - half) / pad(std, x0))
-    right = torch.where(x0 > 1 - half, math.inf, (away + half) / pad(std, x0))
+    away, half = x0 - mean, BIN_WIDTH / 2
+    left = torch.where(x0 < -1 + half, -math.inf, (away - half) / append_dims(std, x0))
+    right = torch.where(x0 > 1 - half, math.inf, (away + half) / append_dims(std, x0))
     # In the left tail a difference of two small numbers is exact, in the right one it is lost.
     left, right = torch.where(left > 0, -right, left), torch.where(left > 0, -left, right)
     far, near = torch.special.log_ndtr(left), torch.special.log_ndtr(right)
     return -(near + torch.log(-torch.expm1(far - near))).flatten(1).sum(1)
 
 
-def flow(
+def ode_likelihood(
     denoise: Denoise,
     x0: Batch,
     noisy: Level,
@@ -165,14 +167,14 @@ def flow(
     generator: torch.Generator,
     tolerance: float = 1e-3,
     probes: int = 1,
-) -> Flow:
+) -> OdeLikelihood:
     """-ln(p(y) x bin) of pixels y dequantised uniformly, by the probability-flow ODE (Song et al. 2021, eq. 39).
 
     p is the law that the ODE has at `clean`, N(0, 1) at `noisy` on the variance-preserving circle. The trace of the
     Jacobian is Hutchinson's guess by `probes` signs for each number, unbiased; 0 takes it exactly, at the price of a
     backward pass for every dimension. `denoise` must be differentiable. Raises ValueError without torchdiffeq.
     """
-    y = x0 + BIN * (torch.rand(x0.shape, generator=generator, device=generator.device).to(x0) - 0.5)
+    y = x0 + BIN_WIDTH * (torch.rand(x0.shape, generator=generator, device=generator.device).to(x0) - 0.5)
     size, signs = x0[0].numel(), _probes(x0, probes, generator)
     asked = 0
 
@@ -184,12 +186,12 @@ def flow(
         guess, trace = _guess_and_trace(denoise, state[0], level, signs)
         return state[0] - guess, trace / size - 1
 
-    span = torch.stack([clean.ratio.log(), noisy.ratio.log()]).to(x0)
+    span = torch.stack([clean.edm_sigma.log(), noisy.edm_sigma.log()]).to(x0)
     x, lost = _solver()(slope, (y, x0.new_zeros(len(x0))), span, rtol=tolerance, atol=tolerance, method="dopri5")
-    scale = torch.hypot(torch.ones_like(noisy.ratio), noisy.ratio)
-    x = x[-1] / pad(scale, x0)
+    scale = torch.hypot(torch.ones_like(noisy.edm_sigma), noisy.edm_sigma)
+    x = x[-1] / append_dims(scale, x0)
     log_prior = -(x.square() / 2 + math.log(2 * math.pi) / 2 + scale.log().item()).flatten(1).sum(1)
-    return Flow(-(log_prior - size * lost[-1]) - size * math.log(BIN), asked)
+    return OdeLikelihood(-(log_prior - size * lost[-1]) - size * math.log(BIN_WIDTH), asked)
 
 
 def _guess_and_trace(

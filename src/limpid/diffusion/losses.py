@@ -13,16 +13,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from limpid.diffusion.denoiser import Denoiser, Labels
-from limpid.diffusion.level import Batch, Level, PerSample, mix
+from limpid.diffusion.level import Batch, Level, PerSample, add_noise
 from limpid.diffusion.schedules import Schedule
-from limpid.diffusion.targets import Target, gain, target, x0_from
-from limpid.diffusion.variance import Chain, variance_loss
+from limpid.diffusion.targets import Target, abs_c_out, target, x0_from
+from limpid.diffusion.variance import PosteriorBounds, vlb_loss
 
 Factor: TypeAlias = Float[Tensor, "*b"]
 
 
 @dataclass(frozen=True)
-class Flat:
+class Unweighted:
     """Every level counts the same: L_simple (Ho et al. 2020, eq. 14), EDM's weight for its own F, flow matching's."""
 
     def __call__(self, kind: Target, level: Level) -> Factor:
@@ -30,21 +30,21 @@ class Flat:
 
 
 @dataclass(frozen=True)
-class Snr:
+class SnrWeight:
     """The picture's error times the signal-to-noise ratio: the noise's error, whatever the target."""
 
     def __call__(self, kind: Target, level: Level) -> Factor:
-        return _for_target(level.snr, kind, level)
+        return x0_weight_to_target(level.snr, kind, level)
 
 
 @dataclass(frozen=True)
-class MinSnr:
+class MinSnrWeight:
     """The picture's error times the SNR, at most `gamma` (Hang et al. 2023, eq. 7)."""
 
     gamma: float = 5.0
 
     def __call__(self, kind: Target, level: Level) -> Factor:
-        return _for_target(level.snr.clamp(max=self.gamma), kind, level)
+        return x0_weight_to_target(level.snr.clamp(max=self.gamma), kind, level)
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class SoftMinSnr:
 
     def __call__(self, kind: Target, level: Level) -> Factor:
         # The same, divided above and below so that no signal and no noise both have a value.
-        return _for_target(self.gamma / (1 + self.gamma / level.snr), kind, level)
+        return x0_weight_to_target(self.gamma / (1 + self.gamma / level.snr), kind, level)
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class P2:
     gamma: float = 1.0
 
     def __call__(self, kind: Target, level: Level) -> Factor:
-        return _for_target(level.snr / (self.k + level.snr) ** self.gamma, kind, level)
+        return x0_weight_to_target(level.snr / (self.k + level.snr) ** self.gamma, kind, level)
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class SigmoidWeight:
     bias: float = -1.0
 
     def __call__(self, kind: Target, level: Level) -> Factor:
-        return _for_target(level.snr * torch.sigmoid(self.bias - level.logsnr), kind, level)
+        return x0_weight_to_target(level.snr * torch.sigmoid(self.bias - level.logsnr), kind, level)
 
 
 @dataclass(frozen=True)
@@ -86,13 +86,13 @@ class EdmWeight:
     sigma_data: float = 0.5
 
     def __call__(self, kind: Target, level: Level) -> Factor:
-        return _for_target(level.snr + self.sigma_data**-2, kind, level)
+        return x0_weight_to_target(level.snr + self.sigma_data**-2, kind, level)
 
 
-Weight: TypeAlias = Flat | Snr | MinSnr | SoftMinSnr | P2 | SigmoidWeight | EdmWeight
+Weight: TypeAlias = Unweighted | SnrWeight | MinSnrWeight | SoftMinSnr | P2 | SigmoidWeight | EdmWeight
 
 
-class Uncertainty(nn.Module):
+class UncertaintyWeighting(nn.Module):
     """How large the loss is expected to be at each level, learnt along with the network (Karras et al. 2024, eq. 21).
 
     Its answer is the logarithm of the loss: an objective of loss / exp(answer) + answer is least where that is so, and
@@ -110,19 +110,19 @@ class Uncertainty(nn.Module):
 
     def forward(self, level: Level) -> PerSample:
         """The logarithm of the loss expected at each level."""
-        where = (level.ratio.log() / 4).clamp(-5, 5).float()[:, None]
+        where = (level.edm_sigma.log() / 4).clamp(-5, 5).float()[:, None]
         waves = torch.cos(2 * math.pi * (where * self.frequencies + self.phases))
         return waves @ self.weight * (2 / len(self.weight)) ** 0.5
 
-    def objective(self, loss: PerSample, level: Level) -> PerSample:
+    def weighted_loss(self, loss: PerSample, level: Level) -> PerSample:
         """What to minimise in place of the loss."""
         expected = self(level)
         return loss / expected.exp() + expected
 
 
-def _for_target(for_picture: Factor, kind: Target, level: Level) -> Factor:
+def x0_weight_to_target(for_picture: Factor, kind: Target, level: Level) -> Factor:
     """What a weight of the picture's error is for the target's."""
-    return for_picture * gain(kind, level).square()
+    return for_picture * abs_c_out(kind, level).square()
 
 
 def check_noisiest_loss(weight: Weight, kind: Target, schedule: Schedule, learned_variance: bool = False) -> None:
@@ -133,7 +133,7 @@ def check_noisiest_loss(weight: Weight, kind: Target, schedule: Schedule, learne
     level = schedule(torch.tensor([1 - 1e-9], dtype=torch.float64))  # a billion draws come as near to u = 1
     if not weight(kind, level).float().isfinite().all():
         what = f"weight {weight}"
-    elif learned_variance and not gain(kind, level).isfinite().all():
+    elif learned_variance and not abs_c_out(kind, level).isfinite().all():
         what = "learnt variance"
     else:
         return
@@ -149,17 +149,17 @@ def denoising_loss(
     eps: Batch,
     level: Level,
     labels: Labels | None = None,
-    weight: Weight = Flat(),
-    step: Chain | None = None,
+    weight: Weight = Unweighted(),
+    posterior: PosteriorBounds | None = None,
 ) -> PerSample:
     """The weighted mean squared error of each sample, in float32; `level` holds one level per sample.
 
     A model that learns its variance is given the `step` of a chain at that level, and learns it besides.
     """
-    x = mix(x0, eps, level)
-    y, share = model.answer(x, level, labels)
+    x = add_noise(x0, eps, level)
+    y, share = model.raw_output(x, level, labels)
     error = y - target(model.target, x0, eps, level)
     loss = error.square().flatten(1).mean(1) * weight(model.target, level).float()
-    if share is None or step is None:
+    if share is None or posterior is None:
         return loss
-    return loss + variance_loss(x0, x0_from(model.target, y.detach(), x, level), share, step)
+    return loss + vlb_loss(x0, x0_from(model.target, y.detach(), x, level), share, posterior)

@@ -13,13 +13,23 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from limpid.diffusion.averages import average
+from limpid.diffusion.averages import polynomial_mean
 from limpid.diffusion.denoiser import Denoise
 from limpid.diffusion.level import Batch, Level
-from limpid.diffusion.steps import Noise, Step, ancestral_std, eps_change, moves, step_eps, step_mean, step_x0, stir
+from limpid.diffusion.steps import (
+    Noise,
+    SamplerStep,
+    add_fresh_noise,
+    ancestral_std,
+    eps_change,
+    level_pairs,
+    step_eps,
+    step_to_mean,
+    step_x0,
+)
 
 
-class Seen(NamedTuple):
+class Evaluation(NamedTuple):
     """A picture or a noise, and when it was seen."""
 
     what: Batch
@@ -31,32 +41,32 @@ def lambda_of(level: Level) -> float:
     return (level.logsnr / 2).item()
 
 
-def held(seen: Sequence[Seen], end: float, speed: float) -> Batch:
+def extrapolated_mean(seen: Sequence[Evaluation], end: float, speed: float) -> Batch:
     """The mean of what was `seen`, newest first, over the step from there to `end`, weighed by exp(speed * time)."""
     if len(seen) == 1:
         return seen[0].what
     start = seen[0].time
     width = end - start
-    return average([old.what for old in seen], [(old.time - start) / width for old in seen], speed * width)
+    return polynomial_mean([old.what for old in seen], [(old.time - start) / width for old in seen], speed * width)
 
 
-def rising(levels: Level, order: int) -> list[int]:
+def warmup_orders(levels: Level, order: int) -> list[int]:
     """The order of each step, which is at most the number of pictures seen; one seen in pure noise is forgotten."""
     blind = int(levels.logsnr[0].isinf())
     return [min(order, max(1, i + 1 - blind)) for i in range(len(levels) - 1)]
 
 
-def rising_and_falling(levels: Level, order: int) -> list[int]:
+def lower_order_final(levels: Level, order: int) -> list[int]:
     """As `rising`, and if the last step goes to no noise at most the number of steps left: ... 3, 2, 1."""
-    orders = rising(levels, order)
+    orders = warmup_orders(levels, order)
     if levels.logsnr[-1].isfinite():
         return orders
     return [min(most, len(orders) - i) for i, most in enumerate(orders)]
 
 
-def rising_and_braking(levels: Level, order: int) -> list[int]:
+def second_order_final(levels: Level, order: int) -> list[int]:
     """As `rising`, and of a last step that goes to no noise 2 at most: it may be far longer than those before it."""
-    *orders, last = rising(levels, order)
+    *orders, last = warmup_orders(levels, order)
     return [*orders, last if levels.logsnr[-1].isfinite() else min(2, last)]
 
 
@@ -72,15 +82,17 @@ class DpmSolverPP:
     order: Literal[1, 2, 3] = 2
     sde: bool = False
 
-    def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[Step]:
-        seen: deque[Seen] = deque(maxlen=self.order)
-        for (here, there), order in zip(moves(levels), rising_and_falling(levels, self.order), strict=True):
+    def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[SamplerStep]:
+        seen: deque[Evaluation] = deque(maxlen=self.order)
+        for (here, there), order in zip(level_pairs(levels), lower_order_final(levels, self.order), strict=True):
             x0 = denoise(x, here)
-            seen.appendleft(Seen(x0, lambda_of(here)))
-            ahead = held(list(islice(seen, order)), lambda_of(there), _speed(order, 2 if self.sde else 1))
+            seen.appendleft(Evaluation(x0, lambda_of(here)))
+            ahead = extrapolated_mean(
+                list(islice(seen, order)), lambda_of(there), _exponent(order, 2 if self.sde else 1)
+            )
             std = ancestral_std(here, there) if self.sde else 0 * there.sigma
-            x = stir(step_mean(x, ahead, std, here, there), std, noise)
-            yield Step(x, x0, there)
+            x = add_fresh_noise(step_to_mean(x, ahead, std, here, there), std, noise)
+            yield SamplerStep(x, x0, there)
 
 
 @dataclass(frozen=True)
@@ -93,23 +105,23 @@ class UniPC:
 
     order: Literal[1, 2, 3] = 2
 
-    def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[Step]:
-        seen: deque[Seen] = deque(maxlen=self.order)
-        before: tuple[Batch, Level, list[Seen]] | None = None
-        for (here, there), order in zip(moves(levels), rising_and_falling(levels, self.order), strict=True):
+    def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[SamplerStep]:
+        seen: deque[Evaluation] = deque(maxlen=self.order)
+        before: tuple[Batch, Level, list[Evaluation]] | None = None
+        for (here, there), order in zip(level_pairs(levels), lower_order_final(levels, self.order), strict=True):
             x0, time = denoise(x, here), lambda_of(here)
             if before is not None:
                 last_x, last, known = before
-                between = held([*known, Seen(x0, time)], time, _speed(len(known) + 1, 1))
+                between = extrapolated_mean([*known, Evaluation(x0, time)], time, _exponent(len(known) + 1, 1))
                 x = step_x0(last_x, between, last, here)
-            seen.appendleft(Seen(x0, time))
+            seen.appendleft(Evaluation(x0, time))
             known = list(islice(seen, order))
             before = (x, here, known) if here.logsnr.isfinite() else None
-            x = step_x0(x, held(known, lambda_of(there), _speed(order, 1)), here, there)
-            yield Step(x, x0, there)
+            x = step_x0(x, extrapolated_mean(known, lambda_of(there), _exponent(order, 1)), here, there)
+            yield SamplerStep(x, x0, there)
 
 
-def _speed(values: int, speed: float) -> float:
+def _exponent(values: int, speed: float) -> float:
     """How the average over a step grows with lambda: both papers take two values at even weight, as good to order 2."""
     return speed if values > 2 else 0
 
@@ -123,8 +135,8 @@ class Deis:
 
     order: Literal[1, 2, 3, 4] = 3
 
-    def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[Step]:
-        return _adams(denoise, x, levels, rising_and_falling(levels, self.order), lambda_of, -1)
+    def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[SamplerStep]:
+        return _adams(denoise, x, levels, lower_order_final(levels, self.order), lambda_of, -1)
 
 
 @dataclass(frozen=True)
@@ -138,28 +150,28 @@ class Lms:
 
     order: Literal[1, 2, 3, 4] = 4
 
-    def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[Step]:
-        orders = rising_and_braking(levels, self.order)
-        return _adams(denoise, x, levels, orders, lambda level: level.ratio.item(), 0)
+    def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[SamplerStep]:
+        orders = second_order_final(levels, self.order)
+        return _adams(denoise, x, levels, orders, lambda level: level.edm_sigma.item(), 0)
 
 
 def _adams(
     denoise: Denoise, x: Batch, levels: Level, orders: list[int], time: Callable[[Level], float], speed: float
-) -> Iterator[Step]:
+) -> Iterator[SamplerStep]:
     """Steps that hold the average noise, a polynomial in `time`, which weighs exp(speed * time).
 
     The noises in `seen` are kept less the newest of them, as `step_eps` needs them.
     """
-    seen: deque[Seen] = deque(maxlen=max(orders))
+    seen: deque[Evaluation] = deque(maxlen=max(orders))
     before: tuple[Batch, Batch | None, Level] | None = None
-    for (here, there), order in zip(moves(levels), orders, strict=True):
+    for (here, there), order in zip(level_pairs(levels), orders, strict=True):
         x0 = denoise(x, here)
         if before is not None:
             last_x0, away, last = before
             change = eps_change(last_x0, x0, away, last, here)
-            seen = deque((Seen(old.what - change, old.time) for old in seen), maxlen=seen.maxlen)
-        seen.appendleft(Seen(torch.zeros_like(x0), time(here)))
-        away = held(list(islice(seen, order)), time(there), speed) if order > 1 else None
+            seen = deque((Evaluation(old.what - change, old.time) for old in seen), maxlen=seen.maxlen)
+        seen.appendleft(Evaluation(torch.zeros_like(x0), time(here)))
+        away = extrapolated_mean(list(islice(seen, order)), time(there), speed) if order > 1 else None
         x = step_x0(x, x0, here, there) if away is None else step_eps(x, x0, away, here, there)
         before = (x0, away, here)
-        yield Step(x, x0, there)
+        yield SamplerStep(x, x0, there)

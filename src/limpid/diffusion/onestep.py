@@ -9,9 +9,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from limpid.diffusion.denoiser import Denoise, Spreading
+from limpid.diffusion.denoiser import Denoise, DenoiserWithVariance
 from limpid.diffusion.level import Batch, Level
-from limpid.diffusion.steps import Noise, Step, ancestral_std, eps_change, moves, step_eps, step_mean, step_x0, stir
+from limpid.diffusion.steps import (
+    Noise,
+    SamplerStep,
+    add_fresh_noise,
+    ancestral_std,
+    eps_change,
+    level_pairs,
+    step_eps,
+    step_to_mean,
+    step_x0,
+)
 
 
 @dataclass(frozen=True)
@@ -24,22 +34,22 @@ class Ancestral:
 
     variance: Literal["small", "large", "learned"] = "small"
 
-    def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[Step]:
-        for here, there in moves(levels):
-            x0, share = self.seen(denoise, x, here)
+    def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[SamplerStep]:
+        for here, there in level_pairs(levels):
+            x0, share = self.x0_and_variance(denoise, x, here)
             small = ancestral_std(here, there)
-            x = step_mean(x, x0, small, here, there)
+            x = step_to_mean(x, x0, small, here, there)
             if there.sigma > 0:
                 # beta / beta~ = sigma^2 / sigma'^2 on the variance-preserving circle.
-                large = small * here.unit().sigma / there.unit().sigma
+                large = small * here.to_vp().sigma / there.to_vp().sigma
                 x = x + small ** (1 - share) * large**share * noise()
-            yield Step(x, x0, there)
+            yield SamplerStep(x, x0, there)
 
-    def seen(self, denoise: Denoise, x: Batch, here: Level) -> tuple[Batch, Batch | float]:
+    def x0_and_variance(self, denoise: Denoise, x: Batch, here: Level) -> tuple[Batch, Batch | float]:
         """The picture, and the share of the large variance."""
         if self.variance != "learned":
             return denoise(x, here), 1.0 if self.variance == "large" else 0.0
-        x0, share = denoise.look(x, here) if isinstance(denoise, Spreading) else (x, None)
+        x0, share = denoise.denoise_with_variance(x, here) if isinstance(denoise, DenoiserWithVariance) else (x, None)
         if share is None:
             raise ValueError("this network has learnt no variance: choose small or large")
         return x0, share
@@ -55,12 +65,12 @@ class Ddim:
 
     eta: float = 0.0
 
-    def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[Step]:
-        for here, there in moves(levels):
+    def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[SamplerStep]:
+        for here, there in level_pairs(levels):
             x0 = denoise(x, here)
             std = self.eta * ancestral_std(here, there)
-            x = stir(step_mean(x, x0, std, here, there), std, noise)
-            yield Step(x, x0, there)
+            x = add_fresh_noise(step_to_mean(x, x0, std, here, there), std, noise)
+            yield SamplerStep(x, x0, there)
 
 
 @dataclass(frozen=True)
@@ -72,9 +82,9 @@ class DpmSolverPP2S:
     noise and to no noise go alone.
     """
 
-    def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[Step]:
+    def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[SamplerStep]:
         begun: tuple[Batch, Batch, Level] | None = None
-        for here, there in moves(levels):
+        for here, there in level_pairs(levels):
             x0 = denoise(x, here)
             if begun is None or there.sigma == 0:
                 begun = (x, x0, here) if here.alpha > 0 else None
@@ -84,7 +94,7 @@ class DpmSolverPP2S:
                 r = (here.logsnr - first.logsnr) / (there.logsnr - first.logsnr)
                 x = step_x0(first_x, first_x0 + (x0 - first_x0) / (2 * r), first, there)
                 begun = None
-            yield Step(x, x0, there)
+            yield SamplerStep(x, x0, there)
 
 
 @dataclass(frozen=True)
@@ -104,12 +114,12 @@ class Heun:
     churn_max: float = math.inf
     churn_noise: float = 1.0
 
-    def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[Step]:
+    def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[SamplerStep]:
         most = min(self.churn / (len(levels) - 1), math.sqrt(2) - 1)
-        for start, there in moves(levels):
-            raised = self.churn_min <= start.ratio <= self.churn_max
+        for start, there in level_pairs(levels):
+            raised = self.churn_min <= start.edm_sigma <= self.churn_max
             here = Level(start.alpha, start.sigma * (1 + (most if raised else 0.0)))
-            x = stir(x, self.churn_noise * (here.sigma.square() - start.sigma.square()).sqrt(), noise)
+            x = add_fresh_noise(x, self.churn_noise * (here.sigma.square() - start.sigma.square()).sqrt(), noise)
             x0 = denoise(x, here)
             guess = step_x0(x, x0, here, there)
             # The mean of two noises needs noise at both ends, and a picture at both for their levels to be compared.
@@ -117,4 +127,4 @@ class Heun:
                 change = eps_change(x0, denoise(guess, there), None, here, there)
                 guess = step_eps(x, x0, change / 2, here, there)
             x = guess
-            yield Step(x, x0, there)
+            yield SamplerStep(x, x0, there)

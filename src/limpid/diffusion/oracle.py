@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from limpid.diffusion.denoiser import Labels
-from limpid.diffusion.level import Batch, Level, PerSample, pad
+from limpid.diffusion.level import Batch, Level, PerSample, append_dims
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,18 +24,18 @@ class Gaussian:
 
     def __call__(self, x: Batch, level: Level) -> Batch:
         """E[x0 | x] by Bayes' rule for two Gaussians."""
-        alpha, sigma = pad(level.alpha, x), pad(level.sigma, x)
+        alpha, sigma = append_dims(level.alpha, x), append_dims(level.sigma, x)
         signal = alpha * self.std.square()
         return self.mean + signal / (alpha * signal + sigma.square()) * (x - alpha * self.mean)
 
     def log_density(self, x: Batch, level: Level) -> PerSample:
         """ln p(x) at this level, where x ~ N(alpha mean, alpha^2 std^2 + sigma^2)."""
-        alpha, sigma = pad(level.alpha, x), pad(level.sigma, x)
+        alpha, sigma = append_dims(level.alpha, x), append_dims(level.sigma, x)
         spread = torch.hypot(alpha * self.std, sigma)
         away = (x - alpha * self.mean) / spread
         return -(away.square() / 2 + spread.log() + math.log(2 * math.pi) / 2).flatten(1).sum(1)
 
-    def carried(self, x: Batch, here: Level, there: Level) -> Batch:
+    def ode_solution(self, x: Batch, here: Level, there: Level) -> Batch:
         """Where the probability-flow ODE takes `x` from one level to another: the same quantile of both marginals."""
 
         def spread(level: Level) -> Tensor:
@@ -45,7 +45,7 @@ class Gaussian:
 
 
 @dataclass(frozen=True, eq=False)
-class Points:
+class EmpiricalData:
     """Data that are `points`: what a network that learnt its training set by heart says."""
 
     points: Float[Tensor, "k *d"]
@@ -54,7 +54,7 @@ class Points:
 
     def _joint(self, x: Batch, level: Level) -> Float[Tensor, "b k"]:
         """ln of each point's weight and of the exponential with which it becomes x, without the Gaussian's constant."""
-        alpha, sigma = pad(level.alpha, x), pad(level.sigma, x)
+        alpha, sigma = append_dims(level.alpha, x), append_dims(level.sigma, x)
         apart = ((x / sigma)[:, None] - (alpha / sigma)[..., None] * self.points[None]).flatten(2).square().sum(2)
         return -apart / 2 + (0.0 if self.weights is None else self.weights.log())
 
@@ -74,7 +74,7 @@ class Mixture:
     """Data from one of several laws, each as often as its weight says; the laws are its classes."""
 
     weights: Float[Tensor, " k"]
-    parts: tuple["Law", ...]
+    parts: tuple["DataDistribution", ...]
 
     def _joint(self, x: Batch, level: Level) -> Float[Tensor, "b k"]:
         densities = torch.stack([part.log_density(x, level) for part in self.parts], 1)
@@ -89,10 +89,10 @@ class Mixture:
         """ln p(x) at this level."""
         return self._joint(x, level).logsumexp(1)
 
-    def told(self, x: Batch, level: Level, labels: Labels) -> Batch:
+    def conditional(self, x: Batch, level: Level, labels: Labels) -> Batch:
         """E[x0 | x, class]: what the part of each sample's label says."""
         said = torch.stack([part(x, level) for part in self.parts])
         return said[labels, torch.arange(len(x), device=x.device)]
 
 
-Law: TypeAlias = Gaussian | Points | Mixture
+DataDistribution: TypeAlias = Gaussian | EmpiricalData | Mixture

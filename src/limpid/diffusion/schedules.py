@@ -14,7 +14,7 @@ from torch import Tensor
 
 from limpid.diffusion.level import Level
 
-Unit: TypeAlias = Float[Tensor, " n"]
+UnitInterval: TypeAlias = Float[Tensor, " n"]
 
 
 MAX_STEPS = 1_000_000
@@ -45,12 +45,12 @@ class LinearBeta:
         """beta_1 ... beta_T in float64."""
         return torch.linspace(self.beta_start, self.beta_end, self.T, dtype=torch.float64)
 
-    def __call__(self, u: Unit) -> Level:
+    def __call__(self, u: UnitInterval) -> Level:
         return _from_table(self, u)
 
 
 @dataclass(frozen=True)
-class ScaledLinear:
+class ScaledLinearBeta:
     """T steps whose square root of beta rises linearly (Rombach et al. 2022, latent diffusion)."""
 
     T: int = 1000
@@ -64,7 +64,7 @@ class ScaledLinear:
         """beta_1 ... beta_T in float64."""
         return torch.linspace(self.beta_start**0.5, self.beta_end**0.5, self.T, dtype=torch.float64).square()
 
-    def __call__(self, u: Unit) -> Level:
+    def __call__(self, u: UnitInterval) -> Level:
         return _from_table(self, u)
 
 
@@ -85,18 +85,18 @@ class Cosine:
         alpha_bar = ((t + self.offset) / (1 + self.offset) * math.pi / 2).cos().square()
         return (1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=self.beta_max)
 
-    def __call__(self, u: Unit) -> Level:
+    def __call__(self, u: UnitInterval) -> Level:
         return _from_table(self, u)
 
 
 @dataclass(frozen=True)
-class ZeroTerminal:
+class ZeroTerminalSnr:
     """Another table bent so that its last step is pure noise and its first stays (Lin et al. 2023, algorithm 1).
 
     There the noise says nothing of the picture: ask the network for V, Flow, X0 or Edm, never for Eps.
     """
 
-    table: LinearBeta | ScaledLinear | Cosine = LinearBeta()
+    table: LinearBeta | ScaledLinearBeta | Cosine = LinearBeta()
 
     @property
     def T(self) -> int:
@@ -110,11 +110,11 @@ class ZeroTerminal:
         alpha_bar = torch.cat([torch.ones(1, dtype=torch.float64), bent.square()])
         return 1 - alpha_bar[1:] / alpha_bar[:-1]
 
-    def __call__(self, u: Unit) -> Level:
+    def __call__(self, u: UnitInterval) -> Level:
         return _from_table(self, u)
 
 
-Discrete: TypeAlias = LinearBeta | ScaledLinear | Cosine | ZeroTerminal
+Discrete: TypeAlias = LinearBeta | ScaledLinearBeta | Cosine | ZeroTerminalSnr
 
 
 @lru_cache(maxsize=64)
@@ -124,7 +124,7 @@ def alpha_bars(schedule: Discrete, dtype: torch.dtype, device: torch.device) -> 
     return torch.cat([torch.ones(1, dtype=torch.float64), products]).to(dtype).to(device)
 
 
-def _from_table(schedule: Discrete, u: Unit) -> Level:
+def _from_table(schedule: Discrete, u: UnitInterval) -> Level:
     """The level at step t = ceil(u T), where a u that stands for t / T counts as that whatever its rounding."""
     t = (u * schedule.T * (1 - 8 * torch.finfo(u.dtype).eps)).ceil().long().clamp(0, schedule.T)
     alpha_bar = alpha_bars(schedule, u.dtype, u.device)[t]
@@ -135,13 +135,13 @@ def _from_table(schedule: Discrete, u: Unit) -> Level:
 
 
 @dataclass(frozen=True)
-class ContinuousBeta:
+class VpSde:
     """The limit of LinearBeta for many steps, the variance-preserving SDE (Song et al. 2021, eq. 33)."""
 
     beta_min: float = 0.1
     beta_max: float = 20.0
 
-    def __call__(self, u: Unit) -> Level:
+    def __call__(self, u: UnitInterval) -> Level:
         exponent = u * self.beta_min + u.square() * (self.beta_max - self.beta_min) / 2
         return Level((-exponent / 2).exp(), (-torch.expm1(-exponent)).sqrt())
 
@@ -154,7 +154,7 @@ class Sigmoid:
     end: float = 3.0
     tau: float = 1.0
 
-    def __call__(self, u: Unit) -> Level:
+    def __call__(self, u: UnitInterval) -> Level:
         first, last = (1 / (1 + math.exp(-edge / self.tau)) for edge in (self.start, self.end))
         here = torch.sigmoid((self.start + u * (self.end - self.start)) / self.tau)
         gone = ((here - first) / (last - first)).clamp(0, 1)
@@ -162,7 +162,7 @@ class Sigmoid:
 
 
 @dataclass(frozen=True)
-class Straight:
+class RectifiedFlow:
     """The straight path alpha = 1 - t, sigma = t of flow matching (Lipman et al. 2022; Liu et al. 2022).
 
     `shift` above 1 spends more on noise, as large pictures need: t = shift u / (1 + (shift - 1) u) (Esser et al. 2024,
@@ -171,7 +171,7 @@ class Straight:
 
     shift: float = 1.0
 
-    def __call__(self, u: Unit) -> Level:
+    def __call__(self, u: UnitInterval) -> Level:
         t = self.shift * u / (1 + (self.shift - 1) * u)
         return Level(1 - t, t)
 
@@ -183,7 +183,7 @@ class LogitNormal:
     mean: float = 0.0
     std: float = 1.0
 
-    def __call__(self, u: Unit) -> Level:
+    def __call__(self, u: UnitInterval) -> Level:
         logit = self.mean + self.std * torch.special.ndtri(u)
         return Level(torch.sigmoid(-logit), torch.sigmoid(logit))
 
@@ -195,7 +195,7 @@ class LogNormal:
     mean: float = -1.2
     std: float = 1.2
 
-    def __call__(self, u: Unit) -> Level:
+    def __call__(self, u: UnitInterval) -> Level:
         sigma = (self.mean + self.std * torch.special.ndtri(u)).exp()
         return Level(torch.ones_like(sigma), sigma)
 
@@ -207,7 +207,7 @@ class Laplace:
     mean: float = 0.0
     scale: float = 0.5
 
-    def __call__(self, u: Unit) -> Level:
+    def __call__(self, u: UnitInterval) -> Level:
         away = 0.5 - u
         logsnr = self.mean - self.scale * away.sign() * torch.log1p(-2 * away.abs())
         return Level(torch.sigmoid(logsnr).sqrt(), torch.sigmoid(-logsnr).sqrt())
@@ -224,29 +224,29 @@ class Karras:
     sigma_max: float = 80.0
     rho: float = 7.0
 
-    def __call__(self, u: Unit) -> Level:
+    def __call__(self, u: UnitInterval) -> Level:
         low, high = self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)
         sigma = torch.lerp(torch.full_like(u, low), torch.full_like(u, high), u) ** self.rho
         return Level(torch.ones_like(sigma), sigma)
 
 
 @dataclass(frozen=True)
-class Shifted:
+class ShiftedSnr:
     """Another schedule with every sigma / alpha multiplied, on the variance-preserving path.
 
     A picture of twice the edge shows as much through twice the noise: `factor` is the edge over that for which the
     schedule was made (Hoogeboom et al. 2023, eq. 4).
     """
 
-    schedule: LinearBeta | ScaledLinear | Cosine | ContinuousBeta | Sigmoid | LogNormal | Laplace | Karras = Cosine()
+    schedule: LinearBeta | ScaledLinearBeta | Cosine | VpSde | Sigmoid | LogNormal | Laplace | Karras = Cosine()
     factor: float = 2.0
 
-    def __call__(self, u: Unit) -> Level:
+    def __call__(self, u: UnitInterval) -> Level:
         level = self.schedule(u)
-        return Level(level.alpha, self.factor * level.sigma).unit()
+        return Level(level.alpha, self.factor * level.sigma).to_vp()
 
 
-Continuous: TypeAlias = ContinuousBeta | Sigmoid | Straight | LogitNormal | LogNormal | Laplace | Karras | Shifted
+Continuous: TypeAlias = VpSde | Sigmoid | RectifiedFlow | LogitNormal | LogNormal | Laplace | Karras | ShiftedSnr
 Schedule: TypeAlias = Discrete | Continuous
 
 
@@ -266,16 +266,16 @@ def check_levels(schedule: Schedule) -> None:
         raise ValueError(f"{schedule} has no levels: {expected}")
 
 
-def down_to(schedule: Schedule, sigma: float) -> Schedule:
+def extended_to_sigma(schedule: Schedule, sigma: float) -> Schedule:
     """The schedule down to this sigma / alpha at least: where a sampler stops is its own choice, not the model's."""
-    if isinstance(schedule, Shifted):
-        return replace(schedule, schedule=down_to(schedule.schedule, sigma / schedule.factor))
+    if isinstance(schedule, ShiftedSnr):
+        return replace(schedule, schedule=extended_to_sigma(schedule.schedule, sigma / schedule.factor))
     if not isinstance(schedule, Karras):
         return schedule
     return replace(schedule, sigma_min=min(schedule.sigma_min, sigma))
 
 
-def stratified(n: int, generator: torch.Generator) -> Unit:
+def stratified(n: int, generator: torch.Generator) -> UnitInterval:
     """n uniforms in (0, 1), one in each n-th: the variance of a mean over levels is smaller than by free draws."""
     # Apple's GPUs have no float64.
     dtype = torch.float32 if generator.device.type == "mps" else torch.float64
@@ -286,7 +286,7 @@ def stratified(n: int, generator: torch.Generator) -> Unit:
 Spacing: TypeAlias = Literal["trailing", "leading", "linspace"]
 
 
-def grid(schedule: Schedule, steps: int, spacing: Spacing = "trailing") -> Level:
+def sampling_levels(schedule: Schedule, steps: int, spacing: Spacing = "trailing") -> Level:
     """The levels of a sampler: `steps + 1` of them on the CPU in float64, from noise down to sigma = 0.
 
     A schedule that is clean at u = 0 is cut into `steps` equal parts of u. One that keeps some noise there (Karras)
@@ -309,9 +309,9 @@ def grid(schedule: Schedule, steps: int, spacing: Spacing = "trailing") -> Level
     return levels
 
 
-def _falling(schedule: Schedule, steps: int, spacing: Spacing) -> Unit:
+def _falling(schedule: Schedule, steps: int, spacing: Spacing) -> UnitInterval:
     """u from 1 to 0 where the schedule is clean there, else to the last level before the step to none."""
-    T = getattr(schedule.schedule if isinstance(schedule, Shifted) else schedule, "T", 0)
+    T = getattr(schedule.schedule if isinstance(schedule, ShiftedSnr) else schedule, "T", 0)
     if T:
         return _timesteps(T, steps, spacing) / T
     if spacing != "trailing":
@@ -320,7 +320,7 @@ def _falling(schedule: Schedule, steps: int, spacing: Spacing) -> Unit:
     return torch.linspace(1, 0, steps + 1 if clean else steps, dtype=torch.float64)
 
 
-def _timesteps(T: int, steps: int, spacing: Spacing) -> Unit:
+def _timesteps(T: int, steps: int, spacing: Spacing) -> UnitInterval:
     """Steps of a table, 1 ... T, the noisiest first: those of diffusers, which counts from 0.
 
     Strides are rounded as numpy does in `arange` and `linspace`: where a half goes depends on the last bit.

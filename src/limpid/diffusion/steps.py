@@ -16,7 +16,7 @@ from limpid.diffusion.level import Batch, Level
 Noise: TypeAlias = Callable[[], Batch]
 
 
-class Step(NamedTuple):
+class SamplerStep(NamedTuple):
     """Where a sampler is: `x` at `level`, and `x0`, the picture it saw on the way there."""
 
     x: Batch
@@ -36,7 +36,7 @@ def step_eps(x: Batch, x0: Batch, away: Batch, here: Level, there: Level) -> Bat
     r is sigma / alpha. The noise itself does not enter: x alpha' / alpha and alpha' r eps are both large where there is
     little signal, and in float32 their difference would be rounding. Needs alpha > 0.
     """
-    return step_x0(x, x0, here, there) + (there.sigma - there.alpha * here.ratio) * away
+    return step_x0(x, x0, here, there) + (there.sigma - there.alpha * here.edm_sigma) * away
 
 
 def eps_change(x0: Batch, x0_there: Batch, away: Batch | None, here: Level, there: Level) -> Batch:
@@ -44,8 +44,8 @@ def eps_change(x0: Batch, x0_there: Batch, away: Batch | None, here: Level, ther
 
     Exact to rounding of the change itself, where the two noises would differ in their last digits. None is no `away`.
     """
-    change = (x0 - x0_there) / there.ratio
-    return change if away is None else change + (1 - here.ratio / there.ratio) * away
+    change = (x0 - x0_there) / there.edm_sigma
+    return change if away is None else change + (1 - here.edm_sigma / there.edm_sigma) * away
 
 
 def ancestral_std(here: Level, there: Level) -> Float[Tensor, "*b"]:
@@ -54,22 +54,22 @@ def ancestral_std(here: Level, there: Level) -> Float[Tensor, "*b"]:
     return there.sigma * (1 - ratio.square()).clamp(min=0).sqrt()
 
 
-def step_mean(x: Batch, x0: Batch, std: Float[Tensor, ""], here: Level, there: Level) -> Batch:
+def step_to_mean(x: Batch, x0: Batch, std: Float[Tensor, ""], here: Level, there: Level) -> Batch:
     """To where fresh noise of `std` makes the level `there`: the mean of Song et al. (2021), eq. 12, on every path."""
     rest = (there.sigma.square() - std.square()).clamp(min=0).sqrt()
     return step_x0(x, x0, here, Level(there.alpha, rest))
 
 
-def stir(x: Batch, std: Float[Tensor, ""], noise: Noise) -> Batch:
+def add_fresh_noise(x: Batch, std: Float[Tensor, ""], noise: Noise) -> Batch:
     """`x` with fresh noise of `std`; none is drawn where it is 0."""
     return x + std * noise() if std > 0 else x
 
 
-def final_step(steps: Iterator[Step]) -> Step:
+def final_step(steps: Iterator[SamplerStep]) -> SamplerStep:
     """Where a sampler ends; the steps before it are let go on the way, so memory does not grow with their number."""
     return deque(steps, maxlen=1).pop()
 
 
-def moves(levels: Level) -> Iterator[tuple[Level, Level]]:
+def level_pairs(levels: Level) -> Iterator[tuple[Level, Level]]:
     """The steps down a list of levels: (here, there) of each."""
     return pairwise(levels[i] for i in range(len(levels)))

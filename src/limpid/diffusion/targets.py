@@ -11,16 +11,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from limpid.diffusion.level import Batch, Level, pad
+from limpid.diffusion.level import Batch, Level, append_dims
 
-Row: TypeAlias = tuple[Float[Tensor, "*b"], Float[Tensor, "*b"]]
+Coefficients: TypeAlias = tuple[Float[Tensor, "*b"], Float[Tensor, "*b"]]
 
 
 @dataclass(frozen=True)
 class X0:
     """The picture itself."""
 
-    def row(self, level: Level) -> Row:
+    def coefficients(self, level: Level) -> Coefficients:
         return torch.ones_like(level.alpha), torch.zeros_like(level.alpha)
 
 
@@ -31,7 +31,7 @@ class Eps:
     An error of it counts sigma / alpha times in the picture: near pure noise float32's rounding alone can be seen.
     """
 
-    def row(self, level: Level) -> Row:
+    def coefficients(self, level: Level) -> Coefficients:
         return torch.zeros_like(level.alpha), torch.ones_like(level.alpha)
 
 
@@ -39,8 +39,8 @@ class Eps:
 class V:
     """The velocity along the variance-preserving circle (Salimans and Ho 2022, appendix D)."""
 
-    def row(self, level: Level) -> Row:
-        circle = level.unit()
+    def coefficients(self, level: Level) -> Coefficients:
+        circle = level.to_vp()
         return -circle.sigma, circle.alpha
 
 
@@ -48,7 +48,7 @@ class V:
 class Flow:
     """The velocity along the straight path, eps - x0 (Liu et al. 2022; Lipman et al. 2022)."""
 
-    def row(self, level: Level) -> Row:
+    def coefficients(self, level: Level) -> Coefficients:
         return -torch.ones_like(level.alpha), torch.ones_like(level.alpha)
 
 
@@ -62,7 +62,7 @@ class Edm:
         if not self.sigma_data > 0:
             raise ValueError(f"sigma_data {self.sigma_data}: expected a standard deviation above 0")
 
-    def row(self, level: Level) -> Row:
+    def coefficients(self, level: Level) -> Coefficients:
         s = self.sigma_data
         # r / (s h) and -s / h with r = sigma / alpha and h = hypot(r, s), multiplied by alpha above and below.
         h = torch.hypot(level.sigma, s * level.alpha)
@@ -74,18 +74,18 @@ Target: TypeAlias = X0 | Eps | V | Flow | Edm
 
 def target(kind: Target, x0: Batch, eps: Batch, level: Level) -> Batch:
     """What the network is asked for, y = a x0 + b eps."""
-    a, b = kind.row(level)
-    return pad(a, x0) * x0 + pad(b, x0) * eps
+    a, b = kind.coefficients(level)
+    return append_dims(a, x0) * x0 + append_dims(b, x0) * eps
 
 
 def x0_from(kind: Target, y: Batch, x: Batch, level: Level) -> Batch:
     """The picture in `x`, if the network answered `y`: x0 = (b x - sigma y) / (b alpha - a sigma)."""
-    a, b = kind.row(level)
+    a, b = kind.coefficients(level)
     determinant = b * level.alpha - a * level.sigma
-    return pad(b / determinant, x) * x - pad(level.sigma / determinant, x) * y
+    return append_dims(b / determinant, x) * x - append_dims(level.sigma / determinant, x) * y
 
 
-def gain(kind: Target, level: Level) -> Float[Tensor, "*b"]:
+def abs_c_out(kind: Target, level: Level) -> Float[Tensor, "*b"]:
     """How far x0 moves for each unit that y moves: what turns an error of the target into an error of the picture."""
-    a, b = kind.row(level)
+    a, b = kind.coefficients(level)
     return (level.sigma / (b * level.alpha - a * level.sigma)).abs()

@@ -21,35 +21,37 @@ class Ema:
     (Karras et al. 2022, appendix F.2); 0 turns that off.
     """
 
-    half_life: float = 500_000.0
-    ramp: float = 0.05
+    halflife: float = 500_000.0
+    rampup_ratio: float = 0.05
 
     def __post_init__(self) -> None:
-        if not (self.half_life > 0 and self.ramp >= 0):
-            raise ValueError(f"average half-life {self.half_life}, ramp {self.ramp}: expected above 0, and 0 or more")
+        if not (self.halflife > 0 and self.rampup_ratio >= 0):
+            raise ValueError(
+                f"average half-life {self.halflife}, ramp {self.rampup_ratio}: expected above 0, and 0 or more"
+            )
 
     def decay(self, seen: int, batch: int) -> float:
         """The share kept of the average at the step that ends at image `seen`."""
-        half_life = min(self.half_life, seen * self.ramp) if self.ramp else self.half_life
+        half_life = min(self.halflife, seen * self.rampup_ratio) if self.rampup_ratio else self.halflife
         return 0.5 ** (batch / half_life)
 
 
 @dataclass(frozen=True)
-class PowerEma:
+class PowerFunctionEma:
     """A power-function average: its memory is a fixed share of the run so far (Karras et al. 2024, eq. 123-127)."""
 
     std: float = 0.05
     """The standard deviation of its memory, as a share of the run: EDM2's relative EMA length."""
 
     def __post_init__(self) -> None:
-        exponent(self.std)
+        std_to_exp(self.std)
 
     def decay(self, seen: int, batch: int) -> float:
         """The share kept of the average at the step that ends at image `seen`; none at the first."""
-        return (1 - min(batch / seen, 1.0)) ** (exponent(self.std) + 1)
+        return (1 - min(batch / seen, 1.0)) ** (std_to_exp(self.std) + 1)
 
 
-Average: TypeAlias = Ema | PowerEma
+EmaKind: TypeAlias = Ema | PowerFunctionEma
 
 
 @torch.no_grad()
@@ -58,7 +60,7 @@ def update(average: Iterable[Tensor], weights: Iterable[Tensor], decay: float) -
     torch._foreach_lerp_(list(average), list(weights), 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
 
 
-def exponent(std: float) -> float:
+def std_to_exp(std: float) -> float:
     """gamma of the power-function average of relative length `std`, which is below 0.289 (eq. 126-127)."""
     if not 0 < std < 12**-0.5:
         raise ValueError(f"a power-function average of length {std}: expected between 0 and 0.288")
@@ -70,14 +72,14 @@ def folder_name(std: float) -> str:
     return f"{std:.3f}"
 
 
-def combination(kept: Sequence[tuple[float, float]], wanted: tuple[float, float]) -> np.ndarray:
+def solve_posthoc_coefficients(kept: Sequence[tuple[float, float]], wanted: tuple[float, float]) -> np.ndarray:
     """How much of each kept average (seen, std) makes the one `wanted`: least squares over profiles (algorithm 3).
 
     Divided by their sum, so that weights that never moved come out as they are: the fit alone leaves a sum of 1 only
     where the wanted profile is met exactly.
     """
-    profiles = [(seen, exponent(std)) for seen, std in kept]
-    target = (wanted[0], exponent(wanted[1]))
+    profiles = [(seen, std_to_exp(std)) for seen, std in kept]
+    target = (wanted[0], std_to_exp(wanted[1]))
     among = np.array([[_overlap(a, b) for b in profiles] for a in profiles])
     shares = np.linalg.solve(among, np.array([_overlap(a, target) for a in profiles]))
     return shares / shares.sum()
@@ -90,7 +92,7 @@ def _overlap(a: tuple[float, float], b: tuple[float, float]) -> float:
     return both * (earlier / later) ** gamma_later / later
 
 
-def combined(tensors: Sequence[dict[str, Tensor]], shares: np.ndarray) -> dict[str, Tensor]:
+def linear_combination(tensors: Sequence[dict[str, Tensor]], shares: np.ndarray) -> dict[str, Tensor]:
     """The sum of several sets of weights by their shares, in float64 on the way."""
     total = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in tensors[0].items()}
     for weights, share in zip(tensors, shares, strict=True):

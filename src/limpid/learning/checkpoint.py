@@ -15,13 +15,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from limpid.learning.sharding import part_of
+from limpid.learning.sharding import local_shard
 from limpid.learning.warning import warn
-from limpid.whole import durable
+from limpid.renamed import tensor_name, with_new_names
+from limpid.whole import durable_write
 
 Plain = dict[str, Any]
 
-KINDS = {
+DTYPE_NAMES = {
     **{torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"},
     **{torch.int64: "I64", torch.int32: "I32", torch.uint8: "U8", torch.bool: "BOOL"},
 }
@@ -29,7 +30,7 @@ KINDS = {
 MARK, BLANK = b'"sha256":"', b"0" * 64
 """What comes before the checksum in a file, and what stands in its place while it is computed. Inside of the plain data
 the mark cannot occur, since JSON in JSON has its quotes escaped."""
-LONGEST = 1 << 24
+MAX_HEADER_BYTES = 1 << 24
 """Bytes of the longest header that is read."""
 
 
@@ -41,7 +42,7 @@ class Foreign(ValueError):
     """A whole checkpoint that does not belong where it is."""
 
 
-def save(
+def save_checkpoint(
     folder: Path, seen: int, tensors: Mapping[str, Tensor], data: Plain, keep: int = 2, milestone: int = 0
 ) -> Path:
     """Write the checkpoint after `seen` images; it stays, and of the others in the folder the last `keep` - 1.
@@ -50,9 +51,9 @@ def save(
     OSError if the disk refuses, and leaves nothing behind then.
     """
     path = folder / file_name(seen)
-    with durable(path) as part:
+    with durable_write(path) as part:
         _write(part, tensors, data)
-    files = all_in(folder)
+    files = list_checkpoints(folder)
     others = [file for file in files if file != path]
     for old in others[: max(0, len(others) - keep + 1)] if keep else []:
         if old not in milestones(files, milestone):
@@ -73,7 +74,7 @@ def _remove(old: Path) -> None:
         warn(f"cannot remove {old} ({error.strerror}): it stays, and going on does not need it")
 
 
-def all_in(folder: Path) -> list[Path]:
+def list_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints of a folder, oldest first."""
     return sorted((path for path in folder.glob("*.safetensors") if path.stem.isdecimal()), key=lambda p: int(p.stem))
 
@@ -84,7 +85,7 @@ def milestones(files: list[Path], every: int) -> set[Path]:
     return {file for multiple, file in reached.items() if multiple > 0}
 
 
-def newest(folder: Path, check: Callable[[Path], None] = lambda file: None) -> Path | None:
+def latest(folder: Path, check: Callable[[Path], None] = lambda file: None) -> Path | None:
     """The last checkpoint of a folder that is whole, is what its name says and passes `check`, if there are any; those
     after it that are not are named. `check` raises Foreign for one to pass over.
 
@@ -92,7 +93,7 @@ def newest(folder: Path, check: Callable[[Path], None] = lambda file: None) -> P
     cannot be read: that it is broken is not known then.
     """
     faults: list[str] = []
-    for path in reversed(all_in(folder)):
+    for path in reversed(list_checkpoints(folder)):
         try:
             verify(path)
             check_name(path)
@@ -114,7 +115,7 @@ def newest(folder: Path, check: Callable[[Path], None] = lambda file: None) -> P
 
 def set_aside(folder: Path, chosen: Path) -> None:
     """Give the checkpoints that are newer than the `chosen` one, and were passed over, names of no checkpoints."""
-    for file in all_in(folder):
+    for file in list_checkpoints(folder):
         if int(file.stem) > int(chosen.stem):
             try:
                 verify(file)
@@ -143,7 +144,7 @@ def verify(path: Path) -> None:
 
 def check_name(path: Path) -> None:
     """Raise Foreign if the file of a checkpoint is named after another number of images than it says."""
-    seen = read_data(path).get("seen", int(path.stem))
+    seen = read_data(path).get("images_seen", int(path.stem))
     if seen != int(path.stem):
         raise Foreign(f"{path} was renamed: it says that it was saved after {seen} images")
 
@@ -167,7 +168,7 @@ def read_header(path: Path) -> tuple[Plain, str]:
         raise ValueError(f"{_broken(path)}: {error}") from error
     if not isinstance(data, dict):
         raise ValueError(f"{_broken(path)}: its data are {type(data).__name__}, expected a table")
-    return data, checksum
+    return with_new_names("CheckpointInfo", data), checksum
 
 
 def read_tensors(path: Path, prefix: str = "", checksum: str = "") -> dict[str, Tensor]:
@@ -180,12 +181,13 @@ def read_tensors(path: Path, prefix: str = "", checksum: str = "") -> dict[str, 
         with safe_open(path, "pt") as file:
             if checksum and (file.metadata() or {}).get("sha256") != checksum:
                 raise Foreign(f"{path} is not what it was a moment ago, since its run goes on: give the command again")
-            return {name.removeprefix(prefix): file.get_tensor(name) for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118
+            names = {tensor_name(name): name for name in file.keys()}  # noqa: SIM118
+            return {now.removeprefix(prefix): file.get_tensor(n) for now, n in names.items() if now.startswith(prefix)}
     except SafetensorError as error:
         raise ValueError(f"{_broken(path)}: {error}") from error
 
 
-def require(tensors: Mapping[str, Tensor], like: Mapping[str, Tensor], path: Path) -> None:
+def check_matches(tensors: Mapping[str, Tensor], like: Mapping[str, Tensor], path: Path) -> None:
     """Raise ValueError unless the tensors of a file have the names and shapes of those that they are to fill."""
     wrong = [name for name in like if name not in tensors or tensors[name].shape != like[name].shape]
     if wrong := wrong + [name for name in tensors if name not in like]:
@@ -207,7 +209,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
         index, name = address.split(".", 1)
         like = parameters[int(index)]
         if value.shape == like.shape:
-            value = torch.empty_like(like, dtype=value.dtype).copy_(part_of(value, like))
+            value = torch.empty_like(like, dtype=value.dtype).copy_(local_shard(value, like))
         state.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
@@ -224,7 +226,7 @@ def _write(path: Path, tensors: Mapping[str, Tensor], data: Plain) -> None:
     end = 0
     for name, tensor in wide_first.items():
         begin, end = end, end + tensor.numel() * tensor.element_size()
-        header[name] = {"dtype": KINDS[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
+        header[name] = {"dtype": DTYPE_NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     head = len(text).to_bytes(8, "little") + text
@@ -245,7 +247,7 @@ def _verify(path: Path, inode: int, size: int, changed: int) -> None:
     with path.open("rb") as file:
         head = file.read(8)
         length = int.from_bytes(head, "little")
-        if not 0 < length <= min(LONGEST, size - 8):
+        if not 0 < length <= min(MAX_HEADER_BYTES, size - 8):
             raise ValueError("it does not begin like one")
         text = bytearray(file.read(length))
         place = text.find(MARK) + len(MARK)

@@ -16,10 +16,10 @@ CPUINFO, TOPOLOGY = Path("/proc/cpuinfo"), Path("/sys/devices/system/cpu")
 BFLOAT16 = ("avx512_bf16", "amx_bf16")
 """What Linux calls the instructions that multiply matrices of bfloat16; other CPUs only emulate it, slowly."""
 ALLOCATOR = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES", "LD_PRELOAD")
-PLACES = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
+AFFINITY_VARIABLES = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-WORTH = 0.8
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+MIN_SPEEDUP = 0.8
 """The share of the time of more threads that fewer must take to be chosen: in doubt it is more."""
 NEVER, LARGE = 2**31 - 1, 2**25
 """Bytes: a threshold that is never reached, and the size from which a block is handed back alone: the most that glibc
@@ -27,13 +27,13 @@ before 2.35 takes. Were all kept, they would leave holes, 0.2 GB in a step of DD
 
 
 @cache
-def settle() -> tuple[str, ...]:
+def tune_process() -> tuple[str, ...]:
     """Keep memory and spread threads, once in a process; what was done, in words."""
-    done = {"memory kept": keep_memory(), "a core for each thread": spread_threads()}
+    done = {"memory kept": keep_freed_memory(), "a core for each thread": pin_threads()}
     return tuple(words for words, true in done.items() if true)
 
 
-def keep_memory() -> bool:
+def keep_freed_memory() -> bool:
     """Let the process keep the memory that it frees; whether it could, which takes glibc.
 
     Every step allocates the same megabytes again. As glibc comes, it hands them back to the kernel in between, and each
@@ -47,7 +47,7 @@ def keep_memory() -> bool:
     return bool(mallopt(M_MMAP_THRESHOLD, LARGE))
 
 
-def spread_threads() -> bool:
+def pin_threads() -> bool:
     """Give each of torch's threads a core of its own, if they are as many as the cores there are; whether it did.
 
     The scheduler now and then leaves two of them on one core for the whole of a run, which is then three times as slow.
@@ -57,7 +57,7 @@ def spread_threads() -> bool:
     """
     import torch  # here, so that the rest of this file can be had without it
 
-    if not hasattr(os, "sched_setaffinity") or any(name in os.environ for name in PLACES):
+    if not hasattr(os, "sched_setaffinity") or any(name in os.environ for name in AFFINITY_VARIABLES):
         return False
     allowed = os.sched_getaffinity(0)
     cores = first_of_each_core(sorted(allowed))
@@ -75,7 +75,7 @@ def spread_threads() -> bool:
     return True
 
 
-def threads_beside_others(most: int, turns: int = 5) -> int:
+def best_thread_count(most: int, turns: int = 5) -> int:
     """The number of torch's threads, of `most`, half of it, and so on down to one, that gets most done at this moment.
 
     Beside another busy program the more are not the quicker: at each operation all wait for the one that was put aside.
@@ -84,7 +84,7 @@ def threads_beside_others(most: int, turns: int = 5) -> int:
     """
     import torch
 
-    if most == 1 or any(name in os.environ for name in THREADS) or not hasattr(os, "getloadavg"):
+    if most == 1 or any(name in os.environ for name in THREAD_VARIABLES) or not hasattr(os, "getloadavg"):
         return most
     if os.getloadavg()[0] < 0.2:
         return most
@@ -102,7 +102,7 @@ def threads_beside_others(most: int, turns: int = 5) -> int:
     torch.set_num_threads(most)
     best = most
     for number in numbers[1:]:
-        if median(taken[number]) < WORTH * median(taken[best]):
+        if median(taken[number]) < MIN_SPEEDUP * median(taken[best]):
             best = number
     return best
 

@@ -40,22 +40,22 @@ class Bucket:
                 place.zero_()
             else:
                 weight.grad = place.copy_(weight.grad)
-        with parallel.listening():
+        with parallel.peer_errors():
             work = dist.all_reduce(self.room, async_op=True)
         assert work is not None
         return work
 
 
-class Gradients:
+class GradientSync:
     """The gradients of modules, to be summed over all processes at the end of each way back."""
 
     def __init__(self, modules: Iterable[nn.Module]):
         held = list(modules)
         self.sharded: list[Any] = [module for module in held if is_sharded(module)]
         weights = [weight for module in held for weight in module.parameters() if not is_sharded(weight)]
-        self.weights = weights if parallel.count() > 1 else []
+        self.weights = weights if parallel.world_size() > 1 else []
         device = self.weights[0].device if self.weights else "cpu"
-        self.room = torch.zeros(sum(weight.numel() for weight in self.weights), device=device)
+        self.flat = torch.zeros(sum(weight.numel() for weight in self.weights), device=device)
         """For all gradients, taken now: what the first step has memory for, all have."""
         self.arrived: list[Tensor] = []
         """Those whose gradient is complete, in the order in which it came."""
@@ -63,54 +63,54 @@ class Gradients:
         self.missing: list[int] = []
         """Of how many weights of each bucket the gradient is not complete."""
         self.sent: list[dist.Work] = []
-        self.flowing = False
+        self.overlapping = False
         """Whether buckets go out as they are complete."""
         self.size, self.proven = 0, 0
         """Pictures in the parts of this step, and in those of the last that came through."""
         for weight in self.weights:
             weight.register_post_accumulate_grad_hook(self._arrive)
 
-    def expect(self, size: int, last: bool) -> None:
+    def begin_micro_batch(self, size: int, last: bool) -> None:
         """Say that a part of the batch comes next, of `size` pictures or fewer, and whether it is the `last`."""
-        self.size, self.flowing, self.arrived = size, last and size == self.proven, []
+        self.size, self.overlapping, self.arrived = size, last and size == self.proven, []
         self.missing = [len(bucket.weights) for bucket in self.buckets]
         for module in self.sharded:
             module.set_requires_gradient_sync(last)
 
-    def untouched(self) -> bool:
+    def can_retry(self) -> bool:
         """Whether this process can begin the step anew alone: nothing of it has gone out to the others."""
         return not self.sent and not self.sharded
 
-    def summed(self, loss: Float[Tensor, " own"], own: slice, batch: int) -> Float[Tensor, " b"]:
+    def all_reduce(self, loss: Float[Tensor, " own"], own: slice, batch: int) -> Float[Tensor, " b"]:
         """The losses of the whole batch, of which these are those of `own`; the gradients are then of all of it too."""
-        if parallel.count() == 1:
+        if parallel.world_size() == 1:
             return loss
         whole = loss.new_zeros(batch)
         whole[own] = loss
         if self.weights and not self.buckets:
             self.buckets = self._grouped()
         self._send(all_of_them=True)
-        with parallel.listening():
+        with parallel.peer_errors():
             dist.all_reduce(whole)
             for work in self.sent:
                 work.wait()
-        self.sent, self.flowing, self.proven = [], False, self.size
+        self.sent, self.overlapping, self.proven = [], False, self.size
         return whole
 
     def _arrive(self, weight: Tensor) -> None:
         """The gradient of one more weight is complete."""
         self.arrived.append(weight)
-        if self.flowing:
+        if self.overlapping:
             self.missing[self.home[id(weight)]] -= 1
             self._send()
 
     def _grouped(self) -> list[Bucket]:
         """All weights in buckets, in the order in which their gradients came to the first process."""
         number = {id(weight): place for place, weight in enumerate(self.weights)}
-        order = parallel.told(lambda: [number[id(weight)] for weight in self.arrived])
+        order = parallel.broadcast_object(lambda: [number[id(weight)] for weight in self.arrived])
         every = [self.weights[place] for place in dict.fromkeys([*order, *range(len(self.weights))])]
         groups = list(grouped(every))
-        rooms = self.room.split([sum(weight.numel() for weight in group) for group in groups])
+        rooms = self.flat.split([sum(weight.numel() for weight in group) for group in groups])
         return [Bucket(group, room) for group, room in zip(groups, rooms, strict=True)]
 
     @cached_property

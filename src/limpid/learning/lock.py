@@ -24,7 +24,7 @@ HELD: set[IO[str]] = set()
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def exclusive(folder: Path) -> Iterator[None]:
     """Hold a folder, which is made if it is not there. Raises ValueError that says who else holds it.
 
     It holds between processes of one machine, and on network folders between machines if the server keeps locks.
@@ -48,7 +48,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def in_turn(path: Path) -> Iterator[None]:
+def waiting_lock(path: Path) -> Iterator[None]:
     """Hold a file, which is made if it is not there: waits until nobody else does."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a", encoding="utf-8", opener=open_unlinked) as file:

@@ -12,14 +12,14 @@ from torch import nn
 from limpid.learning import cpu, parallel
 
 Module = TypeVar("Module", bound=nn.Module)
-REPAID = 1_000_000
+COMPILE_FROM_IMAGES = 1_000_000
 """Images after which a GPU has won back the minutes of compiling, by far: at 3,000 a second they take five."""
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 """What tells cuBLAS to add up in the same order each time."""
 
 
 @dataclass(frozen=True)
-class Machine:
+class Runtime:
     """What to compute on; "auto" takes the best that is there."""
 
     device: str = "auto"
@@ -35,11 +35,11 @@ class Machine:
     """Threads on a CPU; 0 takes one for each core, or as many as get the most done beside other programs."""
     deterministic: bool = False
     """Only kernels that give the same bits each time: a GPU is slower then, a CPU needs none of it."""
-    shard: bool = False
+    fsdp: bool = False
     """Train with each of several processes holding a part of the weights, averages and optimiser's memory, for networks
     that do not fit on one GPU."""
 
-    def resolved(self, images: int = 0) -> "Machine":
+    def resolved(self, images: int = 0) -> "Runtime":
         """This machine with its choices made for a run of so many images; nothing in the process changes.
 
         `threads` stays 0 where it was not given: torch then uses as many as it is set to. Raises ValueError for a
@@ -49,8 +49,8 @@ class Machine:
             raise ValueError(f"--micro-batch {self.micro_batch}: expected a number of pictures, 0 for the whole batch")
         if self.threads < 0:
             raise ValueError(f"--threads {self.threads}: expected a number of threads, 0 to choose them here")
-        if self.shard and parallel.count() == 1:
-            raise ValueError("--shard with one process: expected several, started by torchrun")
+        if self.fsdp and parallel.world_size() == 1:
+            raise ValueError("--fsdp with one process: expected several, started by torchrun")
         device = parallel.device_of(_best_device() if self.device == "auto" else self.device)
         try:
             torch.empty(0, device=device)
@@ -58,11 +58,11 @@ class Machine:
             raise ValueError(f"no device '{device}' here: choose from {', '.join(_devices())}") from error
         best = "bfloat16" if _has_bfloat16(device) else "float32"
         precision = best if self.precision == "auto" else self.precision
-        repaid = device.startswith("cuda") and images >= REPAID
+        repaid = device.startswith("cuda") and images >= COMPILE_FROM_IMAGES
         compiled = repaid if self.compile == "auto" else self.compile
         return replace(self, device=device, precision=precision, compile=compiled)
 
-    def configure_process(self) -> "Machine":
+    def configure_process(self) -> "Runtime":
         """Tune the whole process for this machine, for good, and return it with the number of threads chosen.
 
         For a program whose only work this is, like limpid's commands: freed memory is kept, threads are pinned, and
@@ -70,8 +70,8 @@ class Machine:
         """
         tuned = self
         if self.device == "cpu":
-            cpu.settle()
-            tuned = replace(self, threads=self.threads or cpu.threads_beside_others(torch.get_num_threads()))
+            cpu.tune_process()
+            tuned = replace(self, threads=self.threads or cpu.best_thread_count(torch.get_num_threads()))
         tuned._apply_settings()
         return tuned
 
@@ -100,7 +100,7 @@ class Machine:
         before = torch.get_num_threads()
         try:
             if self.device == "cpu" and not self.threads:
-                torch.set_num_threads(cpu.threads_beside_others(before))
+                torch.set_num_threads(cpu.best_thread_count(before))
             yield
         finally:
             torch.set_num_threads(before)
@@ -116,7 +116,7 @@ class Machine:
             torch.cuda.set_device(torch.device(self.device).index or 0)
             torch.backends.cudnn.benchmark = not self.deterministic
 
-    def place(self, module: Module) -> Module:
+    def to_device(self, module: Module) -> Module:
         """The module on this device, its kernels laid out with channels last, as convolutions like them."""
         return module.to(self.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
@@ -137,8 +137,8 @@ class Machine:
     def __str__(self) -> str:
         number = torch.get_num_threads()
         threads = f", {number} thread{'s'[: number != 1]}" if self.device == "cpu" else ""
-        many = f"{parallel.count()} processes, each on " if parallel.count() > 1 else ""
-        how = f"{', compiled' if self.compile is True else ''}{', sharded' if self.shard else ''}"
+        many = f"{parallel.world_size()} processes, each on " if parallel.world_size() > 1 else ""
+        how = f"{', compiled' if self.compile is True else ''}{', sharded' if self.fsdp else ''}"
         return f"{many}{self.device}{threads}, {self.precision}{how}"
 
 

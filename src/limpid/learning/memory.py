@@ -20,7 +20,9 @@ SAID = re.compile(
 """What torch and the libraries under it say when an allocation fails."""
 
 
-def halving(work: Callable[[int], Result], size: int, again: Callable[[], bool] = lambda: True) -> tuple[Result, int]:
+def find_executable_batch_size(
+    work: Callable[[int], Result], size: int, again: Callable[[], bool] = lambda: True
+) -> tuple[Result, int]:
     """`work(size)` and that size, which is halved each time memory runs out, if the work can be begun `again` then.
 
     Raises MemoryError if it cannot, or if one at a time is too many.

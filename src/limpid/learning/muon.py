@@ -7,13 +7,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-QUINTIC = (3.4445, -4.7750, 2.0315)
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients of the iteration, by Jordan: steep at zero, and within 0.7 to 1.2 of one after five rounds."""
-ADAM_LIKE = 0.2
+UPDATE_RMS = 0.2
 """The root mean square of a step of Adam, which Muon's is scaled to (Liu et al. 2025), so that both share one rate."""
 
 
-class Muon(torch.optim.AdamW):
+class MuonOptimizer(torch.optim.AdamW):
     """Muon for all weights that are matrices, a convolution's as one row for each channel out; AdamW for the others."""
 
     def __init__(
@@ -36,9 +36,9 @@ class Muon(torch.optim.AdamW):
         alike: dict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)
         for weight, ahead in self._ahead():
             alike[ahead.shape].append((weight, ahead))
-        turns = orthogonal([torch.stack([ahead for _, ahead in pairs]) for pairs in alike.values()])
+        turns = newton_schulz([torch.stack([ahead for _, ahead in pairs]) for pairs in alike.values()])
         for pairs, turn in zip(alike.values(), turns, strict=True):
-            weights, length = [weight for weight, _ in pairs], ADAM_LIKE * max(turn.shape[1:]) ** 0.5
+            weights, length = [weight for weight, _ in pairs], UPDATE_RMS * max(turn.shape[1:]) ** 0.5
             torch._foreach_mul_(weights, 1 - lr * decay)  # pyright: ignore[reportPrivateImportUsage]
             torch._foreach_add_(weights, turn.unbind(), alpha=-lr * length)  # pyright: ignore[reportPrivateImportUsage]
         super().step()
@@ -65,7 +65,7 @@ def as_matrix(weight: Tensor) -> Float[Tensor, "rows columns"]:
     return (weight.permute(0, 2, 3, 1) if last else weight).flatten(1)
 
 
-def orthogonal(stacks: Sequence[Float[Tensor, "_ _ _"]]) -> list[Float[Tensor, "_ _ _"]]:
+def newton_schulz(stacks: Sequence[Float[Tensor, "_ _ _"]]) -> list[Float[Tensor, "_ _ _"]]:
     """For each matrix of each stack, with singular values S, U S V^T: about U V^T.
 
     Five rounds of Newton and Schulz's iteration, x <- (a + b x x^T + c (x x^T)^2) x. All factors commute, so they are
@@ -87,7 +87,7 @@ def orthogonal(stacks: Sequence[Float[Tensor, "_ _ _"]]) -> list[Float[Tensor, "
 
 def _factor(square: Float[Tensor, "n rows rows"]) -> Float[Tensor, "n rows rows"]:
     """What the rounds multiply x by, from x x^T."""
-    a, b, c = QUINTIC
+    a, b, c = NEWTON_SCHULZ
     factor = None
     for _ in range(5):
         more = torch.baddbmm(square, square, square, beta=b, alpha=c)

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from limpid.learning.rng import generator
 
-BLOCK = 2**16
+RNG_BLOCK = 2**16
 """Numbers of one draw on a CPU: 256 kB stay in a core's cache, where torch goes over them twice. A fourth is saved."""
 PIECE = 2**14
 """Numbers that a thread lays out at a time: half of those that torch would share out among further threads."""
 
 
-def normal(shape: Sequence[int], device: torch.device | str, *address: int | str) -> Float[Tensor, "b c h w"]:
+def randn(shape: Sequence[int], device: torch.device | str, *address: int | str) -> Float[Tensor, "b c h w"]:
     """Standard normal numbers for pictures of `shape`, (b, c, h, w), laid out with channels last.
 
     On a CPU every block has an address of its own, so threads draw them side by side. They are drawn where they lie:
@@ -26,7 +26,7 @@ def normal(shape: Sequence[int], device: torch.device | str, *address: int | str
     b, c, h, w = shape
     plain = torch.empty(b, h, w, c, device=device)
     if plain.device.type == "cpu":
-        blocks: list[Tensor] = list(plain.view(-1).split(BLOCK))
+        blocks: list[Tensor] = list(plain.view(-1).split(RNG_BLOCK))
         draw = _threads(torch.get_num_threads()).map if len(blocks) > 1 else map
         for _ in draw(lambda i: blocks[i].normal_(generator=generator("cpu", *address, i)), range(len(blocks))):
             pass

@@ -6,7 +6,7 @@ from statistics import median
 import torch
 
 from limpid.learning import cpu
-from limpid.learning.machine import Machine
+from limpid.learning.machine import Runtime
 
 SLOW = 3.0
 """How many times its usual time a step takes that is worth a word."""
@@ -49,12 +49,12 @@ class StepTimes:
         return f"a step takes {now:.2g} s now, usually {usual:.2g} s" if self.said else ""
 
 
-def advice(machine: Machine) -> str:
+def advice(runtime: Runtime) -> str:
     """What would make steps quicker while another program uses the same processor, measured on a CPU."""
-    if machine.device != "cpu":
-        return f"see what else uses {machine.device} or the CPU"
+    if runtime.device != "cpu":
+        return f"see what else uses {runtime.device} or the CPU"
     threads = torch.get_num_threads()
-    best = cpu.threads_beside_others(threads)
+    best = cpu.best_thread_count(threads)
     if best == threads:
         return "another program may be using the CPU, and fewer threads would not be quicker beside it"
     return (

@@ -20,14 +20,14 @@ class Abandoned(BaseException):
     """What a wish to stop raises in the midst of something that may be left undone."""
 
 
-class Stop:
+class StopRequest:
     """Whether someone has asked the run to stop."""
 
-    asked = False
+    requested = False
     abandons = False
 
     @contextmanager
-    def abandoning(self) -> Iterator[None]:
+    def interruptible(self) -> Iterator[None]:
         """What is done in here ends at once, without a word, when someone asks to stop: others need not wait for it."""
         try:
             self.abandons = True
@@ -40,7 +40,7 @@ class Stop:
 
 
 @contextmanager
-def stoppable() -> Iterator[Stop]:
+def stoppable() -> Iterator[StopRequest]:
     """Turns the first Ctrl-C or SIGTERM into a wish that the loop sees after its step; a second one interrupts.
 
     SIGHUP, of a terminal that closes, is such a wish too, unless it is ignored, as under nohup. It never interrupts, as
@@ -48,13 +48,13 @@ def stoppable() -> Iterator[Stop]:
     send the same one, and torchrun ends at once, after 30 seconds, those that do not stop. Signals reach the main
     thread alone: a run in another is stopped by none, and leaves their handlers as they are.
     """
-    stop, insisted = Stop(), False
+    stop, insisted = StopRequest(), False
 
     def ask(number: int, frame: FrameType | None) -> None:
         nonlocal insisted
-        if insisted and number != HANGUP and parallel.count() == 1:
+        if insisted and number != HANGUP and parallel.world_size() == 1:
             raise KeyboardInterrupt
-        stop.asked, insisted = True, insisted or number != HANGUP
+        stop.requested, insisted = True, insisted or number != HANGUP
         if stop.abandons:
             raise Abandoned
 
@@ -72,7 +72,7 @@ def stoppable() -> Iterator[Stop]:
             signal.signal(number, handler)
 
 
-class Display:
+class ProgressDisplay:
     """Progress through a run of `total` images."""
 
     def __init__(self, total: int, seen: int):
@@ -82,7 +82,7 @@ class Display:
         self.bar = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
         self.task = self.bar.add_task("starting", total=total, completed=seen)
 
-    def __enter__(self) -> "Display":
+    def __enter__(self) -> "ProgressDisplay":
         self.bar.start()
         return self
 

@@ -13,7 +13,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 
-def address(*parts: int | str) -> int:
+def seed_for(*parts: int | str) -> int:
     """A 63-bit seed from an address of numbers and words: equal addresses give equal seeds, others unrelated ones."""
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
@@ -21,7 +21,7 @@ def address(*parts: int | str) -> int:
 
 def generator(device: torch.device | str, *parts: int | str) -> torch.Generator:
     """A fresh generator on `device`, seeded with the address `parts`."""
-    return torch.Generator(device).manual_seed(address(*parts))
+    return torch.Generator(device).manual_seed(seed_for(*parts))
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def _default_generators(device: torch.device) -> list[torch.Generator]:
     return generators
 
 
-def chosen(n: int, of: int) -> Int64[Tensor, " m"]:
+def random_subset(n: int, of: int) -> Int64[Tensor, " m"]:
     """Which n of so many stand for all, in their order: drawn evenly, the same each time; all where there are no more.
 
     Pictures often lie sorted by class or name, so that the first n are of one kind.

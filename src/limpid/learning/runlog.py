@@ -13,17 +13,18 @@ from torch import Tensor
 
 from limpid.learning.warning import warn
 from limpid.regular import open_unlinked, read_bytes
-from limpid.whole import durable, sync
+from limpid.renamed import with_new_names
+from limpid.whole import durable_write, fsync
 
 Line = dict[str, Any]
 LONGEST = 1 << 30
 """Bytes of the longest log that is read."""
 EDGES = (-6.0, -2.0, 2.0, 6.0)
 """Where the log-SNR is cut into the parts whose losses are told apart: from nearly pure noise to nearly the picture."""
-PARTS = ("..-6", "-6..-2", "-2..2", "2..6", "6..")
+LOGSNR_BINS = ("..-6", "-6..-2", "-2..2", "2..6", "6..")
 
 
-class Log:
+class JsonlLog:
     """A log that is being written. Lines that the disk refuses wait, and are written together with the next."""
 
     def __init__(self, path: Path):
@@ -39,7 +40,7 @@ class Log:
 
     def _write(self) -> None:
         if self.stale:
-            with durable(self.path) as part:
+            with durable_write(self.path) as part:
                 part.write_bytes(self.waiting)
         elif self.waiting:
             append(self.path, self.waiting)
@@ -53,7 +54,7 @@ class Log:
         """Wait until the disk has every line, so that after a power cut none is missing before a checkpoint."""
         with suppress(OSError):  # what can be written but not waited for, or is not there yet
             self._write()
-            sync(self.path)
+            fsync(self.path)
 
     def cut(self, seen: int) -> None:
         """Take off the lines after image `seen`, which a run resumed there will write again; damaged ones are named,
@@ -68,7 +69,7 @@ class Log:
             warn(f"{self.path} is damaged in {what}: set aside in {aside.name}, all others are kept")
             with suppress(OSError):
                 append(aside, b"".join(text.rstrip(b"\n") + b"\n" for text in damaged.values()))
-        kept = [text for text, line in parsed if line and line["seen"] <= seen]
+        kept = [text for text, line in parsed if line and line["images_seen"] <= seen]
         self.waiting, self.stale = b"".join(kept), True
         self._write()
 
@@ -92,7 +93,7 @@ def append(path: Path, lines: bytes) -> None:
         os.close(file)
 
 
-def read(path: Path) -> list[Line]:
+def read_jsonl(path: Path) -> list[Line]:
     """Every line that is not damaged, oldest first."""
     return [line for _, line in _parsed(_content(path)) if line]
 
@@ -111,7 +112,9 @@ def _line(text: bytes) -> Line | None:
         line = json.loads(text) if text.endswith(b"\n") else None
     except (ValueError, RecursionError):
         return None
-    if not isinstance(line, dict) or type(line.get("seen")) is not int:
+    if isinstance(line, dict):
+        line = with_new_names("LogLine", line)
+    if not isinstance(line, dict) or type(line.get("images_seen")) is not int:
         return None
     by_logsnr = line.get("loss_by_logsnr", {})
     values = [value for name, value in line.items() if name != "loss_by_logsnr"]
@@ -131,14 +134,14 @@ class Means(NamedTuple):
     """The mean loss in each part of the log-SNR that was met."""
 
 
-class Meter:
+class LossMeter:
     """Mean losses since they were last read, gathered on the device so that no step waits for a number."""
 
     def __init__(self, device: str):
-        self.total = torch.zeros(len(PARTS), 3, device=device)
+        self.total = torch.zeros(len(LOGSNR_BINS), 3, device=device)
         """For each part of the log-SNR the sum of the losses, of their rarities, and how many: part of a checkpoint."""
         self.edges = torch.tensor(EDGES, device=device)
-        self.parts = torch.arange(len(PARTS), device=device)
+        self.parts = torch.arange(len(LOGSNR_BINS), device=device)
 
     def add(self, loss: Float[Tensor, " b"], rarity: Float[Tensor, " b"], logsnr: Float[Tensor, " b"]) -> None:
         """Count the loss of each sample of a batch, which its rarity is a factor of already."""
@@ -151,5 +154,5 @@ class Meter:
         """The means, which start anew; NaN if a loss was."""
         rows = self.total.tolist()
         self.total.zero_()
-        parts = {name: loss / rarity for name, (loss, rarity, _) in zip(PARTS, rows, strict=True) if rarity}
+        parts = {name: loss / rarity for name, (loss, rarity, _) in zip(LOGSNR_BINS, rows, strict=True) if rarity}
         return Means(sum(row[0] for row in rows) / sum(row[2] for row in rows), parts)

@@ -34,7 +34,7 @@ def shard(module: nn.Module, device: str) -> None:
 @cache
 def _everyone(kind: str) -> Any:
     """All processes, as FSDP wants to be told of them."""
-    return device_mesh.init_device_mesh(kind, (parallel.count(),))
+    return device_mesh.init_device_mesh(kind, (parallel.world_size(),))
 
 
 def is_sharded(value: nn.Module | Tensor) -> bool:
@@ -42,24 +42,24 @@ def is_sharded(value: nn.Module | Tensor) -> bool:
     return hasattr(value, "full_tensor" if isinstance(value, Tensor) else "set_requires_gradient_sync")
 
 
-def full(value: Tensor) -> Tensor:
+def full_tensor(value: Tensor) -> Tensor:
     """All of a tensor; of one that is sharded all processes have to ask for it."""
     return value.full_tensor() if is_sharded(value) else value  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def gathered(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def gather_full(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """All of each tensor, for the first process; the others help, and get those alone that are not sharded."""
     held = {}
     for name, value in tensors.items():
-        whole = full(value)
+        whole = full_tensor(value)
         if whole is value:
             held[name] = value
-        elif parallel.first():
+        elif parallel.is_main_process():
             held[name] = whole.cpu()
     return held
 
 
-def part_of(value: Tensor, like: Tensor) -> Tensor:
+def local_shard(value: Tensor, like: Tensor) -> Tensor:
     """What this process holds of `value`, if `like` is sharded; else all of it."""
     if not is_sharded(like):
         return value
@@ -69,21 +69,21 @@ def part_of(value: Tensor, like: Tensor) -> Tensor:
     return distribute_tensor(value.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
 
 
-def equal(module: nn.Module) -> None:
+def broadcast_parameters(module: nn.Module) -> None:
     """Give a module on all processes the weights of the first's: another processor may have drawn others."""
-    state = module.state_dict() if parallel.count() > 1 else {}
-    for name, value in parallel.tensors_told(lambda: state).items():
+    state = module.state_dict() if parallel.world_size() > 1 else {}
+    for name, value in parallel.broadcast_tensors(lambda: state).items():
         state[name].copy_(value)
 
 
-def unequal(tensors: Mapping[str, Tensor]) -> list[str]:
+def desynced(tensors: Mapping[str, Tensor]) -> list[str]:
     """The names of those tensors that are whole on each process and whose bits are not the same on all."""
     whole = {name: value for name, value in tensors.items() if not is_sharded(value)}
-    if parallel.count() == 1 or not whole:
+    if parallel.world_size() == 1 or not whole:
         return []
     most = torch.stack([_numbers(value).sum() for value in whole.values()])
     least = most.clone()
-    with parallel.listening():
+    with parallel.peer_errors():
         dist.all_reduce(most, dist.ReduceOp.MAX)
         dist.all_reduce(least, dist.ReduceOp.MIN)
     return [name for name, differs in zip(whole, (most != least).tolist(), strict=True) if differs]

@@ -15,7 +15,7 @@ FLAT = 2.0
 """The least standard deviation of pixels, of 255, that pictures have within and between them."""
 
 
-class Wrong(NamedTuple):
+class NonFiniteStep(NamedTuple):
     """The first step whose loss or gradient was no number."""
 
     place: int
@@ -30,7 +30,7 @@ class Wrong(NamedTuple):
         return f"{len(bad)} of {len(self.losses)} losses no number{where}, gradient {self.gradient}"
 
 
-class Watch:
+class NonFiniteMonitor:
     """Keeps, on the device, what the first step was like whose loss or gradient was no number."""
 
     def __init__(self, device: str):
@@ -47,15 +47,15 @@ class Watch:
         self.gradient = torch.where(first, gradient, self.gradient)
         self.batch = torch.where(first, torch.stack([loss, logsnr.float()]), self.batch)
 
-    def read(self) -> Wrong | None:
+    def read(self) -> NonFiniteStep | None:
         """The first step that went wrong, if any did: waits for the device."""
         place = int(self.place)
         if place == NEVER:
             return None
-        return Wrong(place, self.gradient.item(), *self.batch.tolist())
+        return NonFiniteStep(place, self.gradient.item(), *self.batch.tolist())
 
 
-def leap(loss: float, before: Sequence[float]) -> str:
+def loss_spike(loss: float, before: Sequence[float]) -> str:
     """What to say of a loss that is several times the median of those before; nothing of others and of the first."""
     usual = median(before) if len(before) >= 5 else torch.inf
     if loss <= LEAP * usual:
@@ -63,7 +63,7 @@ def leap(loss: float, before: Sequence[float]) -> str:
     return f"loss {loss:.4g} is {loss / usual:.1f} times its median of late, {usual:.4g}"
 
 
-def collapsed(pixels: UInt8[Tensor, "n c h w"]) -> str:
+def degenerate_samples(pixels: UInt8[Tensor, "n c h w"]) -> str:
     """What to say of drawn pictures without content, each of one colour or all alike; nothing of others."""
     x = pixels.float()
     if x.flatten(1).std(1).mean() < FLAT:

@@ -7,9 +7,9 @@ the classifier was trained on drawn ones alone, its classification accuracy scor
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from limpid.metrics.interval import Estimate, share_of
+from limpid.metrics.interval import Estimate, proportion
 
 
 def accuracy(logits: Float[Tensor, "n k"], labels: Int[Tensor, " n"]) -> Estimate:
     """The share of pictures whose label has the highest logit."""
-    return share_of(logits.argmax(1) == labels)
+    return proportion(logits.argmax(1) == labels)

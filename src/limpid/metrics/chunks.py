@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Num
 from torch import Tensor
 
-Rows: TypeAlias = Num[Tensor, "_ d"]
+FeatureRows: TypeAlias = Num[Tensor, "_ d"]
 """Features, or pictures laid flat: floating point, or pixels as they are."""
 
 ROWS = 1024
@@ -19,7 +19,7 @@ COLUMNS = 4096
 """Of the set that is gone through again for each chunk of the other: 16 MiB of products in float32."""
 
 
-def chunks(rows: Rows, size: int) -> Iterator[Float[Tensor, "_ d"]]:
+def chunks(rows: FeatureRows, size: int) -> Iterator[Float[Tensor, "_ d"]]:
     """The rows, at most `size` at a time, in float32 or wider; on the CPU, where the device has no float64 (Apple's).
 
     Raises ValueError for what is not finite.

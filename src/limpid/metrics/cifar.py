@@ -16,11 +16,11 @@ from jaxtyping import Float, UInt8
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from limpid.metrics.features import Judge, Seen, in_float32
+from limpid.metrics.features import FeatureExtractor, Features, in_float32
 
 WEIGHTS = Path(__file__).with_name("cifar.safetensors")
 NETWORK = "limpid's CIFAR-10 classifier"
-NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 """What its logits stand for."""
 CHANNELS = (1, 3)
 """How many a picture may have: grey ones are shown in three equal ones."""
@@ -28,7 +28,7 @@ CHANNELS = (1, 3)
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
 
-class Block(nn.Module):
+class ClassifierBlock(nn.Module):
     """Convolution and pooling to half the size, then one residual convolution."""
 
     def __init__(self, width: int, out: int):
@@ -50,16 +50,16 @@ class Classifier(nn.Module):
     def __init__(self, widths: tuple[int, ...] = (32, 64, 168, 168), classes: int = 10):
         super().__init__()
         self.stem, self.stem_norm = convolution(3, widths[0]), nn.BatchNorm2d(widths[0])
-        self.blocks = nn.Sequential(*(Block(a, b) for a, b in pairwise(widths)))
+        self.blocks = nn.Sequential(*(ClassifierBlock(a, b) for a, b in pairwise(widths)))
         self.head = nn.Linear(widths[-1], classes)
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1) * 255, persistent=False)
 
-    def forward(self, pixels: UInt8[Tensor, "b c h w"]) -> Seen:
+    def forward(self, pixels: UInt8[Tensor, "b c h w"]) -> Features:
         x = ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         x = self.blocks(F.relu(self.stem_norm(self.stem(x))))
         features = x.mean((2, 3))
-        return Seen(features, self.head(features))
+        return Features(features, self.head(features))
 
 
 def convolution(width: int, out: int) -> nn.Conv2d:
@@ -67,7 +67,7 @@ def convolution(width: int, out: int) -> nn.Conv2d:
     return nn.Conv2d(width, out, 3, padding=1, bias=False)
 
 
-def judge(device: str = "cpu") -> Judge:
+def cifar_extractor(device: str = "cpu") -> FeatureExtractor:
     """The classifier as it comes with the package, in float32 on `device`.
 
     Raises ValueError if its file is not the one whose hash stands beside it.
@@ -79,15 +79,17 @@ def judge(device: str = "cpu") -> Judge:
         network = Classifier()
     network.load_state_dict(load_file(WEIGHTS))
     network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    return Judge("FD-CIFAR", NETWORK, found, "antialiased bilinear to 32x32, RGB", look(network))
+    return FeatureExtractor("FD-CIFAR", NETWORK, found, "antialiased bilinear to 32x32, RGB", features_fn(network))
 
 
-def look(network: Classifier) -> Callable[[UInt8[Tensor, "b c h w"]], Seen]:
+def features_fn(network: Classifier) -> Callable[[UInt8[Tensor, "b c h w"]], Features]:
     """What a classifier says of pictures, on its own device."""
 
     @torch.no_grad()
-    def seen(pixels: UInt8[Tensor, "b c h w"]) -> Seen:
-        shown = fitted(pixels.cpu()).to(network.mean.device)  # a GPU has no antialiased resize of whole numbers
+    def seen(pixels: UInt8[Tensor, "b c h w"]) -> Features:
+        shown = to_classifier_input(pixels.cpu()).to(
+            network.mean.device
+        )  # a GPU has no antialiased resize of whole numbers
         with in_float32(shown.device):
             return network(shown)
 
@@ -99,7 +101,7 @@ def about() -> dict[str, Any]:
     return json.loads(WEIGHTS.with_suffix(".json").read_text(encoding="utf-8"))
 
 
-def fitted(pixels: UInt8[Tensor, "b c h w"]) -> UInt8[Tensor, "b 3 32 32"]:
+def to_classifier_input(pixels: UInt8[Tensor, "b c h w"]) -> UInt8[Tensor, "b 3 32 32"]:
     """Pictures as the classifier takes them: grey ones in three equal channels, all at 32x32.
 
     Raises ValueError for other channels than 1 or 3.

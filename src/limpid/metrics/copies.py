@@ -10,13 +10,13 @@ were moved by one pixel, where the distance finds 0.3% and 59%. Half of one pict
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from limpid.metrics.interval import Estimate, share_of
+from limpid.metrics.interval import Estimate, proportion
 
-SURROUNDINGS = 50
+NEIGHBOURS = 50
 """How many neighbours are a picture's surroundings in the paper; the nearest two may be duplicates of each other."""
 
 
-def nearness(distances: Float64[Tensor, "n k"]) -> Float64[Tensor, " n"]:
+def distance_ratio(distances: Float64[Tensor, "n k"]) -> Float64[Tensor, " n"]:
     """The distance to the nearest neighbour over the mean distance to all k, nearest first: from 0, a copy, to 1.
 
     Raises ValueError for one neighbour only, as there is nothing to compare with.
@@ -41,4 +41,4 @@ def threshold(held_out: Float[Tensor, " n"], share: float) -> float:
 
 def copy_rate(values: Float[Tensor, " n"], threshold: float) -> Estimate:
     """The share of pictures at most this near. What tells is how much it is above the held-out pictures' own."""
-    return share_of(values <= threshold)
+    return proportion(values <= threshold)

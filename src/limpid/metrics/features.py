@@ -9,24 +9,24 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 
-class Seen(NamedTuple):
+class Features(NamedTuple):
     """What a feature network says of a batch of pictures."""
 
     features: Float[Tensor, "b d"]
     logits: Float[Tensor, "b k"]
 
 
-class Judge(NamedTuple):
+class FeatureExtractor(NamedTuple):
     """A feature network with all that decides its features: scores under different judges do not compare."""
 
-    score: str
+    distance_name: str
     """What its Frechet distance may be called: FID is the name of one network's alone."""
     network: str
     sha256: str
     """Of the file its weights come from."""
     resize: str
     """How a picture comes to the size and range the network takes."""
-    look: Callable[[UInt8[Tensor, "b c h w"]], Seen]
+    extract: Callable[[UInt8[Tensor, "b c h w"]], Features]
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def distance_to(reference: Statistics) -> Distance:
     return distance
 
 
-def scored(blocks: Sequence[Moments], reference: Statistics) -> Estimate:
+def frechet_estimate(blocks: Sequence[Moments], reference: Statistics) -> Estimate:
     """The Frechet distance of all blocks together to a reference, with its standard error over the blocks.
 
     The error is the delete-a-block jackknife's, and of the sample alone: the reference is taken as it is. It holds for
@@ -69,7 +69,7 @@ class Extrapolated(NamedTuple):
     """1 / n and the mean distance of that many samples."""
 
 
-def infinite(blocks: Sequence[Moments], reference: Statistics) -> Extrapolated:
+def frechet_infinity(blocks: Sequence[Moments], reference: Statistics) -> Extrapolated:
     """The Frechet distance to a reference extrapolated to infinitely many samples (Chong and Forsyth 2020).
 
     Where the paper draws a subset for each n, here every n that blocks make up is measured on all blocks, in groups,

@@ -19,7 +19,7 @@ FEATURES, CLASSES = 2048, 1008
 EPSILON = 1e-3
 """Added to the variance by every batch norm of the graph."""
 
-Map: TypeAlias = Float[Tensor, "b _ _ _"]
+FeatureMap: TypeAlias = Float[Tensor, "b _ _ _"]
 Pool: TypeAlias = Callable[[Tensor], Tensor]
 Kernel: TypeAlias = tuple[int, int, int]
 """Channels that a convolution makes, its height and its width."""
@@ -27,16 +27,16 @@ Branches: TypeAlias = dict[str, list[list[Kernel]]]
 """By name: the stages of a branch in their order, each of one convolution or, at its end, two side by side."""
 
 
-def within(x: Map) -> Map:
+def avg_pool3x3(x: FeatureMap) -> FeatureMap:
     """The mean of the 3x3 pixels around each, of those alone that lie in the picture."""
     return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
 
 
-around = partial(F.max_pool2d, kernel_size=3, stride=1, padding=1)
-halved = partial(F.max_pool2d, kernel_size=3, stride=2)
+max_pool3x3 = partial(F.max_pool2d, kernel_size=3, stride=1, padding=1)
+max_pool3x3_stride2 = partial(F.max_pool2d, kernel_size=3, stride=2)
 
 
-class Unit(nn.Module):
+class BasicConv2d(nn.Module):
     """A convolution, a batch norm and a relu.
 
     It keeps the size of the maps, but for those that are `inside` or of a stride of 2: they reach over no edge.
@@ -49,7 +49,7 @@ class Unit(nn.Module):
         self.conv = nn.Conv2d(width, out, (height, across), stride, padding, bias=False)
         self.bn: nn.Module = nn.BatchNorm2d(out, eps=EPSILON)
 
-    def forward(self, x: Map) -> Map:
+    def forward(self, x: FeatureMap) -> FeatureMap:
         return F.relu_(self.bn(self.conv(x)))
 
     def fold(self) -> None:
@@ -58,13 +58,13 @@ class Unit(nn.Module):
         self.conv, self.bn = fuse_conv_bn_eval(self.conv, self.bn), nn.Identity()
 
 
-class Mixed(nn.Module):
+class InceptionBlock(nn.Module):
     """Branches that see the same picture, joined along the channels; `branch_pool` sees it pooled.
 
     A stride of 2 is that of the last stage of each branch.
     """
 
-    def __init__(self, width: int, branches: Branches, pool: Pool = within, stride: int = 1):
+    def __init__(self, width: int, branches: Branches, pool: Pool = avg_pool3x3, stride: int = 1):
         super().__init__()
         self.pool = pool
         self.stages: dict[str, list[list[str]]] = {}
@@ -74,11 +74,11 @@ class Mixed(nn.Module):
                 name = branch if len(stages) == 1 else f"{branch}_{i}"
                 units = [name] if len(stage) == 1 else [f"{name}a", f"{name}b"]
                 for unit, kernel in zip(units, stage, strict=True):
-                    self.add_module(unit, Unit(entering, kernel, stride if i == len(stages) else 1))
+                    self.add_module(unit, BasicConv2d(entering, kernel, stride if i == len(stages) else 1))
                 self.stages[branch].append(units)
                 entering = stage[0][0]
 
-    def forward(self, x: Map) -> Map:
+    def forward(self, x: FeatureMap) -> FeatureMap:
         joined = []
         for branch, stages in self.stages.items():
             seen = [self.pool(x) if branch == "branch_pool" else x]
@@ -88,7 +88,7 @@ class Mixed(nn.Module):
         return torch.cat(joined, 1)
 
 
-def fine(pooled: int) -> Branches:
+def inception_a(pooled: int) -> Branches:
     """Of the 35 x 35 maps (figure 5, but with a 5x5 convolution for its single 3x3)."""
     return {
         "branch1x1": [[(64, 1, 1)]],
@@ -98,7 +98,7 @@ def fine(pooled: int) -> Branches:
     }
 
 
-def middle(c: int) -> Branches:
+def inception_c(c: int) -> Branches:
     """Of the 17 x 17 maps (figure 6 with n = 7): 7x7 convolutions as pairs of 1x7 and 7x1, of `c` channels between."""
     across, down = (c, 1, 7), (c, 7, 1)
     return {
@@ -110,18 +110,18 @@ def middle(c: int) -> Branches:
 
 
 # Of the 8 x 8 maps (figure 7), and of the two places where the maps become smaller (after figure 10).
-COARSE: Branches = {
+INCEPTION_E: Branches = {
     "branch1x1": [[(320, 1, 1)]],
     "branch3x3": [[(384, 1, 1)], [(384, 1, 3), (384, 3, 1)]],
     "branch3x3dbl": [[(448, 1, 1)], [(384, 3, 3)], [(384, 1, 3), (384, 3, 1)]],
     "branch_pool": [[(192, 1, 1)]],
 }
-TO_MIDDLE: Branches = {
+INCEPTION_B: Branches = {
     "branch3x3": [[(384, 3, 3)]],
     "branch3x3dbl": [[(64, 1, 1)], [(96, 3, 3)], [(96, 3, 3)]],
     "branch_pool": [],
 }
-TO_COARSE: Branches = {
+INCEPTION_D: Branches = {
     "branch3x3": [[(192, 1, 1)], [(320, 3, 3)]],
     "branch7x7x3": [[(192, 1, 1)], [(192, 1, 7)], [(192, 7, 1)], [(192, 3, 3)]],
     "branch_pool": [],
@@ -133,22 +133,22 @@ class Inception(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.Conv2d_1a_3x3 = Unit(3, (32, 3, 3), stride=2)
-        self.Conv2d_2a_3x3 = Unit(32, (32, 3, 3), inside=True)
-        self.Conv2d_2b_3x3 = Unit(32, (64, 3, 3))
-        self.Conv2d_3b_1x1 = Unit(64, (80, 1, 1))
-        self.Conv2d_4a_3x3 = Unit(80, (192, 3, 3), inside=True)
-        self.Mixed_5b = Mixed(192, fine(32))
-        self.Mixed_5c = Mixed(256, fine(64))
-        self.Mixed_5d = Mixed(288, fine(64))
-        self.Mixed_6a = Mixed(288, TO_MIDDLE, halved, stride=2)
-        self.Mixed_6b = Mixed(768, middle(128))
-        self.Mixed_6c = Mixed(768, middle(160))
-        self.Mixed_6d = Mixed(768, middle(160))
-        self.Mixed_6e = Mixed(768, middle(192))
-        self.Mixed_7a = Mixed(768, TO_COARSE, halved, stride=2)
-        self.Mixed_7b = Mixed(1280, COARSE)
-        self.Mixed_7c = Mixed(2048, COARSE, around)
+        self.Conv2d_1a_3x3 = BasicConv2d(3, (32, 3, 3), stride=2)
+        self.Conv2d_2a_3x3 = BasicConv2d(32, (32, 3, 3), inside=True)
+        self.Conv2d_2b_3x3 = BasicConv2d(32, (64, 3, 3))
+        self.Conv2d_3b_1x1 = BasicConv2d(64, (80, 1, 1))
+        self.Conv2d_4a_3x3 = BasicConv2d(80, (192, 3, 3), inside=True)
+        self.Mixed_5b = InceptionBlock(192, inception_a(32))
+        self.Mixed_5c = InceptionBlock(256, inception_a(64))
+        self.Mixed_5d = InceptionBlock(288, inception_a(64))
+        self.Mixed_6a = InceptionBlock(288, INCEPTION_B, max_pool3x3_stride2, stride=2)
+        self.Mixed_6b = InceptionBlock(768, inception_c(128))
+        self.Mixed_6c = InceptionBlock(768, inception_c(160))
+        self.Mixed_6d = InceptionBlock(768, inception_c(160))
+        self.Mixed_6e = InceptionBlock(768, inception_c(192))
+        self.Mixed_7a = InceptionBlock(768, INCEPTION_D, max_pool3x3_stride2, stride=2)
+        self.Mixed_7b = InceptionBlock(1280, INCEPTION_E)
+        self.Mixed_7c = InceptionBlock(2048, INCEPTION_E, max_pool3x3)
         self.fc = nn.Linear(FEATURES, CLASSES)
         self.requires_grad_(False).eval()
 
@@ -156,8 +156,8 @@ class Inception(nn.Module):
     def forward(self, x: Float[Tensor, "b 3 299 299"]) -> Float[Tensor, "b 2048"]:
         """The features: the last maps' means over their 8 x 8 places."""
         x = x.contiguous(memory_format=torch.channels_last)
-        x = halved(self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x))))
-        x = halved(self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(x)))
+        x = max_pool3x3_stride2(self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x))))
+        x = max_pool3x3_stride2(self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(x)))
         x = self.Mixed_5d(self.Mixed_5c(self.Mixed_5b(x)))
         x = self.Mixed_6e(self.Mixed_6d(self.Mixed_6c(self.Mixed_6b(self.Mixed_6a(x)))))
         return self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x))).mean((2, 3))
@@ -170,6 +170,6 @@ class Inception(nn.Module):
     def fold(self) -> "Inception":
         """The network itself with its batch norms folded into its convolutions: faster, and to rounding the same."""
         for unit in self.modules():
-            if isinstance(unit, Unit):
+            if isinstance(unit, BasicConv2d):
                 unit.fold()
         return self

@@ -15,17 +15,17 @@ class Estimate(NamedTuple):
 
     value: float
     error: float
-    freedom: float = math.inf
+    dof: float = math.inf
     """Degrees of freedom of the error, which is itself a guess if few blocks were compared."""
 
     @property
     def interval(self) -> tuple[float, float]:
         """The ends of the 95% confidence interval, by Student's law."""
-        reach = student(self.freedom) * self.error
+        reach = t_quantile(self.dof) * self.error
         return self.value - reach, self.value + reach
 
 
-def student(freedom: float) -> float:
+def t_quantile(freedom: float) -> float:
     """The 97.5% quantile of Student's law, right to 0.2% from 3 degrees of freedom and to 0.002% from 8.
 
     By the expansion of Cornish and Fisher (Abramowitz and Stegun 1964, 26.7.5).
@@ -48,7 +48,7 @@ def mean_of(values: Float[Tensor, " n"]) -> Estimate:
     return Estimate(wide.mean().item(), wide.std().item() / math.sqrt(len(wide)), len(wide) - 1)
 
 
-def share_of(hits: Bool[Tensor, " n"]) -> Estimate:
+def proportion(hits: Bool[Tensor, " n"]) -> Estimate:
     """The share that is true, and its binomial standard error.
 
     The error is that of two hits and two misses more (Agresti and Coull 1998), so that it is not zero where none or all
@@ -76,7 +76,7 @@ def jackknife(without_each: Float[Tensor, " k"]) -> float:
 
 def difference(a: Estimate, b: Estimate) -> Estimate:
     """a - b of independent estimates, with the degrees of freedom of Welch (1947). It is noise if 0 is inside."""
-    parts = [(estimate.error**2, estimate.freedom) for estimate in (a, b)]
+    parts = [(estimate.error**2, estimate.dof) for estimate in (a, b)]
     slack = sum(square**2 / freedom for square, freedom in parts)
     freedom = sum(square for square, _ in parts) ** 2 / slack if slack else math.inf
     return Estimate(a.value - b.value, math.hypot(a.error, b.error), freedom)

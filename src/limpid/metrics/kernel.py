@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from limpid.metrics.chunks import COLUMNS, ROWS, Rows, chunks
+from limpid.metrics.chunks import COLUMNS, ROWS, FeatureRows, chunks
 from limpid.metrics.interval import Estimate
 
 
@@ -26,7 +26,7 @@ class Kid(NamedTuple):
     """The standard error of the mean, which knows that subsets share their rows. It errs to the high side."""
 
 
-def kid(x: Rows, y: Rows, generator: torch.Generator, subsets: int = 100, size: int = 1000) -> Kid:
+def kid(x: FeatureRows, y: FeatureRows, generator: torch.Generator, subsets: int = 100, size: int = 1000) -> Kid:
     """The mean over subsets of `size` rows of each set, drawn without repetition. It guesses what `discrepancy` does.
 
     Raises ValueError unless both sets have more rows than a subset, and there are at least two subsets of two rows.
@@ -34,14 +34,14 @@ def kid(x: Rows, y: Rows, generator: torch.Generator, subsets: int = 100, size: 
     fewest = min(len(x), len(y))
     if not 2 <= size < fewest or subsets < 2:
         raise ValueError(f"{subsets} subsets of {size}: expected at least 2 of 2 or more, and fewer than {fewest} rows")
-    values = [discrepancy(_drawn(x, size, generator), _drawn(y, size, generator)).value for _ in range(subsets)]
+    values = [mmd2(_drawn(x, size, generator), _drawn(y, size, generator)).value for _ in range(subsets)]
     spread = torch.tensor(values, dtype=torch.float64).std().item()
     # Around the score of the whole set the subsets scatter by spread; that score itself, made of fewest / size of them.
     error = spread * math.sqrt(1 / subsets + size / (fewest - size))
     return Kid(sum(values) / subsets, spread, error)
 
 
-def discrepancy(x: Rows, y: Rows) -> Estimate:
+def mmd2(x: FeatureRows, y: FeatureRows) -> Estimate:
     """The unbiased squared discrepancy of the whole sets, and its standard error over the rows of both.
 
     The error is the jackknife's to first order, from each row's mean kernel with its own set and the other. For equal
@@ -63,7 +63,7 @@ def kernel(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Float[Tensor, "n
     return (x @ y.T).div_(x.shape[1]).add_(1).pow_(3)
 
 
-def _sums(x: Rows, y: Rows) -> tuple[Float64[Tensor, " n"], Float64[Tensor, " m"]]:
+def _sums(x: FeatureRows, y: FeatureRows) -> tuple[Float64[Tensor, " n"], Float64[Tensor, " m"]]:
     """Each row's kernel summed over the other set, for the rows of both."""
     rows, columns = torch.zeros(len(x), dtype=torch.float64), torch.zeros(len(y), dtype=torch.float64)
     for i, part in zip(range(0, len(x), ROWS), chunks(x, ROWS), strict=True):
@@ -74,11 +74,11 @@ def _sums(x: Rows, y: Rows) -> tuple[Float64[Tensor, " n"], Float64[Tensor, " m"
     return rows, columns
 
 
-def _own(rows: Rows) -> Float64[Tensor, " n"]:
+def _own(rows: FeatureRows) -> Float64[Tensor, " n"]:
     """The kernel of each row with itself."""
     return torch.cat([(part.double().square().mean(1) + 1).pow(3) for part in chunks(rows, ROWS)]).cpu()
 
 
-def _drawn(rows: Rows, size: int, generator: torch.Generator) -> Rows:
+def _drawn(rows: FeatureRows, size: int, generator: torch.Generator) -> FeatureRows:
     chosen = torch.randperm(len(rows), generator=generator, device=generator.device)[:size]
     return rows[chosen.to(rows.device)]

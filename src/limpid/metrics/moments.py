@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from limpid.metrics.chunks import ROWS, Rows, chunks
+from limpid.metrics.chunks import ROWS, FeatureRows, chunks
 
 ROUNDING = 1e-13
 """Of |mean|^2: the most that rounding of raw sums, or of features in float32, leaves in a covariance of equal rows.
@@ -50,7 +50,7 @@ class Moments:
     outer: Float64[Tensor, "d d"]
 
     @classmethod
-    def of(cls, features: Rows) -> "Moments":
+    def of(cls, features: FeatureRows) -> "Moments":
         """The moments of rows of features; of none, zeros. Raises ValueError for what is not finite."""
         d = features.shape[1]
         total, outer = torch.zeros(d, dtype=torch.float64), torch.zeros(d, d, dtype=torch.float64)
@@ -95,7 +95,7 @@ def check_width(a: Moments, b: Moments) -> None:
         raise ValueError(f"moments of {len(a.total)} and of {len(b.total)} features do not add: expected one network's")
 
 
-def blocks_of(features: Rows, count: int, generator: torch.Generator) -> list[Moments]:
+def blocks_of(features: FeatureRows, count: int, generator: torch.Generator) -> list[Moments]:
     """The moments of `count` blocks of the rows in random order, whose sizes differ by one at most.
 
     Raises ValueError unless each block has a row.

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from limpid.metrics.chunks import COLUMNS, ROWS, Rows, chunks
+from limpid.metrics.chunks import COLUMNS, ROWS, FeatureRows, chunks
 
 SPARE = 4
 """Candidates beyond those asked for: a product in float32 may put rows that are about equally far in a wrong order."""
@@ -19,7 +19,7 @@ class Neighbours(NamedTuple):
     distances: Float64[Tensor, "n k"]
 
 
-def nearest(samples: Rows, reference: Rows, k: int = 1) -> Neighbours:
+def nearest(samples: FeatureRows, reference: FeatureRows, k: int = 1) -> Neighbours:
     """The k nearest reference rows of each sample and their Euclidean distances: 0 for an exact copy.
 
     A set's own rows are their own nearest: their neighbours are the k + 1 nearest but the first. Raises ValueError for
@@ -49,12 +49,12 @@ def distances(x: Float[Tensor, "b d"], y: Float[Tensor, "b d"]) -> Float64[Tenso
     return torch.linalg.vector_norm(x.double() - y.double(), dim=1)
 
 
-def middle_of(rows: Rows) -> Float[Tensor, " d"]:
+def middle_of(rows: FeatureRows) -> Float[Tensor, " d"]:
     """A point amid the rows, from which distances are taken: some of them are enough to find it."""
     return next(chunks(rows, ROWS)).mean(0)
 
 
-def _nearest(x: Float[Tensor, "b d"], reference: Rows, middle: Float[Tensor, " d"], k: int) -> Neighbours:
+def _nearest(x: Float[Tensor, "b d"], reference: FeatureRows, middle: Float[Tensor, " d"], k: int) -> Neighbours:
     kept = min(k + SPARE, len(reference))
     apart, candidates = x.new_empty(len(x), 0), torch.empty(len(x), 0, dtype=torch.int64, device=x.device)
     for first, other in zip(range(0, len(reference), COLUMNS), chunks(reference, COLUMNS), strict=True):

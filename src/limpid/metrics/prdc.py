@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from limpid.metrics.chunks import COLUMNS, ROWS, Rows, chunks
-from limpid.metrics.interval import Estimate, mean_of, share_of
+from limpid.metrics.chunks import COLUMNS, ROWS, FeatureRows, chunks
+from limpid.metrics.interval import Estimate, mean_of, proportion
 from limpid.metrics.neighbours import distances, middle_of, nearest, squared_distance_rounding, squared_distances
 
 TIE = 1e-12
@@ -41,7 +41,7 @@ class Prdc(NamedTuple):
     """Of the real balls that hold a fake row: `expected_coverage` for equal distributions."""
 
 
-def prdc(real: Rows, fake: Rows, k: int) -> Prdc:
+def prdc(real: FeatureRows, fake: FeatureRows, k: int) -> Prdc:
     """How the fake rows lie among the real ones: 3 neighbours are customary for the first two, 5 for the last.
 
     Raises ValueError unless both sets have more than k rows.
@@ -49,7 +49,7 @@ def prdc(real: Rows, fake: Rows, k: int) -> Prdc:
     return prdc_for(real, fake, (k,))[0]
 
 
-def prdc_for(real: Rows, fake: Rows, neighbours: Sequence[int]) -> list[Prdc]:
+def prdc_for(real: FeatureRows, fake: FeatureRows, neighbours: Sequence[int]) -> list[Prdc]:
     """`prdc` for several k, by one pass over the distances. Raises ValueError unless both sets have more rows."""
     for k in neighbours:
         if not 1 <= k < min(len(real), len(fake)):
@@ -68,7 +68,7 @@ def prdc_for(real: Rows, fake: Rows, neighbours: Sequence[int]) -> list[Prdc]:
                 covered[n, j : j + COLUMNS] |= in_real.any(0).cpu()
                 recalled[n, j : j + COLUMNS] |= in_fake.any(0).cpu()
     return [
-        Prdc(share_of(inside > 0), share_of(back), mean_of(inside.double() / k), share_of(held))
+        Prdc(proportion(inside > 0), proportion(back), mean_of(inside.double() / k), proportion(held))
         for k, inside, back, held in zip(neighbours, balls, recalled, covered, strict=True)
     ]
 
@@ -99,7 +99,7 @@ def within(
     return hits
 
 
-def radii(rows: Rows, neighbours: Sequence[int]) -> Float64[Tensor, "k n"]:
+def radii(rows: FeatureRows, neighbours: Sequence[int]) -> Float64[Tensor, "k n"]:
     """The distance of each row to its k-th neighbour among the others, for each k."""
     return nearest(rows, rows, max(neighbours) + 1).distances[:, list(neighbours)].T
 

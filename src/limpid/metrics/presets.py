@@ -11,12 +11,12 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from limpid.metrics.features import Judge, Seen, in_float32
+from limpid.metrics.features import FeatureExtractor, Features, in_float32
 from limpid.metrics.inception import Inception
 from limpid.metrics.resizing import antialiased_bicubic, antialiased_bilinear, bilinear, tensorflow_bilinear
-from limpid.metrics.weights import SHA256, find, load
+from limpid.metrics.weights import SHA256, find_inception_weights, load_inception
 
-Step: TypeAlias = Callable[[Float[Tensor, "b c h w"]], Float[Tensor, "b c h2 w2"]]
+PixelTransform: TypeAlias = Callable[[Float[Tensor, "b c h w"]], Float[Tensor, "b c h2 w2"]]
 
 
 def around_128(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
@@ -30,12 +30,12 @@ def between_ends(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
 
 
 @dataclass(frozen=True)
-class Protocol:
+class InputTransform:
     """What the network is shown of a picture: its size by `resize`, its range by `scale`, and both in words."""
 
-    resize: Step
-    scale: Step
-    words: str
+    resize: PixelTransform
+    scale: PixelTransform
+    description: str
 
     def __call__(self, pixels: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b 3 299 299"]:
         """Pictures as the network takes them; a grey one is repeated in three channels.
@@ -47,22 +47,22 @@ class Protocol:
         return self.scale(self.resize(pixels.float())).expand(-1, 3, -1, -1)
 
 
-TENSORFLOW = Protocol(
+TENSORFLOW = InputTransform(
     tensorflow_bilinear,
     around_128,
     "bilinear of TensorFlow 1 (no half-pixel centres, no antialiasing) to 299, then (x - 128) / 128",
 )
-PYTORCH = Protocol(
+PYTORCH = InputTransform(
     bilinear,
     between_ends,
     "bilinear of torch (half-pixel centres, no antialiasing) to 299, then x / 255 * 2 - 1",
 )
-CLEAN = Protocol(
+CLEAN = InputTransform(
     antialiased_bicubic,
     around_128,
     "bicubic of Pillow (half-pixel centres, antialiased, in floats, not clipped) to 299, then (x - 128) / 128",
 )
-TORCHMETRICS = Protocol(
+TORCHMETRICS = InputTransform(
     antialiased_bilinear,
     around_128,
     "bilinear of torch (half-pixel centres, antialiased) to 299, then (x - 128) / 128",
@@ -79,7 +79,7 @@ PRESETS = {
 }
 
 
-def judge(preset: str, weights: str = "", device: torch.device | str = "cpu") -> Judge:
+def inception_extractor(preset: str, weights: str = "", device: torch.device | str = "cpu") -> FeatureExtractor:
     """The judge of FID by a tool's rules; `weights` is where its file is, found or downloaded by `find` if empty.
 
     It looks in float32, takes some 15 MB for each picture of a batch, and its logits are without the bias, as the
@@ -88,17 +88,17 @@ def judge(preset: str, weights: str = "", device: torch.device | str = "cpu") ->
     if preset not in PRESETS:
         raise ValueError(f"no FID preset {preset!r}: choose from {', '.join(PRESETS)}")
     protocol = PRESETS[preset]
-    network = load(find(weights)).to(device)
-    return Judge("FID", "inception-2015-12-05", SHA256, protocol.words, look(network, protocol))
+    network = load_inception(find_inception_weights(weights)).to(device)
+    return FeatureExtractor("FID", "inception-2015-12-05", SHA256, protocol.description, extract_fn(network, protocol))
 
 
-def look(network: Inception, protocol: Protocol) -> Callable[[UInt8[Tensor, "b c h w"]], Seen]:
+def extract_fn(network: Inception, protocol: InputTransform) -> Callable[[UInt8[Tensor, "b c h w"]], Features]:
     """What a network says of pictures under a protocol, on the network's device."""
 
-    def seen(pixels: UInt8[Tensor, "b c h w"]) -> Seen:
+    def seen(pixels: UInt8[Tensor, "b c h w"]) -> Features:
         shown = protocol(pixels.to(network.fc.weight.device))
         with in_float32(shown.device):
             features = network(shown)
-            return Seen(features, network.unbiased(features))
+            return Features(features, network.unbiased(features))
 
     return seen

@@ -8,25 +8,25 @@ import torch
 
 from limpid.metrics.moments import Statistics
 from limpid.regular import require_regular
-from limpid.whole import whole
+from limpid.whole import atomic_write
 
 LONGEST = 1 << 29
 """Bytes of the longest array that is read: a covariance of 8,192 features in float64."""
 
 
-def write(path: Path | str, statistics: Statistics) -> Path:
+def save_stats(path: Path | str, statistics: Statistics) -> Path:
     """Write `mu` and `sigma` in float64; the file is there whole or not at all. Raises ValueError unless it is .npz."""
     path = Path(path)
     if path.suffix != ".npz":
         raise ValueError(
             f"statistics are saved as NumPy archives: expected a path that ends in .npz, not {str(path)!r}"
         )
-    with whole(path) as part, part.open("wb") as file:
+    with atomic_write(path) as part, part.open("wb") as file:
         np.savez(file, mu=statistics.mean.numpy(), sigma=statistics.covariance.numpy())
     return path
 
 
-def read(path: Path | str) -> Statistics:
+def load_stats(path: Path | str) -> Statistics:
     """The statistics in an archive, whatever else it holds, in float64. No code of the file is run.
 
     Raises ValueError if it cannot be read, or `mu` and `sigma` are not a mean and a covariance.

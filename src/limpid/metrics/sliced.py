@@ -7,14 +7,14 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from limpid.metrics.chunks import ROWS, Rows, chunks
+from limpid.metrics.chunks import ROWS, FeatureRows, chunks
 from limpid.metrics.interval import Estimate, mean_of
 
 ABREAST = 32
 """Directions at a time."""
 
 
-def sliced_wasserstein(x: Rows, y: Rows, generator: torch.Generator, directions: int = 500) -> Estimate:
+def sliced_wasserstein(x: FeatureRows, y: FeatureRows, generator: torch.Generator, directions: int = 500) -> Estimate:
     """The mean of W2^2 over directions drawn evenly from the sphere: |m|^2 / d for a shift by m.
 
     The standard error is that of the directions alone, which are the same for the same generator. Few rows make it too
@@ -40,6 +40,6 @@ def plan(n: int, m: int) -> tuple[Float64[Tensor, " p"], Int64[Tensor, " p"], In
     return width, (ends - 1) // m, (ends - 1) // n
 
 
-def _along(rows: Rows, axes: Float64[Tensor, "k d"]) -> Float[Tensor, "k n"]:
+def _along(rows: FeatureRows, axes: Float64[Tensor, "k d"]) -> Float[Tensor, "k n"]:
     """Where the rows are along each axis."""
     return torch.cat([axes.to(part) @ part.T for part in chunks(rows, ROWS)], 1)

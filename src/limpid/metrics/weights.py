@@ -11,16 +11,16 @@ from limpid.download import download, expanded
 from limpid.metrics.inception import Inception
 from limpid.regular import require_regular
 
-NAMES = ("weights-inception-2015-12-05-6726825d.pth", "pt_inception-2015-12-05-6726825d.pth")
+FILENAMES = ("weights-inception-2015-12-05-6726825d.pth", "pt_inception-2015-12-05-6726825d.pth")
 """Of one and the same file, as torch-fidelity and pytorch-fid publish it."""
 URLS = (
-    f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{NAMES[0]}",
-    f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{NAMES[1]}",
+    f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{FILENAMES[0]}",
+    f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{FILENAMES[1]}",
 )
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 
 
-def find(place: str = "") -> Path:
+def find_inception_weights(place: str = "") -> Path:
     """The file of the weights at `place`, a file or the folder that holds it; with no place, in torch's own folder.
 
     Torch's folder is $TORCH_HOME/hub/checkpoints, or ~/.cache/torch/hub/checkpoints, where other tools look too; if the
@@ -28,12 +28,12 @@ def find(place: str = "") -> Path:
     published one, byte by byte, or if it cannot be downloaded.
     """
     folder = expanded(place) if place else expanded(torch.hub.get_dir()) / "checkpoints"
-    for path in [folder / name for name in NAMES] + [folder]:
+    for path in [folder / name for name in FILENAMES] + [folder]:
         if path.is_file():
             return _checked(path)
     if place:
         raise ValueError(
-            f"no Inception weights at {folder}: looked for it as a file, and for {' or '.join(NAMES)} in it"
+            f"no Inception weights at {folder}: looked for it as a file, and for {' or '.join(FILENAMES)} in it"
         )
     return _downloaded(folder)
 
@@ -55,11 +55,11 @@ def _downloaded(folder: Path) -> Path:
             return path
         except ValueError as error:
             failures.append(str(error))
-    advice = f"bring {' or '.join(NAMES)} from another machine and name its path"
+    advice = f"bring {' or '.join(FILENAMES)} from another machine and name its path"
     raise ValueError(f"no Inception weights in {folder}, and {', and '.join(failures)}; {advice}")
 
 
-def load(path: Path) -> Inception:
+def load_inception(path: Path) -> Inception:
     """The network with the weights of a file, ready to look. Raises ValueError if its tensors are not the network's."""
     try:
         require_regular(path)

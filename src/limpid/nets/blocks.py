@@ -12,14 +12,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from limpid.nets.arch import DDPM, Arch
-from limpid.nets.conv import Conv3
-from limpid.nets.norm import GroupNorm, Pictures
+from limpid.nets.conv import Conv3x3
+from limpid.nets.norm import GroupNorm, ImageBatch
 
-Map: TypeAlias = Float[Tensor, "b _ _ _"]
+FeatureMap: TypeAlias = Float[Tensor, "b _ _ _"]
 Heads: TypeAlias = Float[Tensor, "b heads n d"]
 
 
-def check_size(shape: tuple[int, int, int], stride: int) -> None:
+def check_divisible(shape: tuple[int, int, int], stride: int) -> None:
     """Raises ValueError, naming the nearest size that works, if height and width are not multiples of `stride`."""
     height, width = shape[1:]
     if height % stride or width % stride or min(shape) < 1:
@@ -39,22 +39,22 @@ def sinusoid(t: Float[Tensor, " b"], width: int, endpoint: bool = True) -> Float
     return torch.cat((angles.sin(), angles.cos()), dim=1)
 
 
-class Embedding(nn.Module):
+class ConditioningEmbedding(nn.Module):
     """Tells every part of a network the level of noise and the label: an MLP of a sinusoid, plus a row of a table.
 
-    The table's last row, number `classes`, stands for "no label"; in DDPM++ there is a `OneHot` instead. `told` counts
-    the numbers that each part is told; one matrix makes them for all parts, as a matrix in each would cost 5% of a step
-    of a small network on a CPU.
+    The table's last row, number `classes`, stands for "no label"; in DDPM++ there is a `OneHot` instead.
+    `modulation_widths` are the numbers of outputs for each part; one matrix makes them for all parts, as a matrix in
+    each would cost 5% of a step of a small network on a CPU.
     """
 
-    def __init__(self, frequencies: int, width: int, classes: int, told: Sequence[int], arch: Arch = DDPM):
+    def __init__(self, frequencies: int, width: int, classes: int, modulation_widths: Sequence[int], arch: Arch = DDPM):
         super().__init__()
-        self.frequencies, self.told, self.arch = frequencies, list(told), arch
+        self.frequencies, self.modulation_widths, self.arch = frequencies, list(modulation_widths), arch
         self.mlp = nn.Sequential(nn.Linear(frequencies, width), nn.SiLU(), nn.Linear(width, width))
         self.labels = None
         if classes:
-            self.labels = OneHot(classes, frequencies) if arch.one_hot else table(classes + 1, width)
-        self.parts = nn.Linear(width, sum(told))
+            self.labels = OneHot(classes, frequencies) if arch.one_hot else label_table(classes + 1, width)
+        self.to_modulation = nn.Linear(width, sum(modulation_widths))
 
     def forward(
         self, c_noise: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None
@@ -68,7 +68,7 @@ class Embedding(nn.Module):
         embedding = self.mlp(embedding)
         if isinstance(self.labels, nn.Embedding):
             embedding = embedding + (self.labels.weight[-1] if labels is None else self.labels(labels))
-        return self.parts(F.silu(embedding)).split(self.told, dim=1)
+        return self.to_modulation(F.silu(embedding)).split(self.modulation_widths, dim=1)
 
 
 class OneHot(nn.Linear):
@@ -86,7 +86,7 @@ class OneHot(nn.Linear):
         return super().forward(rows.to(self.weight.dtype) * math.sqrt(self.in_features))
 
 
-def table(rows: int, width: int) -> nn.Embedding:
+def label_table(rows: int, width: int) -> nn.Embedding:
     """A table of normal numbers; of none on the meta device, where torch would import its compiler to draw them."""
     weight = torch.empty(rows, width)
     return nn.Embedding.from_pretrained(weight if weight.is_meta else nn.init.normal_(weight), freeze=False)
@@ -114,7 +114,7 @@ class Dropout(nn.Module):
             raise ValueError(f"dropout {share}: expected a share from 0 up to, not including, 1")
         self.share = share
 
-    def forward(self, x: Pictures) -> Pictures:
+    def forward(self, x: ImageBatch) -> ImageBatch:
         """`x` with its numbers dropped, while training."""
         if not self.training or self.share == 0:
             return x
@@ -129,22 +129,22 @@ class Dropout(nn.Module):
         return x * kept.to(x.dtype).mul_(2**16 / (2**16 - dropped))
 
 
-def halve(x: Map) -> Map:
+def downsample2x(x: FeatureMap) -> FeatureMap:
     """`x` at half its height and width, by averages of 2x2."""
     return F.avg_pool2d(x, 2)
 
 
-def double(x: Map) -> Map:
+def upsample2x(x: FeatureMap) -> FeatureMap:
     """`x` at twice its height and width, every pixel repeated."""
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
-def same(x: Pictures) -> Pictures:
+def identity(x: ImageBatch) -> ImageBatch:
     """`x` itself."""
     return x
 
 
-class Residual(nn.Module):
+class ResBlock(nn.Module):
     """x + conv(dropout(silu(norm(conv(silu(norm(x))))))), and in its middle what the embedding tells it.
 
     In Ho et al. (2020) that is added before the second norm; with `scale_shift` it scales and shifts what that norm
@@ -157,32 +157,32 @@ class Residual(nn.Module):
         channels_out: int,
         dropout: float,
         scale_shift: bool = False,
-        resample: Callable[[Map], Map] = same,
+        resample: Callable[[FeatureMap], FeatureMap] = identity,
         arch: Arch = DDPM,
     ):
         super().__init__()
-        self.told = channels_out * (2 if scale_shift else 1)
+        self.modulation_width = channels_out * (2 if scale_shift else 1)
         self.scale_shift, self.resample, self.skip_scale = scale_shift, resample, arch.skip_scale
         self.norm1 = GroupNorm(channels_in, arch.norm_eps)
-        self.conv1 = Conv3(channels_in, channels_out)
+        self.conv1 = Conv3x3(channels_in, channels_out)
         self.norm2 = GroupNorm(channels_out, arch.norm_eps)
         self.dropout = Dropout(dropout)
-        self.conv2 = Conv3(channels_out, channels_out)
-        projects = channels_in != channels_out or (arch.skip_projection and resample is not same)
+        self.conv2 = Conv3x3(channels_out, channels_out)
+        projects = channels_in != channels_out or (arch.skip_projection and resample is not identity)
         self.shortcut = nn.Conv2d(channels_in, channels_out, 1) if projects else nn.Identity()
 
-    def forward(self, x: Map, told: Float[Tensor, "b _"]) -> Map:
-        """The next map; `told` holds a shift, or a scale and a shift, for each of its channels."""
+    def forward(self, x: FeatureMap, emb: Float[Tensor, "b _"]) -> FeatureMap:
+        """The next map; `emb` holds a shift, or a scale and a shift, for each of its channels."""
         y = self.conv1(self.resample(self.norm1.silu(x)))
         if self.scale_shift:
-            scale, shift = told.chunk(2, dim=1)
+            scale, shift = emb.chunk(2, dim=1)
             y = self.norm2.silu(y, scale=scale, shift=shift)
         else:
-            y = self.norm2.silu(y, before=told)
+            y = self.norm2.silu(y, shift_in=emb)
         return scaled(self.shortcut(self.resample(x)) + self.conv2(self.dropout(y)), self.skip_scale)
 
 
-def scaled(x: Map, factor: float) -> Map:
+def scaled(x: FeatureMap, factor: float) -> FeatureMap:
     """`x` times `factor`; `x` itself where that is 1."""
     return x if factor == 1 else x * factor
 
@@ -197,7 +197,7 @@ class Attention(nn.Module):
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = nn.Conv2d(channels, channels, 1)
 
-    def forward(self, x: Pictures) -> Pictures:
+    def forward(self, x: ImageBatch) -> ImageBatch:
         """The next map."""
         pixels = self.qkv(self.norm(x)).flatten(2).mT
         q, k, v = pixels.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
@@ -219,14 +219,14 @@ def attend(q: Heads, k: Heads, v: Heads) -> Heads:
 class Downsample(nn.Module):
     """A convolution of stride 2, padded below and on the right as in Ho et al. (2020), or on all sides."""
 
-    told = 0
+    modulation_width = 0
 
     def __init__(self, channels: int, arch: Arch = DDPM):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, stride=2)
         self.padding = (arch.downsample_padding, 1) * 2
 
-    def forward(self, x: Map, told: Float[Tensor, "b 0"]) -> Map:
+    def forward(self, x: FeatureMap, emb: Float[Tensor, "b 0"]) -> FeatureMap:
         """The map at half its height and width."""
         return self.conv(F.pad(x, self.padding))
 
@@ -234,12 +234,12 @@ class Downsample(nn.Module):
 class Upsample(nn.Module):
     """Every pixel repeated, then a convolution."""
 
-    told = 0
+    modulation_width = 0
 
     def __init__(self, channels: int):
         super().__init__()
-        self.conv = Conv3(channels, channels)
+        self.conv = Conv3x3(channels, channels)
 
-    def forward(self, x: Map, told: Float[Tensor, "b 0"]) -> Map:
+    def forward(self, x: FeatureMap, emb: Float[Tensor, "b 0"]) -> FeatureMap:
         """The map at twice its height and width."""
-        return self.conv(double(x))
+        return self.conv(upsample2x(x))

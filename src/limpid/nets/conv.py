@@ -9,30 +9,30 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.grad import conv2d_input
 
-from limpid.nets.norm import Pictures
+from limpid.nets.norm import ImageBatch
 
 SMALL, WIDE = 8 * 8, 256 * 256
 """Pixels of a map up to which, and weights of each tap from which, matrix products beat the library on a CPU."""
 Kernels = Float[Tensor, "o c 3 3"]
 
 
-class Conv3(nn.Conv2d):
+class Conv3x3(nn.Conv2d):
     """A 3x3 convolution that keeps height and width."""
 
     def __init__(self, channels_in: int, channels_out: int):
         super().__init__(channels_in, channels_out, 3, padding=1)
 
-    def forward(self, input: Pictures) -> Pictures:
+    def forward(self, input: ImageBatch) -> ImageBatch:
         """The next map."""
         small = input.shape[2] * input.shape[3] <= SMALL and self.in_channels * self.out_channels >= WIDE
         narrow = input.device.type == "cpu" and input.dtype == torch.bfloat16 and torch.is_autocast_enabled("cpu")
         if small and narrow and torch.is_grad_enabled() and not torch.compiler.is_compiling():
             assert self.bias is not None
-            return SmallConv.apply(input, self.weight.to(input.dtype), self.bias.to(input.dtype))
+            return Conv3x3SmallMaps.apply(input, self.weight.to(input.dtype), self.bias.to(input.dtype))
         return super().forward(input)
 
 
-class SmallConv(torch.autograd.Function):
+class Conv3x3SmallMaps(torch.autograd.Function):
     """A 3x3 convolution of small maps in bfloat16 on a CPU.
 
     The library takes four to five times as long for the gradient of its weights as for its answer; here it is nine
@@ -40,14 +40,14 @@ class SmallConv(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Pictures, weight: Kernels, bias: Float[Tensor, " o"]) -> Pictures:
+    def forward(ctx: Any, x: ImageBatch, weight: Kernels, bias: Float[Tensor, " o"]) -> ImageBatch:
         ctx.save_for_backward(x, weight)
         return F.conv2d(x, weight, bias, padding=1)
 
     @staticmethod
     @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, gradient: Pictures
+        ctx: Any, gradient: ImageBatch
     ) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         for_x, for_weight, for_bias = ctx.needs_input_grad
@@ -56,7 +56,7 @@ class SmallConv(torch.autograd.Function):
         return dx, dweight, gradient.sum((0, 2, 3)) if for_bias else None
 
 
-def weight_gradient(x: Pictures, gradient: Pictures) -> Kernels:
+def weight_gradient(x: ImageBatch, gradient: ImageBatch) -> Kernels:
     """The gradient of the weights of a 3x3 convolution, from its input and the gradient of its answer.
 
     With an empty pixel after each row, and an empty row after each map, every tap sees the pixels one after another at
@@ -74,7 +74,7 @@ def weight_gradient(x: Pictures, gradient: Pictures) -> Kernels:
     return taps.permute(2, 3, 0, 1)
 
 
-def padded(x: Pictures) -> Float[Tensor, "n c"]:
+def padded(x: ImageBatch) -> Float[Tensor, "n c"]:
     """The pixels of all maps one after another, an empty one after each row and a row of them after each map; and
     before and after them all as many as a tap may reach beyond."""
     b, c, h, w = x.shape

@@ -8,12 +8,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from limpid.nets.blocks import Embedding, attend, check_size
-from limpid.nets.norm import Pictures
+from limpid.nets.blocks import ConditioningEmbedding, attend, check_divisible
+from limpid.nets.norm import ImageBatch
 
 Tokens = Float[Tensor, "b n d"]
 
-MOST = 1000
+MAX_DIT_BLOCKS = 1000
 """Blocks: more is a mistake, or a forged checkpoint that would be built for hours."""
 
 
@@ -23,27 +23,31 @@ class DiT:
 
     patch: int = 2
     """Edge of the squares of pixels that become tokens."""
-    width: int = 384
+    hidden_size: int = 384
     """Channels of each token."""
     depth: int = 12
     """Number of blocks."""
-    heads: int = 6
+    num_heads: int = 6
     """Heads of attention in each block."""
 
-    def build(self, shape: tuple[int, int, int], classes: int, answers: int = 1) -> nn.Module:
+    def build(self, shape: tuple[int, int, int], num_classes: int, out_multiplier: int = 1) -> nn.Module:
         """The network for pictures of `shape` (channels, height, width), untrained.
 
         It answers with the channels of so many pictures, one after another.
         Raises ValueError where the size is no multiple of the patch, or the width none of four and of the heads.
         """
-        if self.depth > MOST:
-            raise ValueError(f"depth {self.depth}: expected at most {MOST} blocks")
-        if min(self.patch, self.width, self.depth, self.heads) < 1 or self.width % 4 or self.width % self.heads:
-            given = f"patch {self.patch}, width {self.width}, depth {self.depth}, heads {self.heads}"
+        if self.depth > MAX_DIT_BLOCKS:
+            raise ValueError(f"depth {self.depth}: expected at most {MAX_DIT_BLOCKS} blocks")
+        if (
+            min(self.patch, self.hidden_size, self.depth, self.num_heads) < 1
+            or self.hidden_size % 4
+            or self.hidden_size % self.num_heads
+        ):
+            given = f"patch {self.patch}, width {self.hidden_size}, depth {self.depth}, heads {self.num_heads}"
             raise ValueError(f"{given}: expected numbers from 1 up, with the width a multiple of 4 and of the heads")
-        check_size(shape, self.patch)
-        net = DiTModule(self, shape, classes, answers)
-        initialise(net)
+        check_divisible(shape, self.patch)
+        net = DiTModule(self, shape, num_classes, out_multiplier)
+        init_dit(net)
         return net
 
 
@@ -57,11 +61,11 @@ class DiTBlock(nn.Module):
         self.out = nn.Linear(width, width)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width))
 
-    def forward(self, x: Tokens, told: Float[Tensor, "b _"]) -> Tokens:
-        """The next tokens; `told` holds shift, scale and gate for the attention, then for the MLP."""
-        shift1, scale1, gate1, shift2, scale2, gate2 = told[:, None].chunk(6, dim=2)
-        x = x + gate1 * self.attention(modulated(x, shift1, scale1))
-        return x + gate2 * self.mlp(modulated(x, shift2, scale2))
+    def forward(self, x: Tokens, emb: Float[Tensor, "b _"]) -> Tokens:
+        """The next tokens; `emb` holds shift, scale and gate for the attention, then for the MLP."""
+        shift1, scale1, gate1, shift2, scale2, gate2 = emb[:, None].chunk(6, dim=2)
+        x = x + gate1 * self.attention(modulate(x, shift1, scale1))
+        return x + gate2 * self.mlp(modulate(x, shift2, scale2))
 
     def attention(self, x: Tokens) -> Tokens:
         """Self-attention among the tokens."""
@@ -69,7 +73,7 @@ class DiTBlock(nn.Module):
         return self.out(attend(q, k, v).transpose(1, 2).flatten(2))
 
 
-def modulated(x: Tokens, shift: Float[Tensor, "b 1 d"], scale: Float[Tensor, "b 1 d"]) -> Tokens:
+def modulate(x: Tokens, shift: Float[Tensor, "b 1 d"], scale: Float[Tensor, "b 1 d"]) -> Tokens:
     """The layer norm of `x`, scaled and shifted."""
     return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:], eps=1e-6), 1 + scale)
 
@@ -83,26 +87,28 @@ class DiTModule(nn.Module):
         super().__init__()
         channels, height, width = shape
         self.grid = (height // config.patch, width // config.patch)
-        self.embedding = Embedding(256, config.width, classes, [6 * config.width] * config.depth + [2 * config.width])
-        self.enter = nn.Conv2d(channels, config.width, config.patch, stride=config.patch)
+        self.embedding = ConditioningEmbedding(
+            256, config.hidden_size, classes, [6 * config.hidden_size] * config.depth + [2 * config.hidden_size]
+        )
+        self.enter = nn.Conv2d(channels, config.hidden_size, config.patch, stride=config.patch)
         with torch.device("cpu"):  # also where only shapes are wanted: see `table`
-            self.register_buffer("positions", positions(*self.grid, config.width), persistent=False)
-        self.blocks = nn.ModuleList(DiTBlock(config.width, config.heads) for _ in range(config.depth))
-        self.leave = nn.Linear(config.width, answers * channels * config.patch**2)
+            self.register_buffer("positions", sincos_2d(*self.grid, config.hidden_size), persistent=False)
+        self.blocks = nn.ModuleList(DiTBlock(config.hidden_size, config.num_heads) for _ in range(config.depth))
+        self.leave = nn.Linear(config.hidden_size, answers * channels * config.patch**2)
         self.shuffle = nn.PixelShuffle(config.patch)
 
-    def forward(self, x: Pictures, c_noise: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None) -> Pictures:
+    def forward(self, x: ImageBatch, c_noise: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None) -> ImageBatch:
         """The answer for each picture of `x`, told its level of noise and its label."""
-        told = iter(self.embedding(c_noise, labels))
+        emb = iter(self.embedding(c_noise, labels))
         tokens = self.enter(x).flatten(2).mT + self.positions
         for block in self.blocks:
-            tokens = block(tokens, next(told))
-        shift, scale = next(told)[:, None].chunk(2, dim=2)
-        y = self.leave(modulated(tokens, shift, scale))
+            tokens = block(tokens, next(emb))
+        shift, scale = next(emb)[:, None].chunk(2, dim=2)
+        y = self.leave(modulate(tokens, shift, scale))
         return self.shuffle(y.mT.unflatten(2, self.grid))
 
 
-def positions(height: int, width: int, channels: int) -> Float[Tensor, "n c"]:
+def sincos_2d(height: int, width: int, channels: int) -> Float[Tensor, "n c"]:
     """Where each token is, row by row: half the channels tell its column and half its row, by sines, then cosines."""
     frequencies = 10_000 ** -torch.linspace(0, 1, channels // 4 + 1)[:-1]
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
@@ -110,7 +116,7 @@ def positions(height: int, width: int, channels: int) -> Float[Tensor, "n c"]:
     return torch.cat([wave for angle in angles for wave in (angle.sin(), angle.cos())], dim=1)
 
 
-def initialise(net: DiTModule) -> None:
+def init_dit(net: DiTModule) -> None:
     """The paper's weights: uniform, of variance 2 / (fan in + fan out), and normal for the embedding; zero in every
     bias, in the last layer, and in what makes gates, scales and shifts, so that every block begins as the identity."""
     for name, bias in net.named_parameters():
@@ -122,5 +128,5 @@ def initialise(net: DiTModule) -> None:
     for part in net.embedding.modules():
         if isinstance(part, nn.Linear | nn.Embedding) and not part.weight.is_meta:
             nn.init.normal_(part.weight, std=0.02)
-    nn.init.zeros_(net.embedding.parts.weight)
+    nn.init.zeros_(net.embedding.to_modulation.weight)
     nn.init.zeros_(net.leave.weight)

@@ -9,11 +9,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-Pictures: TypeAlias = Float[Tensor, "b c h w"]
+ImageBatch: TypeAlias = Float[Tensor, "b c h w"]
 PerChannel: TypeAlias = Float[Tensor, "b c"]
-LARGE = 2**20
+BLOCKWISE_ABOVE = 2**20
 """Numbers of a map from which it is worth while to go over it block by block."""
-BLOCK = 2**18
+BLOCK_NUMBERS = 2**18
 """Numbers of a block, 1 MB: what is made of it stays in a core's cache, or near."""
 
 
@@ -34,13 +34,13 @@ class GroupNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: Pictures) -> Pictures:
+    def forward(self, x: ImageBatch) -> ImageBatch:
         """`x` with mean 0 and variance 1 in each group, times the weight, plus the bias."""
-        if self.training and large(x):
+        if self.training and use_blockwise(x):
             return self._blockwise(x, None, None, None, activated=False)
         return in_parts(self._whole, x)
 
-    def _whole(self, x: Pictures) -> Pictures:
+    def _whole(self, x: ImageBatch) -> ImageBatch:
         if x.device.type != "cpu":
             # The library returns another layout than it was given, with a copy around every convolution; the formula
             # keeps it, and compiles to one kernel.
@@ -53,23 +53,23 @@ class GroupNorm(nn.Module):
 
     def silu(
         self,
-        x: Pictures,
-        before: PerChannel | None = None,
+        x: ImageBatch,
+        shift_in: PerChannel | None = None,
         scale: PerChannel | None = None,
         shift: PerChannel | None = None,
-    ) -> Pictures:
+    ) -> ImageBatch:
         """silu((1 + scale) norm(x + before) + shift), where what is not given is 0.
 
         While training, the size of the whole batch chooses the way to compute it, which rounds in another manner; else
         the bits of an image do not depend on its batch.
         """
-        if self.training and large(x):
-            return self._blockwise(x, before, scale, shift, activated=True)
-        return in_parts(self._silu, x, before, scale, shift)
+        if self.training and use_blockwise(x):
+            return self._blockwise(x, shift_in, scale, shift, activated=True)
+        return in_parts(self._silu, x, shift_in, scale, shift)
 
     def _silu(
-        self, x: Pictures, before: PerChannel | None, scale: PerChannel | None, shift: PerChannel | None
-    ) -> Pictures:
+        self, x: ImageBatch, before: PerChannel | None, scale: PerChannel | None, shift: PerChannel | None
+    ) -> ImageBatch:
         y = self._whole(x if before is None else x + before[:, :, None, None])
         if scale is not None and shift is not None:
             y = torch.addcmul(shift[:, :, None, None], y, 1 + scale[:, :, None, None])
@@ -77,12 +77,12 @@ class GroupNorm(nn.Module):
 
     def _blockwise(
         self,
-        x: Pictures,
+        x: ImageBatch,
         before: PerChannel | None,
         scale: PerChannel | None,
         shift: PerChannel | None,
         activated: bool,
-    ) -> Pictures:
+    ) -> ImageBatch:
         zero = self.bias.new_zeros(x.shape[:2])
         before, shift = (zero if value is None else value.float() for value in (before, shift))
         factor = 1.0 if scale is None else 1 + scale.float()
@@ -90,24 +90,24 @@ class GroupNorm(nn.Module):
         return Blockwise.apply(x, before, weight, bias, self.groups, self.eps, activated)
 
 
-def large(x: Pictures) -> bool:
+def use_blockwise(x: ImageBatch) -> bool:
     """Whether a map is better gone over block by block."""
-    fits = x.device.type == "cpu" and x.dtype == torch.bfloat16 and x.numel() >= LARGE
+    fits = x.device.type == "cpu" and x.dtype == torch.bfloat16 and x.numel() >= BLOCKWISE_ABOVE
     return fits and not torch.compiler.is_compiling()
 
 
-def in_parts(layer: Callable[..., Pictures], x: Pictures, *told: PerChannel | None) -> Pictures:
+def in_parts(layer: Callable[..., ImageBatch], x: ImageBatch, *told: PerChannel | None) -> ImageBatch:
     """layer(x, *told); for large maps without gradients a few images at a time, in the cache: half the time, and the
     same bits where each image is computed by itself."""
-    if torch.is_grad_enabled() or not large(x):
+    if torch.is_grad_enabled() or not use_blockwise(x):
         return layer(x, *told)
     out = torch.empty_like(x)
-    for part in blocks(len(x), x[0].numel()):
+    for part in cache_blocks(len(x), x[0].numel()):
         out[part] = layer(x[part], *(value if value is None else value[part] for value in told))
     return out
 
 
-def evened(x: Pictures, threads: int) -> Pictures:
+def evened(x: ImageBatch, threads: int) -> ImageBatch:
     """`x` with its last image repeated until every thread has as many images.
 
     The library cuts the pixels of a batch into equal parts: an image that lies in two of them has other last bits.
@@ -117,8 +117,8 @@ def evened(x: Pictures, threads: int) -> Pictures:
 
 
 def group_norm(
-    x: Pictures, groups: int, weight: Float[Tensor, " c"], bias: Float[Tensor, " c"], eps: float
-) -> Pictures:
+    x: ImageBatch, groups: int, weight: Float[Tensor, " c"], bias: Float[Tensor, " c"], eps: float
+) -> ImageBatch:
     """`F.group_norm` as a formula, which keeps the layout of `x`."""
     grouped = x.unflatten(1, (groups, -1))
     var, mean = torch.var_mean(grouped, dim=(2, 3, 4), correction=0, keepdim=True)
@@ -137,18 +137,18 @@ class Blockwise(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        x: Pictures,
+        x: ImageBatch,
         before: PerChannel,
         weight: PerChannel,
         bias: PerChannel,
         groups: int,
         eps: float,
         activated: bool,
-    ) -> Pictures:
+    ) -> ImageBatch:
         b, c, h, w = x.shape
-        pixels, out = rows(x), torch.empty(b, h * w, c, dtype=x.dtype)
+        pixels, out = flatten_pixels(x), torch.empty(b, h * w, c, dtype=x.dtype)
         total, offset, rstd = torch.empty(b, c), torch.empty(b, 1, c), torch.empty(b, groups, 1)
-        for part in blocks(b, c * h * w):
+        for part in cache_blocks(b, c * h * w):
             centred = pixels[part].float()
             torch.sum(centred, 1, out=total[part])
             mean = torch.add(before[part], total[part], alpha=1 / (h * w)).unflatten(1, (groups, -1))
@@ -157,7 +157,7 @@ class Blockwise(torch.autograd.Function):
             squares = torch.mul(centred, centred)
             var = squares.sum(1).unflatten(1, (groups, -1)).mean(2, keepdim=True) / (h * w)
             rstd[part] = torch.rsqrt(var + eps)
-            gain = times(rstd[part], weight[part])
+            gain = scale_groups(rstd[part], weight[part])
             y = torch.addcmul(bias[part, None], centred, gain[:, None], out=squares)
             out[part] = F.silu(y, inplace=True) if activated else y
         ctx.save_for_backward(x, weight, bias, total, offset, rstd)
@@ -167,47 +167,47 @@ class Blockwise(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, gradient: Pictures
+        ctx: Any, gradient: ImageBatch
     ) -> tuple[Tensor | None, ...]:
         x, weight, bias, total, offset, rstd = ctx.saved_tensors
         b, c, h, w = x.shape
-        pixels, theirs, out = rows(x), rows(gradient), torch.empty(b, h * w, c, dtype=x.dtype)
+        pixels, theirs, out = flatten_pixels(x), flatten_pixels(gradient), torch.empty(b, h * w, c, dtype=x.dtype)
         d_before, d_weight, d_bias = (torch.empty(b, c) for _ in range(3))
-        for part in blocks(b, c * h * w):
+        for part in cache_blocks(b, c * h * w):
             centred = pixels[part].float().add_(offset[part])
-            gain = times(rstd[part], weight[part])
+            gain = scale_groups(rstd[part], weight[part])
             y = torch.addcmul(bias[part, None], centred, gain[:, None])
             dy = theirs[part].float()
             dy = torch.ops.aten.silu_backward(dy, y) if ctx.activated else dy
             torch.sum(dy, 1, out=d_bias[part])
             torch.mul(dy, centred, out=y)
-            d_weight[part] = times(rstd[part], y.sum(1))
+            d_weight[part] = scale_groups(rstd[part], y.sum(1))
             # With z the normed map: dx = gain dy - rstd (mean of weight dy) - rstd z (mean of weight dy z), by groups.
-            level = -means(weight[part] * d_bias[part], rstd[part]) / (h * w)
-            slope = -means(weight[part] * d_weight[part], rstd[part].square()) / (h * w)
+            level = -group_means(weight[part] * d_bias[part], rstd[part]) / (h * w)
+            slope = -group_means(weight[part] * d_weight[part], rstd[part].square()) / (h * w)
             dx = torch.addcmul(level[:, None], centred, slope[:, None], out=y).addcmul_(dy, gain[:, None])
             d_before[part] = gain * d_bias[part] + slope * (total[part] + h * w * offset[part, 0]) + h * w * level
             out[part] = dx
         return out.view(b, h, w, c).permute(0, 3, 1, 2), d_before, d_weight, d_bias, None, None, None
 
 
-def rows(x: Pictures) -> Float[Tensor, "b n c"]:
+def flatten_pixels(x: ImageBatch) -> Float[Tensor, "b n c"]:
     """The pixels of each map, one after the other; a view where channels are last."""
     return x.permute(0, 2, 3, 1).flatten(1, 2)
 
 
-def blocks(count: int, size: int) -> list[slice]:
+def cache_blocks(count: int, size: int) -> list[slice]:
     """Slices of so many maps of that size, each small enough for the caches of all cores together."""
-    step = max(1, BLOCK * torch.get_num_threads() // size)
+    step = max(1, BLOCK_NUMBERS * torch.get_num_threads() // size)
     return [slice(i, i + step) for i in range(0, count, step)]
 
 
-def times(factor: Float[Tensor, "b g 1"], value: PerChannel) -> PerChannel:
+def scale_groups(factor: Float[Tensor, "b g 1"], value: PerChannel) -> PerChannel:
     """Each channel's value times the factor of its group."""
     return (value.unflatten(1, (factor.shape[1], -1)) * factor).flatten(1)
 
 
-def means(value: PerChannel, factor: Float[Tensor, "b g 1"]) -> PerChannel:
+def group_means(value: PerChannel, factor: Float[Tensor, "b g 1"]) -> PerChannel:
     """For each channel the mean of its group, times the group's factor."""
     grouped = value.unflatten(1, (factor.shape[1], -1))
     return (grouped.mean(2, keepdim=True) * factor).expand_as(grouped).flatten(1)

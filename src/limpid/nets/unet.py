@@ -16,19 +16,19 @@ from torch import Tensor, nn
 from limpid.nets.arch import ARCHS, Arch, ArchName
 from limpid.nets.blocks import (
     Attention,
+    ConditioningEmbedding,
     Downsample,
-    Embedding,
-    Map,
-    Residual,
+    FeatureMap,
+    ResBlock,
     Upsample,
-    check_size,
-    double,
-    halve,
+    check_divisible,
+    downsample2x,
+    upsample2x,
 )
-from limpid.nets.conv import Conv3
-from limpid.nets.norm import GroupNorm, Pictures
+from limpid.nets.conv import Conv3x3
+from limpid.nets.norm import GroupNorm, ImageBatch
 
-MOST = 100
+MAX_BLOCKS = 100
 """Blocks of a level: more is a mistake, or a forged checkpoint that would be built for hours."""
 
 
@@ -36,20 +36,20 @@ MOST = 100
 class UNet:
     """A U-Net; as it stands, DDPM's for 32x32, of 35.7M parameters."""
 
-    width: int = 128
+    model_channels: int = 128
     """Channels of the first level."""
-    multipliers: tuple[int, ...] = (1, 2, 2, 2)
+    channel_mult: tuple[int, ...] = (1, 2, 2, 2)
     """Channels of each level, in widths; each level has half the height and width of the one before."""
-    blocks: int | tuple[int, ...] = 2
+    num_blocks: int | tuple[int, ...] = 2
     """Residual blocks of each level on the way down, or one number for all; on the way up there is one more."""
-    attention: tuple[int, ...] = (16,)
+    attn_resolutions: tuple[int, ...] = (16,)
     """Shorter edges of the maps in which pixels attend to each other; in the middle they always do."""
     dropout: float = 0.1
-    patch: int = 1
+    patch_size: int = 1
     """Edge of the squares of pixels that become one pixel of the first level: 2 makes it about four times as fast."""
     scale_shift: bool = False
     """Let the embedding scale and shift what a norm returns (ADM) instead of adding it before."""
-    head_width: int = 0
+    head_channels: int = 0
     """Channels of each head of attention (ADM: 64); 0 is one head."""
     resample: Literal["conv", "biggan"] = "conv"
     """Between levels: a convolution, or a residual block that resamples in both branches (DDPM++, ADM)."""
@@ -60,9 +60,9 @@ class UNet:
     @property
     def each_blocks(self) -> tuple[int, ...]:
         """The blocks of each level."""
-        return self.blocks if isinstance(self.blocks, tuple) else (self.blocks,) * len(self.multipliers)
+        return self.num_blocks if isinstance(self.num_blocks, tuple) else (self.num_blocks,) * len(self.channel_mult)
 
-    def build(self, shape: tuple[int, int, int], classes: int, answers: int = 1) -> nn.Module:
+    def build(self, shape: tuple[int, int, int], num_classes: int, out_multiplier: int = 1) -> nn.Module:
         """The network for pictures of `shape` (channels, height, width), untrained.
 
         It answers with the channels of so many pictures, one after another.
@@ -70,41 +70,42 @@ class UNet:
         """
         if self.arch not in ARCHS:
             raise ValueError(f"no arch {self.arch!r}: choose from {', '.join(ARCHS)}")
-        if min(*self.each_blocks, self.patch, *self.multipliers, len(self.multipliers)) < 1:
-            given = f"blocks {self.blocks}, patch {self.patch}, multipliers {self.multipliers}"
+        if min(*self.each_blocks, self.patch_size, *self.channel_mult, len(self.channel_mult)) < 1:
+            given = f"num_blocks {self.num_blocks}, patch_size {self.patch_size}, channel_mult {self.channel_mult}"
             raise ValueError(f"{given}: expected whole numbers from 1 up, and one multiplier or more")
-        if len(self.each_blocks) != len(self.multipliers) or max(self.each_blocks) > MOST:
-            raise ValueError(f"blocks {self.blocks}: expected at most {MOST}, for {len(self.multipliers)} levels")
-        if self.width < 4 or self.width % 2:
-            raise ValueError(f"width {self.width}: expected an even number from 4 up")
-        if self.head_width < 0 or (self.head_width and self.width % self.head_width):
+        if len(self.each_blocks) != len(self.channel_mult) or max(self.each_blocks) > MAX_BLOCKS:
+            levels = len(self.channel_mult)
+            raise ValueError(f"num_blocks {self.num_blocks}: expected at most {MAX_BLOCKS}, for {levels} levels")
+        if self.model_channels < 4 or self.model_channels % 2:
+            raise ValueError(f"model_channels {self.model_channels}: expected an even number from 4 up")
+        if self.head_channels < 0 or (self.head_channels and self.model_channels % self.head_channels):
             raise ValueError(
-                f"heads of {self.head_width} channels: expected a divisor of the width, {self.width}, or 0"
+                f"head_channels {self.head_channels}: expected a divisor of model_channels, {self.model_channels}, or 0"
             )
-        strides = [self.patch * 2**level for level in range(len(self.multipliers))]
-        check_size(shape, strides[-1])
+        strides = [self.patch_size * 2**level for level in range(len(self.channel_mult))]
+        check_divisible(shape, strides[-1])
         edges = [min(shape[1:]) // stride for stride in strides]
-        if missing := set(self.attention) - set(edges):
+        if missing := set(self.attn_resolutions) - set(edges):
             raise ValueError(f"no map has an edge of {max(missing)}: attention can be at {', '.join(map(str, edges))}")
-        net = UNetModule(self, shape[0], [edge in self.attention for edge in edges], classes, answers)
-        initialise(net, ARCHS[self.arch])
+        net = UNetModule(self, shape[0], [edge in self.attn_resolutions for edge in edges], num_classes, out_multiplier)
+        init_unet(net, ARCHS[self.arch])
         return net
 
 
-class Block(nn.Module):
+class UNetBlock(nn.Module):
     """A residual block, and attention after it where the level has some."""
 
-    def __init__(self, config: UNet, channels_in: int, channels_out: int, attends: bool):
+    def __init__(self, config: UNet, channels_in: int, channels_out: int, with_attention: bool):
         super().__init__()
-        heads = channels_out // config.head_width if config.head_width else 1
+        heads = channels_out // config.head_channels if config.head_channels else 1
         arch = ARCHS[config.arch]
-        self.residual = Residual(channels_in, channels_out, config.dropout, config.scale_shift, arch=arch)
-        self.attention = Attention(channels_out, heads, arch) if attends else nn.Identity()
-        self.told = self.residual.told
+        self.residual = ResBlock(channels_in, channels_out, config.dropout, config.scale_shift, arch=arch)
+        self.attention = Attention(channels_out, heads, arch) if with_attention else nn.Identity()
+        self.modulation_width = self.residual.modulation_width
 
-    def forward(self, x: Map, told: Float[Tensor, "b _"]) -> Map:
+    def forward(self, x: FeatureMap, emb: Float[Tensor, "b _"]) -> FeatureMap:
         """The next map."""
-        return self.attention(self.residual(x, told))
+        return self.attention(self.residual(x, emb))
 
 
 class UNetModule(nn.Module):
@@ -112,64 +113,67 @@ class UNetModule(nn.Module):
 
     def __init__(self, config: UNet, channels: int, attends: list[bool], classes: int, answers: int):
         super().__init__()
-        widths, arch = [config.width * m for m in config.multipliers], ARCHS[config.arch]
-        self.patch = config.patch
-        here = widths[0] if arch.enter == "level" else config.width
-        self.enter = Conv3(channels * config.patch**2, here)
+        widths, arch = [config.model_channels * m for m in config.channel_mult], ARCHS[config.arch]
+        self.patch = config.patch_size
+        here = widths[0] if arch.enter == "level" else config.model_channels
+        self.enter = Conv3x3(channels * config.patch_size**2, here)
         down, up, kept = [], [], [here]
         for level, width in enumerate(widths):
             if level > 0:
-                down.append(_smaller(config, here))
+                down.append(_downsampler(config, here))
                 kept.append(here)
             for _ in range(config.each_blocks[level]):
-                down.append(Block(config, here, width, attends[level]))
+                down.append(UNetBlock(config, here, width, attends[level]))
                 here = width
                 kept.append(here)
-        middle = [Block(config, here, here, attends=True), Block(config, here, here, attends=False)]
+        middle = [
+            UNetBlock(config, here, here, with_attention=True),
+            UNetBlock(config, here, here, with_attention=False),
+        ]
         for level, width in reversed(list(enumerate(widths))):
             for left in reversed(range(config.each_blocks[level] + 1)):
                 attends_here = attends[level] and (arch.attention_up == "all" or left == 0)
-                up.append(Block(config, here + kept.pop(), width, attends_here))
+                up.append(UNetBlock(config, here + kept.pop(), width, attends_here))
                 here = width
             if level > 0:
-                up.append(_larger(config, here))
+                up.append(_upsampler(config, here))
         self.down, self.middle, self.up = nn.ModuleList(down), nn.ModuleList(middle), nn.ModuleList(up)
         self.norm = GroupNorm(here, arch.norm_eps)
-        self.leave = Conv3(here, answers * channels * config.patch**2)
-        told = [part.told for part in (*down, *middle, *up)]
-        self.embedding = Embedding(config.width, 4 * config.width, classes, told, arch)
+        self.leave = Conv3x3(here, answers * channels * config.patch_size**2)
+        emb = [part.modulation_width for part in (*down, *middle, *up)]
+        self.embedding = ConditioningEmbedding(config.model_channels, 4 * config.model_channels, classes, emb, arch)
 
-    def forward(self, x: Pictures, c_noise: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None) -> Pictures:
+    def forward(self, x: ImageBatch, c_noise: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None) -> ImageBatch:
         """The answer for each picture of `x`, told its level of noise and its label."""
-        told = iter(self.embedding(c_noise, labels))
+        emb = iter(self.embedding(c_noise, labels))
         x = self.enter(F.pixel_unshuffle(x, self.patch))
         kept = [x]
         for part in self.down:
-            x = part(x, next(told))
+            x = part(x, next(emb))
             kept.append(x)
         for part in self.middle:
-            x = part(x, next(told))
+            x = part(x, next(emb))
         for part in self.up:
-            if isinstance(part, Block):
+            if isinstance(part, UNetBlock):
                 x = torch.cat((x, kept.pop()), dim=1)
-            x = part(x, next(told))
+            x = part(x, next(emb))
         return F.pixel_shuffle(self.leave(self.norm.silu(x)), self.patch)
 
 
-def _smaller(config: UNet, channels: int) -> Downsample | Residual:
+def _downsampler(config: UNet, channels: int) -> Downsample | ResBlock:
     if config.resample == "conv":
         return Downsample(channels, ARCHS[config.arch])
-    return Residual(channels, channels, config.dropout, config.scale_shift, halve, ARCHS[config.arch])
+    return ResBlock(channels, channels, config.dropout, config.scale_shift, downsample2x, ARCHS[config.arch])
 
 
-def _larger(config: UNet, channels: int) -> Upsample | Residual:
+def _upsampler(config: UNet, channels: int) -> Upsample | ResBlock:
     if config.resample == "conv":
         return Upsample(channels)
-    return Residual(channels, channels, config.dropout, config.scale_shift, double, ARCHS[config.arch])
+    return ResBlock(channels, channels, config.dropout, config.scale_shift, upsample2x, ARCHS[config.arch])
 
 
 @torch.no_grad()
-def initialise(net: UNetModule, arch: Arch) -> None:
+def init_unet(net: UNetModule, arch: Arch) -> None:
     """The first weights of `arch`; where a branch or the network ends they are small or zero, and their biases zero.
 
     The table of labels keeps the normal distribution that torch gives it, as in ADM.
@@ -177,7 +181,7 @@ def initialise(net: UNetModule, arch: Arch) -> None:
     if arch.init == "xavier":
         _xavier(net, arch.qkv_gain)
     parts = list(net.modules())
-    ends = [part.conv2 for part in parts if isinstance(part, Residual)]
+    ends = [part.conv2 for part in parts if isinstance(part, ResBlock)]
     ends += [part.out for part in parts if isinstance(part, Attention)]
     for end in (*ends, net.leave):
         assert end.bias is not None
@@ -199,7 +203,7 @@ def _xavier(net: UNetModule, qkv_gain: float) -> None:
     for part in net.modules():
         if isinstance(part, Attention):
             _xavier_each(part.qkv.weight.chunk(3), qkv_gain)
-    _xavier_each(net.embedding.parts.weight.split(net.embedding.told))
+    _xavier_each(net.embedding.to_modulation.weight.split(net.embedding.modulation_widths))
 
 
 def _xavier_each(matrices: Sequence[Tensor], gain: float = 1.0) -> None:

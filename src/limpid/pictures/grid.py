@@ -9,21 +9,21 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor, uint8
 
-from limpid.pictures.labels import extent, spelt
-from limpid.whole import whole
+from limpid.pictures.labels import extent, to_ascii
+from limpid.whole import atomic_write
 
 GROUND, INK, FAINT = (236, 236, 234), (32, 33, 36), (85, 89, 94)
 CELL = 96
 """Small pictures are enlarged to at most this many pixels, whatever their size: twelvefold for 8, threefold for 32."""
 
 
-def grid(
+def image_grid(
     pixels: UInt8[Tensor, "n c h w"],
     columns: int = 0,
     scale: int = 0,
     gap: int = 2,
-    rows: Sequence[str] = (),
-    heads: Sequence[str] = (),
+    row_labels: Sequence[str] = (),
+    column_labels: Sequence[str] = (),
     title: str = "",
 ) -> Image.Image:
     """The pictures in reading order on one RGB sheet; what is transparent shows the ground.
@@ -32,21 +32,23 @@ def grid(
     64-96 pixels. `rows` labels the rows, `heads` the columns: the sheet grows until every label fits. Raises ValueError
     for pictures that are not uint8 with 1 (grey), 2, 3 (RGB) or 4 channels, and unless every row or column has a label.
     """
-    cells = singly(pixels)
-    columns = columns or len(heads) or (ceil(len(cells) / len(rows)) if rows else near_square(len(cells)))
+    cells = to_pil_images(pixels)
+    columns = (
+        columns or len(column_labels) or (ceil(len(cells) / len(row_labels)) if row_labels else near_square(len(cells)))
+    )
     count = ceil(len(cells) / columns)
-    check_labels("rows", rows, count)
-    check_labels("heads", heads, columns)
+    check_labels("rows", row_labels, count)
+    check_labels("heads", column_labels, columns)
     scale = scale or max(1, CELL // max(cells[0].size))
     width, height = cells[0].width * scale, cells[0].height * scale
 
     size = min(20, max(13, max(width, height) // 6))
-    (row_width, row_height), (head_width, head_height) = extent(rows, size), extent(heads, size)
+    (row_width, row_height), (head_width, head_height) = extent(row_labels, size), extent(column_labels, size)
     title_width, title_height = extent([title] if title else [], size + 3)
-    margin = size if rows or heads or title else gap
-    left = margin + (row_width + size // 2 if rows else 0)
-    top = margin + (title_height + size // 2 if title else 0) + (head_height + size // 2 if heads else 0)
-    across, down = gap + max(width, head_width + size // 2 if heads else 0), gap + max(height, row_height)
+    margin = size if row_labels or column_labels or title else gap
+    left = margin + (row_width + size // 2 if row_labels else 0)
+    top = margin + (title_height + size // 2 if title else 0) + (head_height + size // 2 if column_labels else 0)
+    across, down = gap + max(width, head_width + size // 2 if column_labels else 0), gap + max(height, row_height)
     right = max(left + columns * across - gap, margin + title_width)
     sheet = Image.new("RGB", (right + margin, top + count * down - gap + margin), GROUND)
 
@@ -57,13 +59,13 @@ def grid(
         sheet.paste(cell.convert("RGB"), at, cell.getchannel("A") if "A" in cell.getbands() else None)
 
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size)
-    draw.text((margin, margin), spelt(title), INK, ImageFont.load_default(size + 3))
-    for row, label in enumerate(rows):
+    draw.text((margin, margin), to_ascii(title), INK, ImageFont.load_default(size + 3))
+    for row, label in enumerate(row_labels):
         middle = top + row * down + (down - gap) // 2
-        draw.text((left - size // 2, middle), spelt(label), FAINT, font, anchor="rm", align="right")
-    for column, label in enumerate(heads):
+        draw.text((left - size // 2, middle), to_ascii(label), FAINT, font, anchor="rm", align="right")
+    for column, label in enumerate(column_labels):
         middle = left + column * across + (across - gap) // 2
-        draw.text((middle, top - size // 2 - head_height), spelt(label), FAINT, font, anchor="ma", align="center")
+        draw.text((middle, top - size // 2 - head_height), to_ascii(label), FAINT, font, anchor="ma", align="center")
     return sheet
 
 
@@ -71,7 +73,7 @@ def strip(
     pixels: UInt8[Tensor, "rows columns c h w"], rows: Sequence[str], heads: Sequence[str], title: str = ""
 ) -> Image.Image:
     """A labelled table of pictures: what each row shows under the head of each column. Raises as `grid` does."""
-    return grid(pixels.flatten(0, 1), columns=pixels.shape[1], rows=rows, heads=heads, title=title)
+    return image_grid(pixels.flatten(0, 1), columns=pixels.shape[1], row_labels=rows, column_labels=heads, title=title)
 
 
 def near_square(n: int) -> int:
@@ -80,7 +82,7 @@ def near_square(n: int) -> int:
     return next((columns for columns in range(least, 3 * least // 2 + 1) if n % columns == 0), least)
 
 
-def singly(pixels: UInt8[Tensor, "n c h w"]) -> list[Image.Image]:
+def to_pil_images(pixels: UInt8[Tensor, "n c h w"]) -> list[Image.Image]:
     """Every picture as an image of its own size. Raises ValueError unless they are uint8, of 1 to 4 channels."""
     if pixels.dtype != uint8:
         raise ValueError(f"pictures are uint8, not {pixels.dtype}")
@@ -99,21 +101,21 @@ def check_labels(name: str, labels: Sequence[str], expected: int) -> None:
         raise ValueError(f"{len(labels)} {name} were named: expected {expected}, one for each, or none")
 
 
-def save(image: Image.Image, path: Path | str, text: Mapping[str, str] | None = None) -> Path:
+def save_png(image: Image.Image, path: Path | str, text: Mapping[str, str] | None = None) -> Path:
     """Write the image as PNG, with `text` as its metadata; the file is there whole or not at all."""
     if Path(path).suffix.lower() != ".png":
         raise ValueError(f"pictures are saved as PNG: expected a path that ends in .png, not {str(path)!r}")
     notes = PngInfo()
     for key, value in (text or {}).items():
         notes.add_itxt(key, value)
-    with whole(path) as part:
+    with atomic_write(path) as part:
         image.save(part, format="PNG", pnginfo=notes)
     return Path(path)
 
 
-def singles(pixels: UInt8[Tensor, "n c h w"], folder: Path | str, names: Sequence[str]) -> list[Path]:
+def save_images(pixels: UInt8[Tensor, "n c h w"], folder: Path | str, names: Sequence[str]) -> list[Path]:
     """Write each picture in its own size as `folder/name.png`. Raises ValueError unless each has a name of its own."""
-    images = singly(pixels)
+    images = to_pil_images(pixels)
     if len(images) != len(names) or len(set(names)) != len(names):
         raise ValueError(f"{len(set(names))} different names for {len(images)} pictures: expected one for each")
-    return [save(image, Path(folder, f"{name}.png")) for image, name in zip(images, names, strict=True)]
+    return [save_png(image, Path(folder, f"{name}.png")) for image, name in zip(images, names, strict=True)]

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from limpid.whole import whole
+from limpid.whole import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FORMATS = (".png", ".svg", ".pdf")
+FIGURE_FORMATS = (".png", ".svg", ".pdf")
 # Okabe and Ito's colours, made to be told apart by the colour-blind; their yellow, too pale for a line, is left out.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#4D4D4D")
 INK, SOFT, RULE = "#202124", "#5F6368", "#E3E4E6"
@@ -74,28 +74,28 @@ def curves(
 def panels(plots: Sequence[Panel], path: Path | str, title: str = "") -> Path:
     """Draw plots side by side, up to three in a row. Raises ValueError if there is nothing to draw or to draw with."""
     path = Path(path)
-    if path.suffix.lower() not in FORMATS:
-        raise ValueError(f"no figure is written as {path.name!r}: choose from {', '.join(FORMATS)}")
+    if path.suffix.lower() not in FIGURE_FORMATS:
+        raise ValueError(f"no figure is written as {path.name!r}: choose from {', '.join(FIGURE_FORMATS)}")
     if not plots or not all(plot.series for plot in plots):
         raise ValueError("no curves were given: expected one or more in every plot")
     rows = ceil(len(plots) / ABREAST)
     columns = ceil(len(plots) / rows)
-    page = blank(WIDTH, rows * {1: 4.5, 2: 3.4, 3: 2.8}[columns])
+    page = new_figure(WIDTH, rows * {1: 4.5, 2: 3.4, 3: 2.8}[columns])
     if title:
         page.suptitle(title, x=0.01, ha="left", size=13, weight="bold", color=INK, parse_math=False)
     axes = page.subplots(rows, columns, squeeze=False).flatten().tolist()
     for plot, pair in zip(plots, axes, strict=False):
-        draw(plot, pair)
-        entitle(plot.title, pair, room=int(12 * WIDTH / columns))
-        tidy(pair)
+        draw_panel(plot, pair)
+        add_title_and_legend(plot.title, pair, room=int(12 * WIDTH / columns))
+        style_axes(pair)
     for empty in axes[len(plots) :]:
         empty.remove()
-    with whole(path) as part:
+    with atomic_write(path) as part:
         page.savefig(part, format=path.suffix.lower().lstrip("."), dpi=DPI)
     return path
 
 
-def blank(width: float, height: float) -> "Figure":
+def new_figure(width: float, height: float) -> "Figure":
     """An empty page, in inches. Raises ValueError if matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure
@@ -105,7 +105,7 @@ def blank(width: float, height: float) -> "Figure":
     return Figure((width, height), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1), facecolor="white")
 
 
-def draw(plot: Panel, axes: "Axes") -> None:
+def draw_panel(plot: Panel, axes: "Axes") -> None:
     """Put the curves of a plot on a pair of axes. Raises ValueError for a curve that a logarithmic axis cannot show."""
     labels = list(dict.fromkeys(curve.label for curve in plot.series))
     for curve in plot.series:
@@ -124,7 +124,7 @@ def draw(plot: Panel, axes: "Axes") -> None:
     axes.set_yscale("log" if plot.log_y else "linear")
 
 
-def entitle(title: str, axes: "Axes", room: int) -> None:
+def add_title_and_legend(title: str, axes: "Axes", room: int) -> None:
     """Title and, if there are several curves, legend: above the axes, on the left, where they cover no data.
 
     `room` is how many letters of the legend fit in a line.
@@ -155,7 +155,7 @@ def entitle(title: str, axes: "Axes", room: int) -> None:
         text.set_parse_math(False)
 
 
-def tidy(axes: "Axes") -> None:
+def style_axes(axes: "Axes") -> None:
     """Leave what helps to read a value: lines across, numbers as people write them."""
     from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullLocator
 

@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
-from limpid.plain import choose, found_in, from_plain
+from limpid.plain import errors_name_file, from_dict, match_choice
 from limpid.recipe import Recipe
 from limpid.recipes.cifar10 import (
     cifar10,
@@ -29,11 +29,11 @@ NAMED = (
 )
 RECIPES: dict[str, Callable[[], Recipe]] = {recipe.__name__.replace("_", "-"): recipe for recipe in NAMED}
 RECIPES["cifar10-ddpm"] = cifar10
-LONGEST = 1 << 20
+MAX_RECIPE_BYTES = 1 << 20
 """Bytes of the longest recipe that is read."""
 
 
-def find(name: str) -> Recipe:
+def find_recipe(name: str) -> Recipe:
     """The recipe of this name, in this .toml or .json file, or of this run folder.
 
     A file may hold only what differs from another recipe, named by its key `base`. Raises ValueError for anything else.
@@ -44,18 +44,18 @@ def find(name: str) -> Recipe:
         if not path.is_file():
             raise ValueError(f"{name} is a folder without a recipe.json: not a run")
     if path.suffix in (".toml", ".json"):
-        return read(path)
-    return RECIPES[choose("recipe", name, RECIPES)]()
+        return load_recipe_file(path)
+    return RECIPES[match_choice("recipe", name, RECIPES)]()
 
 
-def read(path: Path) -> Recipe:
+def load_recipe_file(path: Path) -> Recipe:
     """The recipe written in a .toml or .json file. Raises ValueError, with the file's name, if it is none."""
     try:
-        text = read_bytes(path, LONGEST)
+        text = read_bytes(path, MAX_RECIPE_BYTES)
         plain = (tomllib.loads if path.suffix == ".toml" else json.loads)(text.decode())
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"cannot read the recipe {path}: {error}") from error
-    with found_in(path):
+    with errors_name_file(path):
         base = plain.pop("base", None) if isinstance(plain, dict) else None
-        default = Recipe() if base is None else RECIPES[choose("recipe", str(base), RECIPES)]()
-        return from_plain(Recipe, plain, default=default)
+        default = Recipe() if base is None else RECIPES[match_choice("recipe", str(base), RECIPES)]()
+        return from_dict(Recipe, plain, default=default)

@@ -9,13 +9,13 @@ from dataclasses import replace
 
 from limpid.data import Cifar10, Folder
 from limpid.data.augment import Augment
-from limpid.diffusion.denoiser import LogRatio, Timestep
+from limpid.diffusion.denoiser import LogSigma, Timestep
 from limpid.diffusion.guidance import Guidance
 from limpid.diffusion.samplers import Ancestral, Ddim, DpmSolverPP, Heun
-from limpid.diffusion.schedules import Cosine, Karras, LogNormal, Straight
+from limpid.diffusion.schedules import Cosine, Karras, LogNormal, RectifiedFlow
 from limpid.diffusion.targets import Edm, Flow, V
 from limpid.learning.average import Ema
-from limpid.learning.optim import Adam, Muon
+from limpid.learning.optim import AdamW, Muon
 from limpid.nets import UNet
 from limpid.recipe import Every, Recipe, Sampling
 
@@ -42,16 +42,18 @@ def cifar10_iddpm() -> Recipe:
 
     Cost: 64M images. Published FID: 2.90 to 3.3 (4000 steps).
     """
-    network = UNet(128, blocks=3, attention=(16, 8), dropout=0.3, scale_shift=True, head_width=64, arch="iddpm")
+    network = UNet(
+        128, num_blocks=3, attn_resolutions=(16, 8), dropout=0.3, scale_shift=True, head_channels=64, arch="iddpm"
+    )
     return Recipe(
-        images=64_000_000,
+        duration=64_000_000,
         augment=Augment(flip=0.0),
         network=network,
         schedule=Cosine(T=4000),
         learned_variance=True,
-        condition=Timestep(steps=4000, rescale_timesteps=True),
-        optimizer=Adam(rate=1e-4, clip=math.inf),
-        average=Ema(half_life=887_184.0, ramp=0.0),  # 0.9999 a step
+        noise_conditioning=Timestep(steps=4000, rescale_timesteps=True),
+        optimizer=AdamW(lr=1e-4, max_grad_norm=math.inf),
+        ema=Ema(halflife=887_184.0, rampup_ratio=0.0),  # 0.9999 a step
         sampling=Sampling(steps=4000, sampler=Ancestral("learned")),
     )
 
@@ -74,17 +76,17 @@ def cifar10_edm() -> Recipe:
 
     Cost: 200M images, about 384 V100-hours. Published FID: 1.97 (Heun, 35 evaluations), with their augmentation.
     """
-    network = UNet(128, (2, 2, 2), blocks=4, attention=(16,), dropout=0.13, resample="biggan", arch="ddpmpp")
+    network = UNet(128, (2, 2, 2), num_blocks=4, attn_resolutions=(16,), dropout=0.13, resample="biggan", arch="ddpmpp")
     return Recipe(
-        images=200_000_000,
-        batch=512,
+        duration=200_000_000,
+        batch_size=512,
         network=network,
         schedule=LogNormal(),
         target=Edm(),
-        condition=LogRatio(),
-        optimizer=Adam(rate=1e-3, warmup=10_000_000, clip=math.inf),
-        average=Ema(half_life=500_000.0),
-        sampling=Sampling(steps=18, sampler=Heun(), levels=Karras(), clip=False),
+        noise_conditioning=LogSigma(),
+        optimizer=AdamW(lr=1e-3, warmup_images=10_000_000, max_grad_norm=math.inf),
+        ema=Ema(halflife=500_000.0),
+        sampling=Sampling(steps=18, sampler=Heun(), schedule=Karras(), clip_denoised=False),
     )
 
 
@@ -94,9 +96,13 @@ def cifar10_flow() -> Recipe:
     Cost: 51M images; 19 hours on an RTX 4090 for torchcfm's network, which reaches FID 3.5 with pairs by optimal
     transport. Published FID: none for this network.
     """
-    sampling = Sampling(steps=50, sampler=Heun(), clip=False)
+    sampling = Sampling(steps=50, sampler=Heun(), clip_denoised=False)
     return Recipe(
-        images=51_200_000, schedule=Straight(), target=Flow(), optimizer=Adam(warmup=640_000), sampling=sampling
+        duration=51_200_000,
+        schedule=RectifiedFlow(),
+        target=Flow(),
+        optimizer=AdamW(warmup_images=640_000),
+        sampling=sampling,
     )
 
 
@@ -105,7 +111,7 @@ def cifar10_cond() -> Recipe:
 
     Cost: as `cifar10`. Published FID: none for this network.
     """
-    return Recipe(conditional=True, label_dropout=0.1)
+    return Recipe(class_conditional=True, label_dropout=0.1)
 
 
 def cifar10_edm_cond() -> Recipe:
@@ -113,7 +119,7 @@ def cifar10_edm_cond() -> Recipe:
 
     Cost: as `cifar10-edm`. Published FID: 1.79 (Heun, 35 evaluations), with their augmentation.
     """
-    return replace(cifar10_edm(), conditional=True)
+    return replace(cifar10_edm(), class_conditional=True)
 
 
 def cifar10_small() -> Recipe:
@@ -122,19 +128,23 @@ def cifar10_small() -> Recipe:
     Cost: half an hour on two CPU cores. Karras et al. (2022) reach FID 1.79 with 55.7M parameters and 200M images.
     """
     return Recipe(
-        images=512_000,
-        batch=32,
-        network=UNet(32, multipliers=(1, 2, 2), blocks=2, attention=(8,), dropout=0.0, patch=2, scale_shift=True),
-        conditional=True,
+        duration=512_000,
+        batch_size=32,
+        network=UNet(
+            32, channel_mult=(1, 2, 2), num_blocks=2, attn_resolutions=(8,), dropout=0.0, patch_size=2, scale_shift=True
+        ),
+        class_conditional=True,
         label_dropout=0.1,
         schedule=LogNormal(mean=-0.8),
         target=Edm(),
-        condition=LogRatio(),
-        uncertainty=True,
-        optimizer=Muon(rate=5e-3, warmup=6_400, decay="linear"),
-        average=Ema(half_life=11_000.0),
+        noise_conditioning=LogSigma(),
+        uncertainty_weighting=True,
+        optimizer=Muon(lr=5e-3, warmup_images=6_400, lr_schedule="linear"),
+        ema=Ema(halflife=11_000.0),
         # Weight, sampler, steps and the last level were chosen on 1,000 pictures each: see LOG.md.
-        sampling=Sampling(10, DpmSolverPP(), levels=Karras(sigma_min=0.05), clip=False, guidance=Guidance(weight=2.0)),
+        sampling=Sampling(
+            10, DpmSolverPP(), schedule=Karras(sigma_min=0.05), clip_denoised=False, guidance=Guidance(weight=2.0)
+        ),
         every=Every(log=3_200, sample=64_000, save=32_000),
     )
 
@@ -147,12 +157,14 @@ def cifar10_fast() -> Recipe:
     small = cifar10_small()
     return replace(
         small,
-        images=4_000_000,
-        batch=256,
-        network=UNet(128, (1, 2, 2), blocks=(1, 2, 2), attention=(8,), dropout=0.0, scale_shift=True, head_width=64),
-        optimizer=Adam(rate=1e-3, warmup=128_000, decay="linear"),
-        average=Ema(half_life=80_000.0),
-        sampling=replace(small.sampling, levels=Karras(), guidance=Guidance(weight=1.0)),
+        duration=4_000_000,
+        batch_size=256,
+        network=UNet(
+            128, (1, 2, 2), num_blocks=(1, 2, 2), attn_resolutions=(8,), dropout=0.0, scale_shift=True, head_channels=64
+        ),
+        optimizer=AdamW(lr=1e-3, warmup_images=128_000, lr_schedule="linear"),
+        ema=Ema(halflife=80_000.0),
+        sampling=replace(small.sampling, schedule=Karras(), guidance=Guidance(weight=1.0)),
         every=Every(log=25_600, sample=1_000_000, save=1_000_000),
     )
 
@@ -164,4 +176,4 @@ def small() -> Recipe:
     """
     recipe = cifar10_small()
     sampling = replace(recipe.sampling, guidance=Guidance())
-    return replace(recipe, data=Folder(), conditional=False, label_dropout=0.0, sampling=sampling)
+    return replace(recipe, data=Folder(), class_conditional=False, label_dropout=0.0, sampling=sampling)

@@ -2,7 +2,7 @@
 
 from limpid.data import Digits
 from limpid.data.augment import Augment
-from limpid.diffusion.denoiser import LogRatio
+from limpid.diffusion.denoiser import LogSigma
 from limpid.diffusion.guidance import Guidance
 from limpid.diffusion.samplers import Heun
 from limpid.diffusion.schedules import Karras, LogNormal
@@ -19,18 +19,20 @@ def demo() -> Recipe:
     Cost: a minute on two CPU cores.
     """
     return Recipe(
-        images=24_000,
-        batch=32,
+        duration=24_000,
+        batch_size=32,
         data=Digits(),
         augment=Augment(flip=0.0),
-        network=UNet(width=32, multipliers=(1, 2, 2), blocks=1, attention=(8,), dropout=0.0),
-        conditional=True,
+        network=UNet(model_channels=32, channel_mult=(1, 2, 2), num_blocks=1, attn_resolutions=(8,), dropout=0.0),
+        class_conditional=True,
         label_dropout=0.1,
         schedule=LogNormal(),
         target=Edm(),
-        condition=LogRatio(),
-        optimizer=Muon(rate=4e-3, warmup=1_600, decay="cosine"),
-        average=Ema(half_life=3_000.0),
-        sampling=Sampling(steps=20, sampler=Heun(), levels=Karras(sigma_min=0.05), clip=False, guidance=Guidance(0.5)),
+        noise_conditioning=LogSigma(),
+        optimizer=Muon(lr=4e-3, warmup_images=1_600, lr_schedule="cosine"),
+        ema=Ema(halflife=3_000.0),
+        sampling=Sampling(
+            steps=20, sampler=Heun(), schedule=Karras(sigma_min=0.05), clip_denoised=False, guidance=Guidance(0.5)
+        ),
         every=Every(log=640, sample=6_400, save=12_000),
     )

@@ -6,24 +6,24 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from limpid.bench import bench as measured
-from limpid.bench import plain, table
+from limpid.bench import bench_table, bench_to_dict
 from limpid.learning import cpu
-from limpid.learning.machine import Machine
-from limpid.options import INLINE, parse
-from limpid.plain import to_plain
+from limpid.learning.machine import Runtime
+from limpid.options import FLATTEN, parse
+from limpid.plain import to_dict
 from limpid.recipe import Recipe
-from limpid.recipes import find
+from limpid.recipes import find_recipe
 from limpid.terminal import echo
-from limpid.verbs.names import named
-from limpid.whole import whole
+from limpid.verbs.names import positional
+from limpid.whole import atomic_write
 
 
 @dataclass(frozen=True)
-class Bench:
+class BenchOptions:
     """Measure what a recipe costs here: images per second, memory, arithmetic, and the share of the device's peak."""
 
-    recipe: Annotated[Recipe, INLINE]
-    machine: Annotated[Machine, INLINE] = Machine()
+    recipe: Annotated[Recipe, FLATTEN]
+    runtime: Annotated[Runtime, FLATTEN] = Runtime()
     rounds: int = 7
     """Turns that each measurement takes; the median counts."""
     seconds: float = 1.0
@@ -34,20 +34,22 @@ class Bench:
 
 def bench(arguments: Sequence[str]) -> int:
     """`limpid bench RECIPE [options]`."""
-    name, rest = named("bench", "RECIPE", arguments)
-    options = parse(Bench(find(name)), rest, f"limpid bench {name}")
+    name, rest = positional("bench", "RECIPE", arguments)
+    options = parse(BenchOptions(find_recipe(name)), rest, f"limpid bench {name}")
     if options.rounds < 1 or options.seconds < 0:
         raise ValueError(
             f"--rounds {options.rounds} --seconds {options.seconds}: expected at least one turn, of no less than 0"
         )
-    machine = options.machine.resolved(options.recipe.images).configure_process()
-    settled = "".join(f", {words}" for words in cpu.settle()) if machine.device == "cpu" else ""
-    echo(f"{name}, batch {options.recipe.batch}, on {machine}{settled}")
-    result = measured(options.recipe, machine, options.rounds, options.seconds)
-    echo(table(result))
+    runtime = options.runtime.resolved(options.recipe.duration).configure_process()
+    settled = "".join(f", {words}" for words in cpu.tune_process()) if runtime.device == "cpu" else ""
+    echo(f"{name}, batch {options.recipe.batch_size}, on {runtime}{settled}")
+    result = measured(options.recipe, runtime, options.rounds, options.seconds)
+    echo(bench_table(result))
     if options.json:
-        figures = {"name": name, "recipe": to_plain(options.recipe), "settled": cpu.settle()} | plain(result)
-        with whole(options.json) as part:
+        figures = {"name": name, "recipe": to_dict(options.recipe), "settled": cpu.tune_process()} | bench_to_dict(
+            result
+        )
+        with atomic_write(options.json) as part:
             part.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
         echo(options.json)
     return 0

@@ -6,21 +6,21 @@ from pathlib import Path
 from typing import Annotated
 
 from limpid import show as pictures
-from limpid.learning.machine import Machine
-from limpid.options import INLINE, parse
-from limpid.plain import choose
+from limpid.learning.machine import Runtime
+from limpid.options import FLATTEN, parse
+from limpid.plain import match_choice
 from limpid.recipe import Recipe
-from limpid.recipes import find
-from limpid.sample import folder_of, load, spread
+from limpid.recipes import find_recipe
+from limpid.sample import balanced_labels, load, output_folder
 from limpid.terminal import echo
-from limpid.verbs.names import named
+from limpid.verbs.names import positional
 
 
 @dataclass(frozen=True)
 class ShowRecipe:
     """Draw what a recipe does to pictures, or its schedule."""
 
-    recipe: Annotated[Recipe, INLINE]
+    recipe: Annotated[Recipe, FLATTEN]
     out: Path
     """The file to write."""
 
@@ -29,7 +29,7 @@ class ShowRecipe:
 class ShowForward:
     """Draw real pictures sinking into noise."""
 
-    recipe: Annotated[Recipe, INLINE]
+    recipe: Annotated[Recipe, FLATTEN]
     out: Path
     """The file to write."""
     timesteps: tuple[int, ...] = ()
@@ -54,35 +54,39 @@ class ShowTrajectory:
     """The pictures whose way is drawn."""
 
 
-SHOWN = {"forward": "RECIPE", "schedule": "RECIPE", "data": "RECIPE", "trajectory": "RUN", "loss": "RUN"}
+FIGURES = {"forward": "RECIPE", "schedule": "RECIPE", "data": "RECIPE", "trajectory": "RUN", "loss": "RUN"}
 """What can be shown, and of what."""
 
 
 def show(arguments: Sequence[str]) -> int:
     """`limpid show WHAT RECIPE [options]`."""
-    what, rest = named("show", f"WHAT ({', '.join(SHOWN)}) and a RECIPE or RUN", arguments)
-    what = choose("picture", what, SHOWN)
-    name, rest = named(f"show {what}", SHOWN[what], rest)
-    out = place_of(name, SHOWN[what]) / f"{what}.png"
+    what, rest = positional("show", f"WHAT ({', '.join(FIGURES)}) and a RECIPE or RUN", arguments)
+    what = match_choice("picture", what, FIGURES)
+    name, rest = positional(f"show {what}", FIGURES[what], rest)
+    out = default_output(name, FIGURES[what]) / f"{what}.png"
     program = f"limpid show {what} {name}"
     if what == "forward":
-        forward = parse(ShowForward(find(name), out), rest, program)
+        forward = parse(ShowForward(find_recipe(name), out), rest, program)
         echo(pictures.forward(forward.recipe, forward.out, forward.timesteps))
-    elif SHOWN[what] == "RECIPE":
-        options = parse(ShowRecipe(find(name), out), rest, program)
+    elif FIGURES[what] == "RECIPE":
+        options = parse(ShowRecipe(find_recipe(name), out), rest, program)
         echo((pictures.schedule if what == "schedule" else pictures.data)(options.recipe, options.out))
     elif what == "loss":
         echo(pictures.loss(Path(name), parse(ShowLoss(out), rest, program).out))
     else:
-        walk, machine = parse(ShowTrajectory(out), rest, program), Machine().resolved().configure_process()
-        trained, seeds = load(name, machine), list(walk.seeds)
-        echo(pictures.way(trained, walk.out, machine, seeds, spread(len(seeds), len(trained.names))))
+        walk, runtime = parse(ShowTrajectory(out), rest, program), Runtime().resolved().configure_process()
+        pipeline, seeds = load(name, runtime), list(walk.seeds)
+        echo(
+            pictures.trajectory_strip(
+                pipeline, walk.out, runtime, seeds, balanced_labels(len(seeds), len(pipeline.class_names))
+            )
+        )
     return 0
 
 
-def place_of(name: str, kind: str) -> Path:
+def default_output(name: str, kind: str) -> Path:
     """Where a picture of it belongs: what is drawn of a run, to that run's; of a recipe, to a folder of its name."""
     path = Path(name)
     if kind == "RUN":
-        return folder_of(path)
+        return output_folder(path)
     return path if path.is_dir() else Path("runs") / path.stem

@@ -5,16 +5,16 @@ from itertools import product
 from pathlib import Path
 
 from limpid.pictures.plot import Curve, curves
-from limpid.scores import Report, short
+from limpid.scores import EvalReport, format_number
 
 ALIASES = {"sampler.steps": "steps", "guidance": "guidance.weight"}
 """Other names for what is often swept."""
 
-Swept = Sequence[tuple[dict[str, str], Report]]
+SweepResults = Sequence[tuple[dict[str, str], EvalReport]]
 """The options of each way to draw, and what it scored."""
 
 
-def combinations_of(words: Sequence[str]) -> list[dict[str, str]]:
+def parse_sweep(words: Sequence[str]) -> list[dict[str, str]]:
     """Every combination of the values of all options, each given as `name=value,value`. Raises ValueError if not."""
     values: dict[str, list[str]] = {}
     for word in words:
@@ -26,7 +26,7 @@ def combinations_of(words: Sequence[str]) -> list[dict[str, str]]:
     return [dict(zip(values, chosen, strict=True)) for chosen in product(*values.values())] if values else []
 
 
-def words_of(way: dict[str, str]) -> list[str]:
+def to_arguments(way: dict[str, str]) -> list[str]:
     """The options of a way to draw, as the command takes them."""
     words = []
     for name, value in way.items():
@@ -36,30 +36,32 @@ def words_of(way: dict[str, str]) -> list[str]:
     return words
 
 
-def table(swept: Swept, name: str) -> str:
+def sweep_table(swept: SweepResults, name: str) -> str:
     """A line for each way to draw: its options, its network evaluations, the score and its interval."""
     heads = [*swept[0][0], "evaluations", name, "95% interval"]
     rows = []
     for way, report in swept:
         score = report.scores[name]
         low, high = score.estimate.interval
-        evaluations = f"{report.drawn['evaluations']:g}"
-        rows.append([*way.values(), evaluations, short(score.value), f"{short(low)} .. {short(high)}"])
+        evaluations = f"{report.provenance['evaluations']:g}"
+        rows.append(
+            [*way.values(), evaluations, format_number(score.value), f"{format_number(low)} .. {format_number(high)}"]
+        )
     widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
     return "\n".join(
         "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in [heads, *rows]
     )
 
 
-def picture(swept: Swept, name: str, path: Path) -> Path:
+def sweep_plot(swept: SweepResults, name: str, path: Path) -> Path:
     """The score along the first option if that is a number, else along network evaluations; a line for each rest."""
     first, *others = swept[0][0]
     along = first if all(_is_number(way[first]) for way, _ in swept) else "evaluations"
     lines: dict[str, list[tuple[float, float]]] = {}
     for way, report in swept:
         kept = others if along == first else [first, *others]
-        label = ", ".join(f"{option} {way[option]}" for option in kept) or report.subject
-        x = float(way[first]) if along == first else float(report.drawn["evaluations"])
+        label = ", ".join(f"{option} {way[option]}" for option in kept) or report.name
+        x = float(way[first]) if along == first else float(report.provenance["evaluations"])
         lines.setdefault(label, []).append((x, report.scores[name].value))
     drawn = [
         Curve(label, [x for x, _ in sorted(points)], [y for _, y in sorted(points)]) for label, points in lines.items()
