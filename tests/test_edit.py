@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from limpid.data import Digits
-from limpid.data.files import read_image
 from limpid.data.images import ImageDataset
+from limpid.data.places import read_image
 from limpid.data.stream import StreamingDataset
 from limpid.diffusion.guidance import Guidance
 from limpid.diffusion.samplers import Ancestral, Ddim

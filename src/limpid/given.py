@@ -8,8 +8,7 @@ from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from limpid.data import Data
-from limpid.data.files import read_image
-from limpid.data.places import whole_numbers
+from limpid.data.places import read_image, whole_numbers
 from limpid.data.stream import DataSource, StreamingDataset
 from limpid.plain import match_choice
 

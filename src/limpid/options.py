@@ -12,6 +12,7 @@ import tyro
 
 from limpid.learning import parallel
 from limpid.plain import fields_from, match_choice, union_members
+from limpid.recipes import RECIPES
 
 Options = TypeVar("Options")
 
@@ -60,6 +61,14 @@ def parse(default: Options, args: Sequence[str], program: str) -> Options:
     if wrong := [name for name, value in numbers(options).items() if math.isnan(value)]:
         raise ValueError(f"{wrong[0]} nan: expected a number")
     return options
+
+
+def positional(verb: str, what: str, arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """The name that a verb begins with, and the rest. Raises ValueError without one."""
+    if not arguments or arguments[0].startswith("-"):
+        names = f" ({', '.join(RECIPES)})" if what == "RECIPE" else ""
+        raise ValueError(f"limpid {verb} needs a {what}{names}: limpid {verb} {what} [options]")
+    return arguments[0], list(arguments[1:])
 
 
 def resolve_aliases(default: Any, args: Sequence[str]) -> list[str]:

@@ -12,8 +12,8 @@ from torch.testing import assert_close
 
 from limpid.data import decode as module
 from limpid.data.decode import IMAGE_FORMATS, Channels, Fit, ImageSpec, decode
-from limpid.data.files import read_image
 from limpid.data.images import resize
+from limpid.data.places import read_image
 
 LOSSLESS = {"PNG": {}, "BMP": {}, "TIFF": {}, "PPM": {}, "WEBP": {"lossless": True}}
 

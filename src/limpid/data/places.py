@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, UInt8
+from torch import Tensor
 
-from limpid.data.decode import DecodedImage, ImageSpec, decode
+from limpid.data.decode import Channels, DecodedImage, ImageSpec, decode
 from limpid.data.fingerprint import Fingerprint, fingerprint_of_files
 from limpid.data.lines import one_line
 from limpid.terminal import printable
@@ -34,6 +35,8 @@ MAX_FILE_BYTES = 2**28
 """Bytes that the file of a picture may have."""
 LONGEST_PATH, LONGEST_NAME = 4096, 255
 """Bytes that the name of a file may have, with the folders before it and without them."""
+MODES: dict[int, Channels] = {1: "L", 3: "RGB", 4: "RGBA"}
+"""What Pillow calls pictures of so many channels."""
 PACKING = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """How files in a zip may be packed; the others cannot be read by a bounded piece at a time."""
 
@@ -195,6 +198,17 @@ def read_file(path: Path, frame: ImageSpec) -> DecodedImage:
     except OSError as error:
         raise ValueError(error.strerror or one_line(error)) from error
     return decode(_bounded(blob), frame)
+
+
+def read_image(path: Path | str, shape: tuple[int, int, int]) -> UInt8[Tensor, "c h w"]:
+    """The picture in a file, cut at its longer sides and resized to `shape`. Raises ValueError if it cannot be read."""
+    channels, height, width = shape
+    if channels not in MODES:
+        raise ValueError(f"a file cannot be read as a picture of {channels} channels: expected 1, 3 or 4")
+    try:
+        return read_file(Path(path), ImageSpec(height, width, MODES[channels])).pixels
+    except ValueError as error:
+        raise ValueError(f"cannot read the picture {printable(str(path))}: {error}") from error
 
 
 def classes_of(names: Sequence[str]) -> tuple[Int[np.ndarray, " n"], tuple[str, ...]]:

@@ -9,12 +9,11 @@ from limpid.bench import bench as measured
 from limpid.bench import bench_table, bench_to_dict
 from limpid.learning import cpu
 from limpid.learning.machine import Runtime
-from limpid.options import FLATTEN, parse
+from limpid.options import FLATTEN, parse, positional
 from limpid.plain import to_dict
 from limpid.recipe import Recipe
 from limpid.recipes import find_recipe
 from limpid.terminal import echo
-from limpid.verbs.names import positional
 from limpid.whole import atomic_write
 
 

@@ -17,15 +17,14 @@ from limpid.edit import edit_sheet as change
 from limpid.given import parse_labels
 from limpid.learning import parallel
 from limpid.learning.machine import Runtime
-from limpid.options import FLATTEN, parse
+from limpid.options import FLATTEN, parse, positional
 from limpid.pictures.grid import image_grid, save_images, save_png
 from limpid.plain import match_choice
 from limpid.provenance import data_of_run
 from limpid.recipe import Sampling
-from limpid.sample import Pipeline, balanced_labels, find_checkpoint, load_checkpoint, output_folder, sample
+from limpid.sample import Pipeline, balanced_labels, find_checkpoint, guides_for, load_checkpoint, output_folder, sample
 from limpid.sheets import sheet_classes, sheet_images, sheet_title
 from limpid.terminal import echo
-from limpid.verbs.names import guides_for, positional
 from limpid.whole import atomic_write
 
 

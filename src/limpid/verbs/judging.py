@@ -18,15 +18,22 @@ from limpid.learning import parallel
 from limpid.learning.machine import Runtime
 from limpid.metrics import saved
 from limpid.metrics.moments import Moments
-from limpid.options import FLATTEN, parse
+from limpid.options import FLATTEN, parse, positional
 from limpid.provenance import data_of_run
 from limpid.recipe import DataPlace, Sampling
-from limpid.sample import Pipeline, find_checkpoint, is_pretrained, load_checkpoint, output_folder, pretrained_hint
+from limpid.sample import (
+    Pipeline,
+    find_checkpoint,
+    guides_for,
+    is_pretrained,
+    load_checkpoint,
+    output_folder,
+    pretrained_hint,
+)
 from limpid.scores import EvalReport
 from limpid.subjects import GeneratedImages, TrainingData, from_images, generated_by, load_all_images
 from limpid.terminal import echo
 from limpid.verbs.against import EvalOptions, data_or_why, reference_set, train_test_pair, with_data
-from limpid.verbs.names import guides_for, positional
 from limpid.verbs.sweeping import parse_sweep, sweep_plot, sweep_table, to_arguments
 
 

@@ -7,13 +7,12 @@ from typing import Annotated
 
 from limpid import show as pictures
 from limpid.learning.machine import Runtime
-from limpid.options import FLATTEN, parse
+from limpid.options import FLATTEN, parse, positional
 from limpid.plain import match_choice
 from limpid.recipe import Recipe
 from limpid.recipes import find_recipe
 from limpid.sample import balanced_labels, load, output_folder
 from limpid.terminal import echo
-from limpid.verbs.names import positional
 
 
 @dataclass(frozen=True)

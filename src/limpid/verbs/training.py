@@ -11,13 +11,12 @@ from limpid.learning import checkpoint
 from limpid.learning.average import folder_name, linear_combination, solve_posthoc_coefficients
 from limpid.learning.lock import waiting_lock
 from limpid.learning.machine import Runtime
-from limpid.options import FLATTEN, parse
+from limpid.options import FLATTEN, parse, positional
 from limpid.recipe import Recipe
 from limpid.recipes import RECIPES, find_recipe
 from limpid.regular import refuse_linked_folders
 from limpid.run import run
 from limpid.terminal import echo
-from limpid.verbs.names import positional
 
 
 @dataclass(frozen=True)
