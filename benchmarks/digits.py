@@ -9,8 +9,9 @@ import argparse
 
 import torch
 
-from limpid.learning.machine import Runtime
-from limpid.sample import balanced_labels, load, sample
+from limpid.runtime.device import Runtime
+from limpid.sampling.load import load
+from limpid.sampling.sample import balanced_labels, sample
 
 
 def main() -> None:

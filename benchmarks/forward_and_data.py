@@ -17,21 +17,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from duels import Contestant, Duel, about, arguments, duel, parsed, save
+from paired import Contestant, Duel, about, arguments, duel, parsed, save
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from limpid.bench.timing import IsolatedWorker, Work, interleaved
 from limpid.data.augment import Augment
 from limpid.data.images import ImageDataset, channels_last, normalize, resize
-from limpid.data.packed import mapped
+from limpid.data.readers.pack import mapped
 from limpid.diffusion.level import add_noise
 from limpid.diffusion.schedules import LinearBeta, stratified
-from limpid.learning.machine import Runtime
-from limpid.learning.noise import randn
-from limpid.learning.rng import generator
-from limpid.pictures.plot import Curve, Panel, panels
-from limpid.timing import IsolatedWorker, Work, interleaved
+from limpid.runtime.device import Runtime
+from limpid.runtime.randn import randn
+from limpid.runtime.rng import generator
+from limpid.viz.plot import Curve, Panel, panels
 
 LARGE = 50_000
 
@@ -172,7 +172,7 @@ def costs(options: Any) -> dict[str, dict[str, list[float]]]:
 
 def timed(values: list[int], maker: Callable[[int], Callable[[], Work]], options: Any) -> dict[str, list[float]]:
     """Milliseconds of the work made for each value, by turns in this process."""
-    from limpid.timing import clock
+    from limpid.bench.timing import clock
 
     taken = interleaved(
         {str(n): clock(maker(n)(), options.device) for n in values}, options.rounds, options.seconds / 10

@@ -15,13 +15,21 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from duels import about, arguments, parsed, save
+from paired import about, arguments, parsed, save
 
-from limpid.learning.machine import Runtime
-from limpid.sample import Pipeline, balanced_labels, load, sample
-from limpid.timing import IsolatedWorker, Measurement, Work
+from limpid.bench.timing import IsolatedWorker, Measurement, Work
+from limpid.runtime.device import Runtime
+from limpid.sampling.load import Pipeline, load
+from limpid.sampling.sample import balanced_labels, sample
 
-IMPORTS = ("torch", "limpid.cli", "limpid.sample", "limpid.train", "limpid.run", "diffusers")
+IMPORTS = (
+    "torch",
+    "limpid.cli.main",
+    "limpid.sampling.sample",
+    "limpid.training.loop",
+    "limpid.training.run",
+    "diffusers",
+)
 WANTED = {"limpid --help": 0.3, "first picture, beyond the network": 3.0}
 
 
@@ -33,7 +41,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         run = options.run or pipeline(scratch)
         commands = {"python": ["-c", "pass"], "limpid --help": ["-m", "limpid", "--help"]}
-        imports = ("limpid.cli",) if options.quick else IMPORTS
+        imports = ("limpid.cli.main",) if options.quick else IMPORTS
         commands |= {f"import {name}": ["-c", f"import {name}"] for name in imports}
         commands |= {"limpid sample --n 1": ["-m", "limpid", "sample", run, "--n", "1", "--out", f"{scratch}/drawn"]}
         commands["limpid sample --n 1"] += ["--device", options.device]

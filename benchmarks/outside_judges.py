@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from limpid.data import Cifar10
-from limpid.metrics.features import FeatureExtractor, Features
+from limpid.metrics.extractors.base import FeatureExtractor, Features
 from limpid.metrics.frechet import frechet
 from limpid.metrics.moments import Moments, Statistics
 

@@ -1,6 +1,6 @@
 """The contestants: training steps and looks of limpid's networks and of the same networks by others, as they ship.
 
-Each function takes a batch and returns work that can be done again and again; `limpid.timing.Apart` does it in a
+Each function takes a batch and returns work that can be done again and again; `limpid.bench.timing.Apart` does it in a
 process of its own. All see random pixels of 32x32, and drop nothing out: torch's dropout draws number by number on a
 CPU, which would count against the peers.
 """
@@ -14,16 +14,16 @@ import torch.nn.functional as F
 from common_unet import CommonUNet
 from torch import Tensor, nn
 
+from limpid.bench.timing import Work
 from limpid.data.images import ImageDataset
 from limpid.diffusion.guidance import Guidance
 from limpid.diffusion.schedules import sampling_levels
-from limpid.learning.machine import Runtime
-from limpid.learning.optim import AdamW
-from limpid.recipe import Recipe, build_denoiser
-from limpid.recipes import find_recipe
-from limpid.sample import make_denoiser, seeded_noise
-from limpid.timing import Work
-from limpid.train import init_state, train
+from limpid.optim.optimizers import AdamW
+from limpid.recipes.recipe import Recipe, build_denoiser
+from limpid.recipes.registry import find_recipe
+from limpid.runtime.device import Runtime
+from limpid.sampling.sample import make_denoiser, seeded_noise
+from limpid.training.loop import init_state, train
 
 Precision = Literal["float32", "bfloat16"]
 Size = Literal["cifar10", "cifar10-small"]

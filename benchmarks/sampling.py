@@ -9,15 +9,15 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from duels import Contestant, arguments, duel, parsed, written
+from paired import Contestant, arguments, duel, parsed, written
 from peers import SHAPE, common_looking, diffusers_looking, limpid_looking, recipe_of
 
+from limpid.bench.timing import Work
 from limpid.diffusion.guidance import Guidance, guided
 from limpid.diffusion.schedules import sampling_levels
-from limpid.learning.machine import Runtime
-from limpid.recipe import build_denoiser
-from limpid.sample import make_denoiser, seeded_noise
-from limpid.timing import Work
+from limpid.recipes.recipe import build_denoiser
+from limpid.runtime.device import Runtime
+from limpid.sampling.sample import make_denoiser, seeded_noise
 
 
 def main() -> None:

@@ -20,21 +20,21 @@ from typing import Any, get_args
 
 import torch
 import torch.distributed as dist
-from duels import about, arguments, parsed, save
+from paired import about, arguments, parsed, save
 from peers import Size, pixels, recipe_of
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from limpid import train as training
+from limpid.bench.timing import IsolatedWorker, Measurement, Work, interleaved
 from limpid.data.images import ImageDataset
 from limpid.diffusion.losses import denoising_loss
-from limpid.learning import parallel
-from limpid.learning.gradients import GradientSync
-from limpid.learning.machine import Runtime
-from limpid.pictures.plot import Curve, Panel, panels
-from limpid.recipe import Recipe
-from limpid.timing import IsolatedWorker, Measurement, Work, interleaved
-from limpid.train import NoisyBatch, TrainState, init_state, train
+from limpid.recipes.recipe import Recipe
+from limpid.runtime import distributed
+from limpid.runtime.device import Runtime
+from limpid.runtime.grad_sync import GradientSync
+from limpid.training import loop as training
+from limpid.training.loop import NoisyBatch, TrainState, init_state, train
+from limpid.viz.plot import Curve, Panel, panels
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def member(team: Team, rank: int, port: int, device: str, network: Size, batch: 
     numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": team.processes, "MASTER_PORT": port}
     os.environ |= {name: str(number) for name, number in numbers.items()} | {"MASTER_ADDR": "127.0.0.1"}
     runtime = Runtime(device, threads=team.threads).resolved().configure_process()
-    parallel.init(runtime.device)
+    distributed.init(runtime.device)
     recipe, drawn = recipe_of(network, batch), pixels(4096)
     source = ImageDataset(drawn, torch.zeros(len(drawn), dtype=torch.int64)).to(runtime.device)
     state = init_state(recipe, source.shape, 0, runtime)

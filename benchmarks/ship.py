@@ -9,10 +9,10 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from limpid.learning import checkpoint
-from limpid.plain import to_dict
-from limpid.recipes import find_recipe
-from limpid.sample import PRETRAINED_DIR, checkpoint_path, load_info
+from limpid.recipes.registry import find_recipe
+from limpid.recipes.serialize import to_dict
+from limpid.sampling.load import PRETRAINED_DIR, checkpoint_path, load_info
+from limpid.storage import checkpoint
 
 MOST = 16 * 2**20
 """Bytes that a network may add to the package."""

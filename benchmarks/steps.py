@@ -14,26 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from duels import about, arguments, parsed, save
 from outside_judges import distances
+from paired import about, arguments, parsed, save
 from torch import Tensor
 
 from limpid.diffusion.level import Batch, Level
-from limpid.diffusion.samplers import (
-    Ancestral,
-    Ddim,
-    Deis,
-    DpmSolverPP,
-    DpmSolverPP2S,
-    Heun,
-    Lms,
-    Sampler,
-    UniPC,
-)
+from limpid.diffusion.samplers import Ancestral, Ddim, Deis, DpmSolverPP, DpmSolverPP2S, Heun, Lms, Sampler, UniPC
 from limpid.diffusion.schedules import Karras, sampling_levels
-from limpid.learning.machine import Runtime
-from limpid.pictures.plot import Curve, Panel, panels
-from limpid.sample import Pipeline, balanced_labels, load, sample
+from limpid.runtime.device import Runtime
+from limpid.sampling.load import Pipeline, load
+from limpid.sampling.sample import balanced_labels, sample
+from limpid.viz.plot import Curve, Panel, panels
 
 SAMPLERS: dict[str, Sampler] = {
     "Ancestral": Ancestral(),

@@ -27,22 +27,23 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from duels import about, arguments, save
 from outside_judges import distances
+from paired import about, arguments, save
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from limpid.bench import training_step
+from limpid.bench.costs import training_step
+from limpid.bench.timing import IsolatedWorker, Work, interleaved
 from limpid.data import Cifar10
 from limpid.data.images import to_uint8
-from limpid.learning.checkpoint import list_checkpoints, read_data
-from limpid.learning.machine import Runtime
-from limpid.pictures.plot import Curve, Panel, panels
-from limpid.recipes import find_recipe
-from limpid.sample import balanced_labels, load, sample
-from limpid.timing import IsolatedWorker, Work, interleaved
+from limpid.recipes.registry import find_recipe
+from limpid.runtime.device import Runtime
+from limpid.sampling.load import load
+from limpid.sampling.sample import balanced_labels, sample
+from limpid.storage.checkpoint import list_checkpoints, read_data
+from limpid.viz.plot import Curve, Panel, panels
 
 LIMPID, PEER = "limpid", "diffusers' example"
 STEPS, BATCH = 50, 16

@@ -2,9 +2,9 @@
 
     python benchmarks/train_judge.py [--epochs 16] [--seed 0]
 
-Writes the weights in half precision to src/limpid/metrics/cifar.safetensors and, beside them, cifar.json: their hash,
-how often they are right on the test set, and the log of the training. The test set is only measured on: nothing is
-chosen by it.
+Writes the weights in half precision to src/limpid/metrics/extractors/cifar.safetensors and, beside them, cifar.json:
+the hash, how often they are right on the test set, and the log of the training. The test set is only measured on:
+nothing is chosen by it.
 """
 
 import argparse
@@ -14,10 +14,10 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
-from limpid.classifying import BATCH, accuracy_on_test_set, classifier, train_classifier
 from limpid.data import Cifar10
-from limpid.learning.machine import Runtime
-from limpid.metrics import cifar
+from limpid.evaluation.classifier import BATCH, accuracy_on_test_set, classifier, train_classifier
+from limpid.metrics.extractors import cifar_classifier
+from limpid.runtime.device import Runtime
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path(cifar.__file__).with_suffix(".safetensors"))
+    parser.add_argument("--out", type=Path, default=cifar_classifier.WEIGHTS)
     options = parser.parse_args()
     runtime = Runtime().resolved().configure_process()
     real, test = (Cifar10(split=split).load().to(runtime.device) for split in ("train", "test"))

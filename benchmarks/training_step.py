@@ -6,7 +6,7 @@ Every contestant has a process of its own, so that none lends another its memory
 with like besides: float32 with float32, bfloat16 with bfloat16. About twenty minutes on two cores.
 """
 
-from duels import Contestant, arguments, duel, parsed, written
+from paired import Contestant, arguments, duel, parsed, written
 from peers import common_training, diffusers_training, limpid_training
 
 

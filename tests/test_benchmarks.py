@@ -10,9 +10,9 @@ from types import ModuleType
 import pytest
 import torch
 
+from limpid.bench.timing import Measurement, count_flops
 from limpid.data import Cifar10
 from limpid.diffusion.samplers import Ancestral, Ddim, Heun
-from limpid.timing import Measurement, count_flops
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -60,7 +60,7 @@ def test_evaluations_are_those_that_a_sampler_takes(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_duel_tells_speeds_ratio_and_memory(monkeypatch: pytest.MonkeyPatch):
-    duels = script("duels", monkeypatch)
+    duels = script("paired", monkeypatch)
     speeds = Measurement((20.0, 40.0, 60.0)), Measurement((10.0, 10.0, 20.0))
     made = duels.Duel("net", 16, ("ours", "theirs"), speeds, (10**9, 4 * 10**9), 2.0)
     assert made.ratio.rounds == (2.0, 4.0, 3.0)
@@ -73,7 +73,7 @@ def test_a_duel_tells_speeds_ratio_and_memory(monkeypatch: pytest.MonkeyPatch):
 def test_a_duel_is_fought_and_written_down(tmp_path: Path):
     words = [str(BENCHMARKS / "training_step.py"), "--quick", "--device", "cpu", "--out", str(tmp_path / "step")]
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True)
-    (duel,) = json.loads((tmp_path / "step.json").read_text())["duels"]
+    (duel,) = json.loads((tmp_path / "step.json").read_text())["paired"]
     assert [one["name"] for one in duel["contestants"]] == ["limpid, bfloat16", "diffusers, float32"]
     assert all(len(one["turns"]) == 2 and one["bytes"] > 10**8 for one in duel["contestants"])
     assert f"{duel['ratio']:.2f} times" in done.stdout

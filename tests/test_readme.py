@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from limpid.cli import main
-from limpid.plain import from_dict
-from limpid.recipe import Recipe
-from limpid.recipes import load_recipe_file
+from limpid.cli.main import main
+from limpid.recipes.recipe import Recipe
+from limpid.recipes.registry import load_recipe_file
+from limpid.recipes.serialize import from_dict
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

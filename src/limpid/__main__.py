@@ -2,7 +2,7 @@
 
 import sys
 
-from limpid.cli import main
+from limpid.cli.main import main
 
 if __name__ == "__main__":  # not in the processes that the command starts
     sys.exit(main())

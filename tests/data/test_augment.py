@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from limpid.data.augment import Augment, shifted
-from limpid.learning.rng import generator
+from limpid.runtime.rng import generator
 
 
 @pytest.fixture

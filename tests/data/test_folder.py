@@ -20,14 +20,14 @@ import pytest
 import torch
 from PIL import Image
 
-from limpid.cli import main
+from limpid.cli.main import main
+from limpid.cli.parser import parse
 from limpid.data import Folder
-from limpid.data.decode import ImageSpec, decode
 from limpid.data.folder import unit_hash
 from limpid.data.images import ImageDataset, resize
+from limpid.data.readers.decode import ImageSpec, decode
 from limpid.data.stream import StreamingDataset
-from limpid.options import parse
-from limpid.recipes import RECIPES, find_recipe
+from limpid.recipes.registry import RECIPES, find_recipe
 
 PIXELS = torch.randint(256, (40, 3, 16, 20), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
@@ -326,7 +326,7 @@ def test_zips_that_need_more_than_a_bounded_piece_are_refused(tmp_path: Path, mo
     for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
         with pytest.raises(ValueError, match="packed by another method"):
             whole(zipped(tmp_path / "p.zip", {"a.png": bomb}, method))
-    monkeypatch.setattr("limpid.data.places.MAX_FILE_BYTES", 2**20)
+    monkeypatch.setattr("limpid.data.readers.scan.MAX_FILE_BYTES", 2**20)
     with pytest.raises(ValueError, match="longer than 1,048,576 bytes"):
         whole(zipped(tmp_path / "p.zip", {"a.png": bomb}))
 
@@ -441,7 +441,7 @@ def test_pictures_are_decoded_once_and_again_when_they_change(tmp_path: Path, mo
         raise AssertionError("it is decoded again")
 
     with monkeypatch.context() as patch:
-        patch.setattr("limpid.data.places.decode", forbidden)
+        patch.setattr("limpid.data.readers.scan.decode", forbidden)
         assert torch.equal(whole(place).pixels, first.pixels)
     (place / "b.png").write_bytes(png(2))
     assert numbers(whole(place)) == [0, 2]
@@ -505,11 +505,11 @@ def test_a_pack_that_is_not_as_it_was_written_is_made_again_and_named(name: str,
 def test_pixels_that_are_many_are_read_through_only_if_they_are_newer_than_their_pack(
     tmp_path: Path, kept: Path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("limpid.data.packed.CACHED", 100)
+    monkeypatch.setattr("limpid.data.readers.pack.CACHED", 100)
     place = write(tmp_path / "p", CLASSES)
     whole(place)
     with monkeypatch.context() as patch:
-        patch.setattr("limpid.data.packed.digest", lambda *_: pytest.fail("it reads all of them"))
+        patch.setattr("limpid.data.readers.pack.digest", lambda *_: pytest.fail("it reads all of them"))
         whole(place)
     capsys.readouterr()
     (file,) = kept.rglob("pixels.u8")

@@ -14,9 +14,9 @@ from limpid.diffusion.editing import Solver, from_strength, inpaint, interpolate
 from limpid.diffusion.level import Batch, Level, add_noise
 from limpid.diffusion.oracle import EmpiricalData, Gaussian
 from limpid.diffusion.samplers import Ancestral, Ddim, DpmSolverPP, Heun, Sampler
+from limpid.diffusion.samplers.steps import Noise, SamplerStep
 from limpid.diffusion.schedules import Cosine, Karras, LinearBeta, Schedule, sampling_levels
-from limpid.diffusion.steps import Noise, SamplerStep
-from limpid.learning.rng import generator
+from limpid.runtime.rng import generator
 
 LAW = Gaussian(torch.tensor([0.4, -0.2], dtype=torch.float64), torch.tensor([0.3, 0.7], dtype=torch.float64))
 SCHEDULES = [LinearBeta(), Cosine(), Karras()]

@@ -23,7 +23,7 @@ from limpid.diffusion.likelihood import (
 )
 from limpid.diffusion.oracle import DataDistribution, EmpiricalData, Gaussian, Mixture
 from limpid.diffusion.schedules import Karras, LinearBeta, sampling_levels
-from limpid.learning.rng import generator
+from limpid.runtime.rng import generator
 
 F64 = torch.float64
 MEAN, STD = 0.1, 0.2

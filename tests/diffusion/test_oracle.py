@@ -11,7 +11,7 @@ from limpid.diffusion.guidance import Guidance, guided
 from limpid.diffusion.level import Level
 from limpid.diffusion.oracle import DataDistribution, EmpiricalData, Gaussian, Mixture
 from limpid.diffusion.samplers import Heun
-from limpid.learning.rng import generator
+from limpid.runtime.rng import generator
 
 F64 = torch.float64
 CLEAN = Level(torch.ones((), dtype=F64), torch.zeros((), dtype=F64))

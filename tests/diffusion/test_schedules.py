@@ -27,7 +27,7 @@ from limpid.diffusion.schedules import (
     sampling_levels,
     stratified,
 )
-from limpid.learning.rng import generator
+from limpid.runtime.rng import generator
 
 CPU = torch.device("cpu")
 SCHEDULES = [

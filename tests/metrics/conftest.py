@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from limpid.metrics.inception import Inception
+from limpid.metrics.extractors.inception import Inception
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from limpid.metrics.chunks import COLUMNS, ROWS, chunks
-from limpid.metrics.kernel import kid, mmd2
+from limpid.metrics.kid import kid, mmd2
 from limpid.metrics.moments import Moments
 from limpid.metrics.neighbours import nearest
 from limpid.metrics.prdc import prdc

@@ -4,7 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from limpid.nets.blocks import Dropout, attend, check_divisible, sinusoid
+from limpid.nets.blocks import check_divisible, sinusoid
+from limpid.nets.kernels.attention_cpu import attend
+from limpid.nets.kernels.dropout_cpu import Dropout
 
 
 def test_a_sinusoid_is_sines_then_cosines_of_falling_frequencies():

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch.nn.grad import conv2d_weight
 
 from limpid.nets import conv
-from limpid.nets.conv import Conv3x3, weight_gradient
+from limpid.nets.conv import Conv3x3
+from limpid.nets.kernels.conv3x3_cpu import weight_gradient
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

@@ -10,8 +10,8 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import Tensor, nn
 
 from limpid.nets import UNet
-from limpid.recipe import build_denoiser
-from limpid.recipes import RECIPES
+from limpid.recipes.recipe import build_denoiser
+from limpid.recipes.registry import RECIPES
 
 # google/ddpm-cifar10-32, field by field.
 DDPM = {

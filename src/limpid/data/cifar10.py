@@ -7,13 +7,13 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from limpid.data.cifar10_files import SOUGHT, Arrays, Cifar10Split, find_cifar10, read_cifar10
 from limpid.data.fingerprint import fingerprint_of_arrays
 from limpid.data.images import ImageDataset, channels_last, resize
+from limpid.data.readers.cifar10_files import SOUGHT, Arrays, Cifar10Split, find_cifar10, read_cifar10
 from limpid.data.stream import DataSource, StreamingDataset
-from limpid.download import cache_dir, download, expanded
-from limpid.learning.rng import generator
-from limpid.whole import remove_abandoned
+from limpid.runtime.rng import generator
+from limpid.storage.atomic import remove_abandoned
+from limpid.storage.download import cache_dir, download, expanded
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 MD5 = "c58f30108f718f92721af3b95e74349a"

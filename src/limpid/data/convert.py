@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from limpid.terminal import echo
+from limpid.runtime.terminal import echo
 
 ImageLike: TypeAlias = Tensor | np.ndarray | Image.Image
 """A tensor of channels x height x width, or of height x width; a numpy array with channels last or first; or PIL's."""

@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 
-from limpid.data.arrays import scan_npz
-from limpid.data.decode import MAX_PIXELS, Channels, Fit, ImageSpec
 from limpid.data.images import ImageDataset, class_counts_from
-from limpid.data.packed import PackedDataset, PackedImages, open_pack, pack, stopping
-from limpid.data.places import SUFFIXES, ImageListing, bytes_of, scan_folder, scan_zip
+from limpid.data.readers.decode import MAX_PIXELS, Channels, Fit, ImageSpec
+from limpid.data.readers.npz import scan_npz
+from limpid.data.readers.pack import PackedDataset, PackedImages, open_pack, pack, stopping
+from limpid.data.readers.scan import SUFFIXES, ImageListing, bytes_of, scan_folder, scan_zip
 from limpid.data.stream import DataSource, StreamingDataset
-from limpid.download import cache_dir, expanded
-from limpid.regular import require_regular
-from limpid.terminal import echo, printable
-from limpid.whole import remove_abandoned
+from limpid.runtime.terminal import echo, printable
+from limpid.storage.atomic import remove_abandoned
+from limpid.storage.download import cache_dir, expanded
+from limpid.storage.regular_files import require_regular
 
 Split: TypeAlias = Literal["train", "test", "all"]
 

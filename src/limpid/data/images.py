@@ -17,7 +17,7 @@ from torch import Tensor
 
 from limpid.data.convert import ImagesLike, LabelsLike, labels_from, pixels_from_images
 from limpid.data.fingerprint import UNKNOWN, Fingerprint
-from limpid.learning.rng import generator, random_subset
+from limpid.runtime.rng import generator, random_subset
 
 PIXEL_STEP = 0.0078431367
 """The step from one grey level to the next in [-1, 1], 2 / 255, rounded down in float32: no pixel is above 1."""

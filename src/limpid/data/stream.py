@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from limpid.data.convert import ImageLike, label_from, lower_bound, pixels_from_floats, planes_from
 from limpid.data.fingerprint import Fingerprint
 from limpid.data.images import ImageDataset, LabelledBatch, shuffled_indices
-from limpid.learning.rng import generator, random_subset
+from limpid.runtime.rng import generator, random_subset
 
 PEEKED = 64
 """Pictures that tell the range of the floats of all."""

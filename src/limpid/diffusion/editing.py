@@ -14,7 +14,7 @@ from torch import Tensor
 from limpid.diffusion.denoiser import Denoise
 from limpid.diffusion.level import Batch, Level, PerSample, add_noise, append_dims
 from limpid.diffusion.samplers import Ddim, DpmSolverPP, Heun, Sampler
-from limpid.diffusion.steps import (
+from limpid.diffusion.samplers.steps import (
     Noise,
     SamplerStep,
     add_fresh_noise,

@@ -13,10 +13,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from limpid.diffusion.denoiser import Denoiser, Labels
+from limpid.diffusion.learned_variance import PosteriorBounds, vlb_loss
 from limpid.diffusion.level import Batch, Level, PerSample, add_noise
 from limpid.diffusion.schedules import Schedule
 from limpid.diffusion.targets import Target, abs_c_out, target, x0_from
-from limpid.diffusion.variance import PosteriorBounds, vlb_loss
 
 Factor: TypeAlias = Float[Tensor, "*b"]
 

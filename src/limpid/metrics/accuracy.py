@@ -7,7 +7,7 @@ the classifier was trained on drawn ones alone, its classification accuracy scor
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from limpid.metrics.interval import Estimate, proportion
+from limpid.metrics.estimate import Estimate, proportion
 
 
 def accuracy(logits: Float[Tensor, "n k"], labels: Int[Tensor, " n"]) -> Estimate:

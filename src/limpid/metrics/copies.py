@@ -10,7 +10,7 @@ were moved by one pixel, where the distance finds 0.3% and 59%. Half of one pict
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from limpid.metrics.interval import Estimate, proportion
+from limpid.metrics.estimate import Estimate, proportion
 
 NEIGHBOURS = 50
 """How many neighbours are a picture's surroundings in the paper; the nearest two may be duplicates of each other."""

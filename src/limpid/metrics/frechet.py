@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from limpid.metrics.interval import Estimate, jackknife
+from limpid.metrics.estimate import Estimate, jackknife
 from limpid.metrics.moments import Moments, Statistics, all_of, without_each
 
 Distance: TypeAlias = Callable[[Statistics], float]

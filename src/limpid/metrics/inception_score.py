@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from limpid.metrics.interval import Estimate, mean_of
+from limpid.metrics.estimate import Estimate, mean_of
 
 
 def inception_score(logits: Float[Tensor, "n k"], generator: torch.Generator, splits: int = 10) -> Estimate:

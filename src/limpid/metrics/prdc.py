@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from limpid.metrics.chunks import COLUMNS, ROWS, FeatureRows, chunks
-from limpid.metrics.interval import Estimate, mean_of, proportion
+from limpid.metrics.estimate import Estimate, mean_of, proportion
 from limpid.metrics.neighbours import distances, middle_of, nearest, squared_distance_rounding, squared_distances
 
 TIE = 1e-12

@@ -8,7 +8,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from limpid.metrics.chunks import ROWS, FeatureRows, chunks
-from limpid.metrics.interval import Estimate, mean_of
+from limpid.metrics.estimate import Estimate, mean_of
 
 ABREAST = 32
 """Directions at a time."""

@@ -1,10 +1,7 @@
 """The parts networks are made of: what tells them the level and the label, residual blocks, attention."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +10,10 @@ from torch import Tensor, nn
 
 from limpid.nets.arch import DDPM, Arch
 from limpid.nets.conv import Conv3x3
-from limpid.nets.norm import GroupNorm, ImageBatch
-
-FeatureMap: TypeAlias = Float[Tensor, "b _ _ _"]
-Heads: TypeAlias = Float[Tensor, "b heads n d"]
+from limpid.nets.kernels.attention_cpu import attend
+from limpid.nets.kernels.dropout_cpu import Dropout
+from limpid.nets.norm import GroupNorm
+from limpid.nets.types import FeatureMap, ImageBatch
 
 
 def check_divisible(shape: tuple[int, int, int], stride: int) -> None:
@@ -90,43 +87,6 @@ def label_table(rows: int, width: int) -> nn.Embedding:
     """A table of normal numbers; of none on the meta device, where torch would import its compiler to draw them."""
     weight = torch.empty(rows, width)
     return nn.Embedding.from_pretrained(weight if weight.is_meta else nn.init.normal_(weight), freeze=False)
-
-
-_dropout_generator: ContextVar[torch.Generator | None] = ContextVar("dropout_generator", default=None)
-
-
-@contextmanager
-def dropout_from(generator: torch.Generator) -> Iterator[None]:
-    """Dropout on a CPU draws from this generator in here, instead of torch's default one."""
-    before = _dropout_generator.set(generator)
-    try:
-        yield
-    finally:
-        _dropout_generator.reset(before)
-
-
-class Dropout(nn.Module):
-    """Each number zero with probability `share`, the others scaled up to keep the mean (Srivastava et al. 2014)."""
-
-    def __init__(self, share: float):
-        super().__init__()
-        if not 0 <= share < 1:
-            raise ValueError(f"dropout {share}: expected a share from 0 up to, not including, 1")
-        self.share = share
-
-    def forward(self, x: ImageBatch) -> ImageBatch:
-        """`x` with its numbers dropped, while training."""
-        if not self.training or self.share == 0:
-            return x
-        if x.device.type != "cpu" or torch.compiler.is_compiling():
-            return F.dropout(x, self.share)
-        # CPUs draw numbers one after the other, a seventh of DDPM's step: so each draw of 64 bits serves for four.
-        b, c, h, w = x.shape
-        words = torch.empty(-(-x.numel() // 4), dtype=torch.int64)
-        drawn = words.random_(-(2**63), None, generator=_dropout_generator.get()).view(torch.int16)
-        dropped = min(round(self.share * 2**16), 2**16 - 1)
-        kept = (drawn[: x.numel()] >= dropped - 2**15).view(b, h, w, c).permute(0, 3, 1, 2)
-        return x * kept.to(x.dtype).mul_(2**16 / (2**16 - dropped))
 
 
 def downsample2x(x: FeatureMap) -> FeatureMap:
@@ -203,17 +163,6 @@ class Attention(nn.Module):
         q, k, v = pixels.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         y = attend(q, k, v).transpose(1, 2).flatten(2)
         return scaled(x + self.out(y.mT.unflatten(2, x.shape[2:])), self.skip_scale)
-
-
-def attend(q: Heads, k: Heads, v: Heads) -> Heads:
-    """softmax(q k' / sqrt(d)) v (Vaswani et al. 2017, eq. 1)."""
-    if q.device.type != "cpu" or not torch.is_grad_enabled():
-        return F.scaled_dot_product_attention(q, k, v)
-    # On CPUs the fused kernel is quick forward and slow backward: two matrix products are quicker taken together.
-    b, heads = q.shape[:2]
-    q, k, v = q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1)
-    weights = torch.softmax(torch.bmm(q * q.shape[-1] ** -0.5, k.mT), dim=-1)
-    return torch.bmm(weights, v).unflatten(0, (b, heads))
 
 
 class Downsample(nn.Module):

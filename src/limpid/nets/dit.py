@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from limpid.nets.blocks import ConditioningEmbedding, attend, check_divisible
-from limpid.nets.norm import ImageBatch
+from limpid.nets.blocks import ConditioningEmbedding, check_divisible
+from limpid.nets.kernels.attention_cpu import attend
+from limpid.nets.types import ImageBatch
 
 Tokens = Float[Tensor, "b n d"]
 

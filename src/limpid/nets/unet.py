@@ -18,7 +18,6 @@ from limpid.nets.blocks import (
     Attention,
     ConditioningEmbedding,
     Downsample,
-    FeatureMap,
     ResBlock,
     Upsample,
     check_divisible,
@@ -26,7 +25,8 @@ from limpid.nets.blocks import (
     upsample2x,
 )
 from limpid.nets.conv import Conv3x3
-from limpid.nets.norm import GroupNorm, ImageBatch
+from limpid.nets.norm import GroupNorm
+from limpid.nets.types import FeatureMap, ImageBatch
 
 MAX_BLOCKS = 100
 """Blocks of a level: more is a mistake, or a forged checkpoint that would be built for hours."""

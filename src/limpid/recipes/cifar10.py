@@ -14,10 +14,10 @@ from limpid.diffusion.guidance import Guidance
 from limpid.diffusion.samplers import Ancestral, Ddim, DpmSolverPP, Heun
 from limpid.diffusion.schedules import Cosine, Karras, LogNormal, RectifiedFlow
 from limpid.diffusion.targets import Edm, Flow, V
-from limpid.learning.average import Ema
-from limpid.learning.optim import AdamW, Muon
 from limpid.nets import UNet
-from limpid.recipe import Every, Recipe, Sampling
+from limpid.optim.ema import Ema
+from limpid.optim.optimizers import AdamW, Muon
+from limpid.recipes.recipe import Every, Recipe, Sampling
 
 
 def cifar10() -> Recipe:

@@ -7,10 +7,10 @@ from limpid.diffusion.guidance import Guidance
 from limpid.diffusion.samplers import Heun
 from limpid.diffusion.schedules import Karras, LogNormal
 from limpid.diffusion.targets import Edm
-from limpid.learning.average import Ema
-from limpid.learning.optim import Muon
 from limpid.nets import UNet
-from limpid.recipe import Every, Recipe, Sampling
+from limpid.optim.ema import Ema
+from limpid.optim.optimizers import Muon
+from limpid.recipes.recipe import Every, Recipe, Sampling
 
 
 def demo() -> Recipe:

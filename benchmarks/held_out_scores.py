@@ -1,0 +1,149 @@
+"""What real pictures score, and what it costs them to be spoilt a little: the scale on which scores are to be read.
+
+    python benchmarks/held_out_scores.py [--n 10000] [--out docs/floors]
+
+Writes OUT.json, OUT.md and OUT.png: the test set of CIFAR-10 against its training set, halves of the training set
+against each other, and the test set blurred, packed as JPEG, with noise, and with a class too many. Where the outside
+judges are at ../shared/classifier, their Frechet distances stand beside ours.
+"""
+
+import argparse
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import outside_judges
+import torch
+import torch.nn.functional as F
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+
+from limpid.data import Cifar10
+from limpid.data.images import ImageDataset
+from limpid.evaluation.evaluate import feature_extractor, scores_of
+from limpid.evaluation.reference import reference_from_dataset, reference_from_images
+from limpid.evaluation.report import Score
+from limpid.evaluation.tables import format_number
+from limpid.metrics.extractors.base import FeatureExtractor, Features, extract_features
+from limpid.metrics.frechet import frechet
+from limpid.metrics.moments import Moments, Statistics
+from limpid.runtime.rng import generator
+from limpid.viz.image_grid import save_png, strip
+
+Pixels = UInt8[Tensor, "n 3 32 32"]
+
+
+def blurred(pixels: Pixels, share: float) -> Pixels:
+    """The picture mixed with its 3x3 mean."""
+    x = pixels.float()
+    return (x + share * (F.avg_pool2d(F.pad(x, (1, 1, 1, 1), "reflect"), 3, 1) - x)).round().to(torch.uint8)
+
+
+def noisy(pixels: Pixels, sigma: float) -> Pixels:
+    """Normal noise of sigma, in units of 1 of 255."""
+    eps = torch.randn(pixels.shape, generator=generator("cpu", "floors"))
+    return (pixels + sigma * eps).round().clip(0, 255).to(torch.uint8)
+
+
+def jpeg(pixels: Pixels, quality: int) -> Pixels:
+    """Packed by Pillow and unpacked."""
+    out = []
+    for picture in pixels.permute(0, 2, 3, 1).numpy():
+        file = io.BytesIO()
+        Image.fromarray(picture).save(file, "JPEG", quality=quality)
+        out.append(np.asarray(Image.open(file)))
+    return torch.from_numpy(np.stack(out)).permute(0, 3, 1, 2)
+
+
+def imbalanced(test: ImageDataset, share: float) -> Pixels:
+    """The pictures with this share of all of them turned into further ones of the first class, from its own."""
+    cats = test.pixels[test.labels == 0]
+    others = torch.nonzero(test.labels != 0)[:, 0]
+    draw = generator("cpu", "imbalance")
+    out, gone = test.pixels.clone(), others[torch.randperm(len(others), generator=draw)[: round(share * len(test))]]
+    out[gone] = cats[torch.randint(len(cats), (len(gone),), generator=draw)]
+    return out
+
+
+SPOILT: dict[str, Callable[[ImageDataset], Pixels]] = {
+    "test set": lambda test: test.pixels,
+    "5% of it more airplanes": lambda test: imbalanced(test, 0.05),
+    "JPEG 95": lambda test: jpeg(test.pixels, 95),
+    "JPEG 75": lambda test: jpeg(test.pixels, 75),
+    "noise of 2/255": lambda test: noisy(test.pixels, 2),
+    "noise of 8/255": lambda test: noisy(test.pixels, 8),
+    "a quarter blurred": lambda test: blurred(test.pixels, 0.25),
+    "3x3 blurred": lambda test: blurred(test.pixels, 1.0),
+}
+
+
+def main() -> None:
+    """Score everything, and write the table and the picture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--n", type=int, default=10_000)
+    parser.add_argument("--out", type=Path, default=Path("docs/floors"))
+    options = parser.parse_args()
+    extractor, train, test = feature_extractor("cifar"), Cifar10(), Cifar10(split="test").load()
+    reference, test = (
+        reference_from_dataset(train, extractor),
+        ImageDataset(test.pixels[: options.n], test.labels[: options.n], test.class_names),
+    )
+    assert reference.images is not None
+    assert reference.features is not None
+    extractors = outside_judges.found()
+    outside = {name: statistics(one, reference.images.pixels) for name, one in extractors.items()}
+
+    scores: dict[str, dict[str, Score]] = {}
+    order = torch.randperm(len(reference.images), generator=generator("cpu", "halves"))
+    first, second = (rows.sort().values for rows in order.chunk(2))
+    halves = reference_from_images(
+        ImageDataset(reference.images.pixels[second], reference.images.labels[second]),
+        "half of the training set",
+        extractor,
+    )
+    one = Features(*(rows[first[: options.n]] for rows in reference.features))
+    scores["training set, half against half"] = scores_of(one, halves, extractor)
+    for name, spoil in SPOILT.items():
+        pixels = spoil(test)
+        said = extract_features(extractor, pixels)
+        scores[name] = scores_of(Features(said["features"], said["logits"]), reference, extractor)
+        for other, against in outside.items():
+            scores[name][f"FD {other}"] = Score(frechet(statistics(extractors[other], pixels), against))
+        print(name, {key: format_number(score.value) for key, score in scores[name].items()}, flush=True)
+    write(scores, test, options.out)
+
+
+def statistics(extractor: FeatureExtractor, pixels: Pixels) -> Statistics:
+    """Mean and covariance of a judge's features of pictures."""
+    return Moments.of(extract_features(extractor, pixels)["features"]).statistics
+
+
+def write(scores: dict[str, dict[str, Score]], test: ImageDataset, out: Path) -> None:
+    """The scores as JSON and as a table, and what the spoilt pictures look like."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    plain = {
+        row: {name: {"value": score.value, "error": score.error} for name, score in found.items()}
+        for row, found in scores.items()
+    }
+    out.with_suffix(".json").write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+    heads = list(dict.fromkeys(name for found in scores.values() for name in found))
+    lines = ["| | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
+    for row, found in scores.items():
+        lines.append(f"| {row} | " + " | ".join(said(found.get(name)) for name in heads) + " |")
+    out.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    few = torch.stack([spoil(test)[:10] for spoil in SPOILT.values()])
+    save_png(strip(few, list(SPOILT), ()), out.with_suffix(".png"))
+
+
+def said(score: Score | None) -> str:
+    """A score in a cell of the table."""
+    if score is None:
+        return ""
+    return f"{format_number(score.value)} ± {score.error:.2g}" if score.error else format_number(score.value)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""What an edit is given, by the words of a command: pictures, their classes, the part to change."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, UInt8
+from torch import Tensor
+
+from limpid.data import Data
+from limpid.data.readers.scan import read_image, whole_numbers
+from limpid.data.stream import DataSource, StreamingDataset
+from limpid.recipes.serialize import match_choice
+
+ImageShape = tuple[int, int, int]
+
+
+def load_images(words: Sequence[str], data: Data, shape: ImageShape) -> tuple[UInt8[Tensor, "n c h w"], list[str]]:
+    """The pictures that are meant, numbers of the data set or files, and what to call them. Raises ValueError."""
+    if not words:
+        raise ValueError("--pictures names none: expected numbers in the data set, or files")
+    found = {word: (read_image(word, shape), Path(word).stem) for word in words if not word.isdecimal()}
+    if len(found) < len(set(words)):
+        source = data.open("cpu")
+        found |= {word: dataset_image(int(word), source) for word in words if word.isdecimal()}
+    return torch.stack([found[word][0] for word in words]), [found[word][1] for word in words]
+
+
+def dataset_image(index: int, source: DataSource) -> tuple[UInt8[Tensor, "c h w"], str]:
+    """A picture of a data set, and the name of its class. Raises ValueError if there is none of that number."""
+    if index >= len(source):
+        raise ValueError(f"no picture {index}: the data set has {len(source):,}, numbered from 0")
+    if isinstance(source, StreamingDataset):
+        pixels, label = source.converted[index]
+    else:
+        pixels, label = source.pixels[index], int(source.labels[index])
+    return pixels, source.class_names[label] if source.class_names else str(index)
+
+
+def parse_labels(words: Sequence[str], names: Sequence[str], n: int) -> list[int]:
+    """The labels that are meant, by name or index, for n pictures: one for each, or one for all. Raises ValueError."""
+    if not names:
+        raise ValueError(f"this network knows no classes, so it cannot be told --labels {' '.join(words)}")
+    if len(words) not in (1, n):
+        raise ValueError(f"{len(words)} --labels for {n} pictures: expected one for each, or one for all")
+    labels = [label_from_word(word, names) for word in words]
+    return labels * n if len(labels) == 1 else labels
+
+
+def label_from_word(word: str, class_names: Sequence[str]) -> int:
+    """The label of the class that has this name, exactly or in another case; else of the class with this index.
+
+    A name that is a whole number may be written with or without zeros before it. Raises ValueError for what names no
+    class, or several.
+    """
+    if whole_numbers([word]) and word not in class_names:
+        equal = [i for i, name in enumerate(class_names) if whole_numbers([name]) and int(name) == int(word)]
+        if len(equal) == 1:
+            return equal[0]
+        if not equal and 0 <= int(word) < len(class_names):
+            return int(word)
+    return list(class_names).index(match_choice("class", word, class_names))
+
+
+def parse_mask(mask: str, shape: ImageShape) -> Bool[Tensor, "h w"]:
+    """Where pictures are drawn anew. Raises ValueError for a mask that changes nothing or leaves nothing."""
+    _, h, w = shape
+    if Path(mask).suffix:
+        hole = read_image(mask, (1, h, w))[0] > 127
+    else:
+        y, x = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
+        centre = (y >= h // 4) & (y < h - h // 4) & (x >= w // 4) & (x < w - w // 4)
+        parts = {"left": x < w // 2, "right": x >= w // 2, "top": y < h // 2, "bottom": y >= h // 2, "centre": centre}
+        hole = parts[match_choice("mask", mask, parts)]
+    if hole.all() or not hole.any():
+        raise ValueError(f"--mask {mask} is white {'all over' if hole.all() else 'nowhere'}: expected some of both")
+    return hole

@@ -1,0 +1,156 @@
+"""CIFAR-10 as its authors publish it: in pickles ("python version") or flat records ("binary version"), packed or not.
+
+All are read to the same two arrays. Nothing in the files is executed, nothing is unpacked to disk, and no more of a
+file is read than a batch can be long. Layouts: https://www.cs.toronto.edu/~kriz/cifar.html
+"""
+
+import gzip
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Literal, TypeAlias, cast
+
+import numpy as np
+from jaxtyping import Integer, UInt8
+
+from limpid.data.readers.messages import one_line
+from limpid.data.readers.safe_pickle import Record, array, unpickle
+
+Cifar10Split: TypeAlias = Literal["train", "test"]
+Arrays: TypeAlias = tuple[UInt8[np.ndarray, "n 3072"], Integer[np.ndarray, " n"]]
+"""Pixels (the red plane, then green, then blue, each 32 rows of 32) and labels 0..9."""
+Unchecked: TypeAlias = tuple[UInt8[np.ndarray, "..."], np.ndarray]
+
+BATCHES: dict[Cifar10Split, tuple[str, ...]] = {
+    "train": ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5"),
+    "test": ("test_batch",),
+}
+PER_BATCH = 10_000
+MAX_BATCH_BYTES = 2**25
+"""Bytes that a batch may have; the published ones have 31 million."""
+LONGEST_ARCHIVE = 2**28
+"""Bytes that an archive may have, unpacked; the published ones have 186 million."""
+MEMBERS = 1_000
+"""Files that are looked at in an archive; the published ones have 9."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One of the forms in which the set is published."""
+
+    folder: str
+    archive: str
+    suffix: str
+    decode: Callable[[bytes], Unchecked]
+
+    def files(self, split: Cifar10Split) -> list[str]:
+        """Names of the files that hold the split."""
+        return [name + self.suffix for name in BATCHES[split]]
+
+
+def _from_pickle(blob: bytes) -> Unchecked:
+    batch = cast(dict[bytes, object], unpickle(blob))
+    pixels, labels = array(cast(Record, batch[b"data"])), batch[b"labels"]
+    # A list of itself, ten times over, and that nine times, would be an array of a billion.
+    flat = isinstance(labels, list) and all(type(label) is int and 0 <= label <= 255 for label in labels)
+    return pixels, np.array(labels if flat else [], np.uint8)
+
+
+def _from_records(blob: bytes) -> Unchecked:
+    records = np.frombuffer(blob, np.uint8).reshape(-1, 1 + 3072)
+    return records[:, 1:], records[:, 0]
+
+
+LAYOUTS = (
+    Layout("cifar-10-batches-py", "cifar-10-python.tar.gz", "", _from_pickle),
+    Layout("cifar-10-batches-bin", "cifar-10-binary.tar.gz", ".bin", _from_records),
+)
+SOUGHT = ", ".join(f"{layout.folder}, {layout.archive}" for layout in LAYOUTS)
+
+
+def find_cifar10(place: Path, split: Cifar10Split) -> tuple[Path, Layout] | None:
+    """The folder or archive at `place` or in it that holds the split, and its layout."""
+    for layout in LAYOUTS:
+        for folder in (place, place / layout.folder):
+            if (folder / layout.files(split)[0]).is_file():
+                return folder, layout
+        for archive in (place, place / layout.archive):
+            if archive.name == layout.archive and archive.is_file():
+                return archive, layout
+    return None
+
+
+def read_cifar10(path: Path, layout: Layout, split: Cifar10Split) -> Arrays:
+    """The split from the folder or archive at `path`. Raises ValueError, naming the file, if it is not as published."""
+    files = layout.files(split)
+    try:
+        blobs = _from_folder(path, files) if path.is_dir() else _from_archive(path, layout.folder, files)
+    except Exception as error:  # tarfile and gzip answer broken archives with many exceptions
+        raise ValueError(f"cannot read {path}: {one_line(error)}") from error
+    batches = [_checked(layout, blob, f"{path}: {file}") for file, blob in zip(files, blobs, strict=True)]
+    pixels, labels = zip(*batches, strict=True)
+    return np.concatenate(pixels), np.concatenate(labels)
+
+
+def _from_folder(folder: Path, files: list[str]) -> list[bytes]:
+    blobs = []
+    for name in files:
+        if (folder / name).exists() and not (folder / name).is_file():
+            raise OSError(f"{name} is no file")  # a pipe would be waited for without end
+        with (folder / name).open("rb") as file:
+            blobs.append(_bounded(file.read, name))
+    return blobs
+
+
+def _from_archive(archive: Path, folder: str, files: list[str]) -> list[bytes]:
+    wanted, found = [f"{folder}/{name}" for name in files], {}
+    with gzip.open(archive) as file, _tar(Capped(file, LONGEST_ARCHIVE)) as tar:
+        for count, member in enumerate(tar):
+            if member.name in wanted and member.isreg() and (batch := tar.extractfile(member)):
+                found[member.name] = _bounded(batch.read, member.name)
+            if len(found) == len(wanted):
+                return [found[name] for name in wanted]
+            if count == MEMBERS:
+                break
+    raise tarfile.ReadError(f"it has no {', '.join(name for name in wanted if name not in found)}")
+
+
+@dataclass
+class Capped:
+    """A file of which no more is read than it may be long."""
+
+    file: gzip.GzipFile
+    left: int
+
+    def read(self, size: int) -> bytes:
+        """The next bytes. Raises OSError where the file would be too long."""
+        blob = self.file.read(min(size, self.left + 1))
+        self.left -= len(blob)
+        if self.left < 0:
+            raise OSError("it is longer, unpacked, than CIFAR-10")
+        return blob
+
+
+def _tar(file: Capped) -> tarfile.TarFile:
+    """The archive in a file, read from front to back: a stream has no offsets that could lead it in a circle."""
+    return tarfile.open(fileobj=cast(IO[bytes], file), mode="r|")
+
+
+def _bounded(read: Callable[[int], bytes], name: str) -> bytes:
+    blob = read(MAX_BATCH_BYTES + 1)
+    if len(blob) > MAX_BATCH_BYTES:
+        raise OSError(f"{name} is longer than any batch of CIFAR-10")
+    return blob
+
+
+def _checked(layout: Layout, blob: bytes, name: str) -> Arrays:
+    try:
+        pixels, labels = layout.decode(blob)
+    except Exception as error:  # a file that is something else can fail in any way
+        raise ValueError(f"{name} is not a batch of CIFAR-10: {one_line(error)}") from error
+    if pixels.shape != (PER_BATCH, 3072):
+        raise ValueError(f"{name} has pixels of shape {pixels.shape}: expected ({PER_BATCH}, 3072)")
+    if labels.shape != (PER_BATCH,) or labels.dtype.kind not in "iu" or not 0 <= labels.min() <= labels.max() <= 9:
+        raise ValueError(f"{name} has labels that are not {PER_BATCH} whole numbers from 0 to 9")
+    return pixels, labels

@@ -1,0 +1,9 @@
+"""Every sampler there is. Euler's method is `Ddim()`, and DPM-Solver++ of order 1 too."""
+
+from typing import TypeAlias
+
+from limpid.diffusion.samplers.dopri5 import Dopri5
+from limpid.diffusion.samplers.multistep import Deis, DpmSolverPP, Lms, UniPC
+from limpid.diffusion.samplers.singlestep import Ancestral, Ddim, DpmSolverPP2S, Heun
+
+Sampler: TypeAlias = Ancestral | Ddim | Heun | DpmSolverPP | DpmSolverPP2S | UniPC | Deis | Lms | Dopri5

@@ -1,0 +1,113 @@
+"""A judge that needs no download: a small classifier of CIFAR-10, trained from scratch by `benchmarks/train_judge.py`.
+
+Its Frechet distances are called FD-CIFAR, never FID: they live on another scale, and compare only with each other.
+"""
+
+import json
+from collections.abc import Callable
+from hashlib import sha256
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from limpid.metrics.extractors.base import FeatureExtractor, Features, in_float32
+
+WEIGHTS = Path(__file__).with_name("cifar.safetensors")
+NETWORK = "limpid's CIFAR-10 classifier"
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+"""What its logits stand for."""
+CHANNELS = (1, 3)
+"""How many a picture may have: grey ones are shown in three equal ones."""
+# Mean and standard deviation of the training pictures' channels, in units of 1.
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+
+
+class ClassifierBlock(nn.Module):
+    """Convolution and pooling to half the size, then one residual convolution."""
+
+    def __init__(self, width: int, out: int):
+        super().__init__()
+        self.down, self.down_norm = convolution(width, out), nn.BatchNorm2d(out)
+        self.more, self.more_norm = convolution(out, out), nn.BatchNorm2d(out)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
+        x = F.relu(self.down_norm(F.max_pool2d(self.down(x), 2)))
+        return x + F.relu(self.more_norm(self.more(x)))
+
+
+class Classifier(nn.Module):
+    """Pixels 0..255 of 32x32 RGB pictures to 168 features and ten logits: seven convolutions, 0.92M weights."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, widths: tuple[int, ...] = (32, 64, 168, 168), classes: int = 10):
+        super().__init__()
+        self.stem, self.stem_norm = convolution(3, widths[0]), nn.BatchNorm2d(widths[0])
+        self.blocks = nn.Sequential(*(ClassifierBlock(a, b) for a, b in pairwise(widths)))
+        self.head = nn.Linear(widths[-1], classes)
+        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(3, 1, 1) * 255, persistent=False)
+
+    def forward(self, pixels: UInt8[Tensor, "b c h w"]) -> Features:
+        x = ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        x = self.blocks(F.relu(self.stem_norm(self.stem(x))))
+        features = x.mean((2, 3))
+        return Features(features, self.head(features))
+
+
+def convolution(width: int, out: int) -> nn.Conv2d:
+    """A 3x3 convolution that keeps the size; the norm that follows has the bias."""
+    return nn.Conv2d(width, out, 3, padding=1, bias=False)
+
+
+def cifar_extractor(device: str = "cpu") -> FeatureExtractor:
+    """The classifier as it comes with the package, in float32 on `device`.
+
+    Raises ValueError if its file is not the one whose hash stands beside it.
+    """
+    found, expected = sha256(WEIGHTS.read_bytes()).hexdigest(), about()["sha256"]
+    if found != expected:
+        raise ValueError(f"{WEIGHTS} has the sha256 {found}: expected {expected}; reinstall limpid")
+    with torch.random.fork_rng(devices=[]):  # weights are drawn, and then replaced
+        network = Classifier()
+    network.load_state_dict(load_file(WEIGHTS))
+    network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    return FeatureExtractor("FD-CIFAR", NETWORK, found, "antialiased bilinear to 32x32, RGB", features_fn(network))
+
+
+def features_fn(network: Classifier) -> Callable[[UInt8[Tensor, "b c h w"]], Features]:
+    """What a classifier says of pictures, on its own device."""
+
+    @torch.no_grad()
+    def seen(pixels: UInt8[Tensor, "b c h w"]) -> Features:
+        shown = to_classifier_input(pixels.cpu()).to(
+            network.mean.device
+        )  # a GPU has no antialiased resize of whole numbers
+        with in_float32(shown.device):
+            return network(shown)
+
+    return seen
+
+
+def about() -> dict[str, Any]:
+    """How the classifier was trained, its hash, and how often it is right."""
+    return json.loads(WEIGHTS.with_suffix(".json").read_text(encoding="utf-8"))
+
+
+def to_classifier_input(pixels: UInt8[Tensor, "b c h w"]) -> UInt8[Tensor, "b 3 32 32"]:
+    """Pictures as the classifier takes them: grey ones in three equal channels, all at 32x32.
+
+    Raises ValueError for other channels than 1 or 3.
+    """
+    channels = pixels.shape[1]
+    if channels not in CHANNELS:
+        raise ValueError(f"pictures of {channels} channels: this judge takes grey or RGB ones")
+    wide = pixels.expand(-1, 3, -1, -1)
+    return wide if wide.shape[2:] == (32, 32) else F.interpolate(wide, (32, 32), mode="bilinear", antialias=True)

@@ -1,0 +1,93 @@
+"""The published weights of FID's Inception network: found on this machine or downloaded to it, checked, and loaded."""
+
+import hashlib
+import pickle
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from limpid.metrics.extractors.inception import Inception
+from limpid.storage.download import download, expanded
+from limpid.storage.regular_files import require_regular
+
+FILENAMES = ("weights-inception-2015-12-05-6726825d.pth", "pt_inception-2015-12-05-6726825d.pth")
+"""Of one and the same file, as torch-fidelity and pytorch-fid publish it."""
+URLS = (
+    f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{FILENAMES[0]}",
+    f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{FILENAMES[1]}",
+)
+SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+
+
+def find_inception_weights(place: str = "") -> Path:
+    """The file of the weights at `place`, a file or the folder that holds it; with no place, in torch's own folder.
+
+    Torch's folder is $TORCH_HOME/hub/checkpoints, or ~/.cache/torch/hub/checkpoints, where other tools look too; if the
+    file is not there, it is downloaded into it (96 MB). Raises ValueError if there is no such file, if it is not the
+    published one, byte by byte, or if it cannot be downloaded.
+    """
+    folder = expanded(place) if place else expanded(torch.hub.get_dir()) / "checkpoints"
+    for path in [folder / name for name in FILENAMES] + [folder]:
+        if path.is_file():
+            return _checked(path)
+    if place:
+        raise ValueError(
+            f"no Inception weights at {folder}: looked for it as a file, and for {' or '.join(FILENAMES)} in it"
+        )
+    return _downloaded(folder)
+
+
+def _checked(path: Path) -> Path:
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != SHA256:
+        raise ValueError(f"{path} is not the published Inception: its SHA-256 is {found}, expected {SHA256}")
+    return path
+
+
+def _downloaded(folder: Path) -> Path:
+    failures = []
+    for url in URLS:
+        path = folder / url.rpartition("/")[2]
+        try:
+            download(url, f"sha256:{SHA256}", path)
+            return path
+        except ValueError as error:
+            failures.append(str(error))
+    advice = f"bring {' or '.join(FILENAMES)} from another machine and name its path"
+    raise ValueError(f"no Inception weights in {folder}, and {', and '.join(failures)}; {advice}")
+
+
+def load_inception(path: Path) -> Inception:
+    """The network with the weights of a file, ready to look. Raises ValueError if its tensors are not the network's."""
+    try:
+        require_regular(path)
+        given = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        said = str(error).partition("\n")[0] or "it is cut off"
+        raise ValueError(f"cannot read the weights in {path}: {said}") from error
+    if not isinstance(given, dict) or not all(isinstance(tensor, Tensor) for tensor in given.values()):
+        raise ValueError(f"cannot read the weights in {path}: expected tensors by their names, and nothing else")
+    with torch.random.fork_rng(devices=[]):  # weights are drawn, and then replaced
+        network = Inception()
+    network.load_state_dict(_fitting(given, network, path), strict=False)
+    return network.fold().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+
+def _fitting(given: dict[str, Tensor], network: Inception, path: Path) -> dict[str, Tensor]:
+    """The tensors that the network takes, all of them. Training's count of batches may be there, and is left."""
+    wanted = {name: tensor.shape for name, tensor in network.state_dict().items() if not _counts(name)}
+    given = {name: tensor for name, tensor in given.items() if not _counts(name)}
+    wrong = {
+        "missing": sorted(wanted.keys() - given.keys()),
+        "unexpected": sorted(given.keys() - wanted.keys()),
+        "of another shape": [name for name in wanted if name in given and given[name].shape != wanted[name]],
+    }
+    if faults := [f"{len(names)} tensors {what}, as {names[0]}" for what, names in wrong.items() if names]:
+        raise ValueError(f"{path} does not hold the weights of Inception: {'; '.join(faults)}")
+    return given
+
+
+def _counts(name: str) -> bool:
+    return name.endswith(".num_batches_tracked")

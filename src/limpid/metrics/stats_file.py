@@ -1,0 +1,72 @@
+"""Mean and covariance in files as the field shares them: a NumPy archive with the arrays `mu` and `sigma`."""
+
+from pathlib import Path
+from zipfile import BadZipFile, ZipFile, is_zipfile
+
+import numpy as np
+import torch
+
+from limpid.metrics.moments import Statistics
+from limpid.storage.atomic import atomic_write
+from limpid.storage.regular_files import require_regular
+
+LONGEST = 1 << 29
+"""Bytes of the longest array that is read: a covariance of 8,192 features in float64."""
+
+
+def save_stats(path: Path | str, statistics: Statistics) -> Path:
+    """Write `mu` and `sigma` in float64; the file is there whole or not at all. Raises ValueError unless it is .npz."""
+    path = Path(path)
+    if path.suffix != ".npz":
+        raise ValueError(
+            f"statistics are saved as NumPy archives: expected a path that ends in .npz, not {str(path)!r}"
+        )
+    with atomic_write(path) as part, part.open("wb") as file:
+        np.savez(file, mu=statistics.mean.numpy(), sigma=statistics.covariance.numpy())
+    return path
+
+
+def load_stats(path: Path | str) -> Statistics:
+    """The statistics in an archive, whatever else it holds, in float64. No code of the file is run.
+
+    Raises ValueError if it cannot be read, or `mu` and `sigma` are not a mean and a covariance.
+    """
+    try:
+        require_regular(path)
+        _require_small(path)
+        with Path(path).open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            held = archive.files if isinstance(archive, np.lib.npyio.NpzFile) else []
+            missing = [name for name in ("mu", "sigma") if name not in held]
+            if missing:
+                found = ", ".join(held) or "no arrays by name"
+                raise ValueError(f"there is no {' and no '.join(missing)} in it, but {found}")
+            return checked(archive["mu"], archive["sigma"])
+    except (OSError, EOFError, BadZipFile, ValueError, MemoryError) as error:
+        raise ValueError(f"{path} holds no statistics, expected the arrays mu and sigma: {error}") from error
+
+
+def _require_small(path: Path | str) -> None:
+    """Raise ValueError if an archive claims arrays that no statistics are as long as."""
+    if not is_zipfile(path):
+        return
+    with ZipFile(path) as archive:
+        if large := [info.filename for info in archive.infolist() if info.file_size > LONGEST]:
+            raise ValueError(f"its {large[0][:80]} is longer than {LONGEST:,} bytes")
+
+
+def checked(mean: np.ndarray, covariance: np.ndarray) -> Statistics:
+    """These arrays as statistics. Raises ValueError unless they are finite, fit each other, and sigma is symmetric."""
+    if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)):
+        raise ValueError(f"mu has the shape {mean.shape} and sigma {covariance.shape}: expected (d,) and (d, d)")
+    if mean.dtype.kind != "f" or covariance.dtype.kind != "f":
+        raise ValueError(f"mu is {mean.dtype} and sigma {covariance.dtype}: expected floating point")
+    mean, covariance = mean.astype(np.float64), covariance.astype(np.float64)
+    if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
+        raise ValueError("mu or sigma has numbers that are not finite")
+    # Sums in float32 differ by about 1e-6 above and below the diagonal.
+    if np.abs(covariance - covariance.T).max(initial=0) > 1e-4 * np.abs(covariance).max(initial=0):
+        raise ValueError("sigma is not symmetric")
+    if (covariance.diagonal() < 0).any():
+        raise ValueError("sigma has a negative variance")
+    return Statistics(torch.from_numpy(mean), torch.from_numpy((covariance + covariance.T) / 2))

@@ -1,0 +1,17 @@
+"""Names for the shapes of tensors in networks."""
+
+from typing import TypeAlias
+
+from jaxtyping import Float
+from torch import Tensor
+
+FeatureMap: TypeAlias = Float[Tensor, "b _ _ _"]
+
+
+Heads: TypeAlias = Float[Tensor, "b heads n d"]
+
+
+ImageBatch: TypeAlias = Float[Tensor, "b c h w"]
+
+
+PerChannel: TypeAlias = Float[Tensor, "b c"]

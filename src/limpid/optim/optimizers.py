@@ -1,0 +1,87 @@
+"""The optimiser and its learning rate, which is a function of how many images the network has seen."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from limpid.optim import muon
+
+Decay: TypeAlias = Literal["none", "linear", "cosine"]
+"""How a rate falls to zero at the end of a run, if it does."""
+
+
+@dataclass(frozen=True)
+class AdamW:
+    """Adam (Kingma and Ba 2015) with decoupled weight decay, a linear warm-up and a decay to zero."""
+
+    lr: float = 2e-4
+    """Learning rate at its peak."""
+    warmup_images: int = 0
+    """Images over which the rate rises from zero."""
+    lr_schedule: Decay = "none"
+    """How the rate falls to zero at the end of the run, if it does."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    """Largest norm of the gradient over all parameters of the network."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    def build(self, parameters: Iterable[Tensor]) -> torch.optim.AdamW:
+        """The optimiser of these parameters."""
+        return torch.optim.AdamW(parameters, lr=self.lr, betas=self.betas, weight_decay=self.weight_decay, fused=True)
+
+
+@dataclass(frozen=True)
+class Muon:
+    """Muon (Jordan et al. 2024) for weights that are matrices or convolutions, Adam for the others, by one rate.
+
+    A step of Muon is scaled to the size of one of Adam (Liu et al. 2025), so a good rate of one is good for the other.
+    """
+
+    lr: float = 2e-4
+    """Learning rate at its peak."""
+    warmup_images: int = 0
+    """Images over which the rate rises from zero."""
+    lr_schedule: Decay = "none"
+    """How the rate falls to zero at the end of the run, if it does."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    """Largest norm of the gradient over all parameters of the network."""
+    momentum: float = 0.95
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum {self.momentum}: expected a number from 0 up and below 1")
+
+    def build(self, parameters: Iterable[Tensor]) -> muon.MuonOptimizer:
+        """The optimiser of these parameters."""
+        return muon.MuonOptimizer(parameters, self.lr, self.betas, self.weight_decay, self.momentum)
+
+
+Optimizer: TypeAlias = AdamW | Muon
+
+
+def lr_at(optimizer: Optimizer, seen: int, images: int) -> float:
+    """The learning rate of the step that ends at image `seen` of a run of `images`."""
+    rise = min(1.0, seen / optimizer.warmup_images) if optimizer.warmup_images else 1.0
+    left = max(0.0, 1 - seen / images)
+    fall = {"none": 1.0, "linear": left, "cosine": (1 - math.cos(math.pi * left)) / 2}[optimizer.lr_schedule]
+    return optimizer.lr * rise * fall
+
+
+def check_ranges(optimizer: Optimizer) -> None:
+    """Raise ValueError for numbers that no optimiser can have."""
+    o = optimizer
+    if not all(0 <= number < math.inf for number in (o.lr, o.weight_decay, o.warmup_images)) or not o.max_grad_norm > 0:
+        given = f"rate {o.lr}, weight decay {o.weight_decay}, clip {o.max_grad_norm}, warm-up {o.warmup_images}"
+        raise ValueError(f"{given}: expected finite numbers from 0 up, and a clip above 0")
+    if not all(0 <= beta < 1 for beta in o.betas):
+        raise ValueError(f"betas {o.betas}: expected two numbers from 0 up and below 1")

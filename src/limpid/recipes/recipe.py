@@ -1,0 +1,158 @@
+"""A run as frozen data: everything that decides what is learnt, and nothing about where or on what."""
+
+from dataclasses import dataclass, field, fields, replace
+
+from limpid.data import Cifar10, Data
+from limpid.data.augment import Augment
+from limpid.diffusion.denoiser import Denoiser, NoiseConditioning, Timestep
+from limpid.diffusion.guidance import Guidance
+from limpid.diffusion.level_sampling import LevelSampler, UniformLevels
+from limpid.diffusion.losses import Unweighted, Weight
+from limpid.diffusion.samplers import Ancestral, Ddim, Sampler
+from limpid.diffusion.schedules import LinearBeta, Schedule, Spacing, check_levels
+from limpid.diffusion.targets import Eps, Target
+from limpid.nets import Network, UNet
+from limpid.optim.ema import Ema, EmaKind, folder_name, std_to_exp
+from limpid.optim.optimizers import AdamW, Optimizer
+from limpid.storage.download import expanded
+
+
+@dataclass(frozen=True)
+class TrainingSchedule:
+    """The schedule of training."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How pictures are drawn."""
+
+    steps: int = 1000
+    """Steps of the sampler."""
+    sampler: Sampler = Ancestral("large")
+    schedule: Schedule | TrainingSchedule = TrainingSchedule()
+    """The schedule whose levels the steps visit."""
+    spacing: Spacing = "trailing"
+    """How a schedule of T steps is cut; the others are what published code does."""
+    clip_denoised: bool = True
+    """Hold every predicted picture in [-1, 1]."""
+    guidance: Guidance = Guidance()
+    guidance_model: str = ""
+    """A run or checkpoint of a weaker network to be guided away from (autoguidance); without one it is the network
+    itself without labels (classifier-free guidance), which must have been trained with some of them withheld."""
+
+
+@dataclass(frozen=True)
+class Every:
+    """After how many images the run does something besides training."""
+
+    log: int = 12_800
+    sample: int = 1_280_000
+    save: int = 1_280_000
+    milestone: int = 0
+    """Checkpoints that are kept for good; of the others only the last two are."""
+    snapshot: int = 1_280_000
+    score: int = 0
+    """Scores, by limpid's own judge, of few pictures; the checkpoint that scored best is kept. 0 is never."""
+    score_images: int = 1000
+    """Pictures of each score: only scores of equal numbers compare."""
+
+    def __post_init__(self) -> None:
+        if negative := [f"{spec.name} {value}" for spec in fields(self) if (value := getattr(self, spec.name)) < 0]:
+            raise ValueError(f"every {', '.join(negative)}: expected a number of images, 0 for never")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training run. Durations are counted in images shown to the network, so they survive a change of batch size."""
+
+    duration: int = 102_400_000
+    """How long to train."""
+    batch_size: int = 128
+    """Images a step."""
+    seed: int = 0
+    """What all randomness of the run begins from."""
+    data: Data = field(default_factory=Cifar10)
+    augment: Augment = Augment()
+    network: Network = UNet()
+    class_conditional: bool = False
+    """Tell the network the class of each picture."""
+    label_dropout: float = 0.0
+    """Share of pictures whose class is withheld, so that the network can be guided."""
+    schedule: Schedule = LinearBeta()
+    target: Target = Eps()
+    learned_variance: bool = False
+    """Learn the variance of the reverse process besides, for `Ancestral("learned")` (improved DDPM)."""
+    noise_conditioning: NoiseConditioning = Timestep()
+    loss_weighting: Weight = Unweighted()
+    uncertainty_weighting: bool = False
+    """Learn how large the loss is at each level, and divide by it (EDM2)."""
+    level_sampler: LevelSampler = UniformLevels()
+    optimizer: Optimizer = AdamW(warmup_images=640_000)
+    ema: EmaKind = Ema(halflife=887_000.0)
+    ema_snapshots: tuple[float, ...] = ()
+    """Relative lengths of power-function averages to keep from time to time; `limpid average` then builds any other."""
+    sampling: Sampling = Sampling()
+    every: Every = Every()
+
+    def __post_init__(self) -> None:
+        if self.duration < 1 or self.batch_size < 1:
+            raise ValueError(f"images {self.duration}, batch {self.batch_size}: expected at least 1 of each")
+        check_levels(self.schedule)
+        if not isinstance(self.sampling.schedule, TrainingSchedule):
+            check_levels(self.sampling.schedule)
+        if not 0 <= self.label_dropout <= 1:
+            raise ValueError(f"label dropout {self.label_dropout}: expected a share, 0 to 1")
+        for std in self.ema_snapshots:
+            std_to_exp(std)
+        if len({folder_name(std) for std in self.ema_snapshots}) < len(self.ema_snapshots):
+            raise ValueError(f"snapshots {self.ema_snapshots}: expected lengths that differ by 0.001 or more")
+
+    @property
+    def sampling_schedule(self) -> Schedule:
+        """The schedule that samplers walk down."""
+        return self.schedule if isinstance(self.sampling.schedule, TrainingSchedule) else self.sampling.schedule
+
+
+def with_absolute_root(recipe: Recipe) -> Recipe:
+    """The recipe with the place of its data in full, so that it means the same from every folder."""
+    root = getattr(recipe.data, "root", "")
+    return replace(recipe, data=with_root(recipe.data, root)) if root else recipe
+
+
+@dataclass(frozen=True)
+class DataPlace:
+    """Where the data of a run is now."""
+
+    root: str = ""
+    """Where the data of the run is now, if it was moved; other images than it was trained on are refused."""
+
+
+def with_root(data: Data, root: str) -> Data:
+    """The same data at another place. Raises ValueError for data that has none."""
+    if not hasattr(data, "root"):
+        raise ValueError(f"--data.root {root}: {type(data).__name__} come with limpid, and are at no place")
+    return replace(data, root=str(expanded(root).absolute()))  # pyright: ignore[reportCallIssue]
+
+
+def build_denoiser(recipe: Recipe, shape: tuple[int, int, int], num_classes: int) -> Denoiser:
+    """The recipe's denoiser of pictures of `shape` (channels, height, width), untrained.
+
+    Raises ValueError if the network is to be told classes, and the pictures have none.
+    """
+    if recipe.class_conditional and not num_classes:
+        advice = "add --no-class-conditional --sampling.guidance.weight 0"
+        raise ValueError(f"the network is to be told classes, and these pictures have none: {advice}")
+    num_classes = num_classes if recipe.class_conditional else 0
+    learned = recipe.learned_variance
+    net = recipe.network.build(shape, num_classes, out_multiplier=2 if learned else 1)
+    return Denoiser(net, recipe.target, recipe.noise_conditioning, recipe.schedule, num_classes, learned)
+
+
+PREVIEW_STEPS = 50
+
+
+def preview_recipe(recipe: Recipe) -> Recipe:
+    """The recipe with sampling quick enough to look at: DDIM in 50 steps where it asked for more."""
+    if recipe.sampling.steps <= PREVIEW_STEPS:
+        return recipe
+    return replace(recipe, sampling=replace(recipe.sampling, steps=PREVIEW_STEPS, sampler=Ddim()))

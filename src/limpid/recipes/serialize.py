@@ -1,0 +1,143 @@
+"""Frozen dataclasses to and from plain data (dicts, lists, numbers, words), as JSON and TOML hold it.
+
+A member of a union is a dict with its class name under "kind", or that name alone. Every mistake is a ValueError that
+says where it is, what was given and what was expected.
+"""
+
+import difflib
+import math
+import reprlib
+import types
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from limpid.storage.renamed import KINDS, with_new_names
+
+MAX_INT = 1 << 63
+"""Whole numbers are smaller, as everything that computes with them holds them."""
+ABBREVIATE = reprlib.Repr()
+"""How what was given is shown in a message: on one line, and cut where it is long or deep."""
+ABBREVIATE.maxstring = ABBREVIATE.maxother = 60
+
+
+def to_dict(value: Any) -> Any:
+    """Plain data that `from_plain` turns back into `value`."""
+    if is_dataclass(value):
+        return {"kind": type(value).__name__} | {f.name: to_dict(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no infinity
+    return [to_dict(part) for part in value] if isinstance(value, tuple) else value
+
+
+def from_dict(kind: Any, value: Any, where: str = "recipe", default: Any = None) -> Any:
+    """`value` as the type `kind`; fields that are missing are those of `default` if it is of the same class, else the
+    class's own."""
+    if members := union_members(kind):
+        return _from_member(members, value, where, default)
+    if isinstance(kind, type) and is_dataclass(kind):
+        return _from_fields(kind, value, where, default)
+    if get_origin(kind) in (Union, types.UnionType):  # one of something, or several
+        several = isinstance(value, list | tuple)
+        kind = next(one for one in get_args(kind) if (get_origin(one) is tuple) == several)
+    if get_origin(kind) is tuple:
+        return _from_list(get_args(kind), value, where)
+    if get_origin(kind) is Literal:
+        return _checked(value in get_args(kind), value, where, value, f"one of {', '.join(map(repr, get_args(kind)))}")
+    if kind is float:
+        value = float(value) if value in ("inf", "-inf") else value
+        number = isinstance(value, int | float) and not isinstance(value, bool) and value == value
+        number = number and (isinstance(value, float) or abs(value) < MAX_INT)
+        return _checked(number, float(value) if number else value, where, value, "a number")
+    right = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+    right = right and (kind is not int or abs(value) < MAX_INT)
+    return _checked(right, value, where, value, {int: "a whole number", str: "a word", bool: "true or false"}[kind])
+
+
+@contextmanager
+def errors_name_file(path: Path) -> Iterator[None]:
+    """Puts the name of a file before what is wrong with what was read from it."""
+    try:
+        yield
+    except ValueError as error:
+        if str(path) in str(error):
+            raise
+        raise ValueError(f"{path}: {error}") from error
+
+
+def union_members(kind: Any) -> dict[str, type]:
+    """The members of a union of dataclasses by their names; empty for any other type."""
+    members = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else ()
+    return {member.__name__: member for member in members} if all(map(is_dataclass, members)) else {}
+
+
+def match_choice(what: str, name: str, choices: Iterable[str]) -> str:
+    """`name` as it is written among `choices`, or the only one that is written so in another case.
+
+    Raises ValueError with the nearest of them if there is none, and with those of another case if there are several.
+    """
+    choices = list(choices)
+    found = [choice for choice in choices if choice.lower() == name.lower()]
+    if name in choices:
+        return name
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ValueError(
+            f"{what} {ABBREVIATE.repr(name)} may be {' or '.join(found)}: write it in the case that is meant"
+        )
+    near = difflib.get_close_matches(name.lower()[:100], {c.lower(): c for c in choices}, n=1)
+    guess = next((f"; did you mean {c}?" for c in choices if near and c.lower() == near[0]), "")
+    raise ValueError(f"no {what} {ABBREVIATE.repr(name)}: choose from {', '.join(choices)}{guess}")
+
+
+def fields_from(kind: type, current: Any) -> dict[str, Any]:
+    """What the fields of `kind` are before any is given: those of `current` if it is of this very class, else the
+    class's own defaults, as far as it has them."""
+    if type(current) is kind:
+        return {f.name: getattr(current, f.name) for f in fields(kind)}
+    plain = {f.name: f.default for f in fields(kind) if f.default is not MISSING}
+    return plain | {f.name: f.default_factory() for f in fields(kind) if f.default_factory is not MISSING}
+
+
+def _checked(right: bool, result: Any, where: str, given: Any, expected: str) -> Any:
+    if not right:
+        raise ValueError(f"{where} is {ABBREVIATE.repr(given)}: expected {expected}")
+    return result
+
+
+def _from_member(members: dict[str, type], value: Any, where: str, default: Any) -> Any:
+    if isinstance(value, str):
+        value = {"kind": value}
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} is {ABBREVIATE.repr(value)}: expected one of {', '.join(members)}")
+    name = value.get("kind", type(default).__name__)
+    if not isinstance(name, str) or name == "NoneType":
+        raise ValueError(f"{where} needs a kind: choose from {', '.join(members)}")
+    member = members[match_choice(where, KINDS.get(name, name), members)]
+    return _from_fields(member, value, where, default)
+
+
+def _from_fields(kind: type, value: Any, where: str, default: Any) -> Any:
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} is {ABBREVIATE.repr(value)}: expected a table of its fields")
+    hints, known = get_type_hints(kind), {f.name: f for f in fields(kind)}
+    value = with_new_names(kind.__name__, value)
+    given = {match_choice(f"field of {where}", name, known): part for name, part in value.items() if name != "kind"}
+    result = fields_from(kind, default)
+    for name, part in given.items():
+        result[name] = from_dict(hints[name], part, f"{where}.{name}", result.get(name))
+    if missing := known.keys() - result.keys():
+        raise ValueError(f"{where} needs its field {min(missing)}")
+    return kind(**result)
+
+
+def _from_list(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{where} is {ABBREVIATE.repr(value)}: expected a list")
+    each = (kinds[0],) * len(value) if kinds[-1:] == (...,) else kinds
+    if len(each) != len(value):
+        raise ValueError(f"{where} is {ABBREVIATE.repr(value)}: expected {len(each)} values")
+    return tuple(from_dict(kind, part, f"{where}[{i}]") for i, (kind, part) in enumerate(zip(each, value, strict=True)))

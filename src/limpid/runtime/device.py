@@ -1,0 +1,158 @@
+"""On what a run computes: the device, the precision of its matrix products, whether the network is compiled."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
+
+import torch
+from torch import nn
+
+from limpid.runtime import cpu, distributed
+
+Module = TypeVar("Module", bound=nn.Module)
+COMPILE_FROM_IMAGES = 1_000_000
+"""Images after which a GPU has won back the minutes of compiling, by far: at 3,000 a second they take five."""
+WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+"""What tells cuBLAS to add up in the same order each time."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What to compute on; "auto" takes the best that is there."""
+
+    device: str = "auto"
+    """cpu, cuda, cuda:1, mps, ..."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """bfloat16 computes the network in it and keeps weights, norms, loss and averages in float32."""
+    compile: bool | Literal["auto"] = "auto"
+    """Compile the network: minutes at the start, faster steps on a GPU, nothing won on a CPU; "auto" does it on a GPU,
+    for runs of a million images or more."""
+    micro_batch: int = 0
+    """Pictures that training computes at a time where memory is short, 0 for the whole batch: the sums are the same."""
+    threads: int = 0
+    """Threads on a CPU; 0 takes one for each core, or as many as get the most done beside other programs."""
+    deterministic: bool = False
+    """Only kernels that give the same bits each time: a GPU is slower then, a CPU needs none of it."""
+    fsdp: bool = False
+    """Train with each of several processes holding a part of the weights, averages and optimiser's memory, for networks
+    that do not fit on one GPU."""
+
+    def resolved(self, images: int = 0) -> "Runtime":
+        """This machine with its choices made for a run of so many images; nothing in the process changes.
+
+        `threads` stays 0 where it was not given: torch then uses as many as it is set to. Raises ValueError for a
+        device that is not there.
+        """
+        if self.micro_batch < 0:
+            raise ValueError(f"--micro-batch {self.micro_batch}: expected a number of pictures, 0 for the whole batch")
+        if self.threads < 0:
+            raise ValueError(f"--threads {self.threads}: expected a number of threads, 0 to choose them here")
+        if self.fsdp and distributed.world_size() == 1:
+            raise ValueError("--fsdp with one process: expected several, started by torchrun")
+        device = distributed.device_of(_best_device() if self.device == "auto" else self.device)
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(f"no device '{device}' here: choose from {', '.join(_devices())}") from error
+        best = "bfloat16" if _has_bfloat16(device) else "float32"
+        precision = best if self.precision == "auto" else self.precision
+        repaid = device.startswith("cuda") and images >= COMPILE_FROM_IMAGES
+        compiled = repaid if self.compile == "auto" else self.compile
+        return replace(self, device=device, precision=precision, compile=compiled)
+
+    def configure_process(self) -> "Runtime":
+        """Tune the whole process for this machine, for good, and return it with the number of threads chosen.
+
+        For a program whose only work this is, like limpid's commands: freed memory is kept, threads are pinned, and
+        torch's settings stay as this machine wants them. A guest in another program leaves it out.
+        """
+        tuned = self
+        if self.device == "cpu":
+            cpu.tune_process()
+            tuned = replace(self, threads=self.threads or cpu.best_thread_count(torch.get_num_threads()))
+        tuned._apply_settings()
+        return tuned
+
+    @contextmanager
+    def settings(self) -> Iterator[None]:
+        """Torch's settings are as this machine wants them in here, and afterwards as they were."""
+        with ExitStack() as undo:
+            undo.callback(torch.set_num_threads, torch.get_num_threads())
+            warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+            deterministic = torch.are_deterministic_algorithms_enabled()
+            undo.callback(torch.use_deterministic_algorithms, deterministic, warn_only=warn_only)
+            undo.callback(setattr, torch.backends.cudnn, "benchmark", torch.backends.cudnn.benchmark)
+            if self.device.startswith("cuda"):
+                undo.callback(torch.cuda.set_device, torch.cuda.current_device())
+            if self.deterministic and WORKSPACE not in os.environ:
+                undo.callback(os.environ.pop, WORKSPACE, None)
+            self._apply_settings()
+            yield
+
+    @contextmanager
+    def sampling_threads(self) -> Iterator[None]:
+        """As many threads in here as get the most done beside other programs at this moment, if none were given.
+
+        A run keeps the number it began with; what is only looked at need not wait for a processor that is busy now.
+        """
+        before = torch.get_num_threads()
+        try:
+            if self.device == "cpu" and not self.threads:
+                torch.set_num_threads(cpu.best_thread_count(before))
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+    def _apply_settings(self) -> None:
+        if self.deterministic:
+            os.environ.setdefault(WORKSPACE, ":4096:8")  # read when cuBLAS is first used
+            torch.use_deterministic_algorithms(True)
+        if self.device == "cpu" and self.threads:
+            torch.set_num_threads(self.threads)
+        elif self.device.startswith("cuda"):
+            # What names no device, as events and autocast, means the current one.
+            torch.cuda.set_device(torch.device(self.device).index or 0)
+            torch.backends.cudnn.benchmark = not self.deterministic
+
+    def to_device(self, module: Module) -> Module:
+        """The module on this device, its kernels laid out with channels last, as convolutions like them."""
+        return module.to(self.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
+        """The context in which the network runs: its precision, and no attention of cuDNN's.
+
+        Since torch 2.11 the backward of that gives NaN for some lengths (#196678); the other kernels are as quick here.
+        """
+        kind = torch.device(self.device).type
+        with ExitStack() as stack:
+            if kind == "cuda" and torch.backends.cuda.cudnn_sdp_enabled():
+                torch.backends.cuda.enable_cudnn_sdp(False)
+                stack.callback(torch.backends.cuda.enable_cudnn_sdp, True)
+            stack.enter_context(torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bfloat16"))
+            yield
+
+    def __str__(self) -> str:
+        number = torch.get_num_threads()
+        threads = f", {number} thread{'s'[: number != 1]}" if self.device == "cpu" else ""
+        many = f"{distributed.world_size()} processes, each on " if distributed.world_size() > 1 else ""
+        how = f"{', compiled' if self.compile is True else ''}{', sharded' if self.fsdp else ''}"
+        return f"{many}{self.device}{threads}, {self.precision}{how}"
+
+
+def _devices() -> list[str]:
+    cuda = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    return [*cuda, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
+
+
+def _best_device() -> str:
+    return _devices()[0].split(":")[0]
+
+
+def _has_bfloat16(device: str) -> bool:
+    """Whether bfloat16 is faster than float32 there; CPUs without the instructions only emulate it."""
+    if device.startswith("cuda"):
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device == "cpu" and cpu.has_bfloat16()

@@ -1,0 +1,51 @@
+"""What does not fit into memory at once is done in parts: half as large, as often as it takes."""
+
+import errno
+import re
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+from limpid.runtime.log import warn
+
+Result = TypeVar("Result")
+SAID = re.compile(
+    r"out of memory|(not enough|insufficient) memory|(can't|cannot|could not|failed to|unable to) allocate"
+    r"|DefaultCPUAllocator|bad_alloc|bad allocation|_ALLOC_FAILED"
+    r"|could not (create|execute) a (primitive|memory)"  # oneDNN, which gives no reason
+    r"|_STATUS_NOT_INITIALIZED",  # cuBLAS and cuDNN, whose own memory comes first
+    re.IGNORECASE,
+)
+"""What torch and the libraries under it say when an allocation fails."""
+
+
+def find_executable_batch_size(
+    work: Callable[[int], Result], size: int, again: Callable[[], bool] = lambda: True
+) -> tuple[Result, int]:
+    """`work(size)` and that size, which is halved each time memory runs out, if the work can be begun `again` then.
+
+    Raises MemoryError if it cannot, or if one at a time is too many.
+    """
+    while True:
+        try:
+            return work(size), size
+        except (RuntimeError, MemoryError, OSError) as error:
+            if not _out_of_memory(error):
+                raise
+            why = str(error).partition("\n")[0]
+        # Only here, outside of the except, does the error no longer hold what the failed attempt has computed.
+        if size == 1:
+            raise MemoryError(f"out of memory with one picture at a time: {why}")
+        if not again():
+            raise MemoryError(f"out of memory in the midst of a sum: go on with --micro-batch {size // 2}: {why}")
+        size = (size + 1) // 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        warn(f"out of memory: from now on {size} pictures at a time, of the same batch")
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether an allocation failed: torch's own on a GPU has a type, those of libraries only their words."""
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
+    return known or (isinstance(error, RuntimeError) and SAID.search(str(error)) is not None)

@@ -1,0 +1,1 @@
+"""Sampling: load a model, draw images from seeds."""

@@ -1,0 +1,41 @@
+"""Whether images are those that a run was trained on, wherever they are now: their fingerprint tells it."""
+
+from pathlib import Path
+
+import torch
+
+from limpid.data import Data, DataSource
+from limpid.recipes.recipe import with_root
+from limpid.sampling.load import CheckpointInfo, check_class_names
+from limpid.storage.download import expanded
+
+
+def open_data(data: Data, device: torch.device | str) -> DataSource:
+    """The images of a run. Raises ValueError if they cannot be had, and says what to do if their place has gone."""
+    try:
+        return data.open(device)
+    except ValueError as error:
+        root = getattr(data, "root", "")
+        if not root or expanded(root).exists():
+            raise
+        raise ValueError(f"{error}; if it was moved, say where it is now with --data.root") from error
+
+
+def check_data(about: CheckpointInfo, source: DataSource, run: Path | str) -> None:
+    """Raise ValueError if images are not those that a run was trained on, or their classes not those it was told."""
+    if about.recipe.class_conditional:
+        check_class_names(about.class_names, source.class_names, str(run))
+    if changed := about.data.differences(source.fingerprint):
+        advice = "give it the images as they were, with --data.root if they were moved"
+        raise ValueError(f"{run} was trained on other data than is there now ({', '.join(changed)}): {advice}")
+
+
+def data_of_run(about: CheckpointInfo, root: str, run: Path | str) -> Data:
+    """The data of a run, at `root` if that is given, and found to be what it was trained on, as far as it is known.
+
+    Raises ValueError if it is not, or cannot be had.
+    """
+    data = with_root(about.recipe.data, root) if root else about.recipe.data
+    if root or about.data.images:
+        check_data(about, open_data(data, "cpu"), run)
+    return data

@@ -1,0 +1,251 @@
+"""Checkpoints: one safetensors file each, tensors and plain data, that is whole or is not there.
+
+It loads without executing code, carries all that is needed to rebuild and go on, and a checksum of all its bytes.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from stat import S_ISREG
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from limpid.runtime.log import warn
+from limpid.storage.atomic import durable_write
+from limpid.storage.renamed import tensor_name, with_new_names
+
+Plain = dict[str, Any]
+
+DTYPE_NAMES = {
+    **{torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"},
+    **{torch.int64: "I64", torch.int32: "I32", torch.uint8: "U8", torch.bool: "BOOL"},
+}
+"""What safetensors calls the kinds of numbers."""
+MARK, BLANK = b'"sha256":"', b"0" * 64
+"""What comes before the checksum in a file, and what stands in its place while it is computed. Inside of the plain data
+the mark cannot occur, since JSON in JSON has its quotes escaped."""
+MAX_HEADER_BYTES = 1 << 24
+"""Bytes of the longest header that is read."""
+
+
+class Broken(ValueError):
+    """A file that is no checkpoint of ours, or not as it was written."""
+
+
+class Foreign(ValueError):
+    """A whole checkpoint that does not belong where it is."""
+
+
+def save_checkpoint(
+    folder: Path, seen: int, tensors: Mapping[str, Tensor], data: Plain, keep: int = 2, milestone: int = 0
+) -> Path:
+    """Write the checkpoint after `seen` images; it stays, and of the others in the folder the last `keep` - 1.
+
+    With `keep` 0 all stay; with a `milestone` the first at or after each multiple of so many images stays too. Raises
+    OSError if the disk refuses, and leaves nothing behind then.
+    """
+    path = folder / file_name(seen)
+    with durable_write(path) as part:
+        _write(part, tensors, data)
+    files = list_checkpoints(folder)
+    others = [file for file in files if file != path]
+    for old in others[: max(0, len(others) - keep + 1)] if keep else []:
+        if old not in milestones(files, milestone):
+            _remove(old)
+    return path
+
+
+def file_name(seen: int) -> str:
+    """What the file of the checkpoint after `seen` images is called."""
+    return f"{seen:012d}.safetensors"
+
+
+def _remove(old: Path) -> None:
+    """Remove a checkpoint that is needed no more; one that cannot be removed stays, and is warned of."""
+    try:
+        old.unlink(missing_ok=True)
+    except OSError as error:
+        warn(f"cannot remove {old} ({error.strerror}): it stays, and going on does not need it")
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints of a folder, oldest first."""
+    return sorted((path for path in folder.glob("*.safetensors") if path.stem.isdecimal()), key=lambda p: int(p.stem))
+
+
+def milestones(files: list[Path], every: int) -> set[Path]:
+    """Of checkpoints, oldest first, the first at or after each multiple of `every` images; 0 is none."""
+    reached = {int(file.stem) // every: file for file in reversed(files)} if every else {}
+    return {file for multiple, file in reached.items() if multiple > 0}
+
+
+def latest(folder: Path, check: Callable[[Path], None] = lambda file: None) -> Path | None:
+    """The last checkpoint of a folder that is whole, is what its name says and passes `check`, if there are any; those
+    after it that are not are named. `check` raises Foreign for one to pass over.
+
+    Raises ValueError if there are some and none is left, but for the beginning, which is no progress; OSError if one
+    cannot be read: that it is broken is not known then.
+    """
+    faults: list[str] = []
+    for path in reversed(list_checkpoints(folder)):
+        try:
+            verify(path)
+            check_name(path)
+            check(path)
+        except (Broken, Foreign) as error:
+            faults.append(str(error))
+            continue
+        except FileNotFoundError:  # the run that goes on there has removed it
+            continue
+        if faults and int(path.stem) == 0:
+            break
+        for fault in faults:
+            warn(f"{fault}; taking one before it")
+        return path
+    if faults:
+        raise ValueError(f"{faults[0]}; there is none before it to go on from: move them away to begin anew")
+    return None
+
+
+def set_aside(folder: Path, chosen: Path) -> None:
+    """Give the checkpoints that are newer than the `chosen` one, and were passed over, names of no checkpoints."""
+    for file in list_checkpoints(folder):
+        if int(file.stem) > int(chosen.stem):
+            try:
+                verify(file)
+                file.rename(file.with_suffix(".aside"))
+            except Broken:
+                file.rename(file.with_suffix(".broken"))
+
+
+def verify(path: Path) -> None:
+    """Raise Broken if a file is no checkpoint of ours, or not as it was written; OSError if it cannot be read."""
+    try:
+        there = path.stat()
+        if not S_ISREG(there.st_mode):
+            raise ValueError("it is no file")
+        _verify(path, there.st_ino, there.st_size, there.st_mtime_ns)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"cannot read {path}, which may be whole ({error.strerror}): nothing was changed, try again later",
+        ) from error
+    except ValueError as error:
+        raise Broken(f"{_broken(path)}: {error}") from error
+
+
+def check_name(path: Path) -> None:
+    """Raise Foreign if the file of a checkpoint is named after another number of images than it says."""
+    seen = read_data(path).get("images_seen", int(path.stem))
+    if seen != int(path.stem):
+        raise Foreign(f"{path} was renamed: it says that it was saved after {seen} images")
+
+
+def read_data(path: Path) -> Plain:
+    """The plain data of a checkpoint, without its tensors. Raises as `read_header` does."""
+    return read_header(path)[0]
+
+
+def read_header(path: Path) -> tuple[Plain, str]:
+    """The plain data of a checkpoint, and the checksum of all its bytes.
+
+    Raises ValueError if it is none of ours, or broken, OSError if it cannot be read.
+    """
+    verify(path)
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            data, checksum = json.loads(metadata["limpid"]), metadata["sha256"]
+    except (SafetensorError, ValueError, KeyError, RecursionError) as error:
+        raise ValueError(f"{_broken(path)}: {error}") from error
+    if not isinstance(data, dict):
+        raise ValueError(f"{_broken(path)}: its data are {type(data).__name__}, expected a table")
+    return with_new_names("CheckpointInfo", data), checksum
+
+
+def read_tensors(path: Path, prefix: str = "", checksum: str = "") -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix`, which is taken off.
+
+    Raises as `read_header` does, and Foreign where the file is not that of the `checksum` that is given.
+    """
+    verify(path)
+    try:
+        with safe_open(path, "pt") as file:
+            if checksum and (file.metadata() or {}).get("sha256") != checksum:
+                raise Foreign(f"{path} is not what it was a moment ago, since its run goes on: give the command again")
+            names = {tensor_name(name): name for name in file.keys()}  # noqa: SIM118
+            return {now.removeprefix(prefix): file.get_tensor(n) for now, n in names.items() if now.startswith(prefix)}
+    except SafetensorError as error:
+        raise ValueError(f"{_broken(path)}: {error}") from error
+
+
+def check_matches(tensors: Mapping[str, Tensor], like: Mapping[str, Tensor], path: Path) -> None:
+    """Raise ValueError unless the tensors of a file have the names and shapes of those that they are to fill."""
+    wrong = [name for name in like if name not in tensors or tensors[name].shape != like[name].shape]
+    if wrong := wrong + [name for name in tensors if name not in like]:
+        what = f"{len(wrong)} of its tensors are not those of its recipe, {wrong[0][:80]!r} for one"
+        raise ValueError(f"{path} does not fit: {what}")
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], data: Plain) -> None:
+    """Write a safetensors file one tensor at a time, then its checksum into the place that was left for it.
+
+    The library's own writer leaves the memory of a whole second copy to chance, and another temporary file behind when
+    it is killed.
+    """
+    # So that each is aligned; and by name, so that equal tensors make equal files whatever order they were made in.
+    wide_first = dict(sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0])))
+    header: Plain = {"__metadata__": {"limpid": json.dumps(data), "sha256": BLANK.decode()}}
+    end = 0
+    for name, tensor in wide_first.items():
+        begin, end = end, end + tensor.numel() * tensor.element_size()
+        header[name] = {"dtype": DTYPE_NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    head = len(text).to_bytes(8, "little") + text
+    digest = sha256(head)
+    with path.open("wb") as file:
+        file.write(head)
+        for tensor in wide_first.values():
+            content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+            digest.update(content)
+            file.write(content)
+        file.seek(head.index(MARK) + len(MARK))
+        file.write(digest.hexdigest().encode())
+
+
+@lru_cache(maxsize=64)
+def _verify(path: Path, inode: int, size: int, changed: int) -> None:
+    """Raise ValueError if the checksum of a file differs from the one it states; asked once for a file as it is."""
+    with path.open("rb") as file:
+        head = file.read(8)
+        length = int.from_bytes(head, "little")
+        if not 0 < length <= min(MAX_HEADER_BYTES, size - 8):
+            raise ValueError("it does not begin like one")
+        text = bytearray(file.read(length))
+        place = text.find(MARK) + len(MARK)
+        if place < len(MARK):
+            raise ValueError("it has no checksum")
+        stated = bytes(text[place : place + len(BLANK)])
+        text[place : place + len(BLANK)] = BLANK
+        digest = sha256(head + text)
+        for block in _blocks(file):
+            digest.update(block)
+    if stated != digest.hexdigest().encode():
+        raise ValueError("its checksum differs, so it was cut short or changed")
+
+
+def _blocks(file: Any) -> Iterator[bytes]:
+    while block := file.read(1 << 20):
+        yield block
+
+
+def _broken(path: Path) -> str:
+    return f"{path} is not a whole checkpoint of limpid"

@@ -1,0 +1,101 @@
+"""Work that is done a piece at a time and kept, so that whoever comes again goes on where the last one stopped.
+
+Each piece has a checksum: one that was changed since is made again.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from limpid.runtime.log import warn
+from limpid.storage.atomic import atomic_write, remove_abandoned
+from limpid.storage.regular_files import require_regular
+
+Chunk = dict[str, Tensor]
+MapFn: TypeAlias = Callable[[Callable[[range], Chunk], Iterable[range]], Iterator[Chunk]]
+"""What makes a piece for each stretch of numbers, in their order: `map`, or `parallel.in_turns`."""
+
+CHECKSUM = "sha256"
+"""What the checksum of a piece is called in the metadata of its file."""
+
+
+def cached_chunks(
+    folder: Path | None, n: int, size: int, make: Callable[[range], Chunk], each: MapFn = map
+) -> Iterator[Chunk]:
+    """What `make` returns for the numbers 0..n-1, at most `size` at a time, kept in the folder if there is one."""
+    if folder:
+        remove_abandoned(folder)
+    yield from each(lambda numbers: cached_chunk(folder, numbers, make), chunk_ranges(n, size))
+
+
+def chunk_ranges(n: int, size: int) -> list[range]:
+    """The numbers 0..n-1, at most `size` at a time."""
+    return [range(first, min(first + size, n)) for first in range(0, n, size)]
+
+
+def cached_chunk(folder: Path | None, numbers: range, make: Callable[[range], Chunk]) -> Chunk:
+    """What `make` returns for these numbers.
+
+    With a folder it is kept there as a file, and read instead of made if it is there as it was written: its name is the
+    numbers. A folder that cannot be written to is warned of, and nothing is kept then.
+    """
+    file = folder / f"{numbers.start:08d}-{numbers.stop:08d}.safetensors" if folder else None
+    kept = _read(file) if file else None
+    if kept is not None:
+        return kept
+    made = {name: value.cpu().contiguous() for name, value in make(numbers).items()}
+    if file:
+        try:
+            with atomic_write(
+                file
+            ) as part:  # safetensors' own way to write a file has a name that nobody knows until it is done
+                part.write_bytes(save(made, {CHECKSUM: checksum(made, file)}))
+        except OSError as error:
+            _tell_unkept(file.parent, str(error.strerror or error))
+    return made
+
+
+def checksum(tensors: Chunk, file: Path) -> str:
+    """The SHA-256 of tensors with their names, types and shapes, and of the place they are kept under in a cache."""
+    digest = sha256(f"{file.parent.name}/{file.name}".encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def concat(parts: Iterator[Chunk]) -> Chunk:
+    """All pieces, one after the other."""
+    held = list(parts)
+    return {name: torch.cat([piece[name] for piece in held]) for name in held[0]}
+
+
+def _read(file: Path) -> Chunk | None:
+    """A piece that is kept, or nothing if there is none, or it is not as it was written: it is made again then."""
+    try:
+        require_regular(file)
+        with safe_open(file, "pt") as opened:
+            tensors: Chunk = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            stated = (opened.metadata() or {}).get(CHECKSUM)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, SafetensorError) as error:
+        warn(f"{file} cannot be read ({str(error).splitlines()[0]}): what it held is made again")
+        return None
+    if stated != checksum(tensors, file):
+        warn(f"{file} is not as it was written: what it held is made again")
+        return None
+    return tensors
+
+
+@cache
+def _tell_unkept(folder: Path, reason: str) -> None:
+    """Said once of a folder, not of every file."""
+    warn(f"cannot keep anything in {folder} ({reason}): it is made again the next time")

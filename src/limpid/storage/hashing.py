@@ -1,0 +1,25 @@
+"""SHA-256 of weights and of images."""
+
+from hashlib import sha256
+
+from jaxtyping import UInt8
+from torch import Tensor, nn
+
+CHUNK = 500
+"""Pictures that are drawn, looked at and kept at a time."""
+
+
+def weights_sha256(net: nn.Module) -> str:
+    """The sha256 of all weights of a network."""
+    digest = sha256()
+    for value in net.state_dict().values():
+        digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def pixels_sha256(pixels: UInt8[Tensor, "n c h w"]) -> str:
+    """The sha256 of pictures: of their shape, and of their pixels one after the other."""
+    digest = sha256(str(tuple(pixels.shape)).encode())
+    for part in pixels.split(10_000):
+        digest.update(part.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

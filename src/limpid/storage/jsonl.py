@@ -1,0 +1,122 @@
+"""The log of a run: one JSON object a line, beginning with the images seen."""
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from limpid.runtime.log import warn
+from limpid.storage.atomic import durable_write, fsync
+from limpid.storage.regular_files import open_unlinked, read_bytes
+from limpid.storage.renamed import with_new_names
+
+Line = dict[str, Any]
+LONGEST = 1 << 30
+"""Bytes of the longest log that is read."""
+EDGES = (-6.0, -2.0, 2.0, 6.0)
+"""Where the log-SNR is cut into the parts whose losses are told apart: from nearly pure noise to nearly the picture."""
+LOGSNR_BINS = ("..-6", "-6..-2", "-2..2", "2..6", "6..")
+
+
+class JsonlLog:
+    """A log that is being written. Lines that the disk refuses wait, and are written together with the next."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.waiting = b""
+        self.stale = False
+        """Whether what waits is all of the log, to be written in place of the file."""
+
+    def add(self, line: Mapping[str, Any]) -> None:
+        """Write a line, whole or not at all. Raises OSError if the disk refuses it; it is then not lost."""
+        self.waiting += json.dumps(line).encode() + b"\n"
+        self._write()
+
+    def _write(self) -> None:
+        if self.stale:
+            with durable_write(self.path) as part:
+                part.write_bytes(self.waiting)
+        elif self.waiting:
+            append(self.path, self.waiting)
+        self.waiting, self.stale = b"", False
+
+    def lines(self) -> list[Line]:
+        """Every line that is not damaged, oldest first; those that wait for the disk too."""
+        return [line for _, line in self._parsed() if line]
+
+    def sync(self) -> None:
+        """Wait until the disk has every line, so that after a power cut none is missing before a checkpoint."""
+        with suppress(OSError):  # what can be written but not waited for, or is not there yet
+            self._write()
+            fsync(self.path)
+
+    def cut(self, seen: int) -> None:
+        """Take off the lines after image `seen`, which a run resumed there will write again; damaged ones are named,
+        and set aside in a file of their own.
+
+        Raises OSError if the disk refuses; the log is then cut when it next takes a line.
+        """
+        parsed = self._parsed()
+        if damaged := {number: text for number, (text, line) in enumerate(parsed, 1) if not line}:
+            aside = self.path.with_name(f"{self.path.name}.aside")
+            what = f"line{'s' * (len(damaged) > 1)} {', '.join(map(str, list(damaged)[:10]))}"
+            warn(f"{self.path} is damaged in {what}: set aside in {aside.name}, all others are kept")
+            with suppress(OSError):
+                append(aside, b"".join(text.rstrip(b"\n") + b"\n" for text in damaged.values()))
+        kept = [text for text, line in parsed if line and line["images_seen"] <= seen]
+        self.waiting, self.stale = b"".join(kept), True
+        self._write()
+
+    def _parsed(self) -> list[tuple[bytes, Line | None]]:
+        return [*([] if self.stale else _parsed(_content(self.path))), *_parsed(self.waiting)]
+
+
+def append(path: Path, lines: bytes) -> None:
+    """Add lines to a file, all of them or none. Raises OSError for none."""
+    file = open_unlinked(path, os.O_WRONLY | os.O_APPEND)
+    try:
+        before = os.fstat(file).st_size
+        try:
+            while lines:
+                lines = lines[os.write(file, lines) :]
+        except BaseException:
+            with suppress(OSError):
+                os.ftruncate(file, before)
+            raise
+    finally:
+        os.close(file)
+
+
+def read_jsonl(path: Path) -> list[Line]:
+    """Every line that is not damaged, oldest first."""
+    return [line for _, line in _parsed(_content(path)) if line]
+
+
+def _content(path: Path) -> bytes:
+    return read_bytes(path, LONGEST) if path.exists() else b""
+
+
+def _parsed(content: bytes) -> list[tuple[bytes, Line | None]]:
+    """Each line as it is written, and what it says; None where it is damaged."""
+    return [(text, _line(text)) for text in content.splitlines(keepends=True)]
+
+
+def _line(text: bytes) -> Line | None:
+    try:
+        line = json.loads(text) if text.endswith(b"\n") else None
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(line, dict):
+        line = with_new_names("LogLine", line)
+    if not isinstance(line, dict) or type(line.get("images_seen")) is not int:
+        return None
+    by_logsnr = line.get("loss_by_logsnr", {})
+    values = [value for name, value in line.items() if name != "loss_by_logsnr"]
+    right = isinstance(by_logsnr, dict) and all(map(_is_number, [*values, *by_logsnr.values()]))
+    return line if right and ("loss" in line or len(line) <= 2) else None  # a line is of losses, or of one score
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) or (type(value) is int and abs(value) < 1 << 63)

@@ -1,0 +1,98 @@
+"""One run, one process: a lock on the folder that the system itself frees when its holder ends, however it ends."""
+
+import getpass
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from limpid.runtime.log import warn
+from limpid.runtime.terminal import echo, printable
+from limpid.storage.regular_files import open_unlinked
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+HELD: set[IO[str]] = set()
+"""The files through which this process holds folders."""
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold a folder, which is made if it is not there. Raises ValueError that says who else holds it.
+
+    It holds between processes of one machine, and on network folders between machines if the server keeps locks.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "a+", encoding="utf-8", errors="replace", opener=open_unlinked) as file:
+        file.seek(0)
+        if not _lock(file):
+            holder = printable(file.read(200).strip()) or "another process"
+            raise ValueError(f"{folder} is in use by {holder}: stop it, or name another folder with --run")
+        if gone := file.read(200).strip():
+            echo(f"{folder} was left by {gone}, which was ended before it could stop")
+        _say(file, f"{_owner()} on {socket.gethostname()}, pid {os.getpid()}, since {time.strftime('%F %T %z')}")
+        HELD.add(file)
+        try:
+            yield
+        finally:
+            if file in HELD:
+                HELD.discard(file)
+                _say(file, "")
+
+
+@contextmanager
+def waiting_lock(path: Path) -> Iterator[None]:
+    """Hold a file, which is made if it is not there: waits until nobody else does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a", encoding="utf-8", opener=open_unlinked) as file:
+        while not _lock(file):
+            time.sleep(0.05)
+        yield
+
+
+def _say(file: IO[str], holder: str) -> None:
+    """Write who holds the folder, for whoever is refused, if the disk takes it; the lock does not depend on it."""
+    with suppress(OSError):
+        file.seek(0)
+        file.truncate()
+        os.write(file.fileno(), holder.encode())
+
+
+def _owner() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in containers
+        return "somebody"
+
+
+def _lock(file: IO[str]) -> bool:
+    """Whether this process now holds the file."""
+    try:
+        if sys.platform == "win32":  # bytes that are locked there cannot be read: one far behind the text
+            os.lseek(file.fileno(), 1 << 20, os.SEEK_SET)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            file.seek(0)
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError as error:
+        warn(f"this file system has no locks ({error}): see to it that no two runs share {file.name}")
+    return True
+
+
+def _let_go() -> None:
+    """A child of a fork shares the lock, and would hold it on when its parent is killed."""
+    while HELD:
+        HELD.pop().close()
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_let_go)

@@ -1,0 +1,45 @@
+"""A recipe tried out before hours go into it: what could not be learnt or drawn in the end is found out at once."""
+
+from itertools import islice
+
+import torch
+from torch import Tensor, nn
+
+from limpid.diffusion.learned_variance import posterior_bounds
+from limpid.diffusion.losses import check_noisiest_loss
+from limpid.recipes.recipe import Recipe, build_denoiser, preview_recipe
+from limpid.runtime.device import Runtime
+from limpid.sampling.load import ImageShape, load_guide
+from limpid.sampling.sample import trajectory
+
+
+def preflight(recipe: Recipe, shape: ImageShape, classes: int, runtime: Runtime) -> None:
+    """Build the recipe's network without its weights, and begin to draw with one that answers nothing.
+
+    Raises ValueError for what cannot be built, learnt, guided or drawn; a weaker network that guides is loaded and
+    asked once.
+    """
+    with torch.device("meta"):
+        model = build_denoiser(recipe, shape, classes)
+    check_noisiest_loss(recipe.loss_weighting, recipe.target, recipe.schedule, recipe.learned_variance)
+    if recipe.learned_variance:
+        posterior_bounds(recipe.schedule, torch.ones(1, dtype=torch.float64))
+    model.net = ZeroNetwork(shape[0] * (2 if recipe.learned_variance else 1))
+    labels = torch.zeros(1, dtype=torch.long, device=runtime.device) if recipe.class_conditional else None
+    guide = load_guide(recipe.sampling, runtime)
+    for way in (recipe, preview_recipe(recipe)):
+        list(
+            islice(trajectory(model, way, [0], shape, runtime, labels, guide), 2)
+        )  # the noise, and the first step down
+
+
+class ZeroNetwork(nn.Module):
+    """A network with nothing in it: zeros of so many channels, whatever it is shown."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, x: Tensor, c_noise: Tensor, labels: Tensor | None) -> Tensor:
+        b, _, h, w = x.shape
+        return x.new_zeros(b, self.channels, h, w)

@@ -1,0 +1,200 @@
+"""Pictures of the process itself: the noise, the schedule, the data, a trajectory, samples, the loss."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from limpid.data.images import normalize, to_uint8
+from limpid.diffusion.level import add_noise
+from limpid.diffusion.samplers.steps import SamplerStep
+from limpid.diffusion.schedules import Discrete, Schedule
+from limpid.diffusion.schedules import sampling_levels as levels_of
+from limpid.recipes.recipe import Recipe, TrainingSchedule, preview_recipe
+from limpid.runtime.device import Runtime
+from limpid.runtime.rng import generator
+from limpid.sampling.load import Pipeline
+from limpid.sampling.sample import check_labels, pixels_from, sample, trajectory
+from limpid.storage import jsonl
+from limpid.viz.animation import animate
+from limpid.viz.class_sheets import sheet_classes, sheet_title
+from limpid.viz.image_grid import image_grid, save_png, strip
+from limpid.viz.plot import Curve, Panel, panels, with_mean
+
+FRAMES = 24
+
+
+def data(recipe: Recipe, path: Path) -> Path:
+    """The first 64 pictures of training as the network meets them: resized and augmented."""
+    source = recipe.data.open("cpu")
+    pixels, _ = next(source.batches(0, 64, recipe.seed))
+    return save_png(image_grid(recipe.augment(pixels, generator("cpu", recipe.seed, "augment", 0))), path)
+
+
+def forward(recipe: Recipe, path: Path, timesteps: Sequence[int] = (), rows: int = 6) -> Path:
+    """A strip of real pictures, a row each, that sink into noise along the training schedule, at `timesteps` or evenly.
+
+    Raises ValueError for timesteps that the schedule does not have.
+    """
+    source, kind = recipe.data.open("cpu"), recipe.schedule
+    pixels, labels = next(source.batches(0, rows, recipe.seed))
+    x0, u = normalize(pixels), u_at_timesteps(kind, timesteps) if timesteps else u_at_even_angles(kind, 9)
+    eps = torch.randn(x0.shape, generator=generator("cpu", recipe.seed, "strip"))
+    levels = kind(u).to_vp()
+    noisy = torch.stack([to_uint8(add_noise(x0, eps, levels[i])) for i in range(len(u))], 1)
+    names = [source.class_names[label] for label in labels.tolist()] if source.class_names else ()
+    return save_png(strip(noisy, names, column_titles(kind, u)), path)
+
+
+def u_at_timesteps(kind: Schedule, timesteps: Sequence[int]) -> Float[Tensor, " n"]:
+    """u at these steps of a discrete schedule, 0 being the picture itself."""
+    T = getattr(kind, "T", 0)
+    if not all(0 <= t <= T for t in timesteps):
+        raise ValueError(f"timesteps {' '.join(map(str, timesteps))}: {kind} has those from 0 to {T}")
+    return torch.tensor(timesteps, dtype=torch.float64) / max(T, 1)
+
+
+def u_at_even_angles(kind: Schedule, n: int) -> Float[Tensor, " n"]:
+    """n values of u from clean to noise between which the picture changes by equal angles of the circle.
+
+    Of a schedule that is infinitely noisy at u = 1 the last is just below.
+    """
+    dense = torch.linspace(0, 1, 100_001, dtype=torch.float64)
+    dense = dense[kind(dense).sigma.isfinite()]
+    angle = torch.atan2(kind(dense).sigma, kind(dense).alpha)
+    wanted = torch.linspace(angle[0].item(), angle[-1].item(), n, dtype=torch.float64)
+    return dense[torch.searchsorted(angle, wanted).clamp(max=len(dense) - 1)]
+
+
+def column_titles(schedule: Schedule, u: Tensor) -> list[str]:
+    """What the levels at `u` are called: the step of a discrete schedule, else sigma over alpha."""
+    if steps := getattr(schedule, "T", None):
+        return [f"t = {round(part * steps)}" for part in u.tolist()]
+    return [f"σ = {ratio:.2g}" for ratio in schedule(u).edm_sigma.tolist()]
+
+
+def save_sample_grid(pixels: UInt8[Tensor, "n c h w"], names: Sequence[str], path: Path) -> Path:
+    """A grid of what was `drawn`: a row for each class, or a square where there are none."""
+    shown = sheet_classes(len(names))
+    return save_png(
+        image_grid(pixels, columns=8, row_labels=[names[i] for i in shown], title=sheet_title(shown, names)), path
+    )
+
+
+def preview_samples(pipeline: Pipeline, runtime: Runtime) -> UInt8[Tensor, "n c h w"]:
+    """Pictures from seeds 0, 1, 2, ...: eight of each class, of ten if there are more, or 64."""
+    labels = [label for label in sheet_classes(len(pipeline.class_names)) for _ in range(8)] or None
+    n = len(labels or range(64))
+    return torch.cat(
+        list(sample(pipeline.model, preview_recipe(pipeline.recipe), range(n), pipeline.image_shape, runtime, labels))
+    )
+
+
+def denoising_animation(
+    pipeline: Pipeline,
+    path: Path,
+    runtime: Runtime,
+    seeds: Sequence[int],
+    labels: list[int] | None,
+    guide: Pipeline | None = None,
+) -> Path:
+    """An animation of the pictures of `seeds` coming out of the noise."""
+    title = sheet_title(labels or [], pipeline.class_names)
+    walk = list(preview_trajectory(pipeline, runtime, seeds, labels, guide))
+    frames = [walk[round(i)] for i in torch.linspace(0, len(walk) - 1, min(FRAMES, len(walk))).tolist()]
+    return animate((image_grid(to_display_pixels(step), title=title) for step in frames), path)
+
+
+def trajectory_strip(
+    pipeline: Pipeline, path: Path, runtime: Runtime, seeds: Sequence[int], labels: list[int] | None
+) -> Path:
+    """Two rows for each of `seeds`, along the steps of the sampler: x, and the picture that the network saw in it."""
+    walk = list(preview_trajectory(pipeline, runtime, seeds, labels))[1:]
+    chosen = [walk[round(i)] for i in torch.linspace(0, len(walk) - 1, min(9, len(walk))).tolist()]
+    columns = [torch.stack([to_display_pixels(step), to_uint8(step.x0).cpu()], 1).flatten(0, 1) for step in chosen]
+    rows = [word for seed in seeds for word in (f"seed {seed}", "it sees")]
+    return save_png(
+        strip(torch.stack(columns, 1), rows, [f"σ = {step.level.edm_sigma.item():.2g}" for step in chosen]), path
+    )
+
+
+def preview_trajectory(
+    pipeline: Pipeline,
+    runtime: Runtime,
+    seeds: Sequence[int],
+    labels: list[int] | None,
+    guide: Pipeline | None = None,
+) -> Iterator[SamplerStep]:
+    """The steps from noise to the pictures of `seeds`, quickly."""
+    if labels is not None:
+        check_labels(labels, len(seeds), pipeline.model.null_label)
+    told = None if labels is None else torch.tensor(labels, device=runtime.device)
+    return trajectory(
+        pipeline.model, preview_recipe(pipeline.recipe), seeds, pipeline.image_shape, runtime, told, guide
+    )
+
+
+def to_display_pixels(step: SamplerStep) -> UInt8[Tensor, "b c h w"]:
+    """The noisy pictures of a step as pixels: brought to the circle, where they keep their range on every path."""
+    return pixels_from(step.x / torch.hypot(step.level.alpha, step.level.sigma))
+
+
+def final_figures(pipeline: Pipeline, folder: Path, runtime: Runtime) -> list[Path]:
+    """Everything that shows what a finished run has learnt, and how."""
+    labels = sheet_classes(len(pipeline.class_names)) or None
+    return [
+        save_sample_grid(preview_samples(pipeline, runtime), pipeline.class_names, folder / "samples.png"),
+        denoising_animation(pipeline, folder / "denoising.webp", runtime, range(len(labels or range(16))), labels),
+        forward(pipeline.recipe, folder / "forward.png"),
+        loss(folder, folder / "loss.png"),
+    ]
+
+
+def loss(folder: Path, path: Path) -> Path:
+    """The loss of a run along its log, its points and their running mean, and its scores if it was scored.
+
+    Raises ValueError without a log.
+    """
+    lines = jsonl.read_jsonl(folder / "log.jsonl")
+    if not any("loss" in line for line in lines):
+        raise ValueError(f"{folder / 'log.jsonl'} has no lines yet: nothing to draw")
+    names = dict.fromkeys(name for line in lines if "loss" not in line for name in line if name != "images_seen")
+    losses, *scores = (log_curve(lines, name) for name in ("loss", *names))
+    plots = [Panel(with_mean(losses), f"{folder.name}: training loss", "images seen", "loss", log_y=True)]
+    return panels([*plots, *(Panel([score], score.label, "images seen", log_y=True) for score in scores)], path)
+
+
+def log_curve(lines: Sequence[jsonl.Line], name: str) -> Curve:
+    """The values of this name along a log."""
+    chosen = [line for line in lines if name in line]
+    return Curve(name, [line["images_seen"] for line in chosen], [line[name] for line in chosen])
+
+
+def schedule(recipe: Recipe, path: Path) -> Path:
+    """What the noise does along the schedule of training, and at the sampling levels if they are of another one."""
+    return panels(schedule_panels(recipe), path)
+
+
+def schedule_panels(recipe: Recipe) -> list[Panel]:
+    """Plots of alpha_bar, the signal-to-noise ratio and, for a schedule of T steps, beta_t, along u or t = u T.
+
+    The first curve is the training schedule. Where the sampling levels are of another schedule they are a second curve:
+    level i of n at u = 1 - i / n, without the last, which is clean. Raises ValueError for levels that cannot be.
+    """
+    kind, sampling, T = recipe.schedule, recipe.sampling, getattr(recipe.schedule, "T", 0)
+    u = torch.arange(1, T + 1, dtype=torch.float64) / T if T else (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000
+    found = {f"training: {type(kind).__name__}": (u, kind(u))}
+    if not isinstance(sampling.schedule, TrainingSchedule):
+        levels = levels_of(recipe.sampling_schedule, sampling.steps, sampling.spacing)[:-1]
+        falling = 1 - torch.arange(len(levels), dtype=torch.float64) / len(levels)
+        found[f"sampling: {type(sampling.schedule).__name__}, {sampling.steps} steps"] = (falling, levels)
+    x = {name: (u * (T or 1)).tolist() for name, (u, _) in found.items()}
+    alpha_bar = [Curve(name, x[name], level.to_vp().alpha.square().tolist()) for name, (_, level) in found.items()]
+    snr = [Curve(name, x[name], level.snr.tolist()) for name, (_, level) in found.items()]
+    along = "t" if T else "u"
+    plots = [Panel(alpha_bar, "alpha_bar", along), Panel(snr, "signal-to-noise ratio", along, log_y=True)]
+    if isinstance(kind, Discrete):
+        plots.append(Panel([Curve("training", u.mul(T).tolist(), kind.betas().tolist())], "beta of each step", along))
+    return plots

@@ -1,0 +1,180 @@
+"""Editing from the command's side: every edit writes a sheet that shows what it says, every mistake gets one line."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from limpid.cli.edit_sheets import EDITS, INVERSION_SIGMA_MIN, Edit, edit_levels, edit_sheet
+from limpid.cli.inputs import dataset_image, load_images, parse_mask
+from limpid.data import Digits
+from limpid.data.images import ImageDataset
+from limpid.data.readers.scan import read_image
+from limpid.data.stream import StreamingDataset
+from limpid.diffusion.guidance import Guidance
+from limpid.diffusion.samplers import Ancestral, Ddim
+from limpid.diffusion.schedules import Karras, LinearBeta
+from limpid.nets import UNet
+from limpid.recipes.recipe import TrainingSchedule, build_denoiser
+from limpid.recipes.registry import RECIPES
+from limpid.runtime.device import Runtime
+from limpid.runtime.rng import generator
+from limpid.sampling.load import Pipeline
+
+CPU = Runtime("cpu", "float32").resolved()
+CELL = 96  # a picture of 8x8 on a sheet
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Pipeline:
+    """A small network with random weights: edits are right or wrong whatever it has learnt."""
+    network = UNet(model_channels=16, channel_mult=(1, 2), num_blocks=1, attn_resolutions=(4,), dropout=0.0)
+    recipe = replace(RECIPES["demo"](), data=Digits(size=8), network=network)
+    model = build_denoiser(recipe, (1, 8, 8), 10).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 0.05, generator=generator("cpu", "weights", parameter.numel()))
+    return Pipeline(model, recipe, (1, 8, 8), tuple("0123456789"), 0)
+
+
+def options(path: Path, **changed) -> Edit:
+    return replace(Edit(path / "sheet.png", num_variations=3, steps=4, resample=2, sampler=Ddim()), **changed)
+
+
+@pytest.mark.parametrize("what", EDITS)
+@pytest.mark.parametrize("labels", [(), ("3",)], ids=["told nothing", "told a class"])
+def test_every_edit_writes_its_sheet(what: str, labels: tuple[str, ...], pipeline: Pipeline, tmp_path: Path):
+    path = edit_sheet(what, pipeline, options(tmp_path, labels=labels), CPU)
+    with Image.open(path) as sheet:
+        assert sheet.width > 4 * CELL
+        assert sheet.height > 2 * CELL
+
+
+def test_inversion_begins_lower_than_a_recipe_stops_to_draw(pipeline: Pipeline, tmp_path: Path):
+    stops = replace(pipeline.recipe, sampling=replace(pipeline.recipe.sampling, schedule=Karras(sigma_min=0.05)))
+    way = partial(edit_levels, pipeline._replace(recipe=stops), options(tmp_path))
+    assert [way().sigma[-2].item(), way(INVERSION_SIGMA_MIN).sigma[-2].item()] == pytest.approx(
+        [0.05, INVERSION_SIGMA_MIN]
+    )
+    assert way().sigma[0] == way(INVERSION_SIGMA_MIN).sigma[0]
+
+
+@pytest.mark.parametrize("what", EDITS)
+def test_the_same_edit_gives_the_same_sheet_and_another_seed_another(what: str, pipeline: Pipeline, tmp_path: Path):
+    def drawn(seed: int) -> bytes:
+        path = edit_sheet(what, pipeline, options(tmp_path, seed=seed, pictures=("0", "7"), strengths=(0.5,)), CPU)
+        return path.read_bytes()
+
+    assert drawn(1) == drawn(1)
+    assert (drawn(1) == drawn(2)) == (what in ("invert", "interpolate"))
+
+
+@pytest.mark.parametrize("labels", [(), ("3",)], ids=["told nothing", "told a class"])
+def test_a_learnt_variance_is_there_to_vary_with(labels: tuple[str, ...], pipeline: Pipeline, tmp_path: Path):
+    recipe = replace(pipeline.recipe, schedule=LinearBeta(), learned_variance=True)
+    recipe = replace(recipe, sampling=replace(recipe.sampling, schedule=TrainingSchedule(), guidance=Guidance()))
+    learnt = pipeline._replace(recipe=recipe, model=build_denoiser(recipe, pipeline.image_shape, 10).eval())
+    path = edit_sheet("vary", learnt, options(tmp_path, labels=labels, sampler=Ancestral("learned")), CPU)
+    assert path.exists()
+
+
+@pytest.mark.parametrize("mask", ["left", "right", "top", "bottom", "centre"])
+def test_a_mask_by_name_is_the_part_it_says(mask: str):
+    hole = parse_mask(mask, (3, 8, 4))
+    y, x = (where.double().mean().item() for where in hole.nonzero().T)
+    assert hole.double().mean() == (0.25 if mask == "centre" else 0.5)
+    towards = {"left": (3.5, 0.5), "right": (3.5, 2.5), "top": (1.5, 1.5), "bottom": (5.5, 1.5), "centre": (3.5, 1.5)}
+    assert (y, x) == towards[mask]
+
+
+def drawing(path: Path, pixels: np.ndarray) -> str:
+    Image.fromarray(pixels).save(path)
+    return str(path)
+
+
+def test_a_mask_can_be_drawn(tmp_path: Path):
+    white = np.zeros((32, 32), np.uint8)
+    white[:8, 8:] = 255
+    hole = parse_mask(drawing(tmp_path / "mask.png", white), (1, 8, 8))
+    assert hole.nonzero().tolist() == [[y, x] for y in range(2) for x in range(2, 8)]
+
+
+def test_a_file_becomes_a_picture_of_the_networks_shape(tmp_path: Path):
+    """A wide colour picture: its middle is kept, and its grey is what Pillow makes of its colours."""
+    wide = np.zeros((16, 48, 3), np.uint8)
+    wide[:, 16:32] = (200, 100, 50)
+    file = drawing(tmp_path / "wide.png", wide)
+    assert read_image(file, (3, 8, 8))[:, 4, 4].tolist() == [200, 100, 50]
+    assert read_image(file, (1, 8, 8))[0, 1:7, 1:7].unique().tolist() == [124]
+    assert read_image(file, (1, 8, 8)).min() > 100, "the black sides are cut away"
+
+
+def test_pictures_keep_their_order_whether_numbers_or_files(tmp_path: Path):
+    file = drawing(tmp_path / "mine.png", np.full((8, 8), 77, np.uint8))
+    found, names = load_images(["5", file, "2", "5"], Digits(size=8), (1, 8, 8))
+    digits = Digits(size=8).load()
+    assert torch.equal(found[[0, 2, 3]], digits.pixels[[5, 2, 5]])
+    assert found[1].unique().tolist() == [77]
+    assert names == [digits.class_names[digits.labels[5]], "mine", digits.class_names[digits.labels[2]], names[0]]
+
+
+def test_a_streamed_data_set_has_the_same_numbers():
+    digits = Digits(size=8).load()
+    streamed = StreamingDataset(
+        [(digits.pixels[i], int(digits.labels[i])) for i in range(9)], digits.shape, digits.class_names
+    )
+    for index in (0, 8):
+        (here, name), (there, same) = dataset_image(index, digits), dataset_image(index, streamed)
+        assert torch.equal(here, there)
+        assert name == same
+    assert dataset_image(0, ImageDataset(digits.pixels[:1], digits.labels[:1]))[1] == "0"
+
+
+WRONG = [
+    ("paint", {}, "no edit 'paint': choose from inpaint, vary, interpolate, invert; did you mean inpaint?"),
+    ("inpaint", {"mask": "middle"}, "no mask 'middle': choose from left, right, top, bottom, centre"),
+    ("inpaint", {"mask": "none.png"}, "cannot read the picture none.png: No such file or directory"),
+    ("inpaint", {"resample": 0}, "--resample 0: expected at least 1"),
+    ("inpaint", {"num_variations": 0}, "--num-variations 0: expected at least 1"),
+    ("vary", {"strengths": (0.5, 1.5)}, "--strengths 1.5: expected numbers from 0 (the picture) to 1 (noise)"),
+    ("vary", {"steps": 0}, "--steps 0: expected at least 1"),
+    ("vary", {"pictures": ("1797",)}, "no picture 1797: the data set has 1,797, numbered from 0"),
+    ("vary", {"pictures": ("cat.png",)}, "cannot read the picture cat.png: No such file or directory"),
+    ("vary", {"pictures": (__file__,)}, "test_edit.py: it is in no known format"),
+    ("vary", {"pictures": ()}, "--pictures names none: expected numbers in the data set, or files"),
+    ("interpolate", {"pictures": ("1", "2", "3")}, "--pictures names 3: interpolation takes them by twos"),
+    ("interpolate", {"labels": ("1", "2", "3", "3")}, "interpolation tells the network one class for both"),
+    ("invert", {"labels": ("cat",)}, "no class 'cat': choose from 0, 1, 2"),
+    ("invert", {"labels": ("1", "2")}, "2 --labels for 4 pictures: expected one for each, or one for all"),
+]
+
+
+@pytest.mark.parametrize(("what", "changed", "said"), WRONG, ids=[f"{what}-{said[:24]}" for what, _, said in WRONG])
+def test_a_mistake_gets_one_clear_line(what, changed, said, pipeline: Pipeline, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError) as raised:  # noqa: PT011
+        edit_sheet(what, pipeline, options(tmp_path, **changed), CPU)
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("colour", "said"), [(255, "white all over"), (0, "white nowhere")])
+def test_a_mask_of_one_colour_is_refused(colour: int, said: str, tmp_path: Path):
+    with pytest.raises(ValueError, match=said):
+        parse_mask(drawing(tmp_path / "mask.png", np.full((8, 8), colour, np.uint8)), (1, 8, 8))
+
+
+def test_a_network_that_was_always_told_a_class_asks_for_one(pipeline: Pipeline, tmp_path: Path):
+    always = pipeline._replace(recipe=replace(pipeline.recipe, label_dropout=0.0))
+    with pytest.raises(ValueError, match=r"always told a class: name one with --labels \(0, 1, 2"):
+        edit_sheet("vary", always, options(tmp_path), CPU)
+
+
+def test_a_network_without_classes_cannot_be_told_one(pipeline: Pipeline, tmp_path: Path):
+    with pytest.raises(ValueError, match="knows no classes, so it cannot be told --labels 3"):
+        edit_sheet("vary", pipeline._replace(class_names=()), options(tmp_path, labels=("3",)), CPU)

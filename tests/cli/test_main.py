@@ -1,0 +1,354 @@
+"""The command: every verb on real input, and every mistake answered in one line with exit code 2."""
+
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from limpid.cli.main import COMMANDS, main
+from limpid.cli.parser import parse
+from limpid.cli.sample import row_labels
+from limpid.cli.train import Train
+from limpid.diffusion.samplers import Sampler
+from limpid.diffusion.schedules import Cosine
+from limpid.recipes.recipe import Recipe
+from limpid.recipes.registry import RECIPES
+from limpid.runtime.device import Runtime
+from limpid.training.run import run
+
+TINY = [
+    *("--images", "32", "--batch-size", "16", "--network.model-channels", "16", "--network.channel-mult", "1", "2"),
+    *("--sampling.schedule.sigma-min", "0.002"),
+    *(
+        "--network.attn-resolutions",
+        "4",
+        "--data.size",
+        "8",
+        "--sampling.steps",
+        "2",
+        "--device",
+        "cpu",
+        "--precision",
+        "float32",
+    ),
+]
+
+
+def width(path: Path) -> int:
+    with Image.open(path) as image:
+        return image.width
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    assert main(["train", "demo", *TINY, "--run", str(folder)]) == 0
+    return folder
+
+
+def test_help_answers_at_once_and_names_every_verb(capsys):
+    begin = time.perf_counter()
+    assert main([]) == main(["--help"]) == 0
+    assert time.perf_counter() - begin < 0.1
+    said = capsys.readouterr().out
+    assert all(f"limpid {verb}" in said for verb in COMMANDS)
+
+
+@pytest.mark.parametrize("verb", COMMANDS)
+def test_a_command_asked_for_help_alone_says_what_it_is_and_how_to_ask_for_its_options(verb, capsys):
+    assert main([verb, "--help"]) == main([verb, "-h"]) == 0
+    told = capsys.readouterr().out
+    assert told.count(f"\n  limpid {verb} ") == 2
+    assert not any(f"\n  limpid {other} " in told for other in COMMANDS if other != verb)
+    assert "lists all options" in told
+
+
+def test_help_does_not_import_torch():
+    import subprocess
+    import sys
+
+    code = "import sys; from limpid.cli.main import COMMANDS, main; main(['--help']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0
+
+
+def test_the_recipes_say_what_they_cost(capsys):
+    assert main(["recipes"]) == 0
+    said = capsys.readouterr().out
+    assert all(name in said for name in RECIPES)
+    assert said.count("Cost:") == len(RECIPES)
+
+
+def test_training_again_goes_on_and_its_folder_is_a_recipe(pipeline: Path, capsys):
+    again = ["train", str(pipeline), "--device", "cpu", "--precision", "float32", "--images", "48"]
+    assert main(again) == 2
+    assert "--allow-rewarm" in capsys.readouterr().err
+    assert main([*again, "--allow-rewarm"]) == 0
+    assert "going on after 32 images" in capsys.readouterr().out
+
+
+def test_sampling_writes_what_was_asked_for(pipeline: Path, tmp_path: Path, capsys):
+    out = tmp_path / "out"
+    args = ["--n", "6", "--labels", "3", "7", "--seed", "5", "--save-images", "--npz", "--animation", "--out", str(out)]
+    assert main(["sample", str(pipeline), *args]) == 0
+    printed = capsys.readouterr().out.split()
+    assert {Path(line) for line in printed} >= {out / "grid.png", out / "pictures.npz", out / "denoising.webp"}
+    assert sorted(p.name for p in (out / "singles").iterdir()) == [f"{seed:06d}.png" for seed in range(5, 11)]
+    arrays = np.load(out / "pictures.npz")
+    assert arrays["images"].shape == (6, 8, 8, 1)
+    assert arrays["labels"].tolist() == [3, 3, 3, 7, 7, 7]
+    assert arrays["class_names"].tolist() == list("0123456789")
+    with Image.open(out / "singles" / "000007.png") as single:
+        assert np.array_equal(np.array(single), arrays["images"][2, :, :, 0])
+
+
+@pytest.mark.parametrize(
+    ("labels", "rows"),
+    [
+        ([0, 0, 1, 1], ["cat", "dog"]),
+        ([1, 1, 0, 0, 1, 1], ["dog", "cat", "dog"]),
+        ([0, 0, 0, 1, 1], []),
+        ([0, 1], []),
+        ([], []),
+    ],
+)
+def test_rows_are_named_where_every_class_has_as_many_pictures(labels: list[int], rows: list[str]):
+    assert row_labels(labels, ["cat", "dog"]) == rows
+
+
+def test_a_picture_can_be_drawn_again_alone(pipeline: Path, tmp_path: Path):
+    for seed, n in ((0, 4), (2, 1)):
+        args = ["--n", str(n), "--seed", str(seed), "--labels", "4", "--npz", "--out", str(tmp_path / str(n))]
+        assert main(["sample", str(pipeline), *args, "--precision", "float32"]) == 0
+    four, one = (np.load(tmp_path / name / "pictures.npz")["images"].astype(int) for name in ("4", "1"))
+    assert abs(four[2] - one[0]).max() <= 1
+
+
+@pytest.mark.parametrize("sampler", [kind.__name__ for kind in get_args(Sampler)])
+def test_every_sampler_draws_from_any_model(sampler: str, pipeline: Path, tmp_path: Path):
+    args = ["--sampler", sampler, "--steps", "4", "--n", "2", "--guidance.weight", "1", "--schedule", "Cosine"]
+    assert main(["sample", str(pipeline), *args, "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "grid.png").exists()
+
+
+@pytest.mark.parametrize("what", ["inpaint", "vary", "invert", "interpolate"])
+def test_real_pictures_can_be_changed(what: str, pipeline: Path, tmp_path: Path):
+    args = ["--steps", "3", "--pictures", "0", "1", "--resample", "2", "--num-variations", "2"]
+    assert main(["edit", what, str(pipeline), *args, "--out", str(tmp_path / "sheet.png")]) == 0
+    assert width(tmp_path / "sheet.png") > 200
+
+
+@pytest.mark.parametrize("method", ["bound", "continuous", "ode"])
+def test_the_likelihood_states_its_protocol(method: str, pipeline: Path, capsys):
+    args = ["--method", method, "--n", "4", "--num-levels", "2", "--steps", "10", "--tolerance", "0.1"]
+    assert main(["likelihood", str(pipeline), *args]) == 0
+    said = capsys.readouterr().out
+    assert re.match(r"-?\d+\.\d{4} \+- \d+\.\d{4} bits/dim", said)
+    assert "4 pictures of the whole training set, classes told, seed 0; ema weights after" in said
+
+
+@pytest.mark.parametrize("what", ["forward", "schedule", "data"])
+def test_what_a_recipe_does_can_be_seen(what: str, tmp_path: Path):
+    out = tmp_path / "picture.png"
+    assert main(["show", what, "demo", "--schedule", "LinearBeta", "--out", str(out)]) == 0
+    assert width(out) > 300
+
+
+def test_guidance_without_labels_or_a_weaker_network_is_refused(tmp_path: Path, capsys):
+    run_folder = str(tmp_path / "run")
+    assert (
+        main(["train", "demo", *TINY, "--no-class-conditional", "--sampling.guidance.weight", "0", "--run", run_folder])
+        == 0
+    )
+    assert main(["sample", run_folder, "--guidance.weight", "1", "--out", str(tmp_path / "out")]) == 2
+    assert "guidance needs labels, or a weaker network as its guide" in capsys.readouterr().err
+
+
+def test_guidance_of_a_network_that_was_told_every_label_is_refused(tmp_path: Path, capsys):
+    run_folder = str(tmp_path / "run")
+    told = ["--label-dropout", "0", "--sampling.guidance.weight", "0"]
+    assert main(["train", "demo", *TINY, *told, "--run", run_folder]) == 0
+    assert main(["sample", run_folder, "--guidance.weight", "1", "--out", str(tmp_path / "out")]) == 2
+    assert "told every label, so guidance needs a weaker one" in capsys.readouterr().err
+
+
+def test_the_forward_strip_is_drawn_at_the_timesteps_asked_for(tmp_path: Path, capsys):
+    args = [
+        "show",
+        "forward",
+        "demo",
+        "--schedule",
+        "LinearBeta",
+        "--out",
+        str(tmp_path / "strip.png"),
+        "--timesteps",
+    ]
+    assert main([*args, "0", "500", "1000"]) == 0
+    three = width(tmp_path / "strip.png")
+    assert main([*args, "0", "250", "500", "750", "1000"]) == 0
+    assert width(tmp_path / "strip.png") > three
+    assert main([*args, "1001"]) == 2
+    assert "has those from 0 to 1000" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("what", ["trajectory", "loss"])
+def test_what_a_run_did_can_be_seen(what: str, pipeline: Path, tmp_path: Path):
+    out = tmp_path / "picture.png"
+    assert main(["show", what, str(pipeline), "--out", str(out)]) == 0
+    assert width(out) > 300
+
+
+def options(*args: str) -> Recipe:
+    default = Train(RECIPES["cifar10"](), Runtime(), Path("runs/cifar10"))
+    return parse(default, args, "limpid train cifar10").recipe
+
+
+def test_everything_can_be_changed_from_the_command_line():
+    recipe = options(
+        *(
+            "--schedule",
+            "Cosine",
+            "--schedule.T",
+            "400",
+            "--data.size",
+            "48",
+            "--augment.flip",
+            "0",
+            "--batch-size",
+            "32",
+        ),
+        *(
+            "--network.model-channels",
+            "64",
+            "--images",
+            "1000",
+            "--sampling.sampler=heun",
+            "--network.attn-resolutions",
+            "12",
+            "24",
+        ),
+    )
+    paper = RECIPES["cifar10"]()
+    assert recipe == replace(
+        paper,
+        duration=1000,
+        batch_size=32,
+        schedule=Cosine(T=400),
+        data=replace(paper.data, size=48),
+        augment=replace(paper.augment, flip=0.0),
+        network=replace(paper.network, model_channels=64, attn_resolutions=(12, 24)),
+        sampling=recipe.sampling,
+    )
+    assert type(recipe.sampling.sampler).__name__ == "Heun"
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (
+            ["trian", "demo"],
+            f"no command 'trian': choose from {', '.join(COMMANDS)}; did you mean train?",
+        ),
+        (["train"], "limpid train needs a RECIPE (demo, cifar10-small, small, cifar10-fast, cifar10, "),
+        (
+            ["train", "dmeo"],
+            "; did you mean demo?",
+        ),
+        (["train", "none.toml"], "cannot read the recipe none.toml"),
+        (["train", "demo", "--schedule", "Cosin"], "did you mean Cosine?"),
+        (["train", "demo", "--schedule"], "--schedule needs a kind: choose from LinearBeta, "),
+        (["train", "demo", "--device", "tpu"], "no device 'tpu' here: choose from"),
+        (["sample", "nowhere"], "no checkpoint in nowhere"),
+        (["sample"], "limpid sample needs a RUN"),
+        (["show"], "limpid show needs a WHAT (forward, schedule, data, trajectory, loss)"),
+        (["show", "forwards", "demo"], "did you mean forward?"),
+        (["show", "forward"], "limpid show forward needs a RECIPE"),
+        (["show", "loss", "nowhere"], "has no lines yet"),
+        (["recipes", "demo"], "takes no options"),
+        (["edit"], "limpid edit needs a WHAT (inpaint, vary, interpolate, invert)"),
+        (["edit", "inpant", "nowhere"], "did you mean inpaint?"),
+        (["likelihood", "nowhere"], "no checkpoint in nowhere"),
+        (["average", "nowhere"], "nowhere has kept no averages"),
+    ],
+)
+def test_a_mistake_gets_one_clear_line(args: list[str], said: str, capsys, monkeypatch, tmp_path: Path):
+    monkeypatch.chdir(tmp_path)
+    assert main(args) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.startswith("limpid: ")
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--scedule.T", "5"], "--schedule.T"),
+        (["--schedule.T", "many"], "many"),
+        (["--duraton", "5"], "--duration"),
+    ],
+)
+def test_a_misspelt_option_is_answered_with_the_nearest(args: list[str], said: str, capsys):
+    with pytest.raises(SystemExit) as ended:
+        options(*args)
+    assert ended.value.code == 2
+    printed = capsys.readouterr()
+    assert said in printed.out + printed.err
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--labels", "cat"], "no class 'cat': choose from 0, 1, 2"),
+        (["--n", "0"], "--n 0 --batch-size 80: expected at least 1 of each"),
+        (["--steps", "0"], "at least 1 step"),
+        (["--schedule", "LogNormal"], "infinitely noisy at its end"),
+        (["--sampler", "Ddim", "--sampler.eta", "nan"], "--sampler.eta nan: expected a number"),
+    ],
+)
+def test_a_wish_that_cannot_be_drawn_gets_one_clear_line(args: list[str], said: str, pipeline: Path, tmp_path, capsys):
+    assert main(["sample", str(pipeline), *args, "--out", str(tmp_path / "out")]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_missing_data_set_gets_one_line_that_says_what_was_looked_for(tmp_path: Path, capsys):
+    assert main(["train", "cifar10-small", "--data.root", str(tmp_path), "--run", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert f"no CIFAR-10 at {tmp_path}: looked for cifar-10-batches-py" in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_in_the_folder_of_another_is_refused(pipeline: Path):
+    with pytest.raises(ValueError, match="holds a run of another recipe"):
+        run(RECIPES["demo"](), pipeline, Runtime("cpu"))
+
+
+@pytest.mark.parametrize("broken", ["recipe.json", "checkpoints/000000000032.safetensors"])
+def test_a_broken_run_gets_one_clear_line(broken: str, tmp_path: Path, capsys):
+    folder = tmp_path / "run"
+    assert main(["train", "demo", *TINY, "--run", str(folder)]) == 0
+    (folder / broken).write_bytes(b"{")
+    capsys.readouterr()
+    assert main(["train", "demo", *TINY, "--run", str(folder)]) == 2
+    error = capsys.readouterr().err
+    assert str(folder / broken) in error
+    assert error.count("\n") == 1
+
+
+def test_a_folder_that_cannot_be_written_to_gets_one_clear_line(tmp_path: Path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["train", "demo", *TINY, "--run", str(tmp_path / "file" / "run")]) == 1
+    error = capsys.readouterr().err
+    assert str(tmp_path / "file") in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(("word", "value"), [("True", True), ("False", False), ("auto", "auto")])
+def test_a_choice_among_values_is_no_choice_of_a_kind(word: str, value: bool | str):
+    options = parse(Train(RECIPES["demo"](), Runtime(), Path("run")), ["--compile", word], "limpid train demo")
+    assert options.runtime.compile == value

@@ -1,0 +1,277 @@
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, features
+from torch import Tensor
+from torch.testing import assert_close
+
+from limpid.data.images import resize
+from limpid.data.readers import decode as module
+from limpid.data.readers.decode import IMAGE_FORMATS, Channels, Fit, ImageSpec, decode
+from limpid.data.readers.scan import read_image
+
+LOSSLESS = {"PNG": {}, "BMP": {}, "TIFF": {}, "PPM": {}, "WEBP": {"lossless": True}}
+
+
+def drawn(*shape: int) -> np.ndarray:
+    """Random colours that change slowly, so that codecs which lose a little lose only a little."""
+    coarse = torch.rand(1, shape[-1] if len(shape) == 3 else 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    smooth = torch.nn.functional.interpolate(coarse, shape[:2], mode="bicubic").clamp(0, 1)[0].permute(1, 2, 0)
+    return (smooth * 255).to(torch.uint8).numpy().reshape(shape)
+
+
+def saved(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, format, **options)  # pyright: ignore[reportArgumentType]
+    return file.getvalue()
+
+
+def planes(pixels: np.ndarray) -> Tensor:
+    return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1)
+
+
+def read(blob: bytes, size: tuple[int, int], channels: Channels = "RGB", fit: Fit = "crop") -> Tensor:
+    return decode(blob, ImageSpec(*size, channels, fit)).pixels
+
+
+@pytest.mark.parametrize("format", LOSSLESS)
+def test_every_lossless_format_gives_back_its_pixels(format: str):
+    pixels = drawn(12, 20, 3)
+    assert torch.equal(read(saved(Image.fromarray(pixels), format, **LOSSLESS[format]), (12, 20)), planes(pixels))
+
+
+@pytest.mark.parametrize("format", ["JPEG", "WEBP", "GIF", "AVIF"])
+def test_every_lossy_format_gives_back_nearly_its_pixels(format: str):
+    if format == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow reads no AVIF")
+    pixels = drawn(24, 40, 3)
+    options = {} if format == "GIF" else {"quality": 95}
+    found = read(saved(Image.fromarray(pixels), format, **options), (24, 40))
+    assert (found.int() - planes(pixels).int()).abs().float().mean() < 8
+
+
+# Where row 0 and column 0 of what is stored are in the picture that is seen (EXIF 2.3, tag 274).
+ORIENTATIONS = {
+    1: ("top", "left"),
+    2: ("top", "right"),
+    3: ("bottom", "right"),
+    4: ("bottom", "left"),
+    5: ("left", "top"),
+    6: ("right", "top"),
+    7: ("right", "bottom"),
+    8: ("left", "bottom"),
+}
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_a_picture_is_upright_as_its_exif_says(format: str, orientation: int):
+    upright = drawn(16, 24, 3)
+    row, column = ORIENTATIONS[orientation]
+    stored = upright if row in ("top", "bottom") else upright.swapaxes(0, 1)
+    stored = stored[::-1] if row in ("bottom", "right") else stored
+    stored = stored[:, ::-1] if column in ("bottom", "right") else stored
+    exif = Image.Exif()
+    exif[274] = orientation
+    options = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}}.get(format, {})
+    blob = saved(Image.fromarray(np.ascontiguousarray(stored)), format, exif=exif, **options)
+    assert (read(blob, (16, 24)).int() - planes(upright).int()).abs().float().mean() < 4
+
+
+def test_what_is_transparent_shows_white():
+    colours, alpha = drawn(8, 8, 3), np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
+    blob = saved(Image.fromarray(np.dstack([colours, alpha])))
+    share = torch.from_numpy(alpha / 255)
+    assert_close(read(blob, (8, 8)).double(), planes(colours) * share + 255 * (1 - share), rtol=0, atol=1)
+    grey = read(saved(Image.fromarray(np.dstack([colours[:, :, 0], alpha]))), (8, 8), "L")
+    assert_close(grey.double(), planes(colours[:, :, 0]) * share + 255 * (1 - share), rtol=0, atol=1)
+
+
+@pytest.mark.parametrize("transparency", [2, bytes([255, 255, 0])], ids=["one colour", "by alpha"])
+@pytest.mark.parametrize("format", ["PNG", "GIF"])
+def test_a_palette_is_read_as_its_colours_and_its_alpha(format: str, transparency: int | bytes):
+    image = Image.fromarray(np.arange(9, dtype=np.uint8).reshape(3, 3) % 3, "P")
+    image.putpalette([200, 0, 0, 0, 100, 0, 7, 7, 7])
+    if format == "GIF" and isinstance(transparency, bytes):
+        pytest.skip("a GIF has one transparent colour")
+    found = read(saved(image, format, transparency=transparency), (3, 3))
+    assert found[:, 0].T.tolist() == [[200, 0, 0], [0, 100, 0], [255, 255, 255]]
+
+
+@pytest.mark.parametrize("format", ["JPEG", "TIFF"])
+def test_cmyk_becomes_colours(format: str):
+    ink = np.zeros((8, 8, 4), np.uint8)
+    ink[:, :4, 0], ink[:, 4:, 3] = 255, 128
+    found = read(saved(Image.fromarray(ink, "CMYK"), format, **({"quality": 100} if format == "JPEG" else {})), (8, 8))
+    wanted = torch.tensor([[0, 255, 255], [127, 127, 127]])
+    assert_close(found[:, 0, [1, 6]].T.int(), wanted.int(), rtol=0, atol=3)
+
+
+@pytest.mark.parametrize(("format", "mode"), [("PNG", "I;16"), ("TIFF", "I;16"), ("TIFF", "I;16B"), ("PPM", "I")])
+def test_sixteen_bits_of_grey_are_scaled_to_eight(format: str, mode: str):
+    greys = np.array([[0, 128, 129], [257 * 100, 257 * 100 + 128, 257 * 100 + 129], [65_278, 65_406, 65_535]])
+    kind = {"I;16": "<u2", "I;16B": ">u2", "I": "<i4"}[mode]
+    blob = saved(Image.frombytes(mode, (3, 3), greys.astype(kind).tobytes()), format)
+    assert read(blob, (3, 3), "L")[0].tolist() == [[0, 0, 1], [100, 100, 101], [254, 254, 255]]
+    assert torch.equal(read(blob, (3, 3)), read(blob, (3, 3), "L").expand(3, 3, 3))
+
+
+def test_one_bit_is_black_or_white_and_grey_is_spread_over_the_colours():
+    bits = np.eye(4, dtype=bool)
+    assert torch.equal(read(saved(Image.fromarray(bits)), (4, 4)), planes(bits.astype(np.uint8) * 255).expand(3, 4, 4))
+    grey = drawn(6, 6)
+    assert torch.equal(read(saved(Image.fromarray(grey)), (6, 6)), planes(grey).expand(3, 6, 6))
+    colours = Image.fromarray(drawn(6, 6, 3))
+    assert torch.equal(read(saved(colours), (6, 6), "L"), planes(np.array(colours.convert("L"))))
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_numbers_of_32_bits_are_refused_for_nobody_knows_their_white(mode: str):
+    with pytest.raises(ValueError, match="expected 8 or 16 bits"):
+        read(saved(Image.new(mode, (4, 4)), "TIFF"), (4, 4))
+
+
+@pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_of_an_animation_the_first_frame_is_read_and_that_is_told(format: str):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime", "blue")]
+    options = {"lossless": True} if format == "WEBP" else {}
+    found = decode(saved(frames[0], format, save_all=True, append_images=frames[1:], **options), ImageSpec(8, 8))
+    assert found.animated
+    assert found.pixels[:, 4, 4].tolist() == [255, 0, 0]
+    assert not decode(saved(frames[0], format), ImageSpec(8, 8)).animated
+
+
+@pytest.mark.parametrize("size", [(16, 16), (8, 24), (24, 8)])
+def test_the_largest_window_of_the_right_aspect_is_cut_from_the_middle_and_resized(size: tuple[int, int]):
+    pixels = drawn(40, 60, 3)
+    y, x = {
+        (16, 16): (slice(40), slice(10, 50)),
+        (8, 24): (slice(10, 30), slice(60)),
+        (24, 8): (slice(40), slice(23, 36)),
+    }[size]
+    window = planes(np.ascontiguousarray(pixels[y, x]))
+    assert torch.equal(read(saved(Image.fromarray(pixels)), size), resize(window[None], size)[0])
+
+
+def test_a_picture_may_be_stretched_or_padded_instead():
+    pixels = drawn(20, 40, 3)
+    blob, whole = saved(Image.fromarray(pixels)), planes(pixels)[None]
+    assert torch.equal(read(blob, (16, 16), fit="stretch"), resize(whole, 16)[0])
+    padded = read(blob, (16, 16), fit="pad")
+    assert torch.equal(padded[:, 4:12], resize(whole, (8, 16))[0])
+    assert (torch.cat([padded[:, :4], padded[:, 12:]]) == 255).all()
+    assert read(blob, (16, 16), "RGBA", "pad")[3, :, 0].tolist() == [0] * 4 + [255] * 8 + [0] * 4
+
+
+def test_resizing_mixes_colours_by_their_alpha():
+    """Beside an invisible red, a blue fades out without turning red."""
+    pixels = np.zeros((16, 16, 4), np.uint8)
+    pixels[:, :8], pixels[:, 8:] = (0, 0, 255, 255), (255, 0, 0, 0)
+    small = read(saved(Image.fromarray(pixels)), (5, 5), "RGBA")
+    assert small[3, 2].tolist()[0] == 255
+    assert 0 < small[3, 2, 2] < 255
+    assert small[:3, 2, 2].tolist() == [0, 0, 255]
+    assert (small[0] == 0).all()
+
+
+def test_alpha_is_kept_where_it_is_asked_for():
+    pixels = np.dstack([drawn(8, 8, 3), np.full((8, 8), 255, np.uint8)])
+    assert torch.equal(read(saved(Image.fromarray(pixels)), (8, 8), "RGBA"), planes(pixels))
+    assert (read(saved(Image.fromarray(pixels[:, :, :3])), (8, 8), "RGBA") == planes(pixels)).all()
+
+
+def test_a_large_jpeg_is_decoded_at_part_of_its_size_within_four_of_255():
+    pixels = np.array(Image.fromarray(drawn(40, 50, 3)).resize((1000, 800), Image.Resampling.BICUBIC))
+    pixels = (
+        (pixels.astype(int) + np.random.default_rng(0).integers(-12, 13, pixels.shape)).clip(0, 255).astype(np.uint8)
+    )
+    blob = saved(Image.fromarray(pixels), "JPEG", quality=90)
+    with Image.open(io.BytesIO(blob)) as image:
+        whole = saved(image)
+    off = (read(blob, (32, 32)).int() - read(whole, (32, 32)).int()).abs()
+    assert off.max() <= 4
+    assert 0 < off.float().mean() < 0.5
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM"])
+def test_a_truncated_picture_is_refused_in_one_line_wherever_it_ends(format: str):
+    blob = saved(Image.fromarray(drawn(40, 40, 3)), format)
+    for end in (1, 4, 10, len(blob) // 4, len(blob) // 2, len(blob) * 3 // 4):
+        with pytest.raises(ValueError, match=r"\S") as error:
+            read(blob[:end], (8, 8))
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("blob", "said"),
+    [
+        (b"", "it is empty"),
+        (bytes(5_000), "it is in no known format"),
+        (b"<html>not found</html>", "it is in no known format"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "it is in no known format"),
+    ],
+)
+def test_what_is_no_picture_is_refused(blob: bytes, said: str):
+    with pytest.raises(ValueError, match=said):
+        read(blob, (8, 8))
+
+
+def png(width: int, height: int) -> bytes:
+    """The head of a PNG of these measures and a few bytes of its pixels."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(1_000))) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("size", [(8_193, 8_193), (30_000, 30_000), (2**31 - 1, 2**31 - 1)])
+def test_a_bomb_is_refused_by_its_head(size: tuple[int, int], monkeypatch):
+    def load(self: object) -> None:
+        raise AssertionError("memory would be taken for its pixels")
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
+    with pytest.raises(ValueError, match="expected at most 67,108,864"):
+        read(png(*size), (8, 8))
+
+
+def test_a_strip_of_absurd_aspect_is_read():
+    strip = drawn(2, 4_000, 3)
+    middle = planes(np.ascontiguousarray(strip[:, 1_999:2_001]))
+    assert torch.equal(read(saved(Image.fromarray(strip)), (8, 8)), resize(middle[None], 8)[0])
+    assert read(saved(Image.fromarray(strip)), (8, 8), fit="pad").shape == (3, 8, 8)
+    assert read(saved(Image.fromarray(strip[:1])), (8, 8)).shape == (3, 8, 8)
+
+
+def test_large_pictures_are_decoded_one_at_a_time_to_the_same_pixels(monkeypatch):
+    blob = saved(Image.fromarray(drawn(40, 40, 3)))
+    alone = read(blob, (8, 8))
+    monkeypatch.setattr(module, "SERIAL_ABOVE_PIXELS", 100)
+    assert torch.equal(read(blob, (8, 8)), alone)
+
+
+def test_pictures_smaller_than_wanted_are_told_apart():
+    small = saved(Image.fromarray(drawn(12, 12, 3)))
+    assert [decode(small, ImageSpec(side, side)).enlarged for side in (8, 12, 13)] == [False, False, True]
+
+
+def test_a_picture_that_an_edit_cannot_read_is_named(tmp_path: Path):
+    (tmp_path / "broken.png").write_bytes(b"no")
+    for name, said in (("broken.png", "in no known format"), ("none.png", "No such file"), ("", "a folder")):
+        with pytest.raises(ValueError, match=f"cannot read the picture .*{name}.*{said}") as error:
+            read_image(tmp_path / name, (3, 8, 8))
+        assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="2 channels: expected 1, 3 or 4"):
+        read_image(tmp_path / "broken.png", (2, 8, 8))
+
+
+def test_no_format_is_read_that_runs_a_program():
+    assert "EPS" not in IMAGE_FORMATS

@@ -1,0 +1,69 @@
+"""The likelihood of a run, measured on a tiny network."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from tiny_recipes import CPU, TINY
+from torch import nn
+
+from limpid.data import Cifar10, Digits
+from limpid.diffusion.likelihood import BIN_WIDTH
+from limpid.evaluation.likelihood import LikelihoodConfig, bits_per_dim, chain_levels, data_of
+from limpid.sampling.load import Pipeline, load
+from limpid.training.run import run
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    folder = tmp_path_factory.mktemp("likelihood")
+    assert run(TINY, folder, CPU)
+    return load(folder, CPU)
+
+
+@pytest.mark.parametrize("method", ["bound", "continuous", "ode"])
+def test_a_run_has_a_likelihood_that_says_how_it_was_measured(method, pipeline: Pipeline):
+    protocol = LikelihoodConfig(n=5, method=method, steps=30, num_levels=3, tolerance=1e-2, batch_size=3)
+    measured = bits_per_dim(pipeline, protocol, CPU)
+    assert measured.protocol == protocol
+    assert measured.conditional
+    assert 0 < measured.mean < 12
+    assert 0 < measured.error < 2
+    if method != "ode":
+        assert measured.mean == pytest.approx(sum(measured.terms.values()))
+    assert f"{measured.mean:.4f} +- {measured.error:.4f} bits/dim" in str(measured)
+    assert "5 pictures of the whole training set, classes told, seed 0" in str(measured)
+    assert bits_per_dim(pipeline, protocol, CPU) == measured
+
+
+def test_a_likelihood_is_computed_in_float32_and_leaves_torch_as_it_was(pipeline: Pipeline):
+    """torch lets the convolutions of newer GPUs round to the eleven bits of TF32."""
+    convolutions, found = torch.backends.cudnn.conv, set()  # pyright: ignore[reportAttributeAccessIssue]
+    before = convolutions.fp32_precision
+
+    def note(net: nn.Module, given: tuple[torch.Tensor, ...], answer: torch.Tensor) -> None:
+        found.add((convolutions.fp32_precision, answer.dtype))
+
+    with pipeline.model.net.register_forward_hook(note):
+        bits_per_dim(pipeline, LikelihoodConfig(n=2, steps=30, num_levels=1), CPU)
+    assert found == {("ieee", torch.float32)}
+    assert convolutions.fp32_precision == before == "tf32"
+
+
+def test_the_test_split_is_measured_where_there_is_one():
+    assert data_of(Cifar10(size=8), "test") == (Cifar10(size=8, split="test"), "test")
+    assert data_of(Digits(size=8), "test") == (Digits(size=8), "whole training")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"n": 1}, {"n": 2_000}, {"steps": 0}, {"num_levels": -1}, {"batch_size": 0}], ids=str
+)
+def test_a_protocol_that_cannot_be_is_refused(wrong, pipeline: Pipeline):
+    with pytest.raises(ValueError, match="expected 2 to 1797 pictures"):
+        bits_per_dim(pipeline, replace(LikelihoodConfig(), **wrong), CPU)
+
+
+def test_levels_finer_than_a_bin_are_left_to_the_decoder(pipeline: Pipeline):
+    ratios = chain_levels(pipeline, LikelihoodConfig(steps=40)).edm_sigma
+    assert ratios[-1] == 0
+    assert BIN_WIDTH <= ratios[-2] < 1.5 * BIN_WIDTH

@@ -1,0 +1,168 @@
+"""Scores are kept whole, replaced by their like, and compared with their like alone."""
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from limpid.evaluation.report import EvalProtocol, EvalReport, Score, add_report, load_reports
+from limpid.evaluation.tables import compare, report_table
+
+PROTOCOL = EvalProtocol(1000, "a judge", "ab" * 32, "none", "Cifar10 train", 50_000, "cd" * 32)
+
+
+def report(subject: str = "runs/a", value: float = 10.0, error: float = 0.5, **drawn: object) -> EvalReport:
+    found = {"FD": Score(value, error, 19.0, "less", 0.1), "recall": Score(0.6, 0.01, better="more")}
+    return EvalReport(subject, PROTOCOL, {"steps": 10} | drawn, found)
+
+
+def test_a_file_gives_back_what_was_added(tmp_path: Path):
+    path = tmp_path / "scores.json"
+    add_report(report(), path)
+    add_report(report(steps=20), path)
+    assert load_reports(path) == load_reports(tmp_path) == [report(), report(steps=20)]
+
+
+def test_a_report_of_the_same_pictures_under_the_same_protocol_takes_the_old_ones_place(tmp_path: Path):
+    path = tmp_path / "scores.json"
+    for one in (report(value=1.0), report(steps=20), report(value=2.0)):
+        add_report(one, path)
+    assert load_reports(path) == [report(steps=20), report(value=2.0)]
+
+
+def test_none_of_the_reports_that_are_added_in_one_moment_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path, read = tmp_path / "scores.json", load_reports
+
+    def slowly(path: Path) -> list[EvalReport]:
+        found = read(path)
+        time.sleep(0.05)
+        return found
+
+    add_report(report(steps=0), path)
+    monkeypatch.setattr(report, "load_reports", slowly)
+    with ThreadPoolExecutor() as together:
+        list(together.map(lambda steps: add_report(report(steps=steps), path), range(1, 5)))
+    assert sorted(one.provenance["steps"] for one in read(path)) == [0, 1, 2, 3, 4]
+
+
+def spoilt(plain: Any) -> Iterator[Any]:
+    """Plain data with one of its values, in turn, of every other kind."""
+    yield from (None, 1, "x", [], {}, -1.5, True, 10**400, [None], {"a": None})
+    if isinstance(plain, dict | list):
+        for key, part in plain.items() if isinstance(plain, dict) else enumerate(plain):
+            for other in spoilt(part):
+                copy = plain.copy()
+                copy[key] = other
+                yield copy
+
+
+def test_a_damaged_file_of_scores_is_one_clear_line_that_names_it(tmp_path: Path):
+    path, said = tmp_path / "scores.json", []
+    add_report(replace(report(), notes=("a note",)), path)
+    texts = [json.dumps(plain) for plain in spoilt(json.loads(path.read_text()))]
+    for text in (*texts, "[" * 9999, "", "\0" * 9):
+        path.write_text(text)
+        try:
+            found = load_reports(path)
+        except ValueError as error:
+            said.append(str(error))
+        else:
+            assert compare(found, found)
+            assert all(map(report_table, found))
+    assert len(said) > len(texts) / 2
+    assert all(line.startswith(f"{path} is no file of scores") and "\n" not in line for line in said)
+
+
+def test_what_a_report_lacks_is_kept_with_it_and_said_under_its_table(tmp_path: Path):
+    path, why = tmp_path / "scores.json", "no scores of held-out real pictures: Digits keeps none apart"
+    lacking = replace(report(), notes=(why,))
+    add_report(lacking, path)
+    assert load_reports(path) == [lacking]
+    assert report_table(lacking).endswith(f"\n\n{why}")
+
+
+def test_reports_from_before_there_were_notes_are_read(tmp_path: Path):
+    path = tmp_path / "scores.json"
+    add_report(report(), path)
+    plain = json.loads(path.read_text())
+    del plain["reports"][0]["notes"]
+    path.write_text(json.dumps(plain))
+    assert load_reports(path) == [report()]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"reports": [{}]}', '{"reports": 3}', "\xff"])
+def test_a_file_that_is_none_of_ours_is_named(tmp_path: Path, text: str):
+    (tmp_path / "scores.json").write_text(text, encoding="latin-1")
+    with pytest.raises(ValueError, match=r"scores\.json is no file of scores"):
+        load_reports(tmp_path)
+
+
+def test_where_there_are_no_scores_the_command_that_makes_them_is_named(tmp_path: Path):
+    with pytest.raises(ValueError, match="limpid evaluate"):
+        load_reports(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"n": 5000}, "n 1000 and 5000"),
+        ({"feature_extractor": "another"}, "feature extractor a judge and another"),
+        ({"extractor_sha256": "ef" * 32}, "extractor sha256 abababababab and efefefefefef"),
+        ({"resize": "to 32x32"}, "resize none and to 32x32"),
+        ({"reference": "Cifar10 test"}, "reference Cifar10 train and Cifar10 test"),
+        ({"reference_n": 10}, "reference n 50000 and 10"),
+        ({"reference_sha256": "ef" * 32}, "reference sha256 cdcdcdcdcdcd and efefefefefef"),
+    ],
+)
+def test_unlike_protocols_do_not_compare(change: dict[str, object], said: str):
+    other = replace(report("runs/b"), protocol=replace(PROTOCOL, **change))
+    with pytest.raises(ValueError, match=f"runs/a and runs/b were not scored alike .*{said}"):
+        compare([report()], [other])
+
+
+def test_a_comparison_takes_the_newest_pair_that_is_alike():
+    unlike = replace(report("runs/b", 1.0), protocol=replace(PROTOCOL, n=5))
+    said = compare([report(value=1.0), report(value=20.0)], [report("runs/b", 30.0), unlike])
+    assert "20.00      30.00     -10.00" in said
+
+
+def test_a_comparison_prefers_pictures_that_were_drawn_alike_and_says_where_they_were_not():
+    ours, theirs = [report(value=1.0), report(value=5.0, steps=20)], report("runs/b", 30.0)
+    said = compare(ours, [theirs])
+    assert "1.000      30.00     -29.00" in said
+    assert "differ" not in said
+    assert "drawn in ways that differ by their steps" in compare(ours[1:], [theirs])
+
+
+def test_a_file_that_holds_no_scores_is_refused_in_a_short_line(tmp_path: Path):
+    (tmp_path / "weights.safetensors").write_bytes(bytes(range(256)) * 10_000)
+    with pytest.raises(ValueError, match="no file of scores") as refused:
+        load_reports(tmp_path / "weights.safetensors")
+    assert len(str(refused.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "verdict"),
+    [(10.0, 10.5, "within the noise"), (10.0, 20.0, "A is better"), (20.0, 10.0, "B is better")],
+)
+def test_a_difference_is_called_noise_or_not(a: float, b: float, verdict: str):
+    line = next(line for line in compare([report(value=a)], [report("runs/b", b)]).splitlines() if "FD" in line)
+    assert line.endswith(verdict)
+
+
+def test_more_may_be_better():
+    higher = replace(report("runs/b"), scores={"recall": Score(0.9, 0.01, better="more")})
+    assert "B is better" in compare([report()], [higher])
+
+
+def test_a_table_holds_every_score_its_interval_and_what_real_pictures_score():
+    said = report_table(report())
+    assert "runs/a: steps 10" in said
+    assert "1,000 against 50,000: Cifar10 train, cdcdcdcdcdcd" in said
+    line = next(line for line in said.splitlines() if "FD" in line)
+    assert " ".join(line.split()) == "FD 10.00 8.953 .. 11.05 0.1000 less is better"

@@ -1,0 +1,73 @@
+"""Runs in processes of their own, which can be killed at any moment: after a time, or as they touch the disk again."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+from tiny_recipes import CPU
+
+from limpid.recipes.recipe import Recipe
+from limpid.storage import jsonl
+from limpid.training.run import run
+
+# Forked from a process that has imported torch and done nothing with it: a second less for each life.
+LIVES = get_context("forkserver")
+LIVES.set_forkserver_preload(["limpid.training.run", "torch._dynamo", "matplotlib.pyplot"])
+
+
+def born(recipe: Recipe, folder: Path, said: Path, after: int = 0, touches: int = 0) -> BaseProcess:
+    """A process that trains, and a file for what it says.
+
+    If told so it is killed as it is about to touch the disk for the nth time after the log's line at so many images.
+    """
+    process = LIVES.Process(target=live, args=(recipe, folder, said, after, touches))
+    process.start()
+    return process
+
+
+def logged(folder: Path) -> int:
+    """How far the log of a run goes."""
+    return max((line["images_seen"] for line in jsonl.read_jsonl(folder / "log.jsonl")), default=0)
+
+
+def live(recipe: Recipe, folder: Path, said: Path, after: int, touches: int) -> None:
+    torch.set_num_threads(1)
+    if touches:
+        kill_at_touch(folder, after, touches)
+    with said.open("w", buffering=1) as sys.stdout:
+        sys.stderr = sys.stdout
+        run(recipe, folder, CPU)
+
+
+def kill_at_touch(folder: Path, after: int, touches: int) -> None:
+    """Kill this process when it is about to open, rename, remove, write or wait for a file of the folder so often."""
+    left, reached, looking = touches, after == 0, False
+
+    def touch() -> None:
+        nonlocal left, reached, looking
+        if not reached and not looking:
+            looking = True  # which touches the disk itself
+            reached, looking = logged(folder) >= after, False
+        left -= reached
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def hook(event: str, args: tuple[Any, ...]) -> None:
+        if event in ("open", "os.rename", "os.remove") and str(args[0]).startswith(str(folder)):
+            touch()
+
+    def counted(act: Callable[..., Any]) -> Callable[..., Any]:
+        def counting(*args: Any) -> Any:
+            touch()
+            return act(*args)
+
+        return counting
+
+    sys.addaudithook(hook)
+    os.fsync, os.write = counted(os.fsync), counted(os.write)

@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+from torch.testing import assert_close
+
+from limpid.metrics.extractors.resize import (
+    SIDE,
+    antialiased_bicubic,
+    antialiased_bilinear,
+    bilinear,
+    tensorflow_bilinear,
+)
+
+RULES = [tensorflow_bilinear, bilinear, antialiased_bilinear, antialiased_bicubic]
+GROWING = [(32, 32), (28, 40), (1, 1), (298, 64)]
+SHRINKING = [(400, 512)]
+
+
+def drawn(height: int, width: int) -> Tensor:
+    pixels = torch.randint(256, (2, 3, height, width), generator=torch.Generator().manual_seed(height))
+    return pixels.float()
+
+
+def by_pillow(x: Tensor, how: Image.Resampling) -> Tensor:
+    """Every channel resized alone, in floats."""
+    channels = [Image.fromarray(channel.numpy()).resize((SIDE, SIDE), how) for channel in x.flatten(0, 1)]
+    return torch.from_numpy(np.stack([np.asarray(channel) for channel in channels])).view(*x.shape[:2], SIDE, SIDE)
+
+
+def pixel_by_pixel(picture: np.ndarray) -> np.ndarray:
+    """TensorFlow 1's formula for one channel, written out."""
+    height, width = picture.shape
+    result = np.empty((SIDE, SIDE))
+    for i in range(SIDE):
+        for j in range(SIDE):
+            y, x = i * height / SIDE, j * width / SIDE
+            top, left = int(y), int(x)
+            bottom, right = min(top + 1, height - 1), min(left + 1, width - 1)
+            above = picture[top, left] * (1 - (x - left)) + picture[top, right] * (x - left)
+            below = picture[bottom, left] * (1 - (x - left)) + picture[bottom, right] * (x - left)
+            result[i, j] = above * (1 - (y - top)) + below * (y - top)
+    return result
+
+
+@pytest.mark.parametrize("size", GROWING + SHRINKING)
+def test_tensorflows_rule_is_its_formula_pixel_by_pixel(size: tuple[int, int]):
+    x = drawn(*size)
+    expected = torch.from_numpy(pixel_by_pixel(x[1, 2].double().numpy())).float()
+    # The place s is of float32, as TensorFlow has it: 400 * 1e-7 off, between pixels that differ by 255.
+    assert_close(tensorflow_bilinear(x)[1, 2], expected, rtol=0, atol=0.02)
+
+
+@pytest.mark.parametrize("size", GROWING + SHRINKING)
+def test_tensorflows_rule_is_the_grid_that_nvidias_detector_samples(size: tuple[int, int]):
+    height, width = size
+    x = drawn(height, width)
+    shift = torch.tensor([[1, 0, 1 / width - 1 / SIDE], [0, 1, 1 / height - 1 / SIDE]]).expand(2, 2, 3)
+    grid = F.affine_grid(shift, [2, 3, SIDE, SIDE], align_corners=False)
+    theirs = F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    assert_close(tensorflow_bilinear(x), theirs, rtol=0, atol=0.03)
+
+
+@pytest.mark.parametrize("size", GROWING)
+def test_torchs_rule_is_pillows_where_pictures_grow(size: tuple[int, int]):
+    x = drawn(*size)
+    assert_close(bilinear(x), by_pillow(x, Image.Resampling.BILINEAR), rtol=0, atol=0.01)
+    assert_close(bilinear(x), antialiased_bilinear(x), rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize("size", SHRINKING)
+def test_torchs_rule_is_not_pillows_where_pictures_shrink(size: tuple[int, int]):
+    x = drawn(*size)
+    assert (bilinear(x) - by_pillow(x, Image.Resampling.BILINEAR)).square().mean().sqrt() > 10
+
+
+@pytest.mark.parametrize("size", GROWING + SHRINKING)
+def test_the_antialiased_rules_are_pillows(size: tuple[int, int]):
+    x = drawn(*size)
+    assert_close(antialiased_bilinear(x), by_pillow(x, Image.Resampling.BILINEAR), rtol=0, atol=0.01)
+    assert_close(antialiased_bicubic(x), by_pillow(x, Image.Resampling.BICUBIC), rtol=0, atol=1e-4)
+
+
+def test_the_bicubic_rule_clips_nothing():
+    result = antialiased_bicubic(drawn(32, 32))
+    assert result.min() < -10
+    assert result.max() > 265
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_picture_of_the_right_size_stays_as_it_is(rule):
+    x = drawn(SIDE, SIDE)
+    assert torch.equal(rule(x), x)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_one_colour_stays_one_colour(rule):
+    x = torch.tensor([7.0, 128.0, 255.0]).view(1, 3, 1, 1).expand(1, 3, 17, 40)
+    assert_close(rule(x), x[..., :1, :1].expand(1, 3, SIDE, SIDE))

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from limpid.optim.ema import PowerFunctionEma, linear_combination, solve_posthoc_coefficients, std_to_exp, update
+from limpid.runtime.rng import generator
+
+STEPS, BATCH = 4_000, 8
+
+
+@pytest.mark.parametrize("std", [0.01, 0.05, 0.1, 0.2, 0.28])
+def test_the_memory_of_a_power_average_has_the_standard_deviation_asked_for(std: float):
+    s = (np.arange(400_000) + 0.5) / 400_000
+    profile = s ** std_to_exp(std)
+    profile /= profile.sum()
+    mean = (profile * s).sum()
+    assert np.sqrt((profile * (s - mean) ** 2).sum()) == pytest.approx(std, rel=1e-3)
+
+
+def test_a_power_average_weighs_the_past_by_its_profile():
+    average, draw = torch.zeros(1, dtype=torch.float64), generator("cpu", 0)
+    history = torch.randn(STEPS, 1, dtype=torch.float64, generator=draw)
+    for step, weights in enumerate(history, start=1):
+        update([average], [weights], PowerFunctionEma(0.1).decay(step * BATCH, BATCH))
+    s = (torch.arange(STEPS, dtype=torch.float64) + 0.5) / STEPS
+    profile = s ** std_to_exp(0.1)
+    assert_close(average, (profile / profile.sum()) @ history, rtol=0, atol=1e-3 * history.std().item())
+
+
+def kept_averages(
+    history: torch.Tensor, times: int
+) -> tuple[list[tuple[float, float]], list[dict[str, torch.Tensor]], torch.Tensor]:
+    """Two averages kept several times along a walk of weights, and a third that was tracked to the end."""
+    lengths, kept, names = (0.05, 0.1), [], []
+    averages = [torch.zeros(3, dtype=torch.float64) for _ in (*lengths, 0.15)]
+    for step, weights in enumerate(history, start=1):
+        for average, std in zip(averages, (*lengths, 0.15), strict=True):
+            update([average], [weights], PowerFunctionEma(std).decay(step * BATCH, BATCH))
+        if step % (STEPS // times) == 0:
+            names += [(float(step * BATCH), std) for std in lengths]
+            kept += [{"w": average.clone()} for average in averages[:2]]
+    return names, kept, averages[2]
+
+
+def test_an_average_that_was_kept_is_built_exactly():
+    history = torch.randn(STEPS, 3, dtype=torch.float64, generator=generator("cpu", 1)).cumsum(0)
+    names, kept, _ = kept_averages(history, 16)
+    shares = solve_posthoc_coefficients(names, (STEPS * BATCH, 0.1))
+    assert_close(linear_combination(kept, shares)["w"], kept[-1]["w"], rtol=1e-8, atol=1e-8)
+    assert shares.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("start", [0.0, 1e4], ids=["from zero", "about a constant"])
+@pytest.mark.parametrize(("times", "tolerance"), [(10, 1e-2), (40, 1e-3)])
+def test_an_average_of_another_length_is_built_afterwards_as_if_it_had_been_tracked(
+    times: int, tolerance: float, start: float
+):
+    history = start + torch.randn(STEPS, 3, dtype=torch.float64, generator=generator("cpu", 1)).cumsum(0)
+    names, kept, tracked = kept_averages(history, times)
+    built = linear_combination(kept, solve_posthoc_coefficients(names, (STEPS * BATCH, 0.15)))["w"]
+    # Least squares over more of them leaves less; the distance between two kept averages says what would be far.
+    assert (built - tracked).abs().max() < tolerance * (kept[-1]["w"] - kept[-2]["w"]).abs().max()
+
+
+@pytest.mark.parametrize("std", [0.01, 0.07, 0.15, 0.25])
+@pytest.mark.parametrize("times", [1, 2, 5, 20])
+def test_weights_that_never_moved_are_built_as_they_are(times: int, std: float):
+    names = [(i * STEPS * BATCH / times, length) for i in range(1, times + 1) for length in (0.05, 0.1)]
+    shares = solve_posthoc_coefficients(names, (STEPS * BATCH, std))
+    constant = {"w": torch.full((3,), 5.0, dtype=torch.float64)}
+    assert_close(linear_combination([constant] * len(names), shares)["w"], constant["w"], rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("std", [0.0, 0.3, -1.0])
+def test_a_length_that_no_power_average_has_is_refused(std: float):
+    with pytest.raises(ValueError, match=r"between 0 and 0\.288"):
+        std_to_exp(std)

@@ -1,0 +1,75 @@
+"""Processes that work together, as torchrun starts them: forked from one that has imported torch already."""
+
+import os
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from killable import LIVES
+
+from limpid.runtime import distributed
+
+Act = Callable[..., object]
+
+
+class Ended(NamedTuple):
+    """How the processes ended, by their numbers, and what each said on both streams together."""
+
+    codes: list[int | None]
+    said: list[str]
+    seconds: float
+
+
+def together(count: int, folder: Path, act: Act, *given: object) -> Ended:
+    """`act(*given)` in so many processes at once; `folder` is for what they say."""
+    folder.mkdir(parents=True, exist_ok=True)
+    begun, port, said = time.monotonic(), free_port(), [folder / f"said-{rank}.txt" for rank in range(count)]
+    group = [LIVES.Process(target=live, args=(rank, count, port, said[rank], act, given)) for rank in range(count)]
+    for process in group:
+        process.start()
+    wait(group)
+    return Ended([process.exitcode for process in group], [file.read_text() for file in said], time.monotonic() - begun)
+
+
+def wait(group: Sequence[BaseProcess]) -> None:
+    """Until all have ended; none may outlive a test."""
+    end = time.monotonic() + 300
+    for process in group:
+        process.join(max(0, end - time.monotonic()))
+    late = [process for process in group if process.is_alive()]
+    for process in late:
+        process.kill()
+        process.join()
+    assert not late, f"{len(late)} of {len(group)} processes did not end"
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+def environment(rank: int, count: int, port: int) -> dict[str, str]:
+    """What torchrun tells a process."""
+    numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_PORT": port}
+    return {name: str(number) for name, number in numbers.items()} | {"MASTER_ADDR": "127.0.0.1"}
+
+
+def live(rank: int, count: int, port: int, said: Path, act: Act, given: tuple[object, ...]) -> None:
+    torch.set_num_threads(1)
+    distributed.MOMENT = 0.1  # there is no torchrun to end the others meanwhile
+    os.environ |= environment(rank, count, port)
+    with said.open("w", buffering=1) as sys.stdout:
+        sys.stderr = sys.stdout
+        try:
+            with distributed.distributed_session():
+                act(*given)
+        except Exception:
+            traceback.print_exc()
+            sys.exit(1)

@@ -1,0 +1,48 @@
+"""Every recipe with a name can be trained and drawn from."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from limpid.data import Cifar10, Digits
+from limpid.nets import UNet
+from limpid.recipes.recipe import Recipe
+from limpid.recipes.registry import RECIPES
+from limpid.runtime.device import Runtime
+from limpid.sampling.sample import balanced_labels, sample
+from limpid.training.loop import init_state, train
+
+CPU = Runtime("cpu", "float32").resolved()
+
+
+def narrow(recipe: Recipe, root: Path) -> Recipe:
+    """The recipe with a sixteenth of the width, few images and few steps of the sampler."""
+    assert isinstance(recipe.network, UNet)
+    network = replace(recipe.network, model_channels=max(8, recipe.network.model_channels // 16), head_channels=0)
+    sampling = replace(recipe.sampling, steps=4)
+    data = recipe.data if isinstance(recipe.data, Digits) else Cifar10(getattr(recipe.data, "size", 32), root=str(root))
+    return replace(recipe, duration=16, batch_size=8, network=network, sampling=sampling, data=data)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_takes_steps_on_real_pictures_and_draws(name: str, cifar_root: Path):
+    recipe = narrow(RECIPES[name](), cifar_root)
+    source = recipe.data.open("cpu")
+    state = init_state(recipe, source.shape, source.classes, CPU)
+    before = [weight.clone() for weight in state.model.parameters()]
+    losses = [report.loss.mean().item() for report in train(state, recipe, source, CPU)]
+    assert len(losses) == 2
+    assert all(0 < loss < 10 for loss in losses)
+    assert any(not torch.equal(a, b) for a, b in zip(before, state.model.parameters(), strict=True))
+    labels = balanced_labels(2, source.classes) if recipe.class_conditional else None
+    (pixels,) = sample(state.ema, recipe, [0, 1], source.shape, CPU, labels)
+    assert pixels.shape == (2, *source.shape)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_says_what_it_is_what_it_costs_and_what_is_published(name: str):
+    said = RECIPES[name].__doc__ or ""
+    assert "Cost:" in said
+    assert name == "demo" or "FID" in said

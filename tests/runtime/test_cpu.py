@@ -1,0 +1,189 @@
+"""What is done for speed on a CPU is done where it can be, is no more than that, and leaves the user's own choices."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_recipes import TINY
+
+from limpid.runtime import cpu
+from limpid.runtime.device import COMPILE_FROM_IMAGES, Runtime
+from limpid.training.loop import init_state
+from limpid.training.run_folder import previous_threads
+
+FREE = {name: value for name, value in os.environ.items() if name not in (*cpu.ALLOCATOR, *cpu.AFFINITY_VARIABLES)}
+
+
+def python(code: str, **environment: str) -> str:
+    """What code prints in a fresh process, in which nobody has chosen anything but `environment`."""
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=FREE | environment, check=True
+    )
+    return run.stdout.strip()
+
+
+STEPS = """
+import resource
+import numpy
+from limpid.learning import cpu
+kept = cpu.keep_freed_memory()
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        parts = [numpy.ones(3 * 2**20) for _ in range(3)]
+        del parts
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults()
+print(kept, faults())
+"""
+
+
+@pytest.mark.skipif(not os.confstr("CS_GNU_LIBC_VERSION"), reason="only glibc hands memory back at once")
+def test_memory_that_was_freed_is_there_for_the_next_step_without_a_fault():
+    kept, faults = python(STEPS).split()
+    assert kept == "True"
+    assert int(faults) < 100
+    kept, faults = python(STEPS, MALLOC_TRIM_THRESHOLD_="131072").split()
+    assert kept == "False"
+    assert int(faults) > 1000
+
+
+THREADS = """
+import os, torch
+from limpid.learning import cpu
+allowed = os.sched_getaffinity(0)
+cores = len(cpu.first_of_each_core(sorted(allowed)))
+torch.set_num_threads(cores - 1)
+fewer = cpu.pin_threads()
+torch.set_num_threads(cores)
+os.environ["OMP_PROC_BIND"] = "false"
+placed = cpu.pin_threads()
+del os.environ["OMP_PROC_BIND"]
+print(fewer, placed, {os.sched_getaffinity(0) == os.sched_getaffinity(thread) for thread in cpu._threads()})
+spread = cpu.pin_threads()
+held = [tuple(os.sched_getaffinity(thread)) for thread in cpu._threads() if os.sched_getaffinity(thread) != allowed]
+print(spread, os.sched_getaffinity(0) == allowed, {len(cores) for cores in held}, len(set(held)))
+"""
+CORES = len(cpu.first_of_each_core(sorted(os.sched_getaffinity(0)))) if hasattr(os, "sched_getaffinity") else 1
+
+
+@pytest.mark.skipif(CORES < 2, reason="threads are spread over two cores or more")
+def test_each_thread_gets_a_core_unless_they_are_fewer_or_the_user_has_placed_them():
+    alone, spread = python(THREADS).splitlines()
+    assert alone == "False False {True}"
+    assert spread == f"True True {{1}} {CORES - 1}"  # the main thread stays free
+
+
+@pytest.mark.parametrize(
+    ("seconds", "best"),
+    [
+        ({4: 8.0, 2: 1.0, 1: 2.0}, 2),
+        ({4: 8.0, 2: 4.0, 1: 1.0}, 1),
+        ({4: 1.0, 2: 0.9, 1: 0.9}, 4),
+        ({4: 1, 2: 1, 1: 1}, 4),
+    ],
+)
+def test_beside_others_as_many_threads_are_taken_as_get_most_done_and_in_doubt_all(
+    seconds: dict[int, float], best: int, monkeypatch: pytest.MonkeyPatch
+):
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += seconds[torch.get_num_threads()]
+        return now[0]
+
+    for name in cpu.THREAD_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getloadavg", lambda: (1.0, 1.0, 1.0))
+    monkeypatch.setattr(cpu.time, "perf_counter", clock)
+    before = torch.get_num_threads()
+    try:
+        assert cpu.best_thread_count(4) == best
+        assert torch.get_num_threads() == 4
+        monkeypatch.setattr("os.getloadavg", lambda: (0.0, 1.0, 1.0))
+        assert cpu.best_thread_count(4) == 4
+        monkeypatch.setenv("OMP_NUM_THREADS", "4")
+        assert cpu.best_thread_count(4) == 4
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_threads_can_be_named_and_a_run_goes_on_with_as_many_as_it_began_with(tmp_path: Path):
+    number = torch.get_num_threads()
+    assert f"cpu, {number} thread" in str(Runtime("cpu", threads=number).resolved(32_000))
+    with pytest.raises(ValueError, match=r"--threads -1: expected a number of threads"):
+        Runtime("cpu", threads=-1).resolved()
+    assert previous_threads(tmp_path) == 0
+    for written, read in (
+        ({"threads": 1}, 1),
+        ({}, 0),
+        ({"threads": 10**6}, 0),
+        ({"threads": "1"}, 0),
+        ({"threads": True}, 0),
+    ):
+        (tmp_path / "environment.json").write_text(json.dumps(written))
+        assert previous_threads(tmp_path) == read
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"\xff\xfe", b"[1]", b"3", b"[" * 100_000])
+def test_an_environment_that_cannot_be_read_is_named(damage: bytes, tmp_path: Path):
+    path = tmp_path / "environment.json"
+    path.write_bytes(damage)
+    with pytest.raises(ValueError, match=rf"cannot read {re.escape(str(path))} .*: remove it") as error:
+        previous_threads(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_two_logical_cpus_of_one_core_count_once(tmp_path: Path):
+    for number, siblings in enumerate(["0,2", "1,3", "0,2", "1,3"]):
+        place = tmp_path / f"cpu{number}" / "topology"
+        place.mkdir(parents=True)
+        (place / "thread_siblings_list").write_text(siblings)
+    assert cpu.first_of_each_core([0, 1, 2, 3], tmp_path) == [0, 1]
+    assert cpu.first_of_each_core([2, 3], tmp_path) == [2, 3]
+    assert cpu.first_of_each_core([5, 6], tmp_path) == [5, 6]
+
+
+@pytest.mark.parametrize(
+    ("flags", "quick"),
+    [
+        ("avx2 avx512f avx512_bf16 avx512_vnni", True),
+        ("avx512f amx_bf16 amx_tile", True),
+        ("avx2 avx512f avx512_vnni", False),
+        ("fp asimd bf16", False),
+    ],
+)
+def test_bfloat16_is_chosen_only_where_the_cpu_has_it(flags: str, quick: bool, tmp_path: Path):
+    path = tmp_path / "cpuinfo"
+    path.write_text(f"processor\t: 0\nmodel name\t: Some CPU\nflags\t\t: fpu {flags}\n")
+    assert cpu.has_bfloat16(path) == quick
+    assert cpu.model(path) == "Some CPU"
+
+
+def test_where_the_kernel_tells_nothing_of_the_cpu_float32_is_chosen(tmp_path: Path):
+    assert not cpu.has_bfloat16(tmp_path / "missing")
+    assert cpu.model(tmp_path / "missing") == ""
+
+
+def test_a_machine_says_in_a_line_what_it_chose_and_every_choice_can_be_overruled():
+    chosen = Runtime("cpu").resolved()
+    assert str(chosen).startswith("cpu, ")
+    assert chosen.precision == ("bfloat16" if cpu.has_bfloat16() else "float32")
+    assert str(Runtime("cpu", "float32").resolved()).endswith("float32")
+    assert str(Runtime("cpu", "bfloat16", compile=True).resolved()).endswith("bfloat16, compiled")
+
+
+def test_a_machine_that_has_not_been_asked_compiles_nothing():
+    state = init_state(TINY, (1, 8, 8), 10, Runtime("cpu", "float32"))
+    assert state.model.net._compiled_call_impl is None
+
+
+@pytest.mark.parametrize("images", [0, COMPILE_FROM_IMAGES, 100 * COMPILE_FROM_IMAGES])
+def test_on_a_cpu_nothing_is_compiled_unasked(images: int):
+    assert Runtime("cpu").resolved(images).compile is False
+    assert Runtime("cpu", compile=True).resolved(images).compile is True

@@ -1,0 +1,84 @@
+"""What is drawn, for whom: labels that are classes, and none that are not."""
+
+import re
+from collections import Counter
+
+import pytest
+import torch
+from tiny_recipes import CPU, TINY
+
+from limpid.diffusion.denoiser import Denoiser
+from limpid.recipes.recipe import build_denoiser
+from limpid.sampling.load import Pipeline
+from limpid.sampling.sample import labels_by_share, sample
+from limpid.viz.show import preview_trajectory
+
+SHAPE = (1, 8, 8)
+
+
+@pytest.fixture(scope="module")
+def model() -> Denoiser:
+    return build_denoiser(TINY, SHAPE, 10).eval()
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ([3, 10], "label 10, which stands for no label: expected 0 to 9, a class of the network"),
+        ([11, 3], "label 11: expected 0 to 9"),
+        ([3, -1], "label -1: expected 0 to 9"),
+        ([3], "1 labels for 2 pictures: expected one for each"),
+    ],
+)
+def test_a_label_that_is_no_class_is_refused(labels: list[int], said: str, model: Denoiser):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        next(sample(model, TINY, [0, 1], SHAPE, CPU, labels))
+    with pytest.raises(ValueError, match=re.escape(said)):
+        preview_trajectory(Pipeline(model, TINY, SHAPE, tuple("0123456789"), 0), CPU, [0, 1], labels)
+
+
+def test_a_network_without_classes_is_given_no_label():
+    model = build_denoiser(TINY, SHAPE, 10)
+    model.null_label = 0
+    with pytest.raises(ValueError, match=re.escape("labels [0] for a network that knows no classes: expected None")):
+        next(sample(model, TINY, [0], SHAPE, CPU, [0]))
+
+
+@pytest.mark.parametrize("counts", [(1,) * 10, (5000,) * 10, (7,), (3, 3)])
+def test_classes_of_equal_counts_take_turns(counts: tuple[int, ...]):
+    seeds = [0, 1, 2, 17, 10**12 + 3]
+    assert labels_by_share(seeds, counts) == [seed % len(counts) for seed in seeds]
+
+
+@pytest.mark.parametrize("counts", [(90, 10), (1, 0, 999), (178, 182, 177, 183), (5, 3, 2), tuple(range(1, 30))])
+def test_labels_have_the_shares_of_the_training_set(counts: tuple[int, ...]):
+    total = sum(counts)
+    assert Counter(labels_by_share(range(total), counts)) == {i: n for i, n in enumerate(counts) if n}
+    for first, n in ((0, 40), (7, 100), (10**9, 1000)):
+        drawn = Counter(labels_by_share(range(first, first + n), counts))
+        assert all(abs(drawn[i] - n * count / total) <= 2 for i, count in enumerate(counts))
+
+
+def test_the_label_of_a_seed_is_its_own():
+    together = labels_by_share(range(50), (90, 10, 3))
+    assert [labels_by_share([seed], (90, 10, 3))[0] for seed in range(50)] == together
+
+
+def test_counts_without_end_take_memory_that_ends():
+    drawn = Counter(labels_by_share(range(1000), (2**62 + 1, 2**62 - 1, 1)))
+    assert drawn[0] + drawn[1] == 1000
+    assert abs(drawn[0] - drawn[1]) <= 1
+
+
+@pytest.mark.parametrize("counts", [(), (0, 0), (3, -1)])
+def test_counts_that_are_no_shares_are_refused(counts: tuple[int, ...]):
+    with pytest.raises(ValueError, match="expected numbers of images, not all 0"):
+        labels_by_share([0], counts)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_samples_that_are_not_finite_are_an_error_and_no_black_images(value: float):
+    broken = build_denoiser(TINY, SHAPE, 10).eval()
+    broken.net.load_state_dict({name: torch.full_like(w, value) for name, w in broken.net.state_dict().items()})
+    with pytest.raises(FloatingPointError, match="2 of 2 samples hold NaN or inf"):
+        next(sample(broken, TINY, [0, 1], SHAPE, CPU, [3, 4]))

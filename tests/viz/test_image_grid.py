@@ -1,0 +1,294 @@
+"""Sheets of pictures: every picture is at its place, to the pixel, and every label is there in full."""
+
+from itertools import pairwise
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from jaxtyping import Bool, UInt8
+from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngImageFile
+from torch import Tensor
+
+from limpid.storage.atomic import atomic_write
+from limpid.viz.image_grid import FAINT, GROUND, INK, image_grid, near_square, save_images, save_png, strip
+from limpid.viz.text import to_ascii
+
+SIZES = [(8, 8), (16, 16), (28, 28), (32, 32), (64, 64), (12, 30), (40, 17)]
+COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255), (255, 0, 255)]
+
+
+def noise(n: int, channels: int, height: int, width: int) -> UInt8[Tensor, "n c h w"]:
+    """Pictures that are nowhere alike; opaque where they have alpha."""
+    drawn = torch.randint(0, 256, (n, channels, height, width), generator=torch.Generator().manual_seed(0))
+    pixels = drawn.to(torch.uint8)
+    if channels in (2, 4):
+        pixels[:, -1] = 255
+    return pixels
+
+
+def plain(n: int, height: int = 32, width: int = 32) -> UInt8[Tensor, "n c h w"]:
+    """One colour each."""
+    return torch.tensor(COLOURS[:n], dtype=torch.uint8)[:, :, None, None].expand(n, 3, height, width)
+
+
+def array(image: Image.Image) -> UInt8[np.ndarray, "h w c"]:
+    assert image.mode == "RGB"
+    return np.asarray(image)
+
+
+def box(sheet: Image.Image, colour: tuple[int, int, int]) -> tuple[int, int, int, int]:
+    """Where the picture of one colour lies: left, top, right, bottom. It is there as a whole."""
+    ys, xs = np.nonzero((array(sheet) == colour).all(2))
+    left, top, right, bottom = int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1
+    assert len(xs) == (right - left) * (bottom - top)
+    return left, top, right, bottom
+
+
+def ink(sheet: Image.Image) -> Bool[np.ndarray, "h w"]:
+    """What is not ground."""
+    return (array(sheet) != GROUND).any(2)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_every_picture_is_found_back_at_its_place_and_the_rest_is_ground(height: int, width: int, channels: int):
+    pixels, columns, scale, gap = noise(7, channels, height, width), 3, 2, 5
+    sheet = array(image_grid(pixels, columns, scale, gap)).copy()
+    rows = ceil(len(pixels) / columns)
+    assert sheet.shape == (gap + rows * (2 * height + gap), gap + columns * (2 * width + gap), 3)
+    for i, picture in enumerate(pixels):
+        y, x = gap + i // columns * (2 * height + gap), gap + i % columns * (2 * width + gap)
+        there = sheet[y : y + 2 * height, x : x + 2 * width]
+        colours = picture[:3] if channels > 2 else picture[:1].expand(3, -1, -1)
+        for dy in range(scale):
+            for dx in range(scale):
+                np.testing.assert_array_equal(there[dy::scale, dx::scale], colours.permute(1, 2, 0).numpy())
+        there[:] = GROUND
+    assert (sheet == GROUND).all()
+
+
+def test_without_a_gap_a_sheet_is_the_pictures_and_nothing_else():
+    pixels = noise(4, 3, 8, 8)
+    sheet = array(image_grid(pixels, columns=2, scale=1, gap=0))
+    whole = torch.cat([torch.cat([pixels[0], pixels[1]], 2), torch.cat([pixels[2], pixels[3]], 2)], 1)
+    np.testing.assert_array_equal(sheet, whole.permute(1, 2, 0).numpy())
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+@pytest.mark.parametrize("side", [8, 13, 16, 24, 28, 32])
+def test_small_pictures_are_enlarged_to_between_64_and_96_pixels(side: int, labelled: bool):
+    left, top, right, bottom = box(
+        image_grid(plain(1, side, side), column_labels=["a"] if labelled else []), COLOURS[0]
+    )
+    assert right - left == bottom - top
+    assert 64 <= right - left <= 96
+    assert (right - left) % side == 0
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (32, 64), (128, 20), (256, 256)])
+def test_pictures_of_64_pixels_and_more_keep_their_size(height: int, width: int):
+    left, top, right, bottom = box(image_grid(plain(1, height, width)), COLOURS[0])
+    assert (right - left, bottom - top) == (width, height)
+
+
+@pytest.mark.parametrize("n", [*range(1, 70), 100, 128, 1000])
+def test_a_sheet_is_near_square_and_has_no_empty_row(n: int):
+    columns = near_square(n)
+    rows = ceil(n / columns)
+    assert rows <= columns <= 1.5 * n**0.5 + 1.5
+    assert n > (rows - 1) * columns
+    assert n % columns == 0 or all(n % c for c in range(rows, columns + 1))
+
+
+@pytest.mark.parametrize(("n", "columns"), [(8, 4), (10, 5), (12, 4), (16, 4), (24, 6), (32, 8), (64, 8), (7, 3)])
+def test_usual_numbers_of_pictures_fill_their_sheet(n: int, columns: int):
+    assert near_square(n) == columns
+
+
+def test_what_is_transparent_shows_the_ground():
+    pixels = torch.zeros(1, 4, 2, 2, dtype=torch.uint8)
+    pixels[0, :, 0, 0] = torch.tensor([255, 0, 0, 255])
+    pixels[0, :, 0, 1] = torch.tensor([255, 0, 0, 128])
+    sheet = array(image_grid(pixels, scale=1, gap=0))
+    assert tuple(sheet[0, 0]) == (255, 0, 0)
+    assert (sheet[1] == GROUND).all()
+    expected = np.array((255, 0, 0)) * 128 / 255 + np.array(GROUND) * 127 / 255
+    np.testing.assert_allclose(sheet[0, 1], expected, atol=1)  # a byte's rounding
+
+
+LABELS = [
+    (["cat", "dog"], ["t = 0", "t = 500", "t = 999"], "q(x_t | x_0)"),
+    (["a much longer name than the picture is wide", "gjpqy|"], ["a", "b", "c"], ""),
+    (["one", "two"], ["σ = 0.5, longer than a picture", "σ = 2, longer than a picture", "σ = 80, the end"], "σ"),
+    (["", "two\nlines"], ["over\ntwo lines", "one", "and\nover\nthree"], "A title of\ntwo lines"),
+    ([], ["only", "column_labels", ""], ""),
+    (["only", "rows"], [], ""),
+    ([], [], "A title that is far longer than this sheet of six little pictures in two rows of three is wide"),
+]
+TEXT_SIZE = {1: 13, 4: 16}
+"""The height of letters beside pictures of 24 pixels, and of four times that."""
+
+
+def weight(image: Image.Image, *boxes: tuple[int, int, int, int]) -> float:
+    """How much ink there is, apart from what is in the boxes."""
+    darkness = np.abs(array(image).astype(float) - GROUND).sum(2)
+    for left, top, right, bottom in boxes:
+        darkness[top:bottom, left:right] = 0
+    return float(darkness.sum())
+
+
+def weight_alone(label: str, size: int, colour: tuple[int, int, int] = FAINT) -> float:
+    """How much ink a label takes where it has all the room it wants."""
+    room = Image.new("RGB", (1500, 200), GROUND)
+    ImageDraw.Draw(room).text((100, 50), to_ascii(label), colour, ImageFont.load_default(size))
+    return weight(room)
+
+
+@pytest.mark.parametrize("scale", [1, 4])
+@pytest.mark.parametrize(("rows", "heads", "title"), LABELS)
+def test_labels_move_no_picture_out_of_its_row_and_column(rows: list[str], heads: list[str], title: str, scale: int):
+    sheet = image_grid(plain(6, 20, 24), 3, scale, row_labels=rows, column_labels=heads, title=title)
+    boxes = [box(sheet, colour) for colour in COLOURS]
+    lefts, tops = [b[0] for b in boxes], [b[1] for b in boxes]
+    assert lefts[:3] == lefts[3:] == sorted(set(lefts))
+    assert len(set(tops[:3])) == len(set(tops[3:])) == 1
+    assert tops[0] < tops[3]
+    assert {(b[2] - b[0], b[3] - b[1]) for b in boxes} == {(24 * scale, 20 * scale)}
+
+
+@pytest.mark.parametrize("scale", [1, 4])
+@pytest.mark.parametrize(("rows", "heads", "title"), LABELS)
+def test_every_label_is_there_in_full(rows: list[str], heads: list[str], title: str, scale: int):
+    sheet, size = (
+        image_grid(plain(6, 20, 24), 3, scale, row_labels=rows, column_labels=heads, title=title),
+        TEXT_SIZE[scale],
+    )
+    marks = ink(sheet)
+    margin = size - 1  # a letter may lean out by a pixel
+    for edge in (marks[:margin], marks[-margin:], marks[:, :margin], marks[:, -margin:]):
+        assert not edge.any()
+    alone = sum(weight_alone(label, size) for label in [*rows, *heads]) + weight_alone(title, size + 3, INK)
+    assert weight(sheet, *(box(sheet, colour) for colour in COLOURS)) == alone
+
+
+@pytest.mark.parametrize("scale", [1, 4])
+@pytest.mark.parametrize("labels", [["cat", "dog"], ["a long name, longer than a picture", "g"], ["", "two\nlines"]])
+def test_a_row_is_named_on_its_left(labels: list[str], scale: int):
+    sheet = image_grid(plain(6, 20, 24), 3, scale, row_labels=labels)
+    first, second = box(sheet, COLOURS[0]), box(sheet, COLOURS[3])
+    between = (first[3] + second[1]) // 2
+    for label, part in zip(labels, [(0, 0, first[0], between), (0, between, first[0], sheet.height)], strict=True):
+        assert weight(sheet.crop(part)) == weight_alone(label, TEXT_SIZE[scale])
+    assert not ink(sheet)[:, first[0] - 4 : first[0] - 1].any()
+
+
+@pytest.mark.parametrize("scale", [1, 4])
+@pytest.mark.parametrize(
+    "labels", [["t = 0", "t = 1", "t = 2"], ["one that is longer than a picture"] * 3, ["", "a\nb", "gj"]]
+)
+def test_a_column_is_named_above(labels: list[str], scale: int):
+    sheet = image_grid(plain(6, 20, 24), 3, scale, column_labels=labels)
+    boxes = [box(sheet, colour) for colour in COLOURS[:3]]
+    ends = [0, *((a[2] + b[0]) // 2 for a, b in pairwise(boxes)), sheet.width]
+    for label, (left, right) in zip(labels, pairwise(ends), strict=True):
+        part = sheet.crop((left, 0, right, boxes[0][1]))
+        assert weight(part) == weight_alone(label, TEXT_SIZE[scale])
+    assert not ink(sheet)[boxes[0][1] - 4 : boxes[0][1] - 1].any()
+
+
+def test_letters_that_the_font_lacks_are_spelt():
+    assert to_ascii("σ = 2×10−3, ᾱ → ∞, Δ, café, λ, ς") == "sigma = 2x10-3, alpha -> inf, delta, cafe, lambda, ?"
+    assert to_ascii("猫") == "?"
+    ascii_only = "".join(map(chr, range(32, 127)))
+    assert to_ascii(ascii_only) == ascii_only
+
+
+def test_pictures_without_a_number_of_columns_follow_their_labels():
+    six = plain(6)
+    assert (
+        image_grid(six, column_labels=["a", "b", "c"]).tobytes()
+        == image_grid(six, 3, column_labels=["a", "b", "c"]).tobytes()
+    )
+    assert (
+        image_grid(six, row_labels=["a", "b", "c"]).tobytes()
+        == image_grid(six, 2, row_labels=["a", "b", "c"]).tobytes()
+    )
+
+
+def test_a_strip_is_a_grid_with_a_name_for_every_row_and_column():
+    pixels = noise(6, 3, 8, 8)
+    names, times = ["cat", "dog"], ["t = 0", "t = 1", "t = 2"]
+    there = strip(pixels.unflatten(0, (2, 3)), names, times, "forward")
+    assert there.tobytes() == image_grid(pixels, 3, row_labels=names, column_labels=times, title="forward").tobytes()
+
+
+@pytest.mark.parametrize(
+    ("pixels", "labels", "message"),
+    [
+        (noise(2, 5, 8, 8), {}, "5 channels: expected 1 .grey."),
+        (noise(2, 3, 8, 8).float(), {}, "uint8, not torch.float32"),
+        (noise(0, 3, 8, 8), {}, "no pictures"),
+        (noise(6, 3, 8, 8), {"columns": 3, "row_labels": ["a"]}, "1 rows were named: expected 2"),
+        (noise(6, 3, 8, 8), {"columns": 3, "column_labels": ["a", "b"]}, "2 heads were named: expected 3"),
+    ],
+)
+def test_what_cannot_be_laid_out_is_refused(pixels: Tensor, labels: dict[str, Any], message: str):
+    with pytest.raises(ValueError, match=message):
+        image_grid(pixels, **labels)
+
+
+def test_a_saved_sheet_comes_back_with_its_notes(tmp_path: Path):
+    sheet = image_grid(noise(4, 3, 8, 8))
+    path = save_png(sheet, tmp_path / "new" / "folders" / "sheet.png", {"limpid": "σ = 80", "seed": "0"})
+    with Image.open(path) as back:
+        assert isinstance(back, PngImageFile)
+        assert back.tobytes() == sheet.tobytes()
+        assert back.text == {"limpid": "σ = 80", "seed": "0"}
+    assert [file.name for file in path.parent.iterdir()] == ["sheet.png"]
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path):
+    path = tmp_path / "file.txt"
+    with atomic_write(path) as part:
+        part.write_text("first")
+        assert not path.exists()
+
+    def interrupted() -> None:
+        with atomic_write(path) as part:
+            part.write_text("sec")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_sheet_is_not_saved_under_a_name_that_is_not_png(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"ends in \.png, not '.*sheet\.jpg'"):
+        save_png(image_grid(plain(1)), tmp_path / "sheet.jpg")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_single_pictures_come_back_to_the_bit_in_their_own_size(channels: int, tmp_path: Path):
+    pixels = noise(3, channels, 9, 14)
+    pixels[0, -1, 0] = 7  # alpha below 255 as well
+    paths = save_images(pixels, tmp_path, ["cat/0", "cat/1", "dog/2"])
+    assert paths == [tmp_path / "cat/0.png", tmp_path / "cat/1.png", tmp_path / "dog/2.png"]
+    for picture, path in zip(pixels, paths, strict=True):
+        with Image.open(path) as back:
+            assert back.mode == ["L", "LA", "RGB", "RGBA"][channels - 1]
+            there = np.asarray(back).reshape(9, 14, channels)
+        np.testing.assert_array_equal(there, picture.permute(1, 2, 0).numpy())
+
+
+@pytest.mark.parametrize(("names", "found"), [(["a"], 1), (["a", "a"], 1), (["a", "b", "c"], 3)])
+def test_single_pictures_need_a_name_each(names: list[str], found: int, tmp_path: Path):
+    with pytest.raises(ValueError, match=f"{found} different names for 2 pictures"):
+        save_images(plain(2), tmp_path, names)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,72 @@
+"""What `limpid show` draws of a recipe: the schedule it trains on, and beside it the levels it samples at."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from PIL import Image
+from tiny_recipes import TINY
+
+from limpid.diffusion.schedules import Cosine, Karras, LinearBeta, LogNormal, Schedule, sampling_levels
+from limpid.recipes.recipe import Recipe, TrainingSchedule
+from limpid.recipes.registry import RECIPES
+from limpid.viz import show
+
+SCHEDULES = [kind for union in get_args(Schedule) for kind in (get_args(union) or (union,))]
+
+
+@pytest.mark.parametrize("levels", [TrainingSchedule(), Karras()])
+def test_the_first_curve_of_a_schedule_is_that_of_training(levels):
+    recipe = replace(TINY, schedule=Cosine(T=10), sampling=replace(TINY.sampling, schedule=levels, steps=4))
+    alpha_bar, snr, beta = show.schedule_panels(recipe)
+    f = [math.cos((t / 10 + 0.008) / 1.008 * math.pi / 2) ** 2 for t in range(11)]  # Nichol and Dhariwal 2021, eq. 17
+    assert alpha_bar.series[0].label == "training: Cosine"
+    assert list(alpha_bar.series[0].x) == list(range(1, 11))
+    assert alpha_bar.series[0].y[:-1] == pytest.approx([value / f[0] for value in f[1:-1]])
+    assert snr.series[0].y[:-1] == pytest.approx([value / (f[0] - value) for value in f[1:-1]])
+    assert beta.series[0].y[:-1] == pytest.approx([1 - f[t] / f[t - 1] for t in range(1, 10)])
+
+
+def test_sampling_levels_of_another_schedule_are_a_second_curve():
+    recipe = RECIPES["cifar10-small"]()
+    alpha_bar, snr = show.schedule_panels(recipe)
+    levels = sampling_levels(recipe.sampling_schedule, recipe.sampling.steps)[:-1]
+    assert [curve.label for curve in snr.series] == ["training: LogNormal", "sampling: Karras, 10 steps"]
+    assert snr.series[1].y == pytest.approx(levels.edm_sigma.pow(-2).tolist())
+    assert alpha_bar.series[1].y == pytest.approx((1 / (1 + levels.edm_sigma.square())).tolist())
+    assert alpha_bar.series[1].x == pytest.approx([1 - i / 10 for i in range(10)])
+
+
+def test_the_levels_of_training_are_its_one_curve_where_sampling_walks_the_same():
+    assert all(len(panel.series) == 1 for panel in show.schedule_panels(RECIPES["cifar10"]()))
+
+
+@pytest.mark.parametrize("what", [show.schedule, show.forward])
+def test_another_training_schedule_is_another_picture(what, tmp_path: Path):
+    files = [tmp_path / "one.png", tmp_path / "other.png"]
+    for schedule, file in zip((LogNormal(), Cosine()), files, strict=True):
+        what(replace(TINY, schedule=schedule), file)
+    assert files[0].read_bytes() != files[1].read_bytes()
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda kind: kind.__name__)
+def test_every_training_schedule_can_be_seen(schedule, tmp_path: Path):
+    recipe: Recipe = replace(TINY, schedule=schedule())
+    for what in (show.schedule, show.forward):
+        with Image.open(what(recipe, tmp_path / "picture.png")) as image:
+            assert image.width > 300
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda kind: kind.__name__)
+def test_a_strip_sinks_into_noise_by_finite_and_growing_levels(schedule):
+    ratio = schedule()(show.u_at_even_angles(schedule(), 9)).edm_sigma
+    assert (ratio.diff() > 0).all()
+    assert ratio[:-1].isfinite().all()
+
+
+def test_a_strip_has_the_timesteps_of_training():
+    assert show.u_at_timesteps(LinearBeta(T=10), [0, 5, 10]).tolist() == [0, 0.5, 1]
+    with pytest.raises(ValueError, match=r"timesteps 11: .* has those from 0 to 10"):
+        show.u_at_timesteps(LinearBeta(T=10), [11])
