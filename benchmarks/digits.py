@@ -29,8 +29,8 @@ def main() -> None:
         list(sample(pipeline.model, pipeline.recipe, range(options.n), pipeline.image_shape, runtime, asked, 100))
     )
 
-    pictures, labels = next(real.batches(0, len(real), 0))
-    known = pictures.float().flatten(1)
+    images, labels = next(real.batches(0, len(real), 0))
+    known = images.float().flatten(1)
     near = labels[torch.cdist(pixels.float().flatten(1), known).argmin(1)]
     among = torch.cdist(known, known).fill_diagonal_(torch.inf)
     print(f"{(near == torch.tensor(asked)).float().mean():.1%} of {options.n} drawn digits are of the class asked for")

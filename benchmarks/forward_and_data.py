@@ -1,10 +1,10 @@
-"""What comes before the network: noise on pictures, and the pictures themselves, against the usual ways, by turns.
+"""What comes before the network: noise on images, and the images themselves, against the usual ways, by turns.
 
     python benchmarks/forward_and_data.py [--quick]
 
-The forward process with its noise, 128 pictures of 3x64x64, against diffusers' `randn` and `add_noise`; the data
+The forward process with its noise, 128 images of 3x64x64, against diffusers' `randn` and `add_noise`; the data
 pipeline at 32 and 64 pixels against Pillow in a `DataLoader`, as most examples have it; and what both cost against
-batch, size and number of pictures. A few minutes on two cores.
+batch, size and number of images. A few minutes on two cores.
 """
 
 import math
@@ -91,7 +91,7 @@ def theirs_forward(size: int, device: str, batch: int) -> Work:
 
 
 def photographs(n: int) -> np.ndarray:
-    """n random pictures of 32x32, height first and channels last as CIFAR-10's readers have them."""
+    """n random images of 32x32, height first and channels last as CIFAR-10's readers have them."""
     return np.random.default_rng(0).integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
 
 
@@ -116,16 +116,16 @@ def batches(images: ImageDataset, batch: int) -> Work:
 
 
 class Pillow(Dataset[Tensor]):
-    """Pictures that are resized, mirrored and converted one by one when they are asked for."""
+    """Images that are resized, mirrored and converted one by one when they are asked for."""
 
     def __init__(self, size: int, n: int):
-        self.pictures, self.size = photographs(n), size
+        self.images, self.size = photographs(n), size
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def __getitem__(self, index: int) -> Tensor:
-        image = Image.fromarray(self.pictures[index])
+        image = Image.fromarray(self.images[index])
         if self.size != 32:
             image = image.resize((self.size, self.size), Image.Resampling.BILINEAR)
         if torch.rand(1).item() < 0.5:
@@ -134,7 +134,7 @@ class Pillow(Dataset[Tensor]):
 
 
 def theirs_data(size: int, n: int, workers: int, device: str, batch: int) -> Work:
-    """The same pictures through Pillow and a DataLoader, shuffled anew in each epoch."""
+    """The same images through Pillow and a DataLoader, shuffled anew in each epoch."""
     loader = DataLoader(
         Pillow(size, n), batch, shuffle=True, num_workers=workers, drop_last=True, persistent_workers=workers > 0
     )
@@ -149,14 +149,14 @@ def theirs_data(size: int, n: int, workers: int, device: str, batch: int) -> Wor
 
 def unlikeness(size: int) -> int:
     """The most that a pixel resized by limpid differs from Pillow's, of 255."""
-    pictures = photographs(64)
-    ours = resize(torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous(), size).permute(0, 2, 3, 1).numpy()
-    theirs = [np.asarray(Image.fromarray(one).resize((size, size), Image.Resampling.BILINEAR)) for one in pictures]
+    images = photographs(64)
+    ours = resize(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), size).permute(0, 2, 3, 1).numpy()
+    theirs = [np.asarray(Image.fromarray(one).resize((size, size), Image.Resampling.BILINEAR)) for one in images]
     return int(np.abs(ours.astype(int) - np.stack(theirs).astype(int)).max())
 
 
 def costs(options: Any) -> dict[str, dict[str, list[float]]]:
-    """Milliseconds, and for mapped pictures megabytes, against batch, size and number: straight lines."""
+    """Milliseconds, and for mapped images megabytes, against batch, size and number: straight lines."""
     few = options.quick
     by_batch = [8, 16] if few else [32, 64, 128, 256, 512, 1024]
     by_size = [16, 32] if few else [16, 32, 48, 64, 96, 128]
@@ -181,7 +181,7 @@ def timed(values: list[int], maker: Callable[[int], Callable[[], Work]], options
 
 
 def mapped_costs(numbers: list[int], options: Any) -> dict[str, list[float]]:
-    """Milliseconds of a batch of 128, and megabytes of the process, for so many mapped pictures of 32x32."""
+    """Milliseconds of a batch of 128, and megabytes of the process, for so many mapped images of 32x32."""
     milliseconds, megabytes = [], []
     with tempfile.TemporaryDirectory(dir=".cache" if Path(".cache").is_dir() else None) as folder:
         for n in numbers:
@@ -193,7 +193,7 @@ def mapped_costs(numbers: list[int], options: Any) -> dict[str, list[float]]:
 
 
 def mapped_batches(path: str, n: int) -> Work:
-    """Batches from a file of n pictures that takes no room: all its bytes are zero, and the disk holds none of them."""
+    """Batches from a file of n images that takes no room: all its bytes are zero, and the disk holds none of them."""
     shape = (n, 3, 32, 32)
     with open(path, "wb") as file:
         file.truncate(math.prod(shape))
@@ -214,9 +214,9 @@ def draw(lines: dict[str, dict[str, list[float]]], path: Path) -> Path:
     memory = Curve("memory, MB", number["x"], number["MB"])
     return panels(
         [
-            Panel(curves("batch"), "ms against the batch", x="pictures of 32x32"),
-            Panel(curves("size", 2), "ms against the size", x="pixels of a picture, batch 128"),
-            Panel([*curves("number"), memory], "against the number", x="mapped pictures", log_x=True, log_y=True),
+            Panel(curves("batch"), "ms against the batch", x="images of 32x32"),
+            Panel(curves("size", 2), "ms against the size", x="pixels of an image, batch 128"),
+            Panel([*curves("number"), memory], "against the number", x="mapped images", log_x=True, log_y=True),
         ],
         path,
     )

@@ -1,4 +1,4 @@
-"""What real pictures score, and what it costs them to be spoilt a little: the scale on which scores are to be read.
+"""What real images score, and what it costs them to be spoilt a little: the scale on which scores are to be read.
 
     python benchmarks/held_out_scores.py [--n 10000] [--out docs/floors]
 
@@ -37,7 +37,7 @@ Pixels = UInt8[Tensor, "n 3 32 32"]
 
 
 def blurred(pixels: Pixels, share: float) -> Pixels:
-    """The picture mixed with its 3x3 mean."""
+    """The image mixed with its 3x3 mean."""
     x = pixels.float()
     return (x + share * (F.avg_pool2d(F.pad(x, (1, 1, 1, 1), "reflect"), 3, 1) - x)).round().to(torch.uint8)
 
@@ -51,15 +51,15 @@ def noisy(pixels: Pixels, sigma: float) -> Pixels:
 def jpeg(pixels: Pixels, quality: int) -> Pixels:
     """Packed by Pillow and unpacked."""
     out = []
-    for picture in pixels.permute(0, 2, 3, 1).numpy():
+    for image in pixels.permute(0, 2, 3, 1).numpy():
         file = io.BytesIO()
-        Image.fromarray(picture).save(file, "JPEG", quality=quality)
+        Image.fromarray(image).save(file, "JPEG", quality=quality)
         out.append(np.asarray(Image.open(file)))
     return torch.from_numpy(np.stack(out)).permute(0, 3, 1, 2)
 
 
 def imbalanced(test: ImageDataset, share: float) -> Pixels:
-    """The pictures with this share of all of them turned into further ones of the first class, from its own."""
+    """The images with this share of all of them turned into further ones of the first class, from its own."""
     cats = test.pixels[test.labels == 0]
     others = torch.nonzero(test.labels != 0)[:, 0]
     draw = generator("cpu", "imbalance")
@@ -81,7 +81,7 @@ SPOILT: dict[str, Callable[[ImageDataset], Pixels]] = {
 
 
 def main() -> None:
-    """Score everything, and write the table and the picture."""
+    """Score everything, and write the table and the image."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--n", type=int, default=10_000)
     parser.add_argument("--out", type=Path, default=Path("docs/floors"))
@@ -117,12 +117,12 @@ def main() -> None:
 
 
 def statistics(extractor: FeatureExtractor, pixels: Pixels) -> Statistics:
-    """Mean and covariance of a judge's features of pictures."""
+    """Mean and covariance of a judge's features of images."""
     return Moments.of(extract_features(extractor, pixels)["features"]).statistics
 
 
 def write(scores: dict[str, dict[str, Score]], test: ImageDataset, out: Path) -> None:
-    """The scores as JSON and as a table, and what the spoilt pictures look like."""
+    """The scores as JSON and as a table, and what the spoilt images look like."""
     out.parent.mkdir(parents=True, exist_ok=True)
     plain = {
         row: {name: {"value": score.value, "error": score.error} for name, score in found.items()}

@@ -1,9 +1,9 @@
-"""How long one waits before anything happens: for help, for imports, for the first picture of a run.
+"""How long one waits before anything happens: for help, for imports, for the first image of a run.
 
     python benchmarks/latency.py [--run runs/cifar10-small] [--quick]
 
-Every figure is of fresh processes, the median of seven. The first picture is `limpid sample RUN --n 1`; the network's
-own time in it is that of drawing the same picture again in a process that has just done so. Without a run, one of the
+Every figure is of fresh processes, the median of seven. The first image is `limpid sample RUN --n 1`; the network's
+own time in it is that of drawing the same image again in a process that has just done so. Without a run, one of the
 demo's network is made, which has hardly been trained.
 """
 
@@ -30,7 +30,7 @@ IMPORTS = (
     "limpid.training.run",
     "diffusers",
 )
-WANTED = {"limpid --help": 0.3, "first picture, beyond the network": 3.0}
+WANTED = {"limpid --help": 0.3, "first image, beyond the network": 3.0}
 
 
 def main() -> None:
@@ -46,11 +46,11 @@ def main() -> None:
         commands |= {"limpid sample --n 1": ["-m", "limpid", "sample", run, "--n", "1", "--out", f"{scratch}/drawn"]}
         commands["limpid sample --n 1"] += ["--device", options.device]
         figures = waits(commands, options.rounds)
-        with IsolatedWorker(options.device, first_picture, run) as work:
+        with IsolatedWorker(options.device, first_image, run) as work:
             work.lasting(1)
             network = min(work.lasting(1) for _ in range(options.rounds))
     own = Measurement(tuple(turn - network for turn in figures["limpid sample --n 1"].rounds))
-    figures |= {"the network's own time": Measurement((network,)), "first picture, beyond the network": own}
+    figures |= {"the network's own time": Measurement((network,)), "first image, beyond the network": own}
     for name, figure in figures.items():
         wanted = f", wanted at most {WANTED[name]}" if name in WANTED else ""
         low, high = figure.quartiles
@@ -79,15 +79,15 @@ def waits(commands: dict[str, list[str]], rounds: int) -> dict[str, Measurement]
     return {name: Measurement(tuple(taken)) for name, taken in turns.items()}
 
 
-def first_picture(run: str) -> Work:
-    """What draws the picture of seed 0, the network being there."""
+def first_image(run: str) -> Work:
+    """What draws the image of seed 0, the network being there."""
     runtime = Runtime().resolved().configure_process()
     one = load(run, runtime)
-    return partial(picture, one, runtime)
+    return partial(image, one, runtime)
 
 
-def picture(one: Pipeline, runtime: Runtime) -> torch.Tensor:
-    """The picture of seed 0."""
+def image(one: Pipeline, runtime: Runtime) -> torch.Tensor:
+    """The image of seed 0."""
     labels = balanced_labels(1, len(one.class_names))
     return next(iter(sample(one.model, one.recipe, range(1), one.image_shape, runtime, labels)))
 

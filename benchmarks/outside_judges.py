@@ -2,8 +2,8 @@
 
 Their files are looked for in ../shared/classifier, or in the folder that $LIMPID_JUDGES names; they are no part of this
 project. The networks are those of He et al. (2016), section 4.2, with shortcuts that have no parameters. What they give
-is the Frechet distance of 64 features to those of the 50,000 training pictures: small numbers, on a scale of their own.
-The 10,000 test pictures score 0.050 (ResNet-56) and 0.0214 (ResNet-20).
+is the Frechet distance of 64 features to those of the 50,000 training images: small numbers, on a scale of their own.
+The 10,000 test images score 0.050 (ResNet-56) and 0.0214 (ResNet-20).
 """
 
 import os
@@ -93,13 +93,13 @@ def extractor(name: str) -> FeatureExtractor:
 
 
 def statistics(extractor: FeatureExtractor, pixels: UInt8[Tensor, "n 3 32 32"], batch: int = 250) -> Statistics:
-    """Mean and covariance of what a judge sees in pictures."""
+    """Mean and covariance of what a judge sees in images."""
     return Moments.of(torch.cat([extractor.extract(part).features for part in pixels.split(batch)])).statistics
 
 
 @lru_cache
 def real() -> dict[str, Statistics]:
-    """What each judge sees in the training pictures; looked at once, and kept in .cache."""
+    """What each judge sees in the training images; looked at once, and kept in .cache."""
     if not KEPT.exists():
         pixels, kept = Cifar10().load().pixels, {}
         for name, one in found().items():
@@ -111,7 +111,7 @@ def real() -> dict[str, Statistics]:
 
 
 def distances(pixels: UInt8[Tensor, "n 3 32 32"]) -> dict[str, float]:
-    """The Frechet distance of pictures to the training pictures, by each judge. Raises ValueError if there is none."""
+    """The Frechet distance of images to the training images, by each judge. Raises ValueError if there is none."""
     if not found():
         raise ValueError(f"no judges at {FOLDER}: expected {', '.join(file for _, file in FILES.values())}")
     return {name: frechet(statistics(one, pixels), real()[name]) for name, one in found().items()}

@@ -1,8 +1,8 @@
-"""How fast pictures of one's own are read: each time by Pillow, packed once, and from then on out of the pack.
+"""How fast images of one's own are read: each time by Pillow, packed once, and from then on out of the pack.
 
     python benchmarks/own_images.py [--turns 5]
 
-On made-up pictures of the sizes of common sets, to 64x64. The three take turns; medians of five turns, in images/s of
+On made-up images of the sizes of common sets, to 64x64. The three take turns; medians of five turns, in images/s of
 the clock, and of one core's time in brackets, which other work on the machine does not change.
 """
 
@@ -25,7 +25,7 @@ SIZE = 64
 
 
 def write(folder: Path, kind: str, n: int) -> None:
-    """n smooth random pictures with a little noise on them, as files."""
+    """n smooth random images with a little noise on them, as files."""
     width, height, suffix = KINDS[kind]
     draw = np.random.default_rng(0)
     folder.mkdir()
@@ -37,7 +37,7 @@ def write(folder: Path, kind: str, n: int) -> None:
 
 
 def by_pillow(folder: Path) -> int:
-    """Every picture as a data set of torch's examples reads it: opened, converted, resized, an array."""
+    """Every image as a data set of torch's examples reads it: opened, converted, resized, an array."""
     files = sorted(folder.iterdir())
     for file in files:
         with Image.open(file) as image:
@@ -46,7 +46,7 @@ def by_pillow(folder: Path) -> int:
 
 
 def packing(folder: Path) -> int:
-    """Every picture, packed anew."""
+    """Every image, packed anew."""
     with tempfile.TemporaryDirectory() as kept:
         os.environ["LIMPID_DATA"] = kept
         return len(Folder(str(folder), SIZE, split="all").open("cpu"))
@@ -74,7 +74,7 @@ def main() -> None:
     ways = {"Pillow": by_pillow, "packing": packing, "out of the pack": out_of_the_pack(400)}
     for kind, n in zip(KINDS, (2_000, 1_000, 60), strict=True):
         with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch, "pictures")
+            folder = Path(scratch, "images")
             write(folder, kind, n)
             out_of_the_pack(1)(folder)
             speeds: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}

@@ -29,7 +29,7 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Duel:
-    """What came of one pair, ours first; speeds in pictures a second."""
+    """What came of one pair, ours first; speeds in images a second."""
 
     network: str
     batch: int

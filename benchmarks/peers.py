@@ -72,7 +72,7 @@ def recipe_of(size: Size, batch: int) -> Recipe:
 
 
 def pixels(n: int) -> Tensor:
-    """Random pictures."""
+    """Random images."""
     return torch.randint(0, 256, (n, *SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 

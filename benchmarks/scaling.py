@@ -60,7 +60,7 @@ def main() -> None:
     figures = [plain(batch, team, speeds) for batch, taken in found.items() for team, speeds in taken.items()]
     out = {"network": options.network, "teams": figures}
     save({"about": about(options.device), **out}, options.out)
-    print(picture(found, options))
+    print(image(found, options))
 
 
 def teams(options: argparse.Namespace) -> list[Team]:
@@ -74,7 +74,7 @@ def teams(options: argparse.Namespace) -> list[Team]:
 
 
 def measured(batch: int, every: list[Team], options: argparse.Namespace) -> dict[Team, Measurement]:
-    """Pictures a second of each team, all by turns."""
+    """Images a second of each team, all by turns."""
     with ExitStack() as stack:
         clocks = {team.name: stack.enter_context(assembled(team, batch, options)) for team in every}
         taken = interleaved(clocks, options.rounds, options.seconds)
@@ -119,7 +119,7 @@ class Objective(nn.Module):
         self.model, self.weight = state.model, recipe.loss_weighting
 
     def forward(self, part: NoisyBatch) -> Tensor:
-        """The loss of each picture."""
+        """The loss of each image."""
         return denoising_loss(self.model, part.x0, part.eps, part.level, part.labels, self.weight)
 
 
@@ -144,7 +144,7 @@ def plain(batch: int, team: Team, speed: Measurement) -> dict[str, Any]:
     return who | {"images_per_second": speed.median, "turns": speed.rounds}
 
 
-def picture(found: dict[int, dict[Team, Measurement]], options: argparse.Namespace) -> Path:
+def image(found: dict[int, dict[Team, Measurement]], options: argparse.Namespace) -> Path:
     """Speed against the batch."""
     names = list(next(iter(found.values())))
     curves = [Curve(team.name, list(found), [taken[team].median for taken in found.values()]) for team in names]

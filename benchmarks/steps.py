@@ -3,7 +3,7 @@
     python benchmarks/steps.py cifar10-small [--n 1000] [--quick]
 
 The same seeds for all, judged from outside (see outside_judges.py); the line to reach is ancestral sampling in 1000
-steps. What was measured is kept in the JSON file, so that the command goes on where it was stopped. For 1,000 pictures
+steps. What was measured is kept in the JSON file, so that the command goes on where it was stopped. For 1,000 images
 of `cifar10-small` about an hour on two cores, most of it for the 1000 steps.
 """
 
@@ -84,7 +84,7 @@ def measured(pipeline: Pipeline, wanted: list[tuple[str, int]], runtime: Runtime
 
 
 def drawn(pipeline: Pipeline, sampler: Sampler, steps: int, runtime: Runtime, options: Any) -> Tensor:
-    """n pictures from seeds 0 to n - 1, by this sampler on the recipe's levels."""
+    """n images from seeds 0 to n - 1, by this sampler on the recipe's levels."""
     sampling = replace(pipeline.recipe.sampling, sampler=sampler, steps=steps)
     recipe, labels = replace(pipeline.recipe, sampling=sampling), balanced_labels(options.n, len(pipeline.class_names))
     seeds = range(options.n)

@@ -4,9 +4,9 @@
 
 Both train for the same time: `limpid train cifar10-small`, and diffusers' unconditional example as it comes, of the
 same 1.6M parameters: UNet2DModel, batch 16, float32, AdamW 1e-4 with 500 warm-up steps and a cosine, linear beta, eps,
-an average of power 3/4, pictures by Pillow and a DataLoader. How many images that makes is measured first, turn by
+an average of power 3/4, images by Pillow and a DataLoader. How many images that makes is measured first, turn by
 turn, since both let their rate fall to the end; minutes are those images at that speed, so that what else the machine
-does later is not counted. Snapshots are then judged from outside (outside_judges.py), with 1,000 pictures on the way
+does later is not counted. Snapshots are then judged from outside (outside_judges.py), with 1,000 images on the way
 and 5,000 at the end: as the recipe draws for limpid, DDIM in 50 steps for the peer.
 
 Everything is kept in the folder, so that the same command goes on where it was stopped.
@@ -73,8 +73,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--every", type=float, default=3.0, help="minutes between snapshots")
     parser.add_argument("--recipe", default="cifar10-small")
     parser.add_argument("--folder", type=Path, default=Path("runs/time-to-quality"))
-    parser.add_argument("--n", type=int, default=1_000, help="pictures to judge on the way")
-    parser.add_argument("--last", type=int, default=5_000, help="pictures to judge at the end")
+    parser.add_argument("--n", type=int, default=1_000, help="images to judge on the way")
+    parser.add_argument("--last", type=int, default=5_000, help="images to judge at the end")
     options = parser.parse_args()
     if options.quick:
         options.minutes, options.every, options.n, options.last = 0.1, 0.05, 64, 80
@@ -130,8 +130,8 @@ def train_limpid(plan: dict[str, int], options: argparse.Namespace) -> None:
     subprocess.run([sys.executable, "-m", "limpid", *map(str, words)], check=True)
 
 
-class Pictures(Dataset[Tensor]):
-    """The training pictures as the example's transforms give them, but for torchvision: Pillow, numbers, [-1, 1]."""
+class Images(Dataset[Tensor]):
+    """The training images as the example's transforms give them, but for torchvision: Pillow, numbers, [-1, 1]."""
 
     def __init__(self) -> None:
         self.pixels = Cifar10().load().pixels.permute(0, 2, 3, 1).numpy()
@@ -175,7 +175,7 @@ class Peer:
 
     def batches(self) -> Iterator[Tensor]:
         """Shuffled anew in each epoch."""
-        loader = DataLoader(Pictures(), batch_size=BATCH, shuffle=True, drop_last=True)
+        loader = DataLoader(Images(), batch_size=BATCH, shuffle=True, drop_last=True)
         while True:
             yield from loader
 
@@ -198,7 +198,7 @@ class Peer:
         return {name: part.state_dict() for name, part in parts.items()} | {"seen": self.seen}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from there, with the pictures in a new order."""
+        """Go on from there, with the images in a new order."""
         for name in ("net", "average", "optimizer", "rate"):
             getattr(self, name).load_state_dict(state[name])
         self.seen = state["seen"]
@@ -242,12 +242,12 @@ def judged(options: argparse.Namespace) -> list[dict[str, Any]]:
     path = options.folder / "judged.json"
     lines = json.loads(path.read_text()) if path.exists() else []
     known = {(line["who"], line["images"], line["n"]) for line in lines}
-    for who, images, minutes, pictures in (*limpid_snapshots(options), *peer_snapshots(options)):
+    for who, images, minutes, images in (*limpid_snapshots(options), *peer_snapshots(options)):
         last = images == max(seen for name, seen, *_ in found(options) if name == who)
         for n in (options.n, options.last) if last else (options.n,):
             if (who, images, n) not in known:
                 line = {"who": who, "minutes": minutes, "images": images, "n": n}
-                lines.append(line | distances(pictures(n)))
+                lines.append(line | distances(images(n)))
                 print(lines[-1], flush=True)
                 path.write_text(json.dumps(lines, indent=1) + "\n")
                 save({"about": about(options.device), "lines": lines}, options.out)
@@ -260,15 +260,15 @@ def found(options: argparse.Namespace) -> list[tuple[Any, ...]]:
 
 
 def limpid_snapshots(options: argparse.Namespace) -> Iterator[tuple[Any, ...]]:
-    """Who, images seen, minutes of training, and what draws n pictures, for each checkpoint of the run."""
+    """Who, images seen, minutes of training, and what draws n images, for each checkpoint of the run."""
     a_minute = planned(options)[LIMPID] / options.minutes
     for file in list_checkpoints(options.folder / "limpid" / "checkpoints"):
         if seen := read_data(file)["images_seen"]:
-            yield LIMPID, seen, seen / a_minute, partial(limpid_pictures, file, options)
+            yield LIMPID, seen, seen / a_minute, partial(limpid_images, file, options)
 
 
-def limpid_pictures(file: Path, options: argparse.Namespace, n: int) -> Tensor:
-    """n pictures as the recipe draws them now."""
+def limpid_images(file: Path, options: argparse.Namespace, n: int) -> Tensor:
+    """n images as the recipe draws them now."""
     runtime = Runtime(options.device).resolved().configure_process()
     pipeline = load(file, runtime)
     labels, recipe = (
@@ -282,12 +282,12 @@ def peer_snapshots(options: argparse.Namespace) -> Iterator[tuple[Any, ...]]:
     """The same of the peer."""
     a_minute = planned(options)[PEER] / options.minutes
     for file in sorted((options.folder / "peer").glob("[0-9]*.safetensors")):
-        yield PEER, int(file.stem), int(file.stem) / a_minute, partial(peer_pictures, file)
+        yield PEER, int(file.stem), int(file.stem) / a_minute, partial(peer_images, file)
 
 
 @torch.no_grad()
-def peer_pictures(file: Path, n: int, batch: int = 250) -> Tensor:
-    """n pictures by DDIM in 50 steps, which is quicker and better than its pipeline's 50 of DDPM."""
+def peer_images(file: Path, n: int, batch: int = 250) -> Tensor:
+    """n images by DDIM in 50 steps, which is quicker and better than its pipeline's 50 of DDPM."""
     from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
     net, noises = network(), DDIMScheduler(num_train_timesteps=1000, beta_schedule="linear")
@@ -312,7 +312,7 @@ def draw(lines: list[dict[str, Any]], path: Path) -> Path:
             points = [line for line in lines if line["who"] == who and line["n"] == n]
             points.sort(key=lambda line: line["minutes"])
             series.append(Curve(who, [p["minutes"] for p in points], [p[extractor] for p in points]))
-        title = f"FD of {extractor}, {n:,} pictures"
+        title = f"FD of {extractor}, {n:,} images"
         plots.append(Panel(series, title, x="minutes of training on two cores", log_y=True))
     return panels(plots, path)
 

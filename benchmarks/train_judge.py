@@ -1,4 +1,4 @@
-"""Train the classifier that judges CIFAR-10 pictures, from scratch: some 20 minutes on one CPU core.
+"""Train the classifier that judges CIFAR-10 images, from scratch: some 20 minutes on one CPU core.
 
     python benchmarks/train_judge.py [--epochs 16] [--seed 0]
 

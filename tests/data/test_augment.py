@@ -9,11 +9,11 @@ from limpid.runtime.rng import generator
 
 @pytest.fixture
 def pixels() -> Tensor:
-    return torch.randint(256, (400, 3, 6, 7), dtype=torch.uint8, generator=generator("cpu", "pictures"))
+    return torch.randint(256, (400, 3, 6, 7), dtype=torch.uint8, generator=generator("cpu", "images"))
 
 
 def crops(pixels: Tensor, most: int) -> dict[tuple[int, int], Tensor]:
-    """All the pictures by how far (down, right) they are moved, made the other way: padded, then cut."""
+    """All the images by how far (down, right) they are moved, made the other way: padded, then cut."""
     _, _, h, w = pixels.shape
     padded = F.pad(pixels.float(), (most,) * 4, mode="reflect").to(torch.uint8)
     moves = range(-most, most + 1)
@@ -24,12 +24,12 @@ def test_nothing_asked_for_is_nothing_done(pixels: Tensor):
     assert Augment(flip=0.0)(pixels, generator("cpu", 0)) is pixels
 
 
-def test_a_flip_of_probability_one_mirrors_every_picture(pixels: Tensor):
+def test_a_flip_of_probability_one_mirrors_every_image(pixels: Tensor):
     assert torch.equal(Augment(flip=1.0)(pixels, generator("cpu", 0)), pixels.flip(3))
 
 
 @pytest.mark.parametrize("flip", [0.2, 0.5])
-def test_each_picture_is_flipped_by_its_own_draw(pixels: Tensor, flip: float):
+def test_each_image_is_flipped_by_its_own_draw(pixels: Tensor, flip: float):
     changed = Augment(flip)(pixels, generator("cpu", 0))
     mirrored = (changed == pixels.flip(3)).flatten(1).all(1)
     assert ((changed == pixels).flatten(1).all(1) ^ mirrored).all()
@@ -38,7 +38,7 @@ def test_each_picture_is_flipped_by_its_own_draw(pixels: Tensor, flip: float):
 
 
 @pytest.mark.parametrize("move", [(0, 0), (2, 0), (-1, 2), (1, -2), (-2, -2)])
-def test_a_shift_is_a_crop_of_the_picture_with_reflected_edges(pixels: Tensor, move: tuple[int, int]):
+def test_a_shift_is_a_crop_of_the_image_with_reflected_edges(pixels: Tensor, move: tuple[int, int]):
     down, right = (torch.full((len(pixels),), by) for by in move)
     assert torch.equal(shifted(pixels, down, right), crops(pixels, 2)[move])
 
@@ -50,9 +50,9 @@ def test_shifts_reach_every_place_up_to_the_farthest(pixels: Tensor):
     assert all(which.any() for which in moved.values())
 
 
-def test_a_picture_may_move_by_all_but_its_side(pixels: Tensor):
+def test_an_image_may_move_by_all_but_its_side(pixels: Tensor):
     assert Augment(shift=5)(pixels, generator("cpu", 0)).shape == pixels.shape
-    with pytest.raises(ValueError, match="shift 6 of pictures of 6x7"):
+    with pytest.raises(ValueError, match="shift 6 of images of 6x7"):
         Augment(shift=6)(pixels, generator("cpu", 0))
 
 
@@ -63,7 +63,7 @@ def test_what_is_done_is_a_function_of_the_generators_address(pixels: Tensor):
     assert not torch.equal(once, other)
 
 
-def test_the_pictures_given_are_left_as_they_are(pixels: Tensor):
+def test_the_images_given_are_left_as_they_are(pixels: Tensor):
     before = pixels.clone()
     Augment(flip=0.5, shift=2)(pixels, generator("cpu", 0))
     assert torch.equal(pixels, before)

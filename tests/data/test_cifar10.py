@@ -43,7 +43,7 @@ def load(root: Path | None = None) -> ImageDataset:
 @pytest.mark.parametrize("inside", [False, True], ids=["named", "in the folder named"])
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
 @pytest.mark.parametrize("version", ["python", "binary"])
-def test_every_published_form_holds_the_same_pictures(made, tmp_path: Path, version: str, packed: bool, inside: bool):
+def test_every_published_form_holds_the_same_images(made, tmp_path: Path, version: str, packed: bool, inside: bool):
     folder, file, blob = {
         "python": (PICKLES, "test_batch", made.pickled),
         "binary": (RECORDS, "test_batch.bin", made.records),
@@ -57,7 +57,7 @@ def test_every_published_form_holds_the_same_pictures(made, tmp_path: Path, vers
     assert torch.equal(images.labels, made.labels)
 
 
-def test_the_real_pictures_are_those_that_everybody_has(cifar_root: Path):
+def test_the_real_images_are_those_that_everybody_has(cifar_root: Path):
     """The first labels and the mean and deviation of the channels, as they are quoted everywhere."""
     train, test = Cifar10(root=str(cifar_root)).load(), load(cifar_root)
     assert (len(train), len(test), train.shape, train.classes) == (50_000, 10_000, (3, 32, 32), 10)
@@ -77,7 +77,7 @@ def test_the_real_pictures_are_those_that_everybody_has(cifar_root: Path):
 
 @pytest.mark.parametrize("size", [32, 64])
 @pytest.mark.parametrize("seen", [0, 9_990])
-def test_streamed_and_resident_pictures_are_the_same_to_the_bit(cifar_root: Path, size: int, seen: int):
+def test_streamed_and_resident_images_are_the_same_to_the_bit(cifar_root: Path, size: int, seen: int):
     resident, streamed = (
         Cifar10(size, "test", str(cifar_root), workers).open("cpu").batches(seen, 50, seed=1) for workers in (0, 2)
     )

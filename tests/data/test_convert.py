@@ -35,7 +35,7 @@ FORMS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_is_the_same_pictures(form: str):
+def test_every_form_is_the_same_images(form: str):
     images = ImageDataset(FORMS[form], LABELS, NAMES)
     assert images.pixels.dtype == torch.uint8
     assert torch.equal(images.pixels, PIXELS)
@@ -44,11 +44,11 @@ def test_every_form_is_the_same_pictures(form: str):
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("workers", [0, 2])
-def test_every_form_streams_as_the_same_pictures(form: str, workers: int):
+def test_every_form_streams_as_the_same_images(form: str, workers: int):
     if workers and form not in ("PIL", "ToTensor and Normalize(0.5, 0.5)"):
         return
-    pictures = list(zip(FORMS[form], LABELS, strict=True))
-    streamed = StreamingDataset(pictures, (3, 16, 12), NAMES, workers).batches(0, 8, seed=1)
+    images = list(zip(FORMS[form], LABELS, strict=True))
+    streamed = StreamingDataset(images, (3, 16, 12), NAMES, workers).batches(0, 8, seed=1)
     resident = ImageDataset(PIXELS, LABELS, NAMES).batches(0, 8, seed=1)
     for there, here in islice(zip(streamed, resident, strict=True), 3):
         assert all(torch.equal(a, b) for a, b in zip(there, here, strict=True))
@@ -114,7 +114,7 @@ def test_what_cannot_be_images_is_refused_in_one_line(images: Any, said: str):
         ([-1, 2, 1, 1, 2, 0, 1, 2], "labels from -1 to 2: expected 0 to 2, for 3 classes"),
         (torch.zeros(8), "labels are torch.float32 of shape 8: expected a whole number for each image"),
         (torch.zeros(8, 1, dtype=torch.int64), "labels are torch.int64 of shape 8 x 1: expected a whole number"),
-        ([0, 1], "8 pictures and 2 labels: expected at least one picture, and a label for each"),
+        ([0, 1], "8 images and 2 labels: expected at least one image, and a label for each"),
     ],
 )
 def test_labels_that_are_no_classes_are_refused(labels: Any, said: str):
@@ -139,15 +139,15 @@ def first_batch(items: Sequence[Any], workers: int = 0) -> tuple[Tensor, Tensor]
         ((PIXELS[0].float(), 0), "floats from 0 to 255: expected all in [0, 1] or [-1, 1], or uint8"),
     ],
 )
-def test_a_picture_of_a_stream_that_cannot_be_one_is_named_in_one_line(item: object, said: str, workers: int):
+def test_an_image_of_a_stream_that_cannot_be_one_is_named_in_one_line(item: object, said: str, workers: int):
     if workers and isinstance(item, tuple):
         return
-    with pytest.raises(ValueError, match=r"^picture \d: " + re.escape(said)) as error:
+    with pytest.raises(ValueError, match=r"^image \d: " + re.escape(said)) as error:
         first_batch([item] * 8, workers)
     assert "\n" not in str(error.value)
 
 
-def test_a_dark_picture_among_signed_ones_is_scaled_as_they_are():
+def test_a_dark_image_among_signed_ones_is_scaled_as_they_are():
     floats = PIXELS.float() / 127.5 - 1
     floats[3] = 0.25
     pixels, _ = first_batch(list(zip(floats, LABELS, strict=True)))
@@ -161,6 +161,6 @@ def test_floats_outside_the_range_of_the_others_are_refused():
     next(stream.batches(0, 8, seed=0))
     items[7] = (PIXELS[0].float() / 127.5 - 1, 0)
     with pytest.raises(
-        ValueError, match=r"picture 7: floats from -1 to 1: expected all in \[0, 1\], as others of the set"
+        ValueError, match=r"image 7: floats from -1 to 1: expected all in \[0, 1\], as others of the set"
     ):
         stream.converted[7]

@@ -39,7 +39,7 @@ def test_greys_are_the_seventeen_published_ones_spread_over_a_byte():
 
 
 def test_neighbours_who_have_a_label_look_alike():
-    """A digit's nearest other digit is of its own class for almost all, so pictures and labels belong together."""
+    """A digit's nearest other digit is of its own class for almost all, so images and labels belong together."""
     digits = Digits(size=8).load()
     distances = torch.cdist(digits.pixels.flatten(1).float(), digits.pixels.flatten(1).float())
     nearest = distances.fill_diagonal_(torch.inf).argmin(1)

@@ -1,4 +1,4 @@
-"""Pictures of one's own: the same from a folder, a zip or an npz; odd ones read rightly or named; nothing escapes."""
+"""Images of one's own: the same from a folder, a zip or an npz; odd ones read rightly or named; nothing escapes."""
 
 import io
 import os
@@ -64,7 +64,7 @@ def zipped(path: Path, files: dict[str, bytes], method: int = zipfile.ZIP_DEFLAT
 
 
 def whole(root: Path, **options: object) -> ImageDataset:
-    """All pictures of a place, in their own size."""
+    """All images of a place, in their own size."""
     given = {"size": 16, "width": 20, "split": "all"} | options
     source = Folder(str(root), **given).open("cpu")  # pyright: ignore[reportArgumentType]
     assert isinstance(source, ImageDataset)
@@ -72,7 +72,7 @@ def whole(root: Path, **options: object) -> ImageDataset:
 
 
 def numbers(images: ImageDataset) -> list[int]:
-    """Which of PIXELS the pictures are."""
+    """Which of PIXELS the images are."""
     return [(one == PIXELS).flatten(1).all(1).nonzero().item() for one in images.pixels]  # pyright: ignore[reportReturnType]
 
 
@@ -81,15 +81,15 @@ EXPECTED = [i for i in range(12) if i % 3] + [0, 3, 6, 9]
 
 
 @pytest.mark.parametrize("form", ["folder", "zip", "npz", "packed npz"])
-def test_every_form_holds_the_same_pictures_and_classes(form: str, tmp_path: Path):
+def test_every_form_holds_the_same_images_and_classes(form: str, tmp_path: Path):
     labels = np.array([0] * 8 + [1] * 4)
     pixels = PIXELS[EXPECTED].permute(0, 2, 3, 1).numpy()
     if form == "folder":
-        place = write(tmp_path / "pictures", CLASSES)
+        place = write(tmp_path / "images", CLASSES)
     elif form == "zip":
-        place = zipped(tmp_path / "pictures.zip", CLASSES)
+        place = zipped(tmp_path / "images.zip", CLASSES)
     else:
-        place = tmp_path / "pictures.npz"
+        place = tmp_path / "images.npz"
         (np.savez if form == "npz" else np.savez_compressed)(place, images=pixels, labels=labels)
     images = whole(place)
     assert numbers(images) == EXPECTED
@@ -114,7 +114,7 @@ def test_every_form_holds_the_same_pictures_and_classes(form: str, tmp_path: Pat
     ],
 )
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
-def test_sub_folders_are_classes_if_every_picture_is_in_one(
+def test_sub_folders_are_classes_if_every_image_is_in_one(
     names: list[str], classes: tuple[str, ...], packed: bool, tmp_path: Path
 ):
     files = {name: png(i) for i, name in enumerate(names)}
@@ -128,7 +128,7 @@ def test_sub_folders_are_classes_if_every_picture_is_in_one(
         assert images.labels.tolist() == [0] * len(names)
 
 
-def test_pictures_are_brought_to_the_size_and_colours_asked_for(tmp_path: Path):
+def test_images_are_brought_to_the_size_and_colours_asked_for(tmp_path: Path):
     place = write(tmp_path / "p", {"a.png": png(0)})
     assert torch.equal(whole(place, size=8, width=10).pixels, resize(PIXELS[:1], (8, 10)))
     assert torch.equal(whole(place, size=8, width=0).pixels, resize(PIXELS[:1, :, :, 2:18], 8))
@@ -157,7 +157,7 @@ def test_a_sample_written_as_npz_is_read(tmp_path: Path):
     assert torch.equal(whole(tmp_path / "grey.npz", channels="L").pixels, PIXELS[:5, :1])
 
 
-def test_the_splits_are_all_pictures_once_and_new_pictures_move_none(tmp_path: Path):
+def test_the_splits_are_all_images_once_and_new_images_move_none(tmp_path: Path):
     names = [f"{i}.png" for i in range(300)]
 
     def splits(names: list[str]) -> dict[str, set[bytes]]:
@@ -182,7 +182,7 @@ def test_the_splits_are_all_pictures_once_and_new_pictures_move_none(tmp_path: P
 
 
 def test_the_lot_of_a_name_is_known_for_ever():
-    """Were it drawn otherwise in a later version, pictures would move from test to training."""
+    """Were it drawn otherwise in a later version, images would move from test to training."""
     assert [round(unit_hash(name), 6) for name in ("0", "cat/00.png", "Éclair.png")] == [0.374709, 0.744014, 0.560942]
 
 
@@ -197,7 +197,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_picture_that_cannot_be_read_stops_or_is_left_out_and_named(
+def test_an_image_that_cannot_be_read_stops_or_is_left_out_and_named(
     name: str, packed: bool, tmp_path: Path, kept: Path, capsys
 ):
     blob, why = HOSTILE[name]
@@ -213,20 +213,20 @@ def test_a_picture_that_cannot_be_read_stops_or_is_left_out_and_named(
         assert numbers(whole(place, on_error="skip")) == [0, 1]
         (report,) = kept.rglob("report.txt")
         line = capsys.readouterr().err
-        for part in ("2 pictures", "1 could not be read", name.replace("\n", "\\n"), str(report)):
+        for part in ("2 images", "1 could not be read", name.replace("\n", "\\n"), str(report)):
             assert part in line
         assert why in report.read_text()
 
 
-def test_a_suffix_does_not_decide_what_a_picture_is(tmp_path: Path, capsys):
+def test_a_suffix_does_not_decide_what_an_image_is(tmp_path: Path, capsys):
     jpeg = io.BytesIO()
     image(3).save(jpeg, "JPEG", quality=95)
     files = {"a.png": jpeg.getvalue(), "b": png(1), "c.TXT": png(2), "readme.txt": b"hello", "d.PNG": png(3)}
     assert len(whole(write(tmp_path / "p", files))) == 4
-    assert "4 pictures of 16x20, 3 channels, 1 other files" in capsys.readouterr().err
+    assert "4 images of 16x20, 3 channels, 1 other files" in capsys.readouterr().err
 
 
-def test_what_systems_leave_beside_pictures_is_not_seen(tmp_path: Path):
+def test_what_systems_leave_beside_images_is_not_seen(tmp_path: Path):
     files = {"cat/a.png": png(0), "dog/b.png": png(1), "cat/._a.png": b"", ".thumbnails/a.png": png(2)}
     files["__MACOSX/cat/._a.png"] = b""
     for place in (write(tmp_path / "p", files), zipped(tmp_path / "p.zip", files)):
@@ -394,7 +394,7 @@ def test_an_array_of_class_names_says_what_the_labels_mean(tmp_path: Path):
             whole(tmp_path / "a.npz")
 
 
-def test_an_array_without_pictures_or_with_odd_labels_is_refused(tmp_path: Path):
+def test_an_array_without_images_or_with_odd_labels_is_refused(tmp_path: Path):
     pixels = PIXELS[:4].permute(0, 2, 3, 1).numpy()
     for arrays, said in (
         ({"pixels": pixels}, "it has no array images or arr_0"),
@@ -415,13 +415,13 @@ def test_an_array_without_pictures_or_with_odd_labels_is_refused(tmp_path: Path)
     [
         ({"root": ""}, "--data.root PATH"),
         ({"root": "nowhere"}, "no folder, .zip or .npz at nowhere"),
-        ({"root": "empty"}, "no picture in empty: looked for files named .jpg"),
+        ({"root": "empty"}, "no image in empty: looked for files named .jpg"),
         ({"root": "text.zip"}, "cannot read text.zip: File is not a zip file"),
         ({"root": "text.npz"}, "cannot read text.npz: File is not a zip file"),
-        ({"size": 1}, "pictures of 1x1: expected at least 2x2"),
+        ({"size": 1}, "images of 1x1: expected at least 2x2"),
         ({"size": 10**5}, "expected at least 2x2, and at most"),
         ({"held_out": 1.5}, "held-out 1.5: expected a share, 0 to 1"),
-        ({"held_out": 0.0, "split": "test"}, "none of 2 pictures in p is of the split 'test' with 0 of them held out"),
+        ({"held_out": 0.0, "split": "test"}, "none of 2 images in p is of the split 'test' with 0 of them held out"),
     ],
 )
 def test_a_place_that_cannot_be_used_gets_one_line(options: dict[str, object], said: str, tmp_path: Path, monkeypatch):
@@ -433,7 +433,7 @@ def test_a_place_that_cannot_be_used_gets_one_line(options: dict[str, object], s
     assert "\n" not in str(error.value)
 
 
-def test_pictures_are_decoded_once_and_again_when_they_change(tmp_path: Path, monkeypatch):
+def test_images_are_decoded_once_and_again_when_they_change(tmp_path: Path, monkeypatch):
     place = write(tmp_path / "p", {"a.png": png(0), "b.png": png(1)})
     first = whole(place)
 
@@ -471,7 +471,7 @@ def test_a_disk_without_room_gets_one_line(tmp_path: Path, kept: Path, monkeypat
     place = write(tmp_path / "p", {"a.png": png(0)})
     with monkeypatch.context() as patch:
         patch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10}))
-        with pytest.raises(ValueError, match=r"1 pictures need 960 bytes in .*, and 10 are free"):
+        with pytest.raises(ValueError, match=r"1 images need 960 bytes in .*, and 10 are free"):
             whole(place)
 
 
@@ -505,7 +505,7 @@ def test_a_pack_that_is_not_as_it_was_written_is_made_again_and_named(name: str,
 def test_pixels_that_are_many_are_read_through_only_if_they_are_newer_than_their_pack(
     tmp_path: Path, kept: Path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("limpid.data.readers.pack.CACHED", 100)
+    monkeypatch.setattr("limpid.data.readers.pack.MAX_RESIDENT_BYTES", 100)
     place = write(tmp_path / "p", CLASSES)
     whole(place)
     with monkeypatch.context() as patch:
@@ -528,7 +528,7 @@ def test_what_a_killed_packing_left_is_removed(tmp_path: Path, kept: Path):
     assert not left.exists()
 
 
-def test_packed_pictures_are_streamed_as_they_are_held(tmp_path: Path):
+def test_packed_images_are_streamed_as_they_are_held(tmp_path: Path):
     folder = Folder(str(write(tmp_path / "p", CLASSES)), 16, 20, held_out=0.0)
     held, streamed = folder.open("cpu"), replace(folder, workers=1).open("cpu")
     assert isinstance(streamed, StreamingDataset)
@@ -550,7 +550,7 @@ import sys
 from pathlib import Path
 import torch
 from limpid.data.images import ImageDataset
-from limpid.data.packed import PackedImages
+from limpid.data.readers.pack import PackedImages
 
 def kilobytes(n):
     folder = Path(sys.argv[1])
@@ -568,13 +568,13 @@ print(-kilobytes(1_000) + kilobytes(1_000_000))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is told by /proc")
-def test_a_million_pictures_take_the_memory_of_a_thousand(tmp_path: Path):
+def test_a_million_images_take_the_memory_of_a_thousand(tmp_path: Path):
     """But for 16 bytes each, their labels and the order they are shown in: 12 GB of pixels stay on disk."""
     more = subprocess.run([sys.executable, "-c", MEASURE, tmp_path], capture_output=True, check=True).stdout
     assert int(more) < 40_000
 
 
-def test_what_the_page_on_own_pictures_tells_to_type_is_understood(tmp_path: Path):
+def test_what_the_page_on_own_images_tells_to_type_is_understood(tmp_path: Path):
     page = (Path(__file__).parents[2] / "docs" / "own-pictures.md").read_text(encoding="utf-8")
     commands = [shlex.split(line.split("#")[0]) for line in page.splitlines() if line.startswith("    limpid ")]
     given = [words for words in commands if words[1] in ("train", "show")]
@@ -596,12 +596,12 @@ def test_a_run_is_trained_on_a_folder_from_the_command_line(tmp_path: Path, caps
     args = ["train", "demo", *small, *data, "--data.width", "12", "--run", str(tmp_path / "run")]
     assert main(args) == 0
     said = capsys.readouterr()
-    assert "pictures of 8x12, 4 channels" in said.err
+    assert "images of 8x12, 4 channels" in said.err
     assert main(["train", "demo", "--data", "Folder", "--run", str(tmp_path / "other")]) == 2
     assert "--data.root PATH" in capsys.readouterr().err
 
 
-def test_a_run_begun_beside_its_pictures_goes_on_from_any_folder(tmp_path: Path, monkeypatch, capsys):
+def test_a_run_begun_beside_its_images_goes_on_from_any_folder(tmp_path: Path, monkeypatch, capsys):
     write(tmp_path / "p", CLASSES)
     (tmp_path / "elsewhere").mkdir()
     small = [

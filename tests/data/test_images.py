@@ -16,7 +16,7 @@ from limpid.data.images import ImageDataset, channels_last, gather, normalize, r
 
 
 def numbered(n: int) -> ImageDataset:
-    """Pictures of 2x2 that are all of one value: their own number."""
+    """Images of 2x2 that are all of one value: their own number."""
     numbers = torch.arange(n)
     return ImageDataset(
         numbers.to(torch.uint8)[:, None, None, None].expand(n, 3, 2, 2).contiguous(), numbers % 3, ("a", "b", "c")
@@ -28,8 +28,8 @@ def drawn(*shape: int) -> Tensor:
 
 
 def by_pillow(pixels: Tensor, h: int, w: int) -> Tensor:
-    pictures = [Image.fromarray(p.permute(1, 2, 0).numpy()).resize((w, h), Image.Resampling.BILINEAR) for p in pixels]
-    return torch.stack([torch.from_numpy(np.array(picture)).permute(2, 0, 1) for picture in pictures])
+    images = [Image.fromarray(p.permute(1, 2, 0).numpy()).resize((w, h), Image.Resampling.BILINEAR) for p in pixels]
+    return torch.stack([torch.from_numpy(np.array(image)).permute(2, 0, 1) for image in images])
 
 
 def test_a_batch_is_a_function_of_its_address():
@@ -41,12 +41,12 @@ def test_a_batch_is_a_function_of_its_address():
     assert torch.equal(labels, labels_again)
 
 
-def test_pictures_keep_their_labels():
+def test_images_keep_their_labels():
     pixels, labels = numbered(50).batch(30, 45, seed=0)
     assert torch.equal(pixels[:, 0, 0, 0] % 3, labels)
 
 
-def test_every_epoch_shows_every_picture_once():
+def test_every_epoch_shows_every_image_once():
     shown = shuffled_indices(0, 4 * 9, 9, seed=0).view(4, 9)
     assert torch.equal(shown.sort().values, torch.arange(9).expand(4, 9))
 
@@ -57,7 +57,7 @@ def test_epochs_and_seeds_have_orders_of_their_own():
 
 
 @given(st.integers(1, 12), st.integers(0, 40), st.lists(st.integers(1, 30), min_size=1, max_size=5), st.integers(0, 3))
-def test_the_row_of_pictures_does_not_depend_on_how_it_is_cut_into_batches(
+def test_the_row_of_images_does_not_depend_on_how_it_is_cut_into_batches(
     n: int, seen: int, sizes: list[int], seed: int
 ):
     starts = [seen + sum(sizes[:i]) for i in range(len(sizes))]
@@ -65,7 +65,7 @@ def test_the_row_of_pictures_does_not_depend_on_how_it_is_cut_into_batches(
     assert torch.equal(torch.cat(pieces), shuffled_indices(0, seen + sum(sizes), n, seed)[seen:])
 
 
-def test_batches_begin_at_any_picture():
+def test_batches_begin_at_any_image():
     images = numbered(10)
     for i, (pixels, labels) in enumerate(islice(images.batches(7, 4, seed=1), 5)):
         there = images.batch(7 + 4 * i, 4, seed=1)
@@ -87,7 +87,7 @@ def test_a_set_says_what_it_holds():
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_pictures_are_picked_as_they_lie(channels: int, layout: torch.memory_format):
+def test_images_are_picked_as_they_lie(channels: int, layout: torch.memory_format):
     pixels = torch.randint(0, 256, (9, channels, 4, 6), dtype=torch.uint8).contiguous(memory_format=layout)
     chosen = torch.tensor([7, 0, 7, 3])
     assert torch.equal(gather(pixels, chosen), pixels[chosen])
@@ -103,12 +103,12 @@ def test_a_batch_reaches_the_network_in_its_layout():
     assert not shown.is_contiguous()
 
 
-def test_a_batch_has_a_picture_and_a_set_has_a_label_for_each():
-    with pytest.raises(ValueError, match="a batch of 0 pictures"):
+def test_a_batch_has_an_image_and_a_set_has_a_label_for_each():
+    with pytest.raises(ValueError, match="a batch of 0 images"):
         numbered(5).batch(0, 0, seed=0)
     with pytest.raises((ValueError, TypeError)):  # TypeError where shapes are checked at every call
         ImageDataset(drawn(2, 3, 4, 4), torch.zeros(3, dtype=torch.int64))
-    with pytest.raises(ValueError, match="0 pictures and 0 labels"):
+    with pytest.raises(ValueError, match="0 images and 0 labels"):
         ImageDataset(drawn(0, 3, 4, 4), torch.zeros(0, dtype=torch.int64))
 
 
@@ -143,13 +143,13 @@ def test_resizing_at_any_ratio_is_within_two_of_pillows(h: int, w: int):
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("size", [16, 20, 64])
-def test_a_picture_resized_alone_is_the_picture_resized_among_others(channels: int, size: int):
+def test_an_image_resized_alone_is_the_image_resized_among_others(channels: int, size: int):
     pixels = drawn(30, channels, 32, 32)
     assert torch.equal(torch.cat([resize(p[None], size) for p in pixels]), resize(pixels, size))
 
 
-def test_resizing_reads_a_square_from_its_side_and_refuses_what_is_no_picture():
+def test_resizing_reads_a_square_from_its_side_and_refuses_what_is_no_image():
     pixels = drawn(2, 3, 8, 12)
     assert torch.equal(resize(pixels, 16), resize(pixels, (16, 16)))
-    with pytest.raises(ValueError, match="pictures of 0x0: expected at least 2x2"):
+    with pytest.raises(ValueError, match="images of 0x0: expected at least 2x2"):
         resize(pixels, 0)

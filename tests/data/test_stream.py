@@ -15,7 +15,7 @@ N = 37
 
 @dataclass(frozen=True)
 class Numbers:
-    """Pictures that are made when they are asked for: each is of one value, its own number."""
+    """Images that are made when they are asked for: each is of one value, its own number."""
 
     def __len__(self) -> int:
         return N
@@ -68,8 +68,8 @@ def test_streaming_leaves_torchs_global_randomness_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_stream_begins_at_any_picture_at_once():
-    """No picture before the first one wanted is read, however far into the run that is."""
+def test_a_stream_begins_at_any_image_at_once():
+    """No image before the first one wanted is read, however far into the run that is."""
     read: list[int] = []
 
     class Watched(Numbers):

@@ -15,7 +15,7 @@ from limpid.metrics.kid import kid, mmd2
 from limpid.metrics.moments import Moments
 from limpid.metrics.neighbours import nearest
 from limpid.metrics.prdc import prdc
-from limpid.metrics.sliced import ABREAST, sliced_wasserstein
+from limpid.metrics.sliced import DIRECTIONS_PER_CHUNK, sliced_wasserstein
 
 N, M, D = 6_000, 5_000, 2
 GENERATOR = torch.Generator().manual_seed(0)
@@ -26,7 +26,7 @@ MEASURES: dict[str, Callable[[Tensor, Tensor], object]] = {
     "kid": lambda x, y: kid(x, y, GENERATOR, subsets=2, size=3_000),
     "nearest": lambda x, y: nearest(x, y, 3),
     "prdc": lambda x, y: prdc(x, y, 3),
-    "sliced": lambda x, y: sliced_wasserstein(x, y, GENERATOR, directions=2 * ABREAST),
+    "sliced": lambda x, y: sliced_wasserstein(x, y, GENERATOR, directions=2 * DIRECTIONS_PER_CHUNK),
 }
 
 
@@ -49,7 +49,7 @@ def test_no_temporary_is_larger_than_a_chunk(name):
     x, y = torch.randn(N, D), torch.randn(M, D)
     with Largest() as seen:
         MEASURES[name](x, y)
-    assert seen.bytes <= 8 * max(ROWS * COLUMNS, ABREAST * (N + M))
+    assert seen.bytes <= 8 * max(ROWS * COLUMNS, DIRECTIONS_PER_CHUNK * (N + M))
     assert seen.bytes < 4 * N * M / 2
 
 

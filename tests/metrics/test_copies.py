@@ -9,14 +9,14 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from limpid.data import Cifar10
-from limpid.metrics.copies import NEIGHBOURS, copy_rate, distance_ratio, threshold
+from limpid.metrics.copies import COPY_NEIGHBOURS, copy_rate, distance_ratio, threshold
 from limpid.metrics.neighbours import nearest
 
 K = 20
 
 
 def rows(n: int, seed: int) -> Tensor:
-    """Busy pictures and plain ones: half of the rows vary ten times as much as the other half."""
+    """Busy images and plain ones: half of the rows vary ten times as much as the other half."""
     generator = torch.Generator().manual_seed(seed)
     size = torch.where(torch.rand(n, 1, generator=generator) < 0.5, 10.0, 1.0)
     return size * torch.randn(n, 8, generator=generator)
@@ -31,12 +31,12 @@ def near(samples: Tensor, training: Tensor) -> Tensor:
     return distance_ratio(nearest(samples, training, K).distances)
 
 
-def test_pictures_like_the_held_out_are_taken_for_copies_as_often_as_the_threshold_says(training):
+def test_images_like_the_held_out_are_taken_for_copies_as_often_as_the_threshold_says(training):
     held_out, drawn = near(rows(2_000, 1), training), near(rows(2_000, 2), training)
     limit = threshold(held_out, 0.05)
     assert copy_rate(held_out, limit).value == 0.05
     low, high = copy_rate(drawn, limit).interval
-    # The held-out pictures scatter as well as the drawn: the interval of their difference is sqrt(2) wider.
+    # The held-out images scatter as well as the drawn: the interval of their difference is sqrt(2) wider.
     middle, reach = (low + high) / 2, (high - low) / 2
     assert abs(middle - 0.05) < math.sqrt(2) * reach
 
@@ -50,8 +50,8 @@ def test_copies_with_a_little_noise_are_found_among_the_others(training):
     assert copy_rate(drawn, limit).value == pytest.approx(0.3, abs=0.03)
 
 
-def test_nearness_finds_copies_of_busy_pictures_that_a_distance_misses(training):
-    """At one rate of false alarms: by distance alone the threshold is that of the plain pictures."""
+def test_nearness_finds_copies_of_busy_images_that_a_distance_misses(training):
+    """At one rate of false alarms: by distance alone the threshold is that of the plain images."""
     busy = training[training.norm(dim=1) > 15]
     copied = nearest(busy + 0.5 * torch.randn(busy.shape), training, K).distances
     held_out = nearest(rows(2_000, 1), training, K).distances
@@ -61,11 +61,11 @@ def test_nearness_finds_copies_of_busy_pictures_that_a_distance_misses(training)
     assert by_distance < 0.1
 
 
-def test_nearness_finds_copies_of_real_pictures_under_noise_that_a_distance_misses(cifar_root: Path):
+def test_nearness_finds_copies_of_real_images_under_noise_that_a_distance_misses(cifar_root: Path):
     images = Cifar10(root=str(cifar_root)).load().pixels[:4_600].flatten(1)
     training, held_out = images[:4_000], images[4_000:]
     noisy = (training[:150] + 36 * torch.randn(150, 3_072)).clamp(0, 255).to(torch.uint8)
-    copied, known = (nearest(pictures, training, NEIGHBOURS).distances for pictures in (noisy, held_out))
+    copied, known = (nearest(images, training, COPY_NEIGHBOURS).distances for images in (noisy, held_out))
     assert copy_rate(distance_ratio(copied), threshold(distance_ratio(known), 0.05)).value > 0.95
     assert copy_rate(copied[:, 0], threshold(known[:, 0], 0.05)).value < 0.5
 
@@ -79,8 +79,8 @@ def test_exact_duplicates_among_the_held_out_still_count_as_copies():
     assert copy_rate(torch.tensor([0.0, 0.5]), threshold(torch.tensor([0.0, 0.4, 0.6, 0.8]), 0.25)).value == 0.5
 
 
-def test_thresholds_of_less_than_one_picture_and_single_neighbours_are_refused():
-    with pytest.raises(ValueError, match=r"a share of 0.001 of 100 pictures"):
+def test_thresholds_of_less_than_one_image_and_single_neighbours_are_refused():
+    with pytest.raises(ValueError, match=r"a share of 0.001 of 100 images"):
         threshold(torch.rand(100), 0.001)
-    with pytest.raises(ValueError, match="at least two for each picture"):
+    with pytest.raises(ValueError, match="at least two for each image"):
         distance_ratio(torch.rand(5, 1, dtype=torch.float64))

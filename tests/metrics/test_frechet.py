@@ -87,12 +87,12 @@ class Flat(nn.Module):
 
 
 def test_the_distance_is_torchmetrics():
-    pictures = torch.randint(0, 256, (150, 3, 2, 2), generator=generator(), dtype=torch.uint8)
-    other = (pictures.flip(0).double() * 0.7 + 20).to(torch.uint8)
+    images = torch.randint(0, 256, (150, 3, 2, 2), generator=generator(), dtype=torch.uint8)
+    other = (images.flip(0).double() * 0.7 + 20).to(torch.uint8)
     metric = FrechetInceptionDistance(feature=Flat(), input_img_size=(3, 2, 2)).set_dtype(F64)
-    metric.update(pictures, real=True)
+    metric.update(images, real=True)
     metric.update(other, real=False)
-    found = frechet(Moments.of(other.flatten(1)).statistics, Moments.of(pictures.flatten(1)).statistics)
+    found = frechet(Moments.of(other.flatten(1)).statistics, Moments.of(images.flatten(1)).statistics)
     assert found == pytest.approx(metric.compute().item(), rel=1e-9)
 
 

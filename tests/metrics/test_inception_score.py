@@ -14,7 +14,7 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_pictures_that_all_look_alike_score_1():
+def test_images_that_all_look_alike_score_1():
     for logits in (torch.zeros(100, 10), torch.randn(10).expand(100, -1)):
         found = inception_score(logits, generator(), 4)
         assert found.value == pytest.approx(1, abs=1e-12)
@@ -22,10 +22,10 @@ def test_pictures_that_all_look_alike_score_1():
 
 
 @pytest.mark.parametrize("k", [2, 10])
-def test_clear_pictures_of_balanced_classes_score_their_number(k):
+def test_clear_images_of_balanced_classes_score_their_number(k):
     rows = 1e4 * torch.eye(k).repeat_interleave(500, 0)
     found = [inception_score(rows, generator(seed), 2).value for seed in range(3)]
-    # Splits of 250 k pictures are not quite balanced: ln of the score falls short by (k - 1) / 2 parts in 250 k.
+    # Splits of 250 k images are not quite balanced: ln of the score falls short by (k - 1) / 2 parts in 250 k.
     assert found == pytest.approx([k] * 3, rel=4 * (k - 1) / (2 * 250 * k))
     assert max(found) <= k
 
@@ -43,15 +43,15 @@ class Flat(nn.Module):
 
 @pytest.mark.filterwarnings("ignore:Metric `InceptionScore`:UserWarning")
 def test_the_score_is_torchmetrics():
-    pictures = torch.randint(0, 4, (60, 3, 2, 2), generator=generator(), dtype=torch.uint8)
+    images = torch.randint(0, 4, (60, 3, 2, 2), generator=generator(), dtype=torch.uint8)
     metric = InceptionScore(feature=Flat(), splits=2)
-    metric.update(pictures)
+    metric.update(images)
     torch.manual_seed(0)
     mean, std = metric.compute()
     torch.manual_seed(0)
     theirs, ours = torch.randperm(60), torch.randperm(60, generator=generator())
     # In such an order that our splits are theirs.
-    logits = pictures.flatten(1).float()[theirs][ours.argsort()]
+    logits = images.flatten(1).float()[theirs][ours.argsort()]
     found = inception_score(logits, generator(), 2)
     assert found.value == pytest.approx(mean.item(), rel=1e-5)
     assert found.error * math.sqrt(2) == pytest.approx(std.item(), rel=1e-3)

@@ -79,7 +79,7 @@ def test_sets_far_apart_share_nothing():
     assert values(prdc(drawn(100, 4, 0), drawn(100, 4, 1, 50.0), 3)) == [0, 0, 0, 0]
 
 
-def test_fakes_that_are_all_one_picture_are_precise_and_nothing_else():
+def test_fakes_that_are_all_one_image_are_precise_and_nothing_else():
     real = drawn(500, 4, 0)
     fake = real[real.norm(dim=1).argmin()].repeat(400, 1)
     precision, recall, density, coverage = values(prdc(real, fake, 3))

@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from limpid.metrics.sliced import ABREAST, plan, sliced_wasserstein
+from limpid.metrics.sliced import DIRECTIONS_PER_CHUNK, plan, sliced_wasserstein
 
 F64 = torch.float64
 
@@ -73,10 +73,10 @@ def test_every_row_as_often_again_changes_nothing():
 
 def test_the_distance_is_the_same_both_ways_and_for_the_same_generator():
     x, y = drawn(30, 3), drawn(20, 3, seed=1)
-    one = sliced_wasserstein(x, y, generator(), ABREAST + 3)
-    assert one == sliced_wasserstein(x, y, generator(), ABREAST + 3)
-    assert one.value == pytest.approx(sliced_wasserstein(y, x, generator(), ABREAST + 3).value, rel=1e-12)
-    assert one != sliced_wasserstein(x, y, generator(1), ABREAST + 3)
+    one = sliced_wasserstein(x, y, generator(), DIRECTIONS_PER_CHUNK + 3)
+    assert one == sliced_wasserstein(x, y, generator(), DIRECTIONS_PER_CHUNK + 3)
+    assert one.value == pytest.approx(sliced_wasserstein(y, x, generator(), DIRECTIONS_PER_CHUNK + 3).value, rel=1e-12)
+    assert one != sliced_wasserstein(x, y, generator(1), DIRECTIONS_PER_CHUNK + 3)
 
 
 def test_pixels_are_compared_as_they_are():

@@ -1,4 +1,4 @@
-"""Pictures in: where they come from, and the batches that a run is made of."""
+"""Images in: where they come from, and the batches that a run is made of."""
 
 from typing import TypeAlias
 

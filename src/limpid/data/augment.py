@@ -1,4 +1,4 @@
-"""Random changes that leave a picture a picture: mirrored, or moved by a few pixels."""
+"""Random changes that leave an image an image: mirrored, or moved by a few pixels."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Augment:
-    """What is done to a batch before it is shown, each picture by its own draw."""
+    """What is done to a batch before it is shown, each image by its own draw."""
 
     flip: float = 0.5
-    """Probability of a picture being mirrored, left for right."""
+    """Probability of an image being mirrored, left for right."""
     shift: int = 0
-    """Farthest that a picture moves along either axis, in pixels; what it uncovers shows its own edge, mirrored."""
+    """Farthest that an image moves along either axis, in pixels; what it uncovers shows its own edge, mirrored."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.flip <= 1:
@@ -31,14 +31,14 @@ class Augment:
 
 
 def flipped(pixels: UInt8[Tensor, "b c h w"], which: Bool[Tensor, " b"]) -> UInt8[Tensor, "b c h w"]:
-    """The pictures, those of `which` mirrored left for right."""
+    """The images, those of `which` mirrored left for right."""
     b, c, h, w = pixels.shape
     chosen = torch.where(which[:, None], as_int64_rows(pixels.flip(3)), as_int64_rows(pixels))
     return chosen.view(torch.uint8).view(b, h, w, c).permute(0, 3, 1, 2)
 
 
 def as_int64_rows(pixels: UInt8[Tensor, "b c h w"]) -> Integer[Tensor, "b _"]:
-    """Each picture as one row, eight pixels in a word where they come out even: so a CPU is quicker at choosing."""
+    """Each image as one row, eight pixels in a word where they come out even: so a CPU is quicker at choosing."""
     rows = pixels.permute(0, 2, 3, 1).reshape(len(pixels), -1)
     return rows.view(torch.int64) if rows.shape[1] % 8 == 0 else rows
 
@@ -46,12 +46,12 @@ def as_int64_rows(pixels: UInt8[Tensor, "b c h w"]) -> Integer[Tensor, "b _"]:
 def shifted(
     pixels: UInt8[Tensor, "b c h w"], down: Int[Tensor, " b"], right: Int[Tensor, " b"]
 ) -> UInt8[Tensor, "b c h w"]:
-    """The pictures moved down and right by their own numbers of pixels (negative is up, left), edges reflected."""
+    """The images moved down and right by their own numbers of pixels (negative is up, left), edges reflected."""
     b, c, h, w = pixels.shape
-    picture = torch.arange(b, device=pixels.device)[:, None, None, None]
+    image = torch.arange(b, device=pixels.device)[:, None, None, None]
     channel = torch.arange(c, device=pixels.device)[:, None, None]
     rows, columns = _sources(h, down), _sources(w, right)
-    return pixels[picture, channel, rows[:, None, :, None], columns[:, None, None, :]]
+    return pixels[image, channel, rows[:, None, :, None], columns[:, None, None, :]]
 
 
 def _sources(length: int, offset: Int[Tensor, " b"]) -> Int[Tensor, "b length"]:
@@ -67,9 +67,9 @@ def _uniform(n: int, device: torch.device, generator: torch.Generator) -> Tensor
 
 
 def _offsets(most: int, pixels: UInt8[Tensor, "b c h w"], generator: torch.Generator) -> Int[Tensor, "2 b"]:
-    """Whole numbers -most..most, for each picture one down and one right."""
+    """Whole numbers -most..most, for each image one down and one right."""
     b, _, h, w = pixels.shape
     if most >= min(h, w):
-        raise ValueError(f"shift {most} of pictures of {h}x{w}: expected less than their side")
+        raise ValueError(f"shift {most} of images of {h}x{w}: expected less than their side")
     draws = torch.randint(-most, most + 1, (2, b), generator=generator, device=generator.device)
     return draws.to(pixels.device)

@@ -30,15 +30,15 @@ class Cifar10:
     """
 
     size: int = 32
-    """Side of the pictures, in pixels; 32 is as published."""
+    """Side of the images, in pixels; 32 is as published."""
     split: Cifar10Split = "train"
     root: str = ""
     """Where the set is: its folder or archive as published, or the folder that holds either."""
     workers: int = 0
-    """Processes that read the pictures in the run's time; 0 holds all of them on the device from the start."""
+    """Processes that read the images in the run's time; 0 holds all of them on the device from the start."""
 
     def open(self, device: torch.device | str) -> DataSource:
-        """The pictures as a run takes them, in the form that `workers` asks for."""
+        """The images as a run takes them, in the form that `workers` asks for."""
         return self._source(self._published()).to(device)
 
     def random(self, device: torch.device | str) -> DataSource:
@@ -48,11 +48,11 @@ class Cifar10:
         return self._source(ImageDataset(pixels, torch.arange(n) % len(CIFAR10_CLASSES), CIFAR10_CLASSES)).to(device)
 
     def load(self) -> ImageDataset:
-        """All pictures in memory. Raises ValueError if they cannot be had."""
+        """All images in memory. Raises ValueError if they cannot be had."""
         return self._resident(self._published())
 
     def _source(self, images: ImageDataset) -> DataSource:
-        """Pictures as published, in memory, or each resized when it is asked for."""
+        """Images as published, in memory, or each resized when it is asked for."""
         if not self.workers:
             return self._resident(images)
         shape = (3, self.size, self.size)

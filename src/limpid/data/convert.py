@@ -21,10 +21,10 @@ ImageLike: TypeAlias = Tensor | np.ndarray | Image.Image
 ImagesLike: TypeAlias = Tensor | np.ndarray | Sequence[ImageLike]
 LabelsLike: TypeAlias = Tensor | np.ndarray | Sequence[int]
 
-ROUNDING = 1e-6
+RANGE_TOLERANCE = 1e-6
 """How far a float may lie outside of its range."""
-MODES = ("L", "RGB", "RGBA")
-PART = 1000
+PIL_MODES = ("L", "RGB", "RGBA")
+CONVERT_BATCH = 1000
 """Images that are scaled at a time."""
 
 
@@ -41,7 +41,7 @@ def pixels_from_images(images: ImagesLike) -> UInt8[Tensor, "n c h w"]:
         return planes
     low = lower_bound([planes])
     pixels = torch.empty_like(planes, dtype=torch.uint8)
-    for part, target in zip(planes.split(PART), pixels.split(PART), strict=True):
+    for part, target in zip(planes.split(CONVERT_BATCH), pixels.split(CONVERT_BATCH), strict=True):
         target.copy_(pixels_from_floats(part, low))
     return pixels
 
@@ -52,8 +52,10 @@ def planes_from(image: object, dimensions: int) -> Tensor:
     Raises ValueError for another kind of thing, another number of dimensions, and tensors with channels last.
     """
     if isinstance(image, Image.Image):
-        if image.mode not in MODES:
-            raise ValueError(f"a PIL image of mode {image.mode}: expected {', '.join(MODES)}; .convert() makes them")
+        if image.mode not in PIL_MODES:
+            raise ValueError(
+                f"a PIL image of mode {image.mode}: expected {', '.join(PIL_MODES)}; .convert() makes them"
+            )
         image = np.asarray(image)
     if isinstance(image, np.ndarray):
         image = _planes_from_array(image, dimensions)
@@ -74,7 +76,7 @@ def lower_bound(images: Iterable[Tensor]) -> float:
     """0 or -1: the floats of these images are between that and 1, which is said. Raises ValueError for others."""
     ends = torch.tensor([[one.min().item(), one.max().item()] for one in images])
     least, most = ends.min().item(), ends.max().item()
-    low = next((low for low in (0.0, -1.0) if low - ROUNDING <= least and most <= 1 + ROUNDING), None)
+    low = next((low for low in (0.0, -1.0) if low - RANGE_TOLERANCE <= least and most <= 1 + RANGE_TOLERANCE), None)
     if low is None:
         raise ValueError(f"floats from {least:g} to {most:g}: expected all in [0, 1] or [-1, 1], or uint8")
     worker = get_worker_info()
@@ -87,7 +89,7 @@ def pixels_from_floats(planes: Tensor, low: float) -> UInt8[Tensor, "*shape"]:
     """Floats from `low` to 1 as the nearest of the pixels 0..255. Raises ValueError for others."""
     floats = planes if planes.dtype == torch.float64 else planes.float()
     least, most = floats.min().item(), floats.max().item()
-    if not (low - ROUNDING <= least and most <= 1 + ROUNDING):
+    if not (low - RANGE_TOLERANCE <= least and most <= 1 + RANGE_TOLERANCE):
         raise ValueError(f"floats from {least:g} to {most:g}: expected all in [{low:g}, 1], as others of the set")
     return ((floats - low) * (255 / (1 - low))).round().clamp(0, 255).to(torch.uint8)
 

@@ -1,7 +1,7 @@
-"""Pictures in memory, and the order in which a run sees them.
+"""Images in memory, and the order in which a run sees them.
 
-A run is one endless row of pictures: every epoch shows each of them once, in an order drawn from the run's seed. A
-batch is a stretch of that row, named by how many pictures came before it, so anyone can have it again at any time.
+A run is one endless row of images: every epoch shows each of them once, in an order drawn from the run's seed. A
+batch is a stretch of that row, named by how many images came before it, so anyone can have it again at any time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ LabelledBatch: TypeAlias = tuple[UInt8[Tensor, "b c h w"], Int[Tensor, " b"]]
 
 @dataclass(frozen=True, eq=False, init=False)
 class ImageDataset:
-    """A labelled set of pictures as one tensor, on the device where it is wanted.
+    """A labelled set of images as one tensor, on the device where it is wanted.
 
     It takes tensors, numpy arrays, and lists of these or of PIL images: uint8 as it is, floats in [0, 1] or [-1, 1].
     Raises ValueError for others, and for labels that are none of its classes.
@@ -36,7 +36,7 @@ class ImageDataset:
     pixels: UInt8[Tensor, "n c h w"]
     labels: Int[Tensor, " n"]
     class_names: tuple[str, ...] = ()
-    """What the labels mean; empty where the pictures have no classes."""
+    """What the labels mean; empty where the images have no classes."""
     fingerprint: Fingerprint = UNKNOWN
     """What identifies the set, wherever it is; not known of a part of one."""
 
@@ -52,15 +52,15 @@ class ImageDataset:
         object.__setattr__(self, "class_names", tuple(class_names))
         object.__setattr__(self, "fingerprint", fingerprint)
         if not 0 < len(self.pixels) == len(self.labels):
-            given = f"{len(self.pixels)} pictures and {len(self.labels)} labels"
-            raise ValueError(f"{given}: expected at least one picture, and a label for each")
+            given = f"{len(self.pixels)} images and {len(self.labels)} labels"
+            raise ValueError(f"{given}: expected at least one image, and a label for each")
 
     def __len__(self) -> int:
         return len(self.pixels)
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of a picture."""
+        """Channels, height and width of an image."""
         _, c, h, w = self.pixels.shape
         return c, h, w
 
@@ -71,33 +71,33 @@ class ImageDataset:
 
     @cached_property
     def class_counts(self) -> tuple[int, ...]:
-        """How many pictures each class has; empty where there are no classes."""
+        """How many images each class has; empty where there are no classes."""
         return class_counts_from(self.labels, len(self.class_names))
 
     def to(self, device: torch.device | str) -> "ImageDataset":
-        """The same pictures on another device."""
+        """The same images on another device."""
         return replace(self, pixels=self.pixels.to(device), labels=self.labels.to(device))
 
     def subset(self, n: int) -> "ImageDataset":
-        """n of the pictures that stand for all, as `chosen` draws them; these where there are no more."""
+        """n of the images that stand for all, as `chosen` draws them; these where there are no more."""
         if n >= len(self):
             return self
         pixels, labels = self.fetch(random_subset(n, len(self)))
         return replace(self, pixels=pixels, labels=labels, fingerprint=UNKNOWN)
 
     def fetch(self, indices: Int[Tensor, " b"]) -> LabelledBatch:
-        """The pictures at `indices` and their labels."""
+        """The images at `indices` and their labels."""
         device = self.pixels.device
         # A blocking copy would make the host wait in every step until the GPU has caught up.
         there = indices.to(device, non_blocking=device.type == "cuda")
         return gather(self.pixels, there), self.labels.index_select(0, there)
 
     def batch(self, seen: int, size: int, seed: int) -> LabelledBatch:
-        """The `size` pictures that the run of this seed shows after its first `seen`."""
+        """The `size` images that the run of this seed shows after its first `seen`."""
         return self.fetch(shuffled_indices(seen, size, len(self), seed))
 
     def batches(self, start: int, size: int, seed: int) -> Iterator[LabelledBatch]:
-        """All batches of a run from picture `seen` on, without end."""
+        """All batches of a run from image `seen` on, without end."""
         return (self.batch(start, size, seed) for start in count(start, size))
 
 
@@ -107,14 +107,14 @@ def class_counts_from(labels: Int[Tensor, " n"], classes: int) -> tuple[int, ...
 
 
 def channels_last(pixels: UInt8[Tensor, "n c h w"]) -> UInt8[Tensor, "n c h w"]:
-    """The same pictures laid out as the network takes them, so that no batch has to be turned."""
+    """The same images laid out as the network takes them, so that no batch has to be turned."""
     return pixels.contiguous(memory_format=torch.channels_last)
 
 
 def gather(pixels: UInt8[Tensor, "n c h w"], indices: Int[Tensor, " b"]) -> UInt8[Tensor, "b c h w"]:
-    """The pictures at `indices`, laid out as they were.
+    """The images at `indices`, laid out as they were.
 
-    On a CPU this copies whole pictures, where [] goes pixel by pixel and takes eight times as long and more.
+    On a CPU this copies whole images, where [] goes pixel by pixel and takes eight times as long and more.
     """
     if pixels.is_contiguous(memory_format=torch.channels_last):
         return pixels.permute(0, 2, 3, 1).index_select(0, indices).permute(0, 3, 1, 2)
@@ -122,9 +122,9 @@ def gather(pixels: UInt8[Tensor, "n c h w"], indices: Int[Tensor, " b"]) -> UInt
 
 
 def shuffled_indices(seen: int, size: int, n: int, seed: int) -> Int[Tensor, " b"]:
-    """Which of n pictures a run shows after its first `seen`; the `size` of them may reach over epochs."""
+    """Which of n images a run shows after its first `seen`; the `size` of them may reach over epochs."""
     if size < 1:
-        raise ValueError(f"a batch of {size} pictures: expected at least 1")
+        raise ValueError(f"a batch of {size} images: expected at least 1")
     epochs = range(seen // n, (seen + size - 1) // n + 1)
     return torch.cat([_permutation(e, n, seed)[max(seen - e * n, 0) : seen + size - e * n] for e in epochs])
 
@@ -148,14 +148,14 @@ def to_uint8(x: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
 
 
 def resize(pixels: UInt8[Tensor, "n c h w"], size: int | tuple[int, int]) -> UInt8[Tensor, "n c h2 w2"]:
-    """The pictures at another size, (height, width) or the side of a square: bilinear and antialiased.
+    """The images at another size, (height, width) or the side of a square: bilinear and antialiased.
 
     For pixels in the host's memory. Computed in whole numbers: at simple ratios (2:1, 1:2, 2:3) it is Pillow's result
     to the bit, elsewhere some pixels differ from it by 1 or 2 of 255.
     """
     h, w = (size, size) if isinstance(size, int) else size
     if min(h, w) < 2:  # where a side is 1, torch resizes wrongly or not at all
-        raise ValueError(f"pictures of {h}x{w}: expected at least 2x2")
+        raise ValueError(f"images of {h}x{w}: expected at least 2x2")
     if pixels.shape[2:] == (h, w):
         return pixels
     return F.interpolate(pixels, (h, w), mode="bilinear", antialias=True)

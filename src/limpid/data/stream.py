@@ -1,4 +1,4 @@
-"""Pictures fetched as they are needed, for sets that memory does not hold: the same batches, by a `DataLoader`."""
+"""Images fetched as they are needed, for sets that memory does not hold: the same batches, by a `DataLoader`."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -17,12 +17,12 @@ from limpid.data.images import ImageDataset, LabelledBatch, shuffled_indices
 from limpid.runtime.rng import generator, random_subset
 
 PEEKED = 64
-"""Pictures that tell the range of the floats of all."""
+"""Images that tell the range of the floats of all."""
 
 
 @runtime_checkable
 class MapDataset(Protocol):
-    """Any numbered set of pictures with labels: what torch calls a map-style dataset."""
+    """Any numbered set of images with labels: what torch calls a map-style dataset."""
 
     def __len__(self) -> int: ...
 
@@ -31,30 +31,30 @@ class MapDataset(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Converted:
-    """Numbered pictures as pixels of one shape, with labels that are classes, whatever kind of images they are."""
+    """Numbered images as pixels of one shape, with labels that are classes, whatever kind of images they are."""
 
-    pictures: MapDataset
+    images: MapDataset
     shape: tuple[int, int, int]
     classes: int
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def __getitem__(self, index: int, /) -> tuple[UInt8[Tensor, "c h w"], int]:
-        """A picture and its label. Raises ValueError, in one line that names it, for what cannot be one."""
-        item = self.pictures[index]
+        """An image and its label. Raises ValueError, in one line that names it, for what cannot be one."""
+        item = self.images[index]
         try:
             planes, label = self._planes(item), label_from(item[1], self.classes)
             pixels = planes if planes.dtype == torch.uint8 else pixels_from_floats(planes, self._low)
         except ValueError as error:
-            raise ValueError(f"picture {index}: {error}") from error
+            raise ValueError(f"image {index}: {error}") from error
         return pixels, label
 
     @cached_property
     def _low(self) -> float:
-        """0 or -1, where the floats of all pictures begin, as some of them tell."""
+        """0 or -1, where the floats of all images begin, as some of them tell."""
         some = random_subset(PEEKED, len(self)).tolist()
-        floats = (planes for index in some if (planes := self._planes(self.pictures[index])).is_floating_point())
+        floats = (planes for index in some if (planes := self._planes(self.images[index])).is_floating_point())
         return lower_bound(floats)
 
     def _planes(self, item: object) -> Tensor:
@@ -69,26 +69,26 @@ class Converted:
 
 @dataclass(frozen=True, eq=False)
 class StreamingDataset:
-    """A labelled set of pictures that worker processes read, ahead of the run and in its order.
+    """A labelled set of images that worker processes read, ahead of the run and in its order.
 
     It takes what `Images` takes, one image and its label at a time.
     """
 
-    pictures: MapDataset
+    images: MapDataset
     shape: tuple[int, int, int]
     class_names: tuple[str, ...] = ()
-    """What the labels mean; empty where the pictures have no classes."""
+    """What the labels mean; empty where the images have no classes."""
     workers: int = 0
     """Processes that read; 0 reads in this one."""
     device: torch.device = torch.device("cpu")
     """Where the batches are wanted."""
     class_counts: tuple[int, ...] = ()
-    """How many pictures each class has; empty where nobody counted them."""
+    """How many images each class has; empty where nobody counted them."""
     fingerprint: Fingerprint = Fingerprint()
     """What identifies the set they are of, wherever it is."""
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     @property
     def classes(self) -> int:
@@ -97,17 +97,17 @@ class StreamingDataset:
 
     @cached_property
     def converted(self) -> Converted:
-        """The pictures as pixels."""
-        return Converted(self.pictures, self.shape, self.classes)
+        """The images as pixels."""
+        return Converted(self.images, self.shape, self.classes)
 
     def to(self, device: torch.device | str) -> "StreamingDataset":
         """The same stream, flowing to another device."""
         return replace(self, device=torch.device(device))
 
     def batches(self, seen: int, size: int, seed: int) -> Iterator[LabelledBatch]:
-        """All batches of a run from picture `seen` on, without end; closing the iterator ends the workers.
+        """All batches of a run from image `seen` on, without end; closing the iterator ends the workers.
 
-        Raises ValueError for a picture that cannot be one.
+        Raises ValueError for an image that cannot be one.
         """
         pinned = self.device.type == "cuda"
         loader = DataLoader(

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from limpid.data.cifar10 import CIFAR10_CLASSES
 from limpid.evaluation.generated import GeneratedImages
 from limpid.evaluation.reference import Reference
 from limpid.evaluation.report import Better, EvalProtocol, EvalReport, Score
@@ -195,7 +196,7 @@ def class_accuracy(logits: Float[Tensor, "n k"], labels: Int[Tensor, " n"]) -> S
 
 def predicts_classes(extractor: FeatureExtractor, names: Sequence[str]) -> bool:
     """Whether a judge's logits stand for these classes."""
-    return extractor.network == cifar_classifier.NETWORK and tuple(names) == cifar_classifier.CIFAR10_CLASSES
+    return extractor.network == cifar_classifier.NETWORK and tuple(names) == CIFAR10_CLASSES
 
 
 def held_out_scores(

@@ -8,7 +8,7 @@ from jaxtyping import Float64, Int64, UInt8
 from torch import Tensor
 
 from limpid.metrics.chunks import FeatureRows
-from limpid.metrics.copies import NEIGHBOURS, copy_rate, distance_ratio, threshold
+from limpid.metrics.copies import COPY_NEIGHBOURS, copy_rate, distance_ratio, threshold
 from limpid.metrics.estimate import Estimate
 from limpid.metrics.neighbours import nearest
 from limpid.runtime.rng import random_subset
@@ -46,7 +46,7 @@ class Memorization:
 
 def memorization(drawn: FeatureRows, held_out: FeatureRows | None, training: FeatureRows) -> Memorization:
     """Compare rows of pixels, or of features. Raises ValueError if there are too few held-out rows for a threshold."""
-    k = min(NEIGHBOURS, len(training))
+    k = min(COPY_NEIGHBOURS, len(training))
     found = nearest(drawn, training, k)
     near = distance_ratio(found.distances)
     if held_out is None:

@@ -13,7 +13,7 @@ from limpid.data.images import ImageDataset
 from limpid.metrics import stats_file
 from limpid.metrics.extractors.base import FeatureExtractor, Features, extract_features
 from limpid.metrics.moments import Moments, Statistics
-from limpid.storage.chunk_cache import MapFn, cached_chunks, concat
+from limpid.storage.chunk_cache import MapChunks, cached_chunks, concat
 from limpid.storage.download import cache_dir
 from limpid.storage.hashing import CHUNK, pixels_sha256
 from limpid.storage.regular_files import read_bytes
@@ -47,7 +47,7 @@ class Reference(NamedTuple):
     """None where only statistics were published."""
 
 
-def reference_from_dataset(data: Data, extractor: FeatureExtractor, each: MapFn = map) -> Reference:
+def reference_from_dataset(data: Data, extractor: FeatureExtractor, each: MapChunks = map) -> Reference:
     """All pictures of a data set, as the judge sees them; its features are kept in the user's cache.
 
     With `parallel.in_turns` for `each` the processes share the pictures out; all have the features of all.
@@ -67,7 +67,9 @@ def load_all_images(data: Data) -> ImageDataset:
     return source
 
 
-def reference_from_images(images: ImageDataset, name: str, extractor: FeatureExtractor, each: MapFn = map) -> Reference:
+def reference_from_images(
+    images: ImageDataset, name: str, extractor: FeatureExtractor, each: MapChunks = map
+) -> Reference:
     """These pictures as the judge sees them."""
     digest = pixels_sha256(images.pixels)
     rule = sha256(f"{extractor.sha256} {extractor.network} {extractor.resize}".encode()).hexdigest()
@@ -87,7 +89,9 @@ def reference_from_stats(path: Path, extractor: FeatureExtractor) -> Reference:
     width = extractor.extract(torch.zeros(1, 3, 32, 32, dtype=torch.uint8)).features.shape[1]
     if len(statistics.mean) != width:
         raise ValueError(f"{path} holds statistics of {len(statistics.mean)} features: {extractor.network} has {width}")
-    return Reference(path.name, 0, sha256(read_bytes(path, 2 * stats_file.LONGEST)).hexdigest(), statistics, None, None)
+    return Reference(
+        path.name, 0, sha256(read_bytes(path, 2 * stats_file.MAX_ARRAY_BYTES)).hexdigest(), statistics, None, None
+    )
 
 
 def held_out(data: Data) -> Data | None:

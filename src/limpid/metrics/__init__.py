@@ -1,1 +1,1 @@
-"""How like real pictures drawn ones are: pure functions of features, and the networks that see them."""
+"""How like real images drawn ones are: pure functions of features, and the networks that see them."""

@@ -1,6 +1,6 @@
 """How often a classifier is right.
 
-Of drawn pictures and the classes asked for, that is a generator's class-conditional accuracy; of real pictures, when
+Of drawn images and the classes asked for, that is a generator's class-conditional accuracy; of real images, when
 the classifier was trained on drawn ones alone, its classification accuracy score (Ravuri and Vinyals 2019).
 """
 
@@ -11,5 +11,5 @@ from limpid.metrics.estimate import Estimate, proportion
 
 
 def accuracy(logits: Float[Tensor, "n k"], labels: Int[Tensor, " n"]) -> Estimate:
-    """The share of pictures whose label has the highest logit."""
+    """The share of images whose label has the highest logit."""
     return proportion(logits.argmax(1) == labels)

@@ -11,7 +11,7 @@ from jaxtyping import Float, Num
 from torch import Tensor
 
 FeatureRows: TypeAlias = Num[Tensor, "_ d"]
-"""Features, or pictures laid flat: floating point, or pixels as they are."""
+"""Features, or images laid flat: floating point, or pixels as they are."""
 
 ROWS = 1024
 """Of the set that is gone through once."""

@@ -52,7 +52,7 @@ def proportion(hits: Bool[Tensor, " n"]) -> Estimate:
     """The share that is true, and its binomial standard error.
 
     The error is that of two hits and two misses more (Agresti and Coull 1998), so that it is not zero where none or all
-    were hit: no copy among 10,000 pictures is 0 +- 0.00014. Raises ValueError for none.
+    were hit: no copy among 10,000 images is 0 +- 0.00014. Raises ValueError for none.
     """
     n, count = len(hits), int(hits.sum())
     if n == 0:
@@ -65,7 +65,7 @@ def jackknife(without_each: Float[Tensor, " k"]) -> float:
     """The standard error of a score from its values without each of k equal blocks (Tukey 1958).
 
     Right to first order for smooth scores of independent blocks, with k - 1 degrees of freedom. A bootstrap would count
-    blocks twice, and a Frechet distance is larger for fewer different pictures: its interval would miss the score.
+    blocks twice, and a Frechet distance is larger for fewer different images: its interval would miss the score.
     Raises ValueError for fewer than two blocks.
     """
     k = len(without_each)

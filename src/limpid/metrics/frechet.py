@@ -1,6 +1,6 @@
 """The Frechet distance of two Gaussians, |m1 - m2|^2 + tr(C1 + C2 - 2 (C1^1/2 C2 C1^1/2)^1/2), squared as is usual.
 
-Heusel et al. (2017), eq. 6; called FID where the features are those of Inception. Scores of n pictures are too high by
+Heusel et al. (2017), eq. 6; called FID where the features are those of Inception. Scores of n images are too high by
 about c / n (Chong and Forsyth 2020): only equal n compare.
 """
 

@@ -1,4 +1,4 @@
-"""The Inception score, exp E KL(p(y | x) || p(y)): are pictures clear, and of many classes? (Salimans et al. 2016)"""
+"""The Inception score, exp E KL(p(y | x) || p(y)): are images clear, and of many classes? (Salimans et al. 2016)"""
 
 import torch
 from jaxtyping import Float, Float64

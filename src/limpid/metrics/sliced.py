@@ -10,7 +10,7 @@ from torch import Tensor
 from limpid.metrics.chunks import ROWS, FeatureRows, chunks
 from limpid.metrics.estimate import Estimate, mean_of
 
-ABREAST = 32
+DIRECTIONS_PER_CHUNK = 32
 """Directions at a time."""
 
 
@@ -26,7 +26,7 @@ def sliced_wasserstein(x: FeatureRows, y: FeatureRows, generator: torch.Generato
     axes = drawn / drawn.norm(dim=1, keepdim=True)
     width, index_x, index_y = (part.to(x.device) for part in plan(len(x), len(y)))
     values = []
-    for some in axes.split(ABREAST):
+    for some in axes.split(DIRECTIONS_PER_CHUNK):
         along_x, along_y = (_along(rows, some).sort(1).values for rows in (x, y))
         values.append((along_x[:, index_x] - along_y[:, index_y]).double().square() @ width)
     return mean_of(torch.cat(values).cpu())

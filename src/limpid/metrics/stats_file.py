@@ -10,7 +10,7 @@ from limpid.metrics.moments import Statistics
 from limpid.storage.atomic import atomic_write
 from limpid.storage.regular_files import require_regular
 
-LONGEST = 1 << 29
+MAX_ARRAY_BYTES = 1 << 29
 """Bytes of the longest array that is read: a covariance of 8,192 features in float64."""
 
 
@@ -41,7 +41,7 @@ def load_stats(path: Path | str) -> Statistics:
             if missing:
                 found = ", ".join(held) or "no arrays by name"
                 raise ValueError(f"there is no {' and no '.join(missing)} in it, but {found}")
-            return checked(archive["mu"], archive["sigma"])
+            return statistics_from(archive["mu"], archive["sigma"])
     except (OSError, EOFError, BadZipFile, ValueError, MemoryError) as error:
         raise ValueError(f"{path} holds no statistics, expected the arrays mu and sigma: {error}") from error
 
@@ -51,11 +51,11 @@ def _require_small(path: Path | str) -> None:
     if not is_zipfile(path):
         return
     with ZipFile(path) as archive:
-        if large := [info.filename for info in archive.infolist() if info.file_size > LONGEST]:
-            raise ValueError(f"its {large[0][:80]} is longer than {LONGEST:,} bytes")
+        if large := [info.filename for info in archive.infolist() if info.file_size > MAX_ARRAY_BYTES]:
+            raise ValueError(f"its {large[0][:80]} is longer than {MAX_ARRAY_BYTES:,} bytes")
 
 
-def checked(mean: np.ndarray, covariance: np.ndarray) -> Statistics:
+def statistics_from(mean: np.ndarray, covariance: np.ndarray) -> Statistics:
     """These arrays as statistics. Raises ValueError unless they are finite, fit each other, and sigma is symmetric."""
     if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)):
         raise ValueError(f"mu has the shape {mean.shape} and sigma {covariance.shape}: expected (d,) and (d, d)")

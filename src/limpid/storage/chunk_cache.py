@@ -19,15 +19,15 @@ from limpid.storage.atomic import atomic_write, remove_abandoned
 from limpid.storage.regular_files import require_regular
 
 Chunk = dict[str, Tensor]
-MapFn: TypeAlias = Callable[[Callable[[range], Chunk], Iterable[range]], Iterator[Chunk]]
+MapChunks: TypeAlias = Callable[[Callable[[range], Chunk], Iterable[range]], Iterator[Chunk]]
 """What makes a piece for each stretch of numbers, in their order: `map`, or `parallel.in_turns`."""
 
-CHECKSUM = "sha256"
+CHECKSUM_KEY = "sha256"
 """What the checksum of a piece is called in the metadata of its file."""
 
 
 def cached_chunks(
-    folder: Path | None, n: int, size: int, make: Callable[[range], Chunk], each: MapFn = map
+    folder: Path | None, n: int, size: int, make: Callable[[range], Chunk], each: MapChunks = map
 ) -> Iterator[Chunk]:
     """What `make` returns for the numbers 0..n-1, at most `size` at a time, kept in the folder if there is one."""
     if folder:
@@ -56,7 +56,7 @@ def cached_chunk(folder: Path | None, numbers: range, make: Callable[[range], Ch
             with atomic_write(
                 file
             ) as part:  # safetensors' own way to write a file has a name that nobody knows until it is done
-                part.write_bytes(save(made, {CHECKSUM: checksum(made, file)}))
+                part.write_bytes(save(made, {CHECKSUM_KEY: checksum(made, file)}))
         except OSError as error:
             _tell_unkept(file.parent, str(error.strerror or error))
     return made
@@ -83,7 +83,7 @@ def _read(file: Path) -> Chunk | None:
         require_regular(file)
         with safe_open(file, "pt") as opened:
             tensors: Chunk = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-            stated = (opened.metadata() or {}).get(CHECKSUM)
+            stated = (opened.metadata() or {}).get(CHECKSUM_KEY)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, SafetensorError) as error:

@@ -6,7 +6,7 @@ from jaxtyping import UInt8
 from torch import Tensor, nn
 
 CHUNK = 500
-"""Pictures that are drawn, looked at and kept at a time."""
+"""Images that are drawn, looked at and kept at a time."""
 
 
 def weights_sha256(net: nn.Module) -> str:
@@ -18,7 +18,7 @@ def weights_sha256(net: nn.Module) -> str:
 
 
 def pixels_sha256(pixels: UInt8[Tensor, "n c h w"]) -> str:
-    """The sha256 of pictures: of their shape, and of their pixels one after the other."""
+    """The sha256 of images: of their shape, and of their pixels one after the other."""
     digest = sha256(str(tuple(pixels.shape)).encode())
     for part in pixels.split(10_000):
         digest.update(part.cpu().contiguous().numpy().tobytes())

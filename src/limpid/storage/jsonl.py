@@ -13,10 +13,10 @@ from limpid.storage.regular_files import open_unlinked, read_bytes
 from limpid.storage.renamed import with_new_names
 
 Line = dict[str, Any]
-LONGEST = 1 << 30
+MAX_LOG_BYTES = 1 << 30
 """Bytes of the longest log that is read."""
 EDGES = (-6.0, -2.0, 2.0, 6.0)
-"""Where the log-SNR is cut into the parts whose losses are told apart: from nearly pure noise to nearly the picture."""
+"""Where the log-SNR is cut into the parts whose losses are told apart: from nearly pure noise to nearly the image."""
 LOGSNR_BINS = ("..-6", "-6..-2", "-2..2", "2..6", "6..")
 
 
@@ -95,7 +95,7 @@ def read_jsonl(path: Path) -> list[Line]:
 
 
 def _content(path: Path) -> bytes:
-    return read_bytes(path, LONGEST) if path.exists() else b""
+    return read_bytes(path, MAX_LOG_BYTES) if path.exists() else b""
 
 
 def _parsed(content: bytes) -> list[tuple[bytes, Line | None]]:

@@ -5,7 +5,7 @@ import os
 import stat
 from pathlib import Path
 
-KINDS = {
+FILE_KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",
     stat.S_IFCHR: "a device",
@@ -21,7 +21,7 @@ def require_regular(path: Path | str) -> None:
     """
     kind = stat.S_IFMT(os.stat(path).st_mode)
     if kind != stat.S_IFREG:
-        raise ValueError(f"{path} is {KINDS.get(kind, 'something else')}: expected a file")
+        raise ValueError(f"{path} is {FILE_KINDS.get(kind, 'something else')}: expected a file")
 
 
 def read_bytes(path: Path | str, longest: int) -> bytes:
@@ -55,7 +55,7 @@ def open_unlinked(path: Path | str, flags: int) -> int:
     os.close(file)
     if stat.S_ISREG(about.st_mode):
         raise ValueError(f"{path} is also a file elsewhere, by a hard link: nothing is written through one, remove it")
-    raise ValueError(f"{path} is {KINDS.get(stat.S_IFMT(about.st_mode), 'something else')}: expected a file")
+    raise ValueError(f"{path} is {FILE_KINDS.get(stat.S_IFMT(about.st_mode), 'something else')}: expected a file")
 
 
 def refuse_linked_folders(folder: Path) -> None:

@@ -55,7 +55,7 @@ def test_every_lossy_format_gives_back_nearly_its_pixels(format: str):
     assert (found.int() - planes(pixels).int()).abs().float().mean() < 8
 
 
-# Where row 0 and column 0 of what is stored are in the picture that is seen (EXIF 2.3, tag 274).
+# Where row 0 and column 0 of what is stored are in the image that is seen (EXIF 2.3, tag 274).
 ORIENTATIONS = {
     1: ("top", "left"),
     2: ("top", "right"),
@@ -70,7 +70,7 @@ ORIENTATIONS = {
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
-def test_a_picture_is_upright_as_its_exif_says(format: str, orientation: int):
+def test_an_image_is_upright_as_its_exif_says(format: str, orientation: int):
     upright = drawn(16, 24, 3)
     row, column = ORIENTATIONS[orientation]
     stored = upright if row in ("top", "bottom") else upright.swapaxes(0, 1)
@@ -158,7 +158,7 @@ def test_the_largest_window_of_the_right_aspect_is_cut_from_the_middle_and_resiz
     assert torch.equal(read(saved(Image.fromarray(pixels)), size), resize(window[None], size)[0])
 
 
-def test_a_picture_may_be_stretched_or_padded_instead():
+def test_an_image_may_be_stretched_or_padded_instead():
     pixels = drawn(20, 40, 3)
     blob, whole = saved(Image.fromarray(pixels)), planes(pixels)[None]
     assert torch.equal(read(blob, (16, 16), fit="stretch"), resize(whole, 16)[0])
@@ -199,7 +199,7 @@ def test_a_large_jpeg_is_decoded_at_part_of_its_size_within_four_of_255():
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM"])
-def test_a_truncated_picture_is_refused_in_one_line_wherever_it_ends(format: str):
+def test_a_truncated_image_is_refused_in_one_line_wherever_it_ends(format: str):
     blob = saved(Image.fromarray(drawn(40, 40, 3)), format)
     for end in (1, 4, 10, len(blob) // 4, len(blob) // 2, len(blob) * 3 // 4):
         with pytest.raises(ValueError, match=r"\S") as error:
@@ -216,7 +216,7 @@ def test_a_truncated_picture_is_refused_in_one_line_wherever_it_ends(format: str
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "it is in no known format"),
     ],
 )
-def test_what_is_no_picture_is_refused(blob: bytes, said: str):
+def test_what_is_no_image_is_refused(blob: bytes, said: str):
     with pytest.raises(ValueError, match=said):
         read(blob, (8, 8))
 
@@ -251,22 +251,22 @@ def test_a_strip_of_absurd_aspect_is_read():
     assert read(saved(Image.fromarray(strip[:1])), (8, 8)).shape == (3, 8, 8)
 
 
-def test_large_pictures_are_decoded_one_at_a_time_to_the_same_pixels(monkeypatch):
+def test_large_images_are_decoded_one_at_a_time_to_the_same_pixels(monkeypatch):
     blob = saved(Image.fromarray(drawn(40, 40, 3)))
     alone = read(blob, (8, 8))
     monkeypatch.setattr(module, "SERIAL_ABOVE_PIXELS", 100)
     assert torch.equal(read(blob, (8, 8)), alone)
 
 
-def test_pictures_smaller_than_wanted_are_told_apart():
+def test_images_smaller_than_wanted_are_told_apart():
     small = saved(Image.fromarray(drawn(12, 12, 3)))
     assert [decode(small, ImageSpec(side, side)).enlarged for side in (8, 12, 13)] == [False, False, True]
 
 
-def test_a_picture_that_an_edit_cannot_read_is_named(tmp_path: Path):
+def test_an_image_that_an_edit_cannot_read_is_named(tmp_path: Path):
     (tmp_path / "broken.png").write_bytes(b"no")
     for name, said in (("broken.png", "in no known format"), ("none.png", "No such file"), ("", "a folder")):
-        with pytest.raises(ValueError, match=f"cannot read the picture .*{name}.*{said}") as error:
+        with pytest.raises(ValueError, match=f"cannot read the image .*{name}.*{said}") as error:
             read_image(tmp_path / name, (3, 8, 8))
         assert "\n" not in str(error.value)
     with pytest.raises(ValueError, match="2 channels: expected 1, 3 or 4"):

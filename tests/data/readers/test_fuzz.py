@@ -36,7 +36,7 @@ ROUNDS = int(os.environ.get("LIMPID_FUZZ", "60"))
 SECONDS = 10.0
 """No input may take longer, on a machine that does other things besides."""
 MEGABYTES = 1_200
-"""The process may grow by no more: a head may claim a picture of 64 million pixels, which are 256 MB."""
+"""The process may grow by no more: a head may claim an image of 64 million pixels, which are 256 MB."""
 FRAME = ImageSpec(16, 16)
 NUMBERS = [
     b"\0",
@@ -165,7 +165,7 @@ def saved(image: Image.Image, format: str, **options: object) -> bytes:
 
 
 def seeds() -> dict[str, list[bytes]]:
-    """A few pictures of each format, in the modes and with the odd parts that it has."""
+    """A few images of each format, in the modes and with the odd parts that it has."""
     ramp = np.arange(48 * 40 * 4, dtype=np.uint32).reshape(48, 40, 4)
     rgba = Image.fromarray((ramp * 7 % 256).astype(np.uint8), "RGBA")
     rgb, grey, palette = rgba.convert("RGB"), rgba.convert("L"), rgba.convert("RGB").quantize(16)
@@ -214,7 +214,7 @@ def checked_anew(png: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("format", seeds())
-def test_a_broken_picture_is_read_or_refused(format: str, capsys):
+def test_a_broken_image_is_read_or_refused(format: str, capsys):
     mine = seeds()[format]
     others = [blob for blobs in seeds().values() for blob in blobs]
 
@@ -233,7 +233,7 @@ PACKING = ("open (", "os.mkdir", "os.rename", "shutil.rmtree", "shutil", "os.rem
 
 
 def place_of(path: Path, blob: bytes) -> Callable[[], object]:
-    """Reads pictures of a place that holds these bytes."""
+    """Reads images of a place that holds these bytes."""
     path.write_bytes(blob)
     return lambda: Folder(str(path), 16, split="all", on_error="skip").open("cpu")
 

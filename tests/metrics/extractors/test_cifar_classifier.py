@@ -1,4 +1,4 @@
-"""The judge of CIFAR-10 looks alike on every device: pictures are resized in the host's memory, sums are in float32."""
+"""The judge of CIFAR-10 looks alike on every device: images are resized in the host's memory, sums are in float32."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ class OnGpu(cifar_classifier.Classifier):
 
 
 @pytest.mark.parametrize("home", ["cpu", "cuda:0"])
-def test_pictures_are_resized_in_the_hosts_memory(monkeypatch: pytest.MonkeyPatch, home: str):
+def test_images_are_resized_in_the_hosts_memory(monkeypatch: pytest.MonkeyPatch, home: str):
     """A GPU has no antialiased resize of whole numbers. Of this one there are devices and shapes alone, no numbers."""
     resize = F.interpolate
 

@@ -40,27 +40,27 @@ def test_the_network_is_shown_numbers_from_minus_one_to_one(protocol):
 
 
 @protocols
-def test_a_grey_picture_is_the_colour_picture_of_three_equal_channels(protocol):
+def test_a_grey_image_is_the_colour_image_of_three_equal_channels(protocol):
     grey = drawn_pixels(2, 0, (1, 40, 28))
     assert_close(protocol(grey), protocol(grey.repeat(1, 3, 1, 1)), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("channels", [2, 4])
 def test_other_numbers_of_channels_are_refused(channels: int):
-    with pytest.raises(ValueError, match=f"pictures of {channels} channels: Inception takes 3, or 1 that is repeated"):
+    with pytest.raises(ValueError, match=f"images of {channels} channels: Inception takes 3, or 1 that is repeated"):
         TENSORFLOW(drawn_pixels(1, 0, (channels, 32, 32)))
 
 
-def test_protocols_of_equal_words_are_equal_and_the_others_show_other_pictures():
+def test_protocols_of_equal_words_are_equal_and_the_others_show_other_images():
     assert len({protocol.description for protocol in PRESETS.values()}) == len(set(PRESETS.values())) == 4
     pixels = drawn_pixels(1, 0, (3, 400, 400))
     shown = [protocol(pixels) for protocol in PROTOCOLS.values()]
     assert all((a - b).abs().max() > 0.1 for i, a in enumerate(shown) for b in shown[:i])
 
 
-# Root mean squares over real pictures, of numbers in -1..1. TensorFlow's rule is the odd one out: where 32 pixels are
-# made 299, its pictures lie (1 - 32 / 299) / 2 = 0.45 of a pixel aside of the others. The bilinear rules of torch and
-# of torchmetrics are equal where pictures grow, so between these two there is the range alone.
+# Root mean squares over real images, of numbers in -1..1. TensorFlow's rule is the odd one out: where 32 pixels are
+# made 299, its images lie (1 - 32 / 299) / 2 = 0.45 of a pixel aside of the others. The bilinear rules of torch and
+# of torchmetrics are equal where images grow, so between these two there is the range alone.
 APART = {
     ("TensorFlow", "PyTorch"): 0.1068,
     ("TensorFlow", "torchmetrics"): 0.1064,
@@ -71,7 +71,7 @@ APART = {
 }
 
 
-def test_how_far_the_protocols_are_apart_on_real_pictures(cifar_root: Path):
+def test_how_far_the_protocols_are_apart_on_real_images(cifar_root: Path):
     pixels = Cifar10(split="test", root=str(cifar_root)).load().pixels[:50]
     shown = {name: protocol(pixels) for name, protocol in PROTOCOLS.items()}
     apart = {(a, b): (shown[a] - shown[b]).square().mean().sqrt().item() for a, b in APART}
@@ -120,7 +120,7 @@ def test_a_preset_that_there_is_not_is_named_with_the_choices():
 
 
 class Torchmetrics(nn.Module):
-    """What torchmetrics' own code makes of pictures with our network's layers: it has no way to take its weights."""
+    """What torchmetrics' own code makes of images with our network's layers: it has no way to take its weights."""
 
     num_features = 3
 

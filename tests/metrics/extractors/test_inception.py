@@ -26,8 +26,8 @@ class Paper:
     The pooling of the last block is a parameter, and so is that of the others that keep the size.
     """
 
-    def __init__(self, weights: dict[str, Tensor], in_picture: Pool, at_last: Pool):
-        self.weights, self.in_picture, self.at_last = weights, in_picture, at_last
+    def __init__(self, weights: dict[str, Tensor], in_image: Pool, at_last: Pool):
+        self.weights, self.in_image, self.at_last = weights, in_image, at_last
         self.used: set[str] = set()
         self.given: dict[str, Tensor] = {}
 
@@ -48,7 +48,7 @@ class Paper:
         five = self.unit(self.unit(x, f"{block}.branch5x5_1"), f"{block}.branch5x5_2", padding=(2, 2))
         three = self.unit(self.unit(x, f"{block}.branch3x3dbl_1"), f"{block}.branch3x3dbl_2", padding=(1, 1))
         three = self.unit(three, f"{block}.branch3x3dbl_3", padding=(1, 1))
-        pooled = self.unit(self.in_picture(x), f"{block}.branch_pool")
+        pooled = self.unit(self.in_image(x), f"{block}.branch_pool")
         return self.joined(block, one, five, three, pooled)
 
     def to_middle(self, x: Tensor, block: str) -> Tensor:
@@ -65,7 +65,7 @@ class Paper:
         double = self.unit(double, f"{block}.branch7x7dbl_3", padding=(0, 3))
         double = self.unit(double, f"{block}.branch7x7dbl_4", padding=(3, 0))
         double = self.unit(double, f"{block}.branch7x7dbl_5", padding=(0, 3))
-        pooled = self.unit(self.in_picture(x), f"{block}.branch_pool")
+        pooled = self.unit(self.in_image(x), f"{block}.branch_pool")
         return self.joined(block, one, seven, double, pooled)
 
     def to_coarse(self, x: Tensor, block: str) -> Tensor:
@@ -97,12 +97,12 @@ class Paper:
         x = self.fine(self.fine(self.fine(x, "Mixed_5b"), "Mixed_5c"), "Mixed_5d")
         x = self.middle(self.middle(self.to_middle(x, "Mixed_6a"), "Mixed_6b"), "Mixed_6c")
         x = self.to_coarse(self.middle(self.middle(x, "Mixed_6d"), "Mixed_6e"), "Mixed_7a")
-        x = self.coarse(self.coarse(x, "Mixed_7b", self.in_picture), "Mixed_7c", self.at_last)
+        x = self.coarse(self.coarse(x, "Mixed_7b", self.in_image), "Mixed_7c", self.at_last)
         return F.adaptive_avg_pool2d(x, 1).flatten(1)
 
 
 def counted_mean(x: Tensor) -> Tensor:
-    """The mean of the pixels around each that lie in the picture: sums by a kernel of ones, over how many there are."""
+    """The mean of the pixels around each that lie in the image: sums by a kernel of ones, over how many there are."""
     ones = torch.ones(x.shape[1], 1, 3, 3)
     sums = F.conv2d(x, ones, padding=1, groups=x.shape[1])
     return sums / F.conv2d(torch.ones_like(x), ones, padding=1, groups=x.shape[1])
@@ -176,18 +176,18 @@ def test_random_weights_leave_something_to_compare(given: dict[str, Tensor]):
 
 
 @pytest.mark.parametrize(
-    ("in_picture", "at_last"),
+    ("in_image", "at_last"),
     [(lambda x: F.avg_pool2d(x, 3, 1, 1), highest), (counted_mean, counted_mean)],
     ids=["average pooling that counts what is outside", "a mean in the last block"],
 )
 def test_torchvisions_poolings_give_other_features(
-    drawn: dict[str, Tensor], x: Tensor, given: dict[str, Tensor], in_picture: Pool, at_last: Pool
+    drawn: dict[str, Tensor], x: Tensor, given: dict[str, Tensor], in_image: Pool, at_last: Pool
 ):
-    other = Paper(drawn, in_picture, at_last).features(x[:1])
+    other = Paper(drawn, in_image, at_last).features(x[:1])
     assert (given["features"][:1] - other).norm() / other.norm() > 0.01
 
 
-def test_the_poolings_are_of_what_lies_in_the_picture():
+def test_the_poolings_are_of_what_lies_in_the_image():
     x = torch.rand(2, 5, 7, 6) - 2  # with zeros around, both would see what is not there
     assert_close(avg_pool3x3(x), counted_mean(x))
     assert_close(max_pool3x3(x), highest(x))

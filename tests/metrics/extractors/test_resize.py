@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from limpid.metrics.extractors.resize import (
-    SIDE,
+    INCEPTION_SIZE,
     antialiased_bicubic,
     antialiased_bilinear,
     bilinear,
@@ -26,21 +26,25 @@ def drawn(height: int, width: int) -> Tensor:
 
 def by_pillow(x: Tensor, how: Image.Resampling) -> Tensor:
     """Every channel resized alone, in floats."""
-    channels = [Image.fromarray(channel.numpy()).resize((SIDE, SIDE), how) for channel in x.flatten(0, 1)]
-    return torch.from_numpy(np.stack([np.asarray(channel) for channel in channels])).view(*x.shape[:2], SIDE, SIDE)
+    channels = [
+        Image.fromarray(channel.numpy()).resize((INCEPTION_SIZE, INCEPTION_SIZE), how) for channel in x.flatten(0, 1)
+    ]
+    return torch.from_numpy(np.stack([np.asarray(channel) for channel in channels])).view(
+        *x.shape[:2], INCEPTION_SIZE, INCEPTION_SIZE
+    )
 
 
-def pixel_by_pixel(picture: np.ndarray) -> np.ndarray:
+def pixel_by_pixel(image: np.ndarray) -> np.ndarray:
     """TensorFlow 1's formula for one channel, written out."""
-    height, width = picture.shape
-    result = np.empty((SIDE, SIDE))
-    for i in range(SIDE):
-        for j in range(SIDE):
-            y, x = i * height / SIDE, j * width / SIDE
+    height, width = image.shape
+    result = np.empty((INCEPTION_SIZE, INCEPTION_SIZE))
+    for i in range(INCEPTION_SIZE):
+        for j in range(INCEPTION_SIZE):
+            y, x = i * height / INCEPTION_SIZE, j * width / INCEPTION_SIZE
             top, left = int(y), int(x)
             bottom, right = min(top + 1, height - 1), min(left + 1, width - 1)
-            above = picture[top, left] * (1 - (x - left)) + picture[top, right] * (x - left)
-            below = picture[bottom, left] * (1 - (x - left)) + picture[bottom, right] * (x - left)
+            above = image[top, left] * (1 - (x - left)) + image[top, right] * (x - left)
+            below = image[bottom, left] * (1 - (x - left)) + image[bottom, right] * (x - left)
             result[i, j] = above * (1 - (y - top)) + below * (y - top)
     return result
 
@@ -57,21 +61,23 @@ def test_tensorflows_rule_is_its_formula_pixel_by_pixel(size: tuple[int, int]):
 def test_tensorflows_rule_is_the_grid_that_nvidias_detector_samples(size: tuple[int, int]):
     height, width = size
     x = drawn(height, width)
-    shift = torch.tensor([[1, 0, 1 / width - 1 / SIDE], [0, 1, 1 / height - 1 / SIDE]]).expand(2, 2, 3)
-    grid = F.affine_grid(shift, [2, 3, SIDE, SIDE], align_corners=False)
+    shift = torch.tensor([[1, 0, 1 / width - 1 / INCEPTION_SIZE], [0, 1, 1 / height - 1 / INCEPTION_SIZE]]).expand(
+        2, 2, 3
+    )
+    grid = F.affine_grid(shift, [2, 3, INCEPTION_SIZE, INCEPTION_SIZE], align_corners=False)
     theirs = F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
     assert_close(tensorflow_bilinear(x), theirs, rtol=0, atol=0.03)
 
 
 @pytest.mark.parametrize("size", GROWING)
-def test_torchs_rule_is_pillows_where_pictures_grow(size: tuple[int, int]):
+def test_torchs_rule_is_pillows_where_images_grow(size: tuple[int, int]):
     x = drawn(*size)
     assert_close(bilinear(x), by_pillow(x, Image.Resampling.BILINEAR), rtol=0, atol=0.01)
     assert_close(bilinear(x), antialiased_bilinear(x), rtol=0, atol=0.01)
 
 
 @pytest.mark.parametrize("size", SHRINKING)
-def test_torchs_rule_is_not_pillows_where_pictures_shrink(size: tuple[int, int]):
+def test_torchs_rule_is_not_pillows_where_images_shrink(size: tuple[int, int]):
     x = drawn(*size)
     assert (bilinear(x) - by_pillow(x, Image.Resampling.BILINEAR)).square().mean().sqrt() > 10
 
@@ -90,12 +96,12 @@ def test_the_bicubic_rule_clips_nothing():
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_picture_of_the_right_size_stays_as_it_is(rule):
-    x = drawn(SIDE, SIDE)
+def test_an_image_of_the_right_size_stays_as_it_is(rule):
+    x = drawn(INCEPTION_SIZE, INCEPTION_SIZE)
     assert torch.equal(rule(x), x)
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_one_colour_stays_one_colour(rule):
     x = torch.tensor([7.0, 128.0, 255.0]).view(1, 3, 1, 1).expand(1, 3, 17, 40)
-    assert_close(rule(x), x[..., :1, :1].expand(1, 3, SIDE, SIDE))
+    assert_close(rule(x), x[..., :1, :1].expand(1, 3, INCEPTION_SIZE, INCEPTION_SIZE))

@@ -1,4 +1,4 @@
-"""One picture, read rightly: from the bytes of a file to pixels of the shape that is asked for.
+"""One image, read rightly: from the bytes of a file to pixels of the shape that is asked for.
 
 Upright as its EXIF says, 16 bits scaled to 8, palettes and CMYK as colours, what is transparent over white; then cut,
 and resized. Whatever is wrong with the bytes is a ValueError of one line. No format that runs another program is read.
@@ -26,9 +26,9 @@ Fit: TypeAlias = Literal["crop", "stretch", "pad"]
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 """What is read, as Pillow calls it. Not EPS, which is a program; nor formats that are known by no signature."""
 MAX_PIXELS = 2**26
-"""Pixels that a picture may have, 8192x8192; known from its head, before memory is taken for them."""
+"""Pixels that an image may have, 8192x8192; known from its head, before memory is taken for them."""
 SERIAL_ABOVE_PIXELS = 2**24
-"""Pictures with more pixels are decoded one at a time, so that memory does not grow with the number of threads."""
+"""Images with more pixels are decoded one at a time, so that memory does not grow with the number of threads."""
 DRAFT_FACTOR = 4
 """A JPEG is decoded at half, a quarter or an eighth if so many pixels are left for each one wanted, along each axis.
 
@@ -40,7 +40,7 @@ _large = Lock()
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """What pictures are brought to: their shape, and how those of another aspect get it."""
+    """What images are brought to: their shape, and how those of another aspect get it."""
 
     height: int
     width: int
@@ -54,7 +54,7 @@ class ImageSpec:
 
 
 class DecodedImage(NamedTuple):
-    """A picture as it was read."""
+    """An image as it was read."""
 
     pixels: UInt8[Tensor, "c h w"]
     animated: bool
@@ -64,7 +64,7 @@ class DecodedImage(NamedTuple):
 
 
 def decode(blob: bytes, frame: ImageSpec) -> DecodedImage:
-    """The picture in the bytes of a file, brought to `frame`. Raises ValueError, in one line, if it cannot be read."""
+    """The image in the bytes of a file, brought to `frame`. Raises ValueError, in one line, if it cannot be read."""
     if not blob:
         raise ValueError("it is empty")
     try:
@@ -149,7 +149,7 @@ def _placed(pixels: UInt8[Tensor, "c h w"], frame: ImageSpec) -> UInt8[Tensor, "
 
 
 def _unweighted(pixels: UInt8[Tensor, "c h w"]) -> UInt8[Tensor, "c h w"]:
-    """Colours that were multiplied by their alpha, divided by it again; other pictures as they are."""
+    """Colours that were multiplied by their alpha, divided by it again; other images as they are."""
     if len(pixels) != 4:
         return pixels
     colours, alpha = pixels[:3].int(), pixels[3:].int()

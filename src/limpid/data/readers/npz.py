@@ -1,4 +1,4 @@
-"""Pictures in an .npz, numpy's zip of arrays: as `limpid sample --npz` writes them, and many others.
+"""Images in an .npz, numpy's zip of arrays: as `limpid sample --npz` writes them, and many others.
 
 What its heads claim is compared with what is there before memory is taken, and no object is ever unpickled. The rows
 are read one after another, so that memory holds a few of them and never the whole.
@@ -27,8 +27,8 @@ HEAD = 2**14
 DEFLATED = 1032
 """How many times longer than itself a deflated file can become (zlib's manual, 'Maximum compression factor')."""
 MAX_IMAGES = 2**24
-"""Pictures that an array may hold."""
-PICTURES, LABELS, CLASS_NAMES = ("images.npy", "arr_0.npy"), "labels.npy", "class_names.npy"
+"""Images that an array may hold."""
+IMAGE_ARRAYS, LABELS_ARRAY, NAMES_ARRAY = ("images.npy", "arr_0.npy"), "labels.npy", "class_names.npy"
 LONGEST_NAMES = 2**24
 """Bytes that the names of all classes may have together."""
 
@@ -42,18 +42,18 @@ class NpyHeader(NamedTuple):
 
 
 def scan_npz(path: Path) -> ImageListing:
-    """The pictures of an .npz, numbered from 0. Raises ValueError if they are not uint8 of n x h x w x channels."""
+    """The images of an .npz, numbered from 0. Raises ValueError if they are not uint8 of n x h x w x channels."""
     try:
         with zipfile.ZipFile(path) as packed:
-            member = next((name for name in PICTURES if name in packed.namelist()), None)
+            member = next((name for name in IMAGE_ARRAYS if name in packed.namelist()), None)
             if member is None:
-                raise ValueError(f"it has no array {' or '.join(name.removesuffix('.npy') for name in PICTURES)}")
+                raise ValueError(f"it has no array {' or '.join(name.removesuffix('.npy') for name in IMAGE_ARRAYS)}")
             head = head_of(packed, member)
-            n, h, w, c = _as_pictures(head)
+            n, h, w, c = _as_images(head)
             labels, classes = _labels(packed, n)
             # The checksums of zip, which nobody has to compute; it may hold other arrays, which are no images.
             sums = {info.filename: b"%d" % info.CRC for info in packed.infolist()}
-            content = fingerprint_of_arrays(n, sums[member], b" ", sums.get(LABELS, b""))
+            content = fingerprint_of_arrays(n, sums[member], b" ", sums.get(LABELS_ARRAY, b""))
         about = path.stat()
     except Exception as error:  # zipfile and numpy answer broken files with many exceptions
         raise ValueError(f"cannot read {printable(str(path))}: {one_line(error)}") from error
@@ -65,7 +65,7 @@ def scan_npz(path: Path) -> ImageListing:
 def read_rows(
     path: Path, member: str, begin: int, shape: tuple[int, int, int], chosen: Bool[np.ndarray, " n"]
 ) -> Iterator[Load]:
-    """What reads those pictures of an array that are chosen. Raises ValueError if the array ends early."""
+    """What reads those images of an array that are chosen. Raises ValueError if the array ends early."""
     try:
         with zipfile.ZipFile(path) as packed, packed.open(member) as file:
             file.read(begin)
@@ -101,31 +101,29 @@ def head_of(packed: zipfile.ZipFile, member: str) -> NpyHeader:
     return NpyHeader(start.tell(), shape, dtype)
 
 
-def _as_pictures(head: NpyHeader) -> tuple[int, int, int, int]:
-    """Number, height, width and channels of the pictures in an array; without the last it is grey."""
+def _as_images(head: NpyHeader) -> tuple[int, int, int, int]:
+    """Number, height, width and channels of the images in an array; without the last it is grey."""
     shape = (*head.shape, 1) if len(head.shape) == 3 else head.shape
     if head.dtype != np.uint8 or len(shape) != 4 or shape[3] not in (1, 3, 4):
-        raise ValueError(
-            f"its pictures are {head.dtype} of shape {head.shape}: expected uint8 of n x h x w x 1, 3 or 4"
-        )
+        raise ValueError(f"its images are {head.dtype} of shape {head.shape}: expected uint8 of n x h x w x 1, 3 or 4")
     n, h, w, c = shape
     if not (1 <= n <= MAX_IMAGES and 1 <= h * w <= MAX_PIXELS):
         limits = f"expected 1 to {MAX_IMAGES:,}, of at most {MAX_PIXELS:,} pixels"
-        raise ValueError(f"it has {n} pictures of {h}x{w}: {limits}")
+        raise ValueError(f"it has {n} images of {h}x{w}: {limits}")
     return n, h, w, c
 
 
 def _labels(packed: zipfile.ZipFile, n: int) -> tuple[Int[np.ndarray, " n"], tuple[str, ...]]:
-    """The labels of n pictures and the names of the classes; zeros and no names where there are none.
+    """The labels of n images and the names of the classes; zeros and no names where there are none.
 
     Without an array of names the labels are numbered anew, and what they were are the names.
     """
-    head = head_of(packed, LABELS) if LABELS in packed.namelist() else None
+    head = head_of(packed, LABELS_ARRAY) if LABELS_ARRAY in packed.namelist() else None
     if head is None or head.shape == (0,):
         return np.zeros(n, np.int64), ()
     if head.dtype.kind not in "iu" or head.shape != (n,):
         raise ValueError(f"its labels are {head.dtype} of shape {head.shape}: expected {n} whole numbers")
-    given, names = _values(packed, LABELS, head), _class_names(packed)
+    given, names = _values(packed, LABELS_ARRAY, head), _class_names(packed)
     if not names:
         found, labels = np.unique(given, return_inverse=True)
         return labels.astype(np.int64), tuple(str(value) for value in found.tolist())
@@ -136,13 +134,13 @@ def _labels(packed: zipfile.ZipFile, n: int) -> tuple[Int[np.ndarray, " n"], tup
 
 def _class_names(packed: zipfile.ZipFile) -> tuple[str, ...]:
     """What an archive calls its classes, in the order of their labels; none if it does not say."""
-    head = head_of(packed, CLASS_NAMES) if CLASS_NAMES in packed.namelist() else None
+    head = head_of(packed, NAMES_ARRAY) if NAMES_ARRAY in packed.namelist() else None
     if head is None or head.shape == (0,):
         return ()
     if head.dtype.kind != "U" or len(head.shape) != 1 or head.shape[0] * head.dtype.itemsize > LONGEST_NAMES:
         expected = f"a row of words, of at most {LONGEST_NAMES:,} bytes"
         raise ValueError(f"its class names are {head.dtype} of shape {head.shape}: expected {expected}")
-    names = [str(name) for name in _values(packed, CLASS_NAMES, head).tolist()]
+    names = [str(name) for name in _values(packed, NAMES_ARRAY, head).tolist()]
     if long := [name for name in names if len(name) > LONGEST_NAME]:
         raise ValueError(f"a class name in it, {long[0][:60]!r}, is longer than {LONGEST_NAME} letters")
     return tuple(map(printable, names))

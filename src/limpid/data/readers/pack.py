@@ -1,4 +1,4 @@
-"""Pictures decoded once and kept: a folder with their pixels in one file, which a run maps into memory.
+"""Images decoded once and kept: a folder with their pixels in one file, which a run maps into memory.
 
 The system reads what is looked at and forgets it again when memory is wanted, so a set may be larger than memory. The
 folder takes its name only when it is whole; deleting it costs nothing but the time to decode again.
@@ -34,10 +34,10 @@ from limpid.runtime.terminal import echo, printable
 from limpid.storage.atomic import part_of
 
 PIXELS, LABELS, ABOUT, REPORT = "pixels.u8", "labels.npy", "about.json", "report.txt"
-CHECKSUM = "sha256"
+CHECKSUM_FIELD = "sha256"
 EXAMPLES = 3
-"""So many of the pictures that cannot be read are named at once."""
-CACHED = 2**31
+"""So many of the images that cannot be read are named at once."""
+MAX_RESIDENT_BYTES = 2**31
 """Bytes that the system is expected to hold in memory for good; of larger sets it reads no more than is asked for."""
 MAX_THREADS = 16
 """At most so many threads decode; Python's lock lets no more be of use."""
@@ -45,7 +45,7 @@ MAX_THREADS = 16
 
 @dataclass(frozen=True)
 class PackedImages:
-    """Pictures that are packed in a folder."""
+    """Images that are packed in a folder."""
 
     folder: Path
     count: int
@@ -59,14 +59,14 @@ class PackedImages:
 
     def __str__(self) -> str:
         channels, height, width = self.shape
-        said = ", ".join([f"{self.count:,} pictures of {height}x{width}, {channels} channels", *self.notes])
+        said = ", ".join([f"{self.count:,} images of {height}x{width}, {channels} channels", *self.notes])
         if not self.refused:
             return said
         return f"{said}; {self.refused:,} could not be read ({'; '.join(self.examples)}): see {self.folder / REPORT}"
 
     @property
     def pixels(self) -> UInt8[Tensor, "n c h w"]:
-        """All pictures, mapped: pixels are read from the file when they are looked at, and are not to be written to."""
+        """All images, mapped: pixels are read from the file when they are looked at, and are not to be written to."""
         return mapped(self.folder / PIXELS, (self.count, *self.shape))
 
     @property
@@ -81,8 +81,8 @@ def mapped(path: Path, shape: tuple[int, int, int, int]) -> UInt8[Tensor, "n c h
         raise ValueError(damage(path))
     with path.open("rb") as file:
         bytes_of_file = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    if math.prod(shape) > CACHED and hasattr(mmap, "MADV_RANDOM"):
-        bytes_of_file.madvise(mmap.MADV_RANDOM)  # else the system reads ahead, megabytes for a picture
+    if math.prod(shape) > MAX_RESIDENT_BYTES and hasattr(mmap, "MADV_RANDOM"):
+        bytes_of_file.madvise(mmap.MADV_RANDOM)  # else the system reads ahead, megabytes for an image
     with warnings.catch_warnings():  # torch warns that to write to it would end in a fault: nobody does
         warnings.filterwarnings("ignore", "The given buffer is not writable")
         return torch.frombuffer(bytes_of_file, dtype=torch.uint8).view(shape)
@@ -90,7 +90,7 @@ def mapped(path: Path, shape: tuple[int, int, int, int]) -> UInt8[Tensor, "n c h
 
 @dataclass(frozen=True)
 class PackedDataset:
-    """Packed pictures one by one, for processes of their own: each maps the file for itself."""
+    """Packed images one by one, for processes of their own: each maps the file for itself."""
 
     pack: PackedImages
 
@@ -111,21 +111,21 @@ def open_pack(folder: Path) -> PackedImages | None:
     """The pack of a folder, if there is one that is as it was written; of one that is not it says so."""
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        stated, written = about.pop(CHECKSUM), about["written"]
+        stated, written = about.pop(CHECKSUM_FIELD), about["written"]
         if not unchanged(folder, written) and digest(folder, json.dumps(about, sort_keys=True)) != stated:
             raise ValueError("its checksum differs")
         shape, examples, notes = (tuple(about[name]) for name in ("shape", "examples", "notes"))
         return PackedImages(folder, about["count"], shape, about["refused"], examples, notes)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         if folder.exists():
-            echo(f"{folder} is damaged ({one_line(error)}): its pictures are read anew", to_stderr=True)
+            echo(f"{folder} is damaged ({one_line(error)}): its images are read anew", to_stderr=True)
         return None
 
 
 def unchanged(folder: Path, written: int) -> bool:
     """Whether pixels that are too many to be read through at each start are as old as when they were written."""
     there = (folder / PIXELS).stat()
-    return there.st_size > CACHED and there.st_mtime_ns == written
+    return there.st_size > MAX_RESIDENT_BYTES and there.st_mtime_ns == written
 
 
 def digest(folder: Path, about: str) -> str:
@@ -153,7 +153,7 @@ def damage(path: Path) -> str:
 def pack(
     folder: Path, place: ImageListing, chosen: Bool[np.ndarray, " n"], frame: ImageSpec, stop: bool
 ) -> PackedImages:
-    """The chosen pictures of a place, decoded under a progress bar and packed into `folder`.
+    """The chosen images of a place, decoded under a progress bar and packed into `folder`.
 
     Raises ValueError for the first that cannot be read if `stop`, if none can, and if there is no room for them.
     """
@@ -169,7 +169,7 @@ def pack(
             part.rename(folder)
     except OSError as error:
         advice = "LIMPID_DATA names another folder to keep data in"
-        raise ValueError(f"cannot pack pictures in {folder.parent}: {error.strerror}; {advice}") from error
+        raise ValueError(f"cannot pack images in {folder.parent}: {error.strerror}; {advice}") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     made = open_pack(folder)
@@ -178,15 +178,15 @@ def pack(
 
 
 def check_room(folder: Path, count: int, frame: ImageSpec) -> None:
-    """Raise ValueError if the disk has not the room that so many pictures take."""
+    """Raise ValueError if the disk has not the room that so many images take."""
     needed, free = count * math.prod(frame.shape), shutil.disk_usage(folder).free
     if needed > free:
-        raise ValueError(f"{count:,} pictures need {needed:,} bytes in {folder.parent}, and {free:,} are free")
+        raise ValueError(f"{count:,} images need {needed:,} bytes in {folder.parent}, and {free:,} are free")
 
 
 @dataclass
 class PackStats:
-    """What became of the pictures that were read."""
+    """What became of the images that were read."""
 
     refused: list[UnreadableImage]
     kept: list[int] = field(default_factory=list)
@@ -203,7 +203,7 @@ def write_pack(folder: Path, place: ImageListing, chosen: Bool[np.ndarray, " n"]
     write_pixels(folder / PIXELS, place, chosen, frame, stop, tally)
     if not tally.kept:
         why = f"; {tally.refused[0]} was the first of {len(tally.refused):,}" if tally.refused else ""
-        raise ValueError(f"no picture in {printable(str(place.root))} could be read{why}")
+        raise ValueError(f"no image in {printable(str(place.root))} could be read{why}")
     np.save(folder / LABELS, place.labels[tally.kept])
     lines = [f"cannot be read: {each}" for each in tally.refused]
     lines += [f"only its first frame is read: {printable(name)}" for name in tally.animated]
@@ -222,21 +222,21 @@ def write_pack(folder: Path, place: ImageListing, chosen: Bool[np.ndarray, " n"]
         "notes": [f"{n:,} {what}" for what, n in counts.items() if n],
         "written": (folder / PIXELS).stat().st_mtime_ns,
     }
-    about[CHECKSUM] = digest(folder, json.dumps(about, sort_keys=True))
+    about[CHECKSUM_FIELD] = digest(folder, json.dumps(about, sort_keys=True))
     (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
 def write_pixels(
     path: Path, place: ImageListing, chosen: Bool[np.ndarray, " n"], frame: ImageSpec, stop: bool, tally: PackStats
 ) -> None:
-    """Write the pixels of the chosen pictures one after another, and note in `tally` what became of each."""
+    """Write the pixels of the chosen images one after another, and note in `tally` what became of each."""
     screen, total = Console(stderr=True), int(chosen.sum())
     with (
         path.open("xb") as file,
         Progress(console=screen, disable=not screen.is_terminal) as bar,
         closing(read_all(place.loads(chosen), frame, place.block_size)) as read,
     ):
-        task = bar.add_task("reading pictures", total=total)
+        task = bar.add_task("reading images", total=total)
         for index, seen in zip(np.flatnonzero(chosen).tolist(), read, strict=True):
             name = str(place.names[index])
             if isinstance(seen, DecodedImage):
@@ -254,12 +254,12 @@ def write_pixels(
 
 
 def stopping(root: Path, first: object) -> str:
-    """The line for a picture that stops the command."""
+    """The line for an image that stops the command."""
     return f"{printable(str(root))}: {first}; with on-error skip what cannot be read is left out"
 
 
 def read_all(loads: Iterator[Load], frame: ImageSpec, together: int) -> Generator[DecodedImage | str, None, None]:
-    """Every picture, decoded by threads in their order; for one that cannot be read, why."""
+    """Every image, decoded by threads in their order; for one that cannot be read, why."""
     threads = min(
         MAX_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )

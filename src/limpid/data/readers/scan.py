@@ -1,6 +1,6 @@
-"""Where pictures of one's own are: a folder or a zip of files, and what is in it before any of them is decoded.
+"""Where images of one's own are: a folder or a zip of files, and what is in it before any of them is decoded.
 
-A file is a picture if its name ends like one or its first bytes are those of one; what it is, its bytes decide. Links
+A file is an image if its name ends like one or its first bytes are those of one; what it is, its bytes decide. Links
 are followed, each folder is entered once. Nothing is unpacked: of a zip, one file at a time is in memory.
 """
 
@@ -32,20 +32,20 @@ SUFFIXES = (
 )
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
 MAX_FILE_BYTES = 2**28
-"""Bytes that the file of a picture may have."""
+"""Bytes that the file of an image may have."""
 LONGEST_PATH, LONGEST_NAME = 4096, 255
 """Bytes that the name of a file may have, with the folders before it and without them."""
-MODES: dict[int, Channels] = {1: "L", 3: "RGB", 4: "RGBA"}
-"""What Pillow calls pictures of so many channels."""
+MODE_BY_CHANNELS: dict[int, Channels] = {1: "L", 3: "RGB", 4: "RGBA"}
+"""What Pillow calls images of so many channels."""
 PACKING = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """How files in a zip may be packed; the others cannot be read by a bounded piece at a time."""
 
 Load: TypeAlias = Callable[[ImageSpec], DecodedImage]
-"""Reads one picture. Raises ValueError, in one line, if that cannot be."""
+"""Reads one image. Raises ValueError, in one line, if that cannot be."""
 
 
 class UnreadableImage(NamedTuple):
-    """A picture that could not be read."""
+    """An image that could not be read."""
 
     name: str
     why: str
@@ -56,30 +56,30 @@ class UnreadableImage(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ImageListing:
-    """Pictures that are somewhere, in the order of their names."""
+    """Images that are somewhere, in the order of their names."""
 
     root: Path
     names: Sequence[str] | range
     """What each is called there; only these decide which are held out."""
     labels: Int[np.ndarray, " n"]
     classes: tuple[str, ...]
-    """What the labels mean; empty where the pictures have no classes, and the labels are then 0."""
+    """What the labels mean; empty where the images have no classes, and the labels are then 0."""
     fingerprint: str
-    """Changes whenever the pictures do, as far as sizes and times of files tell."""
+    """Changes whenever the images do, as far as sizes and times of files tell."""
     loads: Callable[[Bool[np.ndarray, " n"]], Iterator[Load]]
-    """What reads those pictures that are chosen."""
+    """What reads those images that are chosen."""
     refused: tuple[UnreadableImage, ...] = ()
-    """What is named like a picture but is no file that could be read."""
+    """What is named like an image but is no file that could be read."""
     others: int = 0
-    """Files that are no pictures."""
+    """Files that are no images."""
     content: Fingerprint = Fingerprint()
-    """What identifies the pictures also where they are moved to."""
+    """What identifies the images also where they are moved to."""
     block_size: int = 64
-    """How many pictures are handed to a thread at a time."""
+    """How many images are handed to a thread at a time."""
 
 
 class Found(NamedTuple):
-    """A file that may be a picture: its name below the root, its size and the time of its last change."""
+    """A file that may be an image: its name below the root, its size and the time of its last change."""
 
     name: str
     size: int
@@ -87,7 +87,7 @@ class Found(NamedTuple):
 
 
 def scan_folder(root: Path) -> ImageListing:
-    """The pictures of a folder and of all below it. Raises ValueError if it cannot be listed."""
+    """The images of a folder and of all below it. Raises ValueError if it cannot be listed."""
     found, refused, others = [], [], 0
     for each in walk(root):
         if isinstance(each, UnreadableImage):
@@ -114,7 +114,7 @@ def scan_folder(root: Path) -> ImageListing:
 def walk(root: Path) -> Iterator[Found | UnreadableImage]:
     """Every visible file below `root`, and whatever is in the way, by its name with "/". Each folder is entered once.
 
-    Folders come before links to folders, so that a picture is found where it is. Raises ValueError if `root` is closed.
+    Folders come before links to folders, so that an image is found where it is. Raises ValueError if `root` is closed.
     """
     entered: set[tuple[int, int]] = set()
     folders, links = [""], list[str]()
@@ -158,10 +158,10 @@ def _classify_entry(entry: os.DirEntry[str], name: str) -> Found | UnreadableIma
 
 
 def scan_zip(path: Path) -> ImageListing:
-    """The pictures of a zip. Raises ValueError if it is none that can be read."""
+    """The images of a zip. Raises ValueError if it is none that can be read."""
     found, refused, others = [], [], 0
     try:
-        packed = zipfile.ZipFile(path)  # closed when the last picture that reads from it is gone
+        packed = zipfile.ZipFile(path)  # closed when the last image that reads from it is gone
         for info in packed.infolist():
             if too_long(info.filename):
                 raise ValueError(f"a name in it, {info.filename[:60]!r}, is longer than a file's can be")
@@ -189,7 +189,7 @@ def scan_zip(path: Path) -> ImageListing:
 
 
 def read_file(path: Path, frame: ImageSpec) -> DecodedImage:
-    """The picture in a file. Raises ValueError, in one line that does not name it, if it cannot be read."""
+    """The image in a file. Raises ValueError, in one line that does not name it, if it cannot be read."""
     try:
         if path.exists() and not path.is_file():
             raise ValueError("it is a folder, a device or a pipe")  # a pipe would be waited for without end
@@ -201,18 +201,18 @@ def read_file(path: Path, frame: ImageSpec) -> DecodedImage:
 
 
 def read_image(path: Path | str, shape: tuple[int, int, int]) -> UInt8[Tensor, "c h w"]:
-    """The picture in a file, cut at its longer sides and resized to `shape`. Raises ValueError if it cannot be read."""
+    """The image in a file, cut at its longer sides and resized to `shape`. Raises ValueError if it cannot be read."""
     channels, height, width = shape
-    if channels not in MODES:
-        raise ValueError(f"a file cannot be read as a picture of {channels} channels: expected 1, 3 or 4")
+    if channels not in MODE_BY_CHANNELS:
+        raise ValueError(f"a file cannot be read as an image of {channels} channels: expected 1, 3 or 4")
     try:
-        return read_file(Path(path), ImageSpec(height, width, MODES[channels])).pixels
+        return read_file(Path(path), ImageSpec(height, width, MODE_BY_CHANNELS[channels])).pixels
     except ValueError as error:
-        raise ValueError(f"cannot read the picture {printable(str(path))}: {error}") from error
+        raise ValueError(f"cannot read the image {printable(str(path))}: {error}") from error
 
 
 def classes_of(names: Sequence[str]) -> tuple[Int[np.ndarray, " n"], tuple[str, ...]]:
-    """Labels and the names of the classes: the folders that the pictures are in, if every picture is in one.
+    """Labels and the names of the classes: the folders that the images are in, if every image is in one.
 
     They are in the order of their names, or of their values if all of them are whole numbers. A folder that holds
     everything is no class: as in a zip of one folder, the classes are then those in it.
@@ -248,12 +248,12 @@ def bytes_of(name: str) -> bytes:
 
 
 def _hidden(name: str) -> bool:
-    """Whether it is what systems leave beside pictures, unseen."""
+    """Whether it is what systems leave beside images, unseen."""
     return (name.startswith(".") and name != ".") or name == "__MACOSX"
 
 
 def _signed(head: bytes) -> bool:
-    """Whether a file begins as a picture does."""
+    """Whether a file begins as an image does."""
     webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
     return head.startswith(SIGNATURES) or webp or head[4:12] in (b"ftypavif", b"ftypavis")
 
@@ -270,7 +270,7 @@ def _signed_member(packed: zipfile.ZipFile, info: zipfile.ZipInfo) -> bool:
     try:
         with packed.open(info) as file:
             return info.compress_type in PACKING and _signed(file.read(12))
-    except Exception:  # what cannot be read is not known to be a picture
+    except Exception:  # what cannot be read is not known to be an image
         return False
 
 

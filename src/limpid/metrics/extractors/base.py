@@ -1,4 +1,4 @@
-"""What a feature network says of pictures, and what must be said of it for a score to mean anything."""
+"""What a feature network says of images, and what must be said of it for a score to mean anything."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class Features(NamedTuple):
-    """What a feature network says of a batch of pictures."""
+    """What a feature network says of a batch of images."""
 
     features: Float[Tensor, "b d"]
     logits: Float[Tensor, "b k"]
@@ -25,7 +25,7 @@ class FeatureExtractor(NamedTuple):
     sha256: str
     """Of the file its weights come from."""
     resize: str
-    """How a picture comes to the size and range the network takes."""
+    """How an image comes to the size and range the network takes."""
     extract: Callable[[UInt8[Tensor, "b c h w"]], Features]
 
 
@@ -49,7 +49,7 @@ def in_float32(device: torch.device) -> Iterator[None]:
 def extract_features(
     extractor: FeatureExtractor, pixels: UInt8[Tensor, "n c h w"], batch: int = 64
 ) -> dict[str, Tensor]:
-    """What the judge says of pictures, a batch at a time; in the host's memory, on whatever device it looks."""
+    """What the judge says of images, a batch at a time; in the host's memory, on whatever device it looks."""
     said = [extractor.extract(part) for part in pixels.split(batch)]
     features, logits = (torch.cat(parts).cpu() for parts in zip(*said, strict=True))
     return {"features": features, "logits": logits}

@@ -20,11 +20,9 @@ from limpid.metrics.extractors.base import FeatureExtractor, Features, in_float3
 
 WEIGHTS = Path(__file__).with_name("cifar.safetensors")
 NETWORK = "limpid's CIFAR-10 classifier"
-CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-"""What its logits stand for."""
 CHANNELS = (1, 3)
-"""How many a picture may have: grey ones are shown in three equal ones."""
-# Mean and standard deviation of the training pictures' channels, in units of 1.
+"""How many an image may have: grey ones are shown in three equal ones."""
+# Mean and standard deviation of the training images' channels, in units of 1.
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
 
@@ -42,7 +40,7 @@ class ClassifierBlock(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Pixels 0..255 of 32x32 RGB pictures to 168 features and ten logits: seven convolutions, 0.92M weights."""
+    """Pixels 0..255 of 32x32 RGB images to 168 features and ten logits: seven convolutions, 0.92M weights."""
 
     mean: Tensor
     std: Tensor
@@ -83,7 +81,7 @@ def cifar_extractor(device: str = "cpu") -> FeatureExtractor:
 
 
 def features_fn(network: Classifier) -> Callable[[UInt8[Tensor, "b c h w"]], Features]:
-    """What a classifier says of pictures, on its own device."""
+    """What a classifier says of images, on its own device."""
 
     @torch.no_grad()
     def seen(pixels: UInt8[Tensor, "b c h w"]) -> Features:
@@ -102,12 +100,12 @@ def about() -> dict[str, Any]:
 
 
 def to_classifier_input(pixels: UInt8[Tensor, "b c h w"]) -> UInt8[Tensor, "b 3 32 32"]:
-    """Pictures as the classifier takes them: grey ones in three equal channels, all at 32x32.
+    """Images as the classifier takes them: grey ones in three equal channels, all at 32x32.
 
     Raises ValueError for other channels than 1 or 3.
     """
     channels = pixels.shape[1]
     if channels not in CHANNELS:
-        raise ValueError(f"pictures of {channels} channels: this judge takes grey or RGB ones")
+        raise ValueError(f"images of {channels} channels: this judge takes grey or RGB ones")
     wide = pixels.expand(-1, 3, -1, -1)
     return wide if wide.shape[2:] == (32, 32) else F.interpolate(wide, (32, 32), mode="bilinear", antialias=True)

@@ -31,19 +31,19 @@ def between_ends(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
 
 @dataclass(frozen=True)
 class InputTransform:
-    """What the network is shown of a picture: its size by `resize`, its range by `scale`, and both in words."""
+    """What the network is shown of an image: its size by `resize`, its range by `scale`, and both in words."""
 
     resize: PixelTransform
     scale: PixelTransform
     description: str
 
     def __call__(self, pixels: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b 3 299 299"]:
-        """Pictures as the network takes them; a grey one is repeated in three channels.
+        """Images as the network takes them; a grey one is repeated in three channels.
 
         Raises ValueError for other numbers of channels than 1 and 3.
         """
         if pixels.shape[1] not in (1, 3):
-            raise ValueError(f"pictures of {pixels.shape[1]} channels: Inception takes 3, or 1 that is repeated")
+            raise ValueError(f"images of {pixels.shape[1]} channels: Inception takes 3, or 1 that is repeated")
         return self.scale(self.resize(pixels.float())).expand(-1, 3, -1, -1)
 
 
@@ -82,7 +82,7 @@ PRESETS = {
 def inception_extractor(preset: str, weights: str = "", device: torch.device | str = "cpu") -> FeatureExtractor:
     """The judge of FID by a tool's rules; `weights` is where its file is, found or downloaded by `find` if empty.
 
-    It looks in float32, takes some 15 MB for each picture of a batch, and its logits are without the bias, as the
+    It looks in float32, takes some 15 MB for each image of a batch, and its logits are without the bias, as the
     Inception score wants them. Raises ValueError for a preset that there is not, and if the weights cannot be had.
     """
     if preset not in PRESETS:
@@ -93,7 +93,7 @@ def inception_extractor(preset: str, weights: str = "", device: torch.device | s
 
 
 def extract_fn(network: Inception, protocol: InputTransform) -> Callable[[UInt8[Tensor, "b c h w"]], Features]:
-    """What a network says of pictures under a protocol, on the network's device."""
+    """What a network says of images under a protocol, on the network's device."""
 
     def seen(pixels: UInt8[Tensor, "b c h w"]) -> Features:
         shown = protocol(pixels.to(network.fc.weight.device))

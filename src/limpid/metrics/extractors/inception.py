@@ -1,7 +1,7 @@
 """The Inception network of FID: TensorFlow's graph of 2015-12-05, by the names of its published PyTorch weights.
 
 It is Inception-v3 (Szegedy et al. 2016, figures 5 to 7 and 10) but for three things that decide its features: average
-pooling does not count what lies outside the picture, the last block pools by the maximum where the paper has the mean,
+pooling does not count what lies outside the image, the last block pools by the maximum where the paper has the mean,
 and there are 1008 classes, of which 1000 are in use.
 """
 
@@ -15,11 +15,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from limpid.nets.types import FeatureMap
+
 FEATURES, CLASSES = 2048, 1008
 EPSILON = 1e-3
 """Added to the variance by every batch norm of the graph."""
 
-FeatureMap: TypeAlias = Float[Tensor, "b _ _ _"]
 Pool: TypeAlias = Callable[[Tensor], Tensor]
 Kernel: TypeAlias = tuple[int, int, int]
 """Channels that a convolution makes, its height and its width."""
@@ -28,7 +29,7 @@ Branches: TypeAlias = dict[str, list[list[Kernel]]]
 
 
 def avg_pool3x3(x: FeatureMap) -> FeatureMap:
-    """The mean of the 3x3 pixels around each, of those alone that lie in the picture."""
+    """The mean of the 3x3 pixels around each, of those alone that lie in the image."""
     return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
 
 
@@ -59,7 +60,7 @@ class BasicConv2d(nn.Module):
 
 
 class InceptionBlock(nn.Module):
-    """Branches that see the same picture, joined along the channels; `branch_pool` sees it pooled.
+    """Branches that see the same image, joined along the channels; `branch_pool` sees it pooled.
 
     A stride of 2 is that of the last stage of each branch.
     """
@@ -129,7 +130,7 @@ INCEPTION_D: Branches = {
 
 
 class Inception(nn.Module):
-    """Pictures of 299 x 299, in about -1..1, to 2048 features; `fc` of features are the logits of 1008 classes."""
+    """Images of 299 x 299, in about -1..1, to 2048 features; `fc` of features are the logits of 1008 classes."""
 
     def __init__(self):
         super().__init__()
