@@ -52,7 +52,7 @@ def both(together: bool, device: str, batch: int) -> Work:
     )
     model = runtime.to_device(build_denoiser(recipe, SHAPE, 10)).eval()
     labels = torch.arange(batch, device=runtime.device) % 10
-    recipe = replace(recipe, label_dropout=0.1, sampling=replace(recipe.sampling, guidance=Guidance(weight=1.0)))
+    recipe = replace(recipe, label_dropout=0.1, sampling=replace(recipe.sampling, guidance=Guidance(2.0)))
     level = sampling_levels(recipe.sampling_schedule, 2)[1]
     x = level.sigma * seeded_noise(range(batch), SHAPE, runtime.device)()
     if together:

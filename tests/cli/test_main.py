@@ -130,7 +130,7 @@ def test_a_picture_can_be_drawn_again_alone(pipeline: Path, tmp_path: Path):
 
 @pytest.mark.parametrize("sampler", [kind.__name__ for kind in get_args(Sampler)])
 def test_every_sampler_draws_from_any_model(sampler: str, pipeline: Path, tmp_path: Path):
-    args = ["--sampler", sampler, "--steps", "4", "--n", "2", "--guidance.weight", "1", "--schedule", "Cosine"]
+    args = ["--sampler", sampler, "--steps", "4", "--n", "2", "--guidance.scale", "2", "--schedule", "Cosine"]
     assert main(["sample", str(pipeline), *args, "--out", str(tmp_path)]) == 0
     assert (tmp_path / "grid.png").exists()
 
@@ -161,18 +161,18 @@ def test_what_a_recipe_does_can_be_seen(what: str, tmp_path: Path):
 def test_guidance_without_labels_or_a_weaker_network_is_refused(tmp_path: Path, capsys):
     run_folder = str(tmp_path / "run")
     assert (
-        main(["train", "demo", *TINY, "--no-class-conditional", "--sampling.guidance.weight", "0", "--run", run_folder])
+        main(["train", "demo", *TINY, "--no-class-conditional", "--sampling.guidance.scale", "1", "--run", run_folder])
         == 0
     )
-    assert main(["sample", run_folder, "--guidance.weight", "1", "--out", str(tmp_path / "out")]) == 2
+    assert main(["sample", run_folder, "--guidance.scale", "2", "--out", str(tmp_path / "out")]) == 2
     assert "guidance needs labels, or a weaker network as its guide" in capsys.readouterr().err
 
 
 def test_guidance_of_a_network_that_was_told_every_label_is_refused(tmp_path: Path, capsys):
     run_folder = str(tmp_path / "run")
-    told = ["--label-dropout", "0", "--sampling.guidance.weight", "0"]
+    told = ["--label-dropout", "0", "--sampling.guidance.scale", "1"]
     assert main(["train", "demo", *TINY, *told, "--run", run_folder]) == 0
-    assert main(["sample", run_folder, "--guidance.weight", "1", "--out", str(tmp_path / "out")]) == 2
+    assert main(["sample", run_folder, "--guidance.scale", "2", "--out", str(tmp_path / "out")]) == 2
     assert "told every label, so guidance needs a weaker one" in capsys.readouterr().err
 
 

@@ -42,11 +42,11 @@ def test_every_combination_draws_the_data_as_the_page_says(schedule: type, combi
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
-@given(data=st.data(), weight=st.floats(-0.5, 3), steps=st.integers(20, 60))
+@given(data=st.data(), scale=st.floats(0.5, 4), steps=st.integers(20, 60))
 def test_guidance_away_from_another_law_draws_the_law_beyond(
-    combinations: ModuleType, data: st.DataObject, weight: float, steps: int
+    combinations: ModuleType, data: st.DataObject, scale: float, steps: int
 ):
-    """Two Gaussians of one standard deviation guide to a third: its mean is as far beyond as the weight says."""
+    """Two Gaussians of one standard deviation guide to a third: its mean is as far beyond as the scale says."""
     schedule, kind, sampler = (
         data.draw(st.sampled_from(choices), label=label)
         for label, choices in [
@@ -55,10 +55,10 @@ def test_guidance_away_from_another_law_draws_the_law_beyond(
             ("sampler", combinations.SAMPLERS),
         ]
     )
-    strong, weak = combinations.LAW, Gaussian(torch.tensor([0.1, 0.2]), combinations.LAW.std)
-    beyond = Gaussian(torch.lerp(weak.mean, strong.mean, 1 + weight), strong.std)
+    main, guide = combinations.LAW, Gaussian(torch.tensor([0.1, 0.2]), combinations.LAW.std)
+    beyond = Gaussian(torch.lerp(guide.mean, main.mean, scale), main.std)
     levels, _ = combinations.levels_for(schedule, kind, steps)
-    denoise = guided(combinations.perfect(kind, strong), combinations.perfect(kind, weak), Guidance(weight))
+    denoise = guided(combinations.perfect(kind, main), combinations.perfect(kind, guide), Guidance(scale))
     with torch.no_grad():
         found = combinations.drawn(sampler, denoise, levels, torch.float32)
     # The same law as by the exact denoiser of the third, up to float32 rounding and the adaptive solver's tolerance.

@@ -113,37 +113,37 @@ def test_who_is_not_told_the_class_says_the_mean_over_classes():
 
 # Guidance of two known laws.
 
-WEIGHTS = [-0.5, 0.0, 0.5, 2.0]
+SCALES = [0.5, 1.0, 1.5, 3.0]
 
 
-@pytest.mark.parametrize("weight", WEIGHTS)
-@pytest.mark.parametrize("strong", [MIXTURE, gaussian(0.4, 0.2)], ids=["mixture", "gaussian"])
-def test_guidance_denoises_the_tilted_law_of_each_level(strong: DataDistribution, weight: float):
-    """By Tweedie's formula it follows the score of p_strong^(1 + w) / p_weak^w, both noised to that level."""
-    weak = gaussian(-0.1, 0.8)
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("main", [MIXTURE, gaussian(0.4, 0.2)], ids=["mixture", "gaussian"])
+def test_guidance_denoises_the_tilted_law_of_each_level(main: DataDistribution, scale: float):
+    """By Tweedie's formula it follows the score of p_main^s / p_guide^(s - 1), both noised to that level."""
+    guide = gaussian(-0.1, 0.8)
     x, here = torch.linspace(-2, 2, 9, dtype=F64)[:, None].requires_grad_(), level(0.8, 0.6)
-    tilted = (1 + weight) * strong.log_density(x, here) - weight * weak.log_density(x, here)
+    tilted = scale * main.log_density(x, here) - (scale - 1) * guide.log_density(x, here)
     (score,) = torch.autograd.grad(tilted.sum(), x)
     expected = (x + here.sigma.square() * score) / here.alpha
-    assert_close(guided(strong, weak, Guidance(weight))(x, here), expected)
+    assert_close(guided(main, guide, Guidance(scale))(x, here), expected)
 
 
-@pytest.mark.parametrize("weight", WEIGHTS)
-def test_guidance_of_two_gaussians_of_one_width_is_a_gaussian_further_on(weight: float):
-    strong, weak = gaussian(0.4, 0.3), gaussian(-0.1, 0.3)
-    further = gaussian(0.4 + weight * 0.5, 0.3)
+@pytest.mark.parametrize("scale", SCALES)
+def test_guidance_of_two_gaussians_of_one_width_is_a_gaussian_further_on(scale: float):
+    main, guide = gaussian(0.4, 0.3), gaussian(-0.1, 0.3)
+    further = gaussian(-0.1 + scale * 0.5, 0.3)
     x = torch.linspace(-2, 2, 9, dtype=F64)[:, None]
     for point in LEVELS:
-        assert_close(guided(strong, weak, Guidance(weight))(x, level(*point)), further(x, level(*point)))
+        assert_close(guided(main, guide, Guidance(scale))(x, level(*point)), further(x, level(*point)))
 
 
-@pytest.mark.parametrize("weight", WEIGHTS)
-def test_guidance_of_two_gaussians_of_one_mean_ends_where_its_equation_does(weight: float):
-    """dx / d ln r = r^2 ((1 + w) / v_s - w / v_w) (x - m), v = std^2 + r^2, whose solution is a product of powers.
+@pytest.mark.parametrize("scale", SCALES)
+def test_guidance_of_two_gaussians_of_one_mean_ends_where_its_equation_does(scale: float):
+    """dx / d ln r = r^2 (s / v_m - (s - 1) / v_g) (x - m), v = std^2 + r^2, whose solution is a product of powers.
 
-    What is drawn is thus not the tilted law of the data, whose variance is 1 / ((1 + w) / std_s^2 - w / std_w^2).
+    What is drawn is thus not the tilted law of the data, whose variance is 1 / (s / std_m^2 - (s - 1) / std_g^2).
     """
-    strong, weak, mean = gaussian(0.1, 0.3), gaussian(0.1, 0.7), 0.1
+    main, guide, mean = gaussian(0.1, 0.3), gaussian(0.1, 0.7), 0.1
     ratio = torch.linspace(math.log(20), math.log(0.01), 801, dtype=F64).exp()
     levels = Level(torch.ones_like(ratio), ratio)
     start = numbers(-15.0, 3.0, 22.0)[:, None]
@@ -151,8 +151,8 @@ def test_guidance_of_two_gaussians_of_one_mean_ends_where_its_equation_does(weig
     def silent() -> Tensor:
         raise AssertionError("Heun's method drew noise")
 
-    *_, end = Heun()(guided(strong, weak, Guidance(weight)), start, levels, silent)
+    *_, end = Heun()(guided(main, guide, Guidance(scale)), start, levels, silent)
     spread = {std: math.hypot(std, 0.01) / math.hypot(std, 20) for std in (0.3, 0.7)}
-    expected = mean + spread[0.3] ** (1 + weight) * spread[0.7] ** -weight * (start - mean)
+    expected = mean + spread[0.3] ** scale * spread[0.7] ** (1 - scale) * (start - mean)
     # 800 steps of a method of order two: the error is about 1e-4 of the way.
     assert_close(end.x, expected, rtol=5e-4, atol=1e-4)

@@ -18,6 +18,7 @@ from limpid.cli.main import main
 from limpid.data import Cifar10, Digits, Folder
 from limpid.data.augment import Augment
 from limpid.data.images import ImageDataset
+from limpid.diffusion.guidance import Guidance
 from limpid.evaluation.baselines import with_data
 from limpid.evaluation.classifier import accuracy_on_test_set, classification_score, classifier
 from limpid.evaluation.evaluate import (
@@ -204,7 +205,7 @@ def test_what_a_guide_or_another_version_draws_is_kept_apart(
 ):
     weak = tmp_path / "weak"
     copytree(folder / "checkpoints", weak / "checkpoints")
-    guided = replace(QUICK, guidance_model=str(weak), guidance=replace(QUICK.guidance, weight=1.0))
+    guided = replace(QUICK, guidance_model=str(weak), guidance=Guidance(2.0))
 
     def drawn(sampling: Sampling) -> tuple[Path | None, object]:
         subject = generated_by(pipeline, "tiny", tmp_path, sampling, "ema", range(2), CPU, 20)
@@ -226,12 +227,12 @@ def test_too_few_pictures_are_refused(cache: Path, tmp_path: Path, pipeline: Pip
         scored(pipeline, tmp_path, 39, extractor)
 
 
-@pytest.mark.parametrize(("weight", "nfe"), [(0.0, 3), (1.0, 6)])
+@pytest.mark.parametrize(("scale", "nfe"), [(1.0, 3), (2.0, 6)])
 def test_network_evaluations_are_counted_where_they_are_made(
-    cache: Path, tmp_path: Path, pipeline: Pipeline, extractor: FeatureExtractor, weight: float, nfe: int
+    cache: Path, tmp_path: Path, pipeline: Pipeline, extractor: FeatureExtractor, scale: float, nfe: int
 ):
     """Two steps of Heun ask three times, and guidance asks twice each time: of 40 pictures in two batches, no more."""
-    asked, sampling = [], replace(QUICK, guidance=replace(QUICK.guidance, weight=weight))
+    asked, sampling = [], replace(QUICK, guidance=Guidance(scale))
     subject = generated_by(pipeline, "tiny", tmp_path, sampling, "ema", range(40), CPU, 20)
     with pipeline.model.net.register_forward_hook(lambda net, given, answer: asked.append(len(given[0]))):
         report, _ = evaluate(
@@ -472,7 +473,7 @@ def run_on(place: Path, n: int, held_out: float) -> Path:
     """The folder of a tiny run on n pictures, of which it holds some out."""
     data = Folder(str(photos(place / "photos.npz", n, 0)), size=8, held_out=held_out)
     recipe = replace(TINY, data=data, class_conditional=False, label_dropout=0.0, augment=Augment(flip=0.0))
-    quick = replace(recipe.sampling, steps=2, guidance=replace(recipe.sampling.guidance, weight=0.0))
+    quick = replace(recipe.sampling, steps=2, guidance=Guidance())
     assert run(replace(recipe, sampling=quick), place / "run", CPU)
     return place / "run"
 

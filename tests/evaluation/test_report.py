@@ -10,8 +10,13 @@ from typing import Any
 
 import pytest
 
+from limpid.diffusion.guidance import Guidance
+from limpid.diffusion.samplers import Heun
+from limpid.diffusion.schedules import VpSde
 from limpid.evaluation.report import EvalProtocol, EvalReport, Score, add_report, load_reports
 from limpid.evaluation.tables import compare, report_table
+from limpid.recipes.recipe import Sampling
+from limpid.recipes.serialize import to_dict
 
 PROTOCOL = EvalProtocol(1000, "a judge", "ab" * 32, "none", "Cifar10 train", 50_000, "cd" * 32)
 
@@ -44,7 +49,7 @@ def test_none_of_the_reports_that_are_added_in_one_moment_is_lost(tmp_path: Path
         return found
 
     add_report(report(steps=0), path)
-    monkeypatch.setattr(report, "load_reports", slowly)
+    monkeypatch.setattr("limpid.evaluation.report.load_reports", slowly)
     with ThreadPoolExecutor() as together:
         list(together.map(lambda steps: add_report(report(steps=steps), path), range(1, 5)))
     assert sorted(one.provenance["steps"] for one in read(path)) == [0, 1, 2, 3, 4]
@@ -93,6 +98,22 @@ def test_reports_from_before_there_were_notes_are_read(tmp_path: Path):
     del plain["reports"][0]["notes"]
     path.write_text(json.dumps(plain))
     assert load_reports(path) == [report()]
+
+
+def test_a_report_of_version_0_1_says_how_its_images_were_sampled_in_the_words_of_this_one(tmp_path: Path):
+    path = tmp_path / "scores.json"
+    guided = Sampling(sampler=Heun(), schedule=VpSde(), clip_denoised=False, guidance=Guidance(3.0))
+    now = report(guidance=3.0, sampling=to_dict(guided))
+    add_report(now, path)
+    plain = json.loads(path.read_text())
+    provenance = plain["reports"][0].pop("provenance")
+    sampling = provenance["sampling"]
+    sampling |= {"clip": sampling.pop("clip_denoised"), "guide": sampling.pop("guidance_model")}
+    sampling["levels"] = sampling.pop("schedule") | {"kind": "ContinuousBeta"}
+    sampling["guidance"] = {"kind": "Guidance", "weight": 2.0, "low": 0.0, "high": "inf", "rescale": 0.0}
+    plain["reports"][0]["drawn"] = provenance | {"guidance": 2.0}
+    path.write_text(json.dumps(plain))
+    assert load_reports(path) == [now]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"reports": [{}]}', '{"reports": 3}', "\xff"])

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from limpid.cli.parser import parse, union_options
+from limpid.diffusion.guidance import Guidance
 from limpid.diffusion.samplers import Ddim, Heun
 from limpid.diffusion.schedules import Cosine
 from limpid.nets import UNet
@@ -58,6 +59,18 @@ def test_another_kind_starts_from_its_own_defaults():
 def test_a_mistake_is_named_with_its_place(plain, said: str):
     with pytest.raises(ValueError, match=said):
         from_dict(Recipe, plain)
+
+
+@pytest.mark.parametrize(("weight", "scale"), [(0, 1), (0.0, 1.0), (0.5, 1.5), (2.0, 3.0), (-1.0, 0.0), (0.7, 1.7)])
+def test_a_guidance_weight_of_version_0_1_is_read_as_the_scale_one_higher(weight: float, scale: float):
+    plain = {"sampling": {"guidance": {"kind": "Guidance", "weight": weight, "low": 0.2, "high": "inf"}}}
+    assert from_dict(Recipe, plain).sampling.guidance == Guidance(scale, sigma_lo=0.2)
+
+
+@pytest.mark.parametrize("weight", [True, "x", None, [], 10**400])
+def test_a_guidance_weight_that_is_no_number_is_named_as_the_scale(weight: Any):
+    with pytest.raises(ValueError, match=r"guidance\.scale is .*: expected a number"):
+        from_dict(Guidance, {"weight": weight}, "guidance")
 
 
 def test_what_may_be_one_or_several_is_read_as_it_is_written():

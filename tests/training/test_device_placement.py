@@ -107,7 +107,7 @@ def test_all_gpus_come_to_the_same_bits():
 # Adaptive reads its error back in every step, as it must.
 @pytest.mark.parametrize("kind", [kind for kind in get_args(Sampler) if kind is not Dopri5])
 def test_drawing_leaves_nothing_behind(kind: type):
-    sampling = replace(TINY.sampling, sampler=kind(), steps=4, guidance=Guidance(weight=1.0))
+    sampling = replace(TINY.sampling, sampler=kind(), steps=4, guidance=Guidance(2.0))
     recipe = replace(narrow(TINY), class_conditional=True, label_dropout=0.1, sampling=sampling)
     model = ELSEWHERE.to_device(build_denoiser(recipe, SHAPE, 2))
     labels = torch.zeros(2, dtype=torch.int64, device="meta")

@@ -208,7 +208,7 @@ def test_averages_that_are_built_at_once_are_each_built(
 
 def test_a_weaker_network_can_guide(finished: Path):
     strong, weak = load(finished, CPU, "raw"), load(finished, CPU)
-    sampling = replace(strong.recipe.sampling, guidance=Guidance(2.0), guidance_model=str(finished))
+    sampling = replace(strong.recipe.sampling, guidance=Guidance(3.0), guidance_model=str(finished))
     labels, level = torch.tensor([3, 8]), sampling_levels(Karras(), 5)[2]
     x = torch.randn(2, 1, 8, 8)
     guess = make_denoiser(strong.model, replace(strong.recipe, sampling=sampling), labels, CPU)(x, level)
@@ -278,7 +278,7 @@ def test_pictures_drawn_together_have_one_guide_though_it_trains_on(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     guide, strong = shutil.copytree(finished, tmp_path / "guide"), load(finished, CPU, "raw")
-    sampling = replace(strong.recipe.sampling, guidance=Guidance(2.0), guidance_model=str(guide))
+    sampling = replace(strong.recipe.sampling, guidance=Guidance(3.0), guidance_model=str(guide))
     recipe = replace(strong.recipe, sampling=sampling)
 
     def draw(then=lambda: None) -> torch.Tensor:

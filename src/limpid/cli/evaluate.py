@@ -52,7 +52,7 @@ class EvaluateRun:
     questions: Annotated[ModelMetrics, FLATTEN] = ModelMetrics()
     data: DataPlace = DataPlace()
     sweep: tuple[str, ...] = ()
-    """Options and the values they are to take in turn, as in: steps=10,20,50 guidance=0,0.5,1."""
+    """Options and the values they are to take in turn, as in: steps=10,20,50 guidance=1,1.5,2."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""One score for many ways to draw: `limpid evaluate RUN --sweep steps=10,20,50 guidance=0,0.5,1`."""
+"""One score for many ways to draw: `limpid evaluate RUN --sweep steps=10,20,50 guidance=1,1.5,2`."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -8,7 +8,7 @@ from limpid.evaluation.report import EvalReport
 from limpid.evaluation.tables import format_number
 from limpid.viz.plot import Curve, curves
 
-ALIASES = {"sampler.steps": "steps", "guidance": "guidance.weight"}
+ALIASES = {"sampler.steps": "steps", "guidance": "guidance.scale"}
 """Other names for what is often swept."""
 
 SweepResults = Sequence[tuple[dict[str, str], EvalReport]]

@@ -1,4 +1,4 @@
-"""What stands between a network and a sampler: pictures held in range, and guidance away from a weaker guess."""
+"""Wrappers of a denoiser before it meets a sampler: guidance away from a weaker denoiser, and clipping to [-1, 1]."""
 
 import math
 from dataclasses import dataclass
@@ -8,66 +8,70 @@ import torch
 from limpid.diffusion.denoiser import Denoise, Denoiser, DenoiserWithVariance, Labels, map_x0
 from limpid.diffusion.level import Batch, Level
 
-MAX_WEIGHT = 1000.0
-"""Far above any guidance that is of use (published ones end near 30), and far below what overflows in a sampler."""
+MAX_SCALE = 1000.0
+"""Far above any useful scale (published ones end near 30), and far below what overflows in a sampler."""
 
 
 @dataclass(frozen=True)
 class Guidance:
-    """Past a strong guess, away from a weak one: x0 = strong + weight (strong - weak)."""
+    """Extrapolation from the x0 of a guide past that of the main denoiser: x0 = guide + scale (main - guide)."""
 
-    weight: float = 0.0
-    """0 is no guidance; the guidance scale of other systems is this plus 1."""
+    scale: float = 1.0
+    """1 is no guidance, as in EDM2's `guidance` and diffusers' `guidance_scale`; Ho and Salimans (2022) write w + 1."""
     sigma_lo: float = 0.0
-    """Guide only where sigma / alpha is above this ..."""
+    """Guide only where sigma / alpha is at least this ..."""
     sigma_hi: float = math.inf
-    """... and below this (Kynkaanniemi et al. 2024); elsewhere the weak guess is not even computed."""
+    """... and at most this (Kynkaanniemi et al. 2024); at other levels the guide is not evaluated."""
     rescale: float = 0.0
-    """How far the contrast of the guided picture is brought back to the strong guess's (Lin et al. 2023, eq. 16)."""
+    """Share, 0 to 1, of rescaling the guided x0 to the standard deviation of the main one (Lin et al. 2023, eq. 16)."""
 
     def __post_init__(self) -> None:
-        if not abs(self.weight) <= MAX_WEIGHT:
-            raise ValueError(
-                f"guidance weight {self.weight:g}: expected a number from {-MAX_WEIGHT:g} to {MAX_WEIGHT:g}"
-            )
+        if not abs(self.scale) <= MAX_SCALE:
+            raise ValueError(f"guidance scale {self.scale:g}: expected a number from {-MAX_SCALE:g} to {MAX_SCALE:g}")
         if not 0 <= self.sigma_lo <= self.sigma_hi:
             raise ValueError(
-                f"guidance from {self.sigma_lo:g} to {self.sigma_hi:g}: expected 0 <= low <= high, of sigma / alpha"
+                f"guidance sigma_lo {self.sigma_lo:g}, sigma_hi {self.sigma_hi:g}: expected 0 <= sigma_lo <= sigma_hi"
             )
         if not 0 <= self.rescale <= 1:
             raise ValueError(f"guidance rescale {self.rescale:g}: expected a number from 0 to 1")
 
-    def active(self, level: Level) -> bool:
-        """Whether there is anything to guide at this level of a sampler."""
-        return self.weight != 0 and bool(self.sigma_lo <= level.edm_sigma <= self.sigma_hi)
+    @property
+    def enabled(self) -> bool:
+        """Whether the scale changes anything."""
+        return self.scale != 1
 
-    def __call__(self, strong: Batch, weak: Batch) -> Batch:
-        guided = torch.lerp(weak, strong, 1 + self.weight)
+    def active(self, level: Level) -> bool:
+        """Whether samples are guided at this level, which is one for the whole batch."""
+        return self.enabled and bool(self.sigma_lo <= level.edm_sigma <= self.sigma_hi)
+
+    def __call__(self, main: Batch, guide: Batch) -> Batch:
+        """The guided x0 of a batch, from the predictions of the main denoiser and of the guide."""
+        guided = torch.lerp(guide, main, self.scale)
         if not self.rescale:
             return guided
-        axes = tuple(range(1, strong.ndim))
-        contrast = strong.std(axes, keepdim=True) / guided.std(axes, keepdim=True)
-        return guided * torch.lerp(torch.ones_like(contrast), contrast, self.rescale)
+        axes = tuple(range(1, main.ndim))
+        ratio = main.std(axes, keepdim=True) / guided.std(axes, keepdim=True)
+        return guided * torch.lerp(torch.ones_like(ratio), ratio, self.rescale)
 
 
 def guided(main: Denoise, guide: Denoise, guidance: Guidance) -> DenoiserWithVariance:
-    """`strong` guided away from `weak`; with a smaller or less trained network, autoguidance (Karras et al. 2024)."""
+    """`main` guided away from `guide`: autoguidance, where the guide is a weaker network (Karras et al. 2024)."""
     return map_x0(main, lambda x0, x, level: guidance(x0, guide(x, level)) if guidance.active(level) else x0)
 
 
 def classifier_free(model: Denoiser, labels: Labels, guidance: Guidance) -> DenoiserWithVariance:
-    """`model` guided away from itself without labels (Ho and Salimans 2022, eq. 6), both in one batch."""
+    """`model` guided away from itself without labels (Ho and Salimans 2022, eq. 6), both evaluated in one batch."""
     both = torch.cat([labels, torch.full_like(labels, model.null_label)])
 
-    def look(x: Batch, level: Level) -> tuple[Batch, Batch | None]:
+    def denoise(x: Batch, level: Level) -> tuple[Batch, Batch | None]:
         if not guidance.active(level):
             return model.denoise_with_variance(x, level, labels)
-        x0, share = model.denoise_with_variance(torch.cat([x, x]), level, both)
-        return guidance(*x0.chunk(2)), share if share is None else share[: len(x)]
+        x0, variance = model.denoise_with_variance(torch.cat([x, x]), level, both)
+        return guidance(*x0.chunk(2)), variance if variance is None else variance[: len(x)]
 
-    return DenoiserWithVariance(look)
+    return DenoiserWithVariance(denoise)
 
 
 def clipped(denoise: Denoise) -> DenoiserWithVariance:
-    """`denoise` with its pictures held in [-1, 1] (Ho et al. 2020 sample so)."""
+    """`denoise` with x0 clipped to [-1, 1] (as Ho et al. 2020 sample)."""
     return map_x0(denoise, lambda x0, x, level: x0.clamp(-1, 1))

@@ -84,7 +84,7 @@ def generated_by(
         "weights sha256": digest[:12],
         "sampler": type(sampling.sampler).__name__,
         "steps": sampling.steps,
-        "guidance": sampling.guidance.weight,
+        "guidance": sampling.guidance.scale,
         **({"guide sha256": of_guide[:12]} if guide else {}),
         "sampling": to_dict(sampling),
         "seeds": f"{seeds.start}..{seeds.stop - 1}",

@@ -11,7 +11,7 @@ from limpid.recipes.serialize import ABBREVIATE, MAX_INT, from_dict
 from limpid.storage.atomic import atomic_write
 from limpid.storage.lock import waiting_lock
 from limpid.storage.regular_files import read_bytes
-from limpid.storage.renamed import with_new_names
+from limpid.storage.renamed import with_new_kinds, with_new_names
 
 LONGEST = 1 << 28
 """Bytes of the longest file of scores that is read."""
@@ -117,10 +117,11 @@ def _plain(report: EvalReport) -> dict[str, Any]:
     return plain
 
 
-def _report(plain: dict[str, Any]) -> EvalReport:
+def _report(plain: Any) -> EvalReport:
     """The report that `_plain` made plain. Raises ValueError, KeyError, TypeError or AttributeError for another."""
-    plain = with_new_names("EvalReport", plain)
+    plain = with_new_names("EvalReport", _table(plain, "a report"))
     parts = plain | {
+        "provenance": _provenance(_table(plain["provenance"], "the provenance")),
         "protocol": from_dict(EvalProtocol, plain["protocol"], "protocol"),
         "scores": {name: _score(score, name) for name, score in plain["scores"].items()},
         "notes": tuple(plain.get("notes", ())),
@@ -134,8 +135,23 @@ def _report(plain: dict[str, Any]) -> EvalReport:
     return report
 
 
-def _score(plain: dict[str, Any], name: str) -> Score:
-    plain, known = with_new_names("Score", plain), {spec.name for spec in fields(Score)}
+def _table(plain: Any, what: str) -> dict[str, Any]:
+    if not isinstance(plain, dict):
+        raise ValueError(f"{what} is {ABBREVIATE.repr(plain)}: expected a table")
+    return plain
+
+
+def _provenance(plain: dict[str, Any]) -> dict[str, Any]:
+    """The provenance with the sampling as this version writes it, whose guidance scale stands beside it too."""
+    if not isinstance(sampling := with_new_kinds(plain.get("sampling")), dict):
+        return plain
+    guidance = sampling.get("guidance")
+    scale = guidance.get("scale") if isinstance(guidance, dict) else None
+    return plain | {"sampling": sampling} | ({} if scale is None else {"guidance": scale})
+
+
+def _score(plain: Any, name: str) -> Score:
+    plain, known = with_new_names("Score", _table(plain, name)), {spec.name for spec in fields(Score)}
     given = {key: value for key, value in plain.items() if key in known}
     for key, value in given.items():
         number = isinstance(value, float) or (type(value) is int and abs(value) < MAX_INT)  # also NaN

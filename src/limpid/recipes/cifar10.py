@@ -141,9 +141,9 @@ def cifar10_small() -> Recipe:
         uncertainty_weighting=True,
         optimizer=Muon(lr=5e-3, warmup_images=6_400, lr_schedule="linear"),
         ema=Ema(halflife=11_000.0),
-        # Weight, sampler, steps and the last level were chosen on 1,000 pictures each: see LOG.md.
+        # The guidance scale, sampler, steps and the last level were chosen on 1,000 pictures each: see LOG.md.
         sampling=Sampling(
-            10, DpmSolverPP(), schedule=Karras(sigma_min=0.05), clip_denoised=False, guidance=Guidance(weight=2.0)
+            10, DpmSolverPP(), schedule=Karras(sigma_min=0.05), clip_denoised=False, guidance=Guidance(3.0)
         ),
         every=Every(log=3_200, sample=64_000, save=32_000),
     )
@@ -164,7 +164,7 @@ def cifar10_fast() -> Recipe:
         ),
         optimizer=AdamW(lr=1e-3, warmup_images=128_000, lr_schedule="linear"),
         ema=Ema(halflife=80_000.0),
-        sampling=replace(small.sampling, schedule=Karras(), guidance=Guidance(weight=1.0)),
+        sampling=replace(small.sampling, schedule=Karras(), guidance=Guidance(2.0)),
         every=Every(log=25_600, sample=1_000_000, save=1_000_000),
     )
 

@@ -32,7 +32,7 @@ def demo() -> Recipe:
         optimizer=Muon(lr=4e-3, warmup_images=1_600, lr_schedule="cosine"),
         ema=Ema(halflife=3_000.0),
         sampling=Sampling(
-            steps=20, sampler=Heun(), schedule=Karras(sigma_min=0.05), clip_denoised=False, guidance=Guidance(0.5)
+            steps=20, sampler=Heun(), schedule=Karras(sigma_min=0.05), clip_denoised=False, guidance=Guidance(1.5)
         ),
         every=Every(log=640, sample=6_400, save=12_000),
     )

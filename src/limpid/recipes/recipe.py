@@ -140,7 +140,7 @@ def build_denoiser(recipe: Recipe, shape: tuple[int, int, int], num_classes: int
     Raises ValueError if the network is to be told classes, and the pictures have none.
     """
     if recipe.class_conditional and not num_classes:
-        advice = "add --no-class-conditional --sampling.guidance.weight 0"
+        advice = "add --no-class-conditional --sampling.guidance.scale 1"
         raise ValueError(f"the network is to be told classes, and these pictures have none: {advice}")
     num_classes = num_classes if recipe.class_conditional else 0
     learned = recipe.learned_variance

@@ -109,13 +109,13 @@ def load_checkpoint(ref: CheckpointRef, runtime: Runtime, weights: Literal["ema"
 
 def load_guide(sampling: Sampling, runtime: Runtime) -> Pipeline | None:
     """The weaker network that pictures are guided away from, as its run has it at this moment; None without one."""
-    return load(sampling.guidance_model, runtime) if sampling.guidance_model and sampling.guidance.weight else None
+    return load(sampling.guidance_model, runtime) if sampling.guidance_model and sampling.guidance.enabled else None
 
 
 def guides_for(samplings: Sequence[Sampling], runtime: Runtime) -> list[Pipeline | None]:
     """The weaker network that guides each of these ways to draw, or None; a run that goes on meanwhile is found once,
     by the first process for all."""
-    used = [sampling.guidance_model if sampling.guidance.weight else "" for sampling in samplings]
+    used = [sampling.guidance_model if sampling.guidance.enabled else "" for sampling in samplings]
     refs = distributed.broadcast_object(lambda: {name: find_checkpoint(name) for name in dict.fromkeys(used) if name})
     networks = {name: load_checkpoint(ref, runtime) for name, ref in refs.items()}
     return [networks.get(name) for name in used]

@@ -50,16 +50,16 @@ def make_denoiser(
     """
     sampling, guidance = recipe.sampling, recipe.sampling.guidance
     guess = DenoiserWithVariance(partial(model.denoise_with_variance, labels=labels))
-    if weak := (guide or load_guide(sampling, runtime)) if guidance.weight else None:
+    if weak := (guide or load_guide(sampling, runtime)) if guidance.enabled else None:
         if labels is not None and weak.class_names and len(weak.class_names) != model.null_label:
             given = f"the weaker network knows {len(weak.class_names)} classes, and this one {model.null_label}"
             raise ValueError(f"{given}: a label would mean another class to each")
         guess = guided(guess, partial(weak.model, labels=labels if weak.class_names else None), guidance)
-    elif guidance.weight and labels is None:
-        raise ValueError("guidance needs labels, or a weaker network as its guide: else set the guidance's weight to 0")
-    elif guidance.weight and not recipe.label_dropout:
+    elif guidance.enabled and labels is None:
+        raise ValueError("guidance needs labels, or a weaker network as its guide: else set the guidance scale to 1")
+    elif guidance.enabled and not recipe.label_dropout:
         raise ValueError("this network was told every label, so guidance needs a weaker one: name it as the guide")
-    elif guidance.weight and labels is not None:
+    elif guidance.enabled and labels is not None:
         guess = classifier_free(model, labels, guidance)
 
     @torch.no_grad()

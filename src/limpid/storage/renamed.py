@@ -1,6 +1,13 @@
 """What version 0.1 called things: its checkpoints, run folders, recipe files and scores are read by these tables."""
 
+from collections.abc import Callable
 from typing import Any
+
+
+def scale_from_weight(weight: Any) -> Any:
+    """The guidance scale, 1 for none, of a guidance weight, 0 for none; what is no number is left for its reader."""
+    return weight + 1 if isinstance(weight, int | float) and not isinstance(weight, bool) else weight
+
 
 KINDS = {
     "Adam": "AdamW",
@@ -34,7 +41,7 @@ FIELDS: dict[str, dict[str, str]] = {
     "EvalProtocol": {"judge": "feature_extractor", "judge_sha256": "extractor_sha256"},
     "EvalReport": {"drawn": "provenance", "made": "environment", "subject": "name"},
     "Every": {"scored": "score_images"},
-    "Guidance": {"high": "sigma_hi", "low": "sigma_lo"},
+    "Guidance": {"high": "sigma_hi", "low": "sigma_lo", "weight": "scale"},
     "LogLine": {"gradient": "grad_norm", "rate": "lr", "seen": "images_seen"},
     "Muon": OPTIMIZER,
     "Recipe": {
@@ -60,14 +67,31 @@ FIELDS: dict[str, dict[str, str]] = {
     },
 }
 """Fields of each class (by its name now): the name then, and the name now."""
+VALUES: dict[tuple[str, str], Callable[[Any], Any]] = {("Guidance", "weight"): scale_from_weight}
+"""Fields, by class and by the name then, whose value means something else now: the value now, from the value then."""
 TENSORS = {"average.": "ema.", "embedding.parts.": "embedding.to_modulation."}
 """Parts of the names of tensors in checkpoints."""
 
 
 def with_new_names(kind: str, plain: dict[str, Any]) -> dict[str, Any]:
-    """The plain data of a class, its fields by the names that they have now."""
+    """The plain data of a class, its fields by the names and with the values that they have now."""
     names = FIELDS.get(kind, {})
-    return {names.get(name, name): value for name, value in plain.items()}
+    return {
+        names.get(name, name): VALUES[kind, name](value) if (kind, name) in VALUES else value
+        for name, value in plain.items()
+    }
+
+
+def with_new_kinds(plain: Any) -> Any:
+    """Plain data of any depth that is not read as a class, with each table that names its class as it would be now."""
+    if isinstance(plain, list):
+        return [with_new_kinds(part) for part in plain]
+    if not isinstance(plain, dict):
+        return plain
+    table = {name: with_new_kinds(part) for name, part in plain.items()}
+    if not isinstance(kind := table.get("kind"), str):
+        return table
+    return with_new_names(KINDS.get(kind, kind), table | {"kind": KINDS.get(kind, kind)})
 
 
 def tensor_name(name: str) -> str:
