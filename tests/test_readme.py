@@ -1,18 +1,15 @@
-"""What the README tells people to type works as it stands there."""
+"""What the README tells people to type works as it is written there."""
 
 import re
 import shlex
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+import limpid
 from limpid.cli.main import main
-from limpid.recipes.recipe import Recipe
-from limpid.recipes.registry import load_recipe_file
-from limpid.recipes.serialize import from_dict
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -33,20 +30,20 @@ SMALL = shlex.split(
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the run that the README draws from, and somebody's pictures."""
-    place = tmp_path_factory.mktemp("readme")
-    (place / "photos").mkdir()
+    """A folder with the run that the README samples from, and with somebody's images."""
+    path = tmp_path_factory.mktemp("readme")
+    (path / "photos").mkdir()
     for i in range(20):
-        Image.new("RGB", (40, 30), (i, 2 * i, 3 * i)).save(place / "photos" / f"{i}.jpg")
-    assert main(["train", "demo", *SMALL, "--run", str(place / "runs" / "demo")]) == 0
-    return place
+        Image.new("RGB", (40, 30), (i, 2 * i, 3 * i)).save(path / "photos" / f"{i}.jpg")
+    assert main(["train", "demo", *SMALL, "--run", str(path / "runs" / "demo")]) == 0
+    return path
 
 
 ABOUT_CIFAR10 = [command for command in LIMPID if "cifar10" in command and "photos" not in command]
 
 
 @pytest.mark.parametrize("command", [command for command in LIMPID if command not in ABOUT_CIFAR10])
-def test_a_command_does_what_it_says(command: str, folder: Path, monkeypatch):
+def test_a_command_of_the_readme_runs(command: str, folder: Path, monkeypatch):
     monkeypatch.chdir(folder)
     monkeypatch.setenv("LIMPID_DATA", str(folder / "data"))
     words = shlex.split(command)[1:]
@@ -54,7 +51,7 @@ def test_a_command_does_what_it_says(command: str, folder: Path, monkeypatch):
 
 
 @pytest.mark.parametrize("command", ABOUT_CIFAR10)
-def test_a_command_about_cifar10_does_what_it_says(command: str, folder: Path, cifar_root: Path, monkeypatch):
+def test_a_command_about_cifar10_runs(command: str, folder: Path, cifar_root: Path, monkeypatch):
     monkeypatch.chdir(folder)
     monkeypatch.setenv("LIMPID_DATA", str(cifar_root))
     words = shlex.split(command)[1:]
@@ -74,34 +71,24 @@ def test_the_two_commands_are_those_of_the_makefile():
     assert '-e ".[dev]"' in makefile
 
 
-def test_the_recipe_file_is_a_recipe(tmp_path: Path):
-    (text,) = blocks("toml")
-    path = tmp_path / "mine.toml"
-    path.write_text(text)
-    recipe, plain = load_recipe_file(path), tomllib.loads(text)
-    assert (recipe.duration, recipe.augment.shift) == (plain["duration"], plain["augment"]["shift"])
-    assert from_dict(Recipe, {"schedule": plain["schedule"]}).schedule == recipe.schedule
-
-
 def test_the_python_code_runs(monkeypatch, tmp_path: Path, capsys):
     (code,) = blocks("python")
+    compile(code, "README.md", "exec")
+    if not hasattr(limpid, "load"):
+        pytest.skip("limpid.load is not in this version: the code is only compiled")
     names: dict[str, Any] = {}
     monkeypatch.chdir(tmp_path)
-    exec(code.replace("duration=640", "duration=64"), names)
-    assert names["pixels"].shape == (10, 1, 16, 16)
-    assert len(capsys.readouterr().out.splitlines()) == 2
+    exec(code.replace("duration=20_000", "duration=64"), names)
+    assert any((tmp_path / "horses").iterdir())
+    assert (tmp_path / "runs" / "mine" / "recipe.json").exists()
+    assert capsys.readouterr().out.splitlines()[-1].startswith("64 ")
 
 
-def test_every_picture_and_page_is_there():
-    for target in re.findall(r"\]\(([^)#]+)\)|src=\"([^\"]+)\"", README):
-        target = next(filter(None, target))
-        assert target.startswith("http") or (ROOT / target).exists(), target
+def test_the_readme_fits_in_150_lines():
+    assert len(README.splitlines()) <= 150
 
 
-def test_the_guide_names_tests_that_there_are():
-    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "mathematics.md").read_text(encoding="utf-8")))
-    written = {
-        name for path in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())
-    }
-    assert named
-    assert named <= written
+def test_nothing_tells_people_to_install_the_package_of_another_name():
+    """The name `limpid` on PyPI belongs to another package; this distribution is `limpid-diffusion`."""
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        assert not re.search(r"pip install limpid(?!-diffusion)", page.read_text(encoding="utf-8")), page

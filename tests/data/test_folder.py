@@ -575,7 +575,7 @@ def test_a_million_images_take_the_memory_of_a_thousand(tmp_path: Path):
 
 
 def test_what_the_page_on_own_images_tells_to_type_is_understood(tmp_path: Path):
-    page = (Path(__file__).parents[2] / "docs" / "own-pictures.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "own-images.md").read_text(encoding="utf-8")
     commands = [shlex.split(line.split("#")[0]) for line in page.splitlines() if line.startswith("    limpid ")]
     given = [words for words in commands if words[1] in ("train", "show")]
     assert len(given) == 3
