@@ -158,7 +158,7 @@ def test_what_cannot_be_scored_ends_no_run(
 @pytest.mark.parametrize(
     ("channels", "pictures", "scored", "said"),
     [
-        (4, 9, 20, "limpid's judge takes pictures of 1 or 3 channels, and these have 4"),
+        (2, 9, 20, "limpid's judge takes pictures of 1 or 3 or 4 channels, and these have 2"),
         (3, 9, 1, "--every.score-images 1: expected at least 2 pictures"),
         (3, 1, 20, "1 training picture: expected at least 2 to compare with"),
     ],

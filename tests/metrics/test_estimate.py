@@ -70,6 +70,14 @@ def test_a_share_has_the_binomial_error_and_is_never_sure():
     assert 1 / 10_000 < none.interval[1] < 1 / 2_500
 
 
+@pytest.mark.parametrize("hits", [0, 1, 7, 30, 59, 60])
+def test_the_interval_of_a_share_is_wilsons_of_scipy_and_stays_in_0_to_1(hits: int):
+    low, high = proportion(torch.arange(60) < hits).interval
+    expected = stats.binomtest(hits, 60).proportion_ci(0.95, "wilson")
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert 0 <= low <= hits / 60 <= high <= 1
+
+
 @pytest.mark.parametrize("share", [0.001, 0.02, 0.5])
 def test_intervals_of_shares_hold_them_as_often_as_they_claim(share):
     n = 2_000

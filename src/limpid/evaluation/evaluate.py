@@ -215,7 +215,7 @@ def held_out_scores(
 
 def score(estimate: Estimate, better: Better) -> Score:
     """A measured number as a score."""
-    return Score(estimate.value, estimate.error, min(estimate.dof, 1e9), better)
+    return Score(estimate.value, estimate.error, min(estimate.dof, 1e9), better, trials=estimate.trials)
 
 
 def eval_generator(purpose: str) -> torch.Generator:

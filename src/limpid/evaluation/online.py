@@ -7,8 +7,7 @@ import torch
 from limpid.data import DataSource
 from limpid.evaluation.evaluate import feature_extractor
 from limpid.evaluation.reference import reference_from_dataset
-from limpid.metrics.extractors import cifar_classifier
-from limpid.metrics.extractors.base import FeatureExtractor, extract_features
+from limpid.metrics.extractors.base import CHANNELS, FeatureExtractor, extract_features
 from limpid.metrics.frechet import Distance, distance_to
 from limpid.metrics.moments import Moments
 from limpid.recipes.recipe import Recipe, preview_recipe
@@ -65,8 +64,8 @@ def check_online_scoring(recipe: Recipe, source: DataSource) -> None:
     channels, scored = source.shape[0], recipe.every.score_images
     if not recipe.every.score:
         return
-    if channels not in cifar_classifier.CHANNELS:
-        known = " or ".join(map(str, cifar_classifier.CHANNELS))
+    if channels not in CHANNELS:
+        known = " or ".join(map(str, CHANNELS))
         raise ValueError(
             f"limpid's judge takes pictures of {known} channels, and these have {channels}: leave out --every.score"
         )

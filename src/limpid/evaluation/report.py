@@ -47,11 +47,13 @@ class Score:
     better: Better = ""
     held_out: float | None = None
     """What real held-out pictures score under the same protocol; none where there are none."""
+    trials: int = 0
+    """Number of images behind a score that is a proportion of them, as precision is; 0 for other scores."""
 
     @property
     def estimate(self) -> Estimate:
         """The number and its error, to reckon with."""
-        return Estimate(self.value, self.error, self.dof)
+        return Estimate(self.value, self.error, self.dof, self.trials)
 
 
 @dataclass(frozen=True)
@@ -157,4 +159,7 @@ def _score(plain: Any, name: str) -> Score:
         number = isinstance(value, float) or (type(value) is int and abs(value) < MAX_INT)  # also NaN
         if not (value in get_args(Better) if key == "better" else number or (key == "held_out" and value is None)):
             raise ValueError(f"the {key} of {name} is {ABBREVIATE.repr(value)}")
-    return Score(**given)
+    score = Score(**given)
+    if score.trials and not (type(score.trials) is int and score.trials > 0 and 0 <= score.value <= 1):
+        raise ValueError(f"{name} is {score.value} of {ABBREVIATE.repr(score.trials)} trials: expected a proportion")
+    return score

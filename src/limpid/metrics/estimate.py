@@ -6,8 +6,8 @@ from typing import NamedTuple
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-NORMAL = 1.959963984540054
-"""The 97.5% quantile of the standard normal law: 95% of it lie within."""
+NORMAL_QUANTILE = 1.959963984540054
+"""The 97.5% quantile of the standard normal distribution: 95% of it lie between this and its negative."""
 
 
 class Estimate(NamedTuple):
@@ -16,13 +16,25 @@ class Estimate(NamedTuple):
     value: float
     error: float
     dof: float = math.inf
-    """Degrees of freedom of the error, which is itself a guess if few blocks were compared."""
+    """Degrees of freedom of the error, which is itself uncertain where few blocks were compared."""
+    trials: int = 0
+    """Number of yes-or-no trials where the value is the proportion of yes; 0 where it is not a proportion."""
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The ends of the 95% confidence interval, by Student's law."""
+        """The ends of the 95% confidence interval: Wilson's for a proportion, else by Student's t distribution."""
+        if self.trials:
+            return wilson_interval(self.value, self.trials)
         reach = t_quantile(self.dof) * self.error
         return self.value - reach, self.value + reach
+
+
+def wilson_interval(share: float, n: int) -> tuple[float, float]:
+    """The 95% score interval of a proportion observed in n trials (Wilson 1927, eq. 1): always within 0..1."""
+    z2 = NORMAL_QUANTILE**2
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    reach = NORMAL_QUANTILE * math.sqrt(share * (1 - share) / n + z2 / (4 * n**2)) / (1 + z2 / n)
+    return max(min(centre - reach, share), 0.0), min(max(centre + reach, share), 1.0)  # rounding passes no end
 
 
 def t_quantile(freedom: float) -> float:
@@ -30,7 +42,7 @@ def t_quantile(freedom: float) -> float:
 
     By the expansion of Cornish and Fisher (Abramowitz and Stegun 1964, 26.7.5).
     """
-    z = NORMAL
+    z = NORMAL_QUANTILE
     terms = (
         (z**3 + z) / 4,
         (5 * z**5 + 16 * z**3 + 3 * z) / 96,
@@ -49,16 +61,16 @@ def mean_of(values: Float[Tensor, " n"]) -> Estimate:
 
 
 def proportion(hits: Bool[Tensor, " n"]) -> Estimate:
-    """The share that is true, and its binomial standard error.
+    """The proportion that is true, with its binomial standard error; the interval is Wilson's.
 
-    The error is that of two hits and two misses more (Agresti and Coull 1998), so that it is not zero where none or all
-    were hit: no copy among 10,000 images is 0 +- 0.00014. Raises ValueError for none.
+    The error is that with two hits and two misses added (Agresti and Coull 1998), so that it is not zero where none or
+    all are hits: no copy among 10,000 images is 0 +- 0.00014. Raises ValueError if there are no values.
     """
     n, count = len(hits), int(hits.sum())
     if n == 0:
-        raise ValueError("no values were given: a share needs at least one")
+        raise ValueError("no values were given: a proportion needs at least one")
     padded = (count + 2) / (n + 4)
-    return Estimate(count / n, math.sqrt(padded * (1 - padded) / (n + 4)))
+    return Estimate(count / n, math.sqrt(padded * (1 - padded) / (n + 4)), trials=n)
 
 
 def jackknife(without_each: Float[Tensor, " k"]) -> float:

@@ -20,8 +20,14 @@ def check_divisible(shape: tuple[int, int, int], stride: int) -> None:
     """Raises ValueError, naming the nearest size that works, if height and width are not multiples of `stride`."""
     height, width = shape[1:]
     if height % stride or width % stride or min(shape) < 1:
-        near = "x".join(str(max(stride, stride * math.floor(edge / stride + 0.5))) for edge in (height, width))
-        raise ValueError(f"pictures of {height}x{width}: expected multiples of {stride}; the nearest size is {near}")
+        near = "x".join(map(str, nearest_size(height, width, stride)))
+        raise ValueError(f"images of {height}x{width}: expected multiples of {stride}; the nearest size is {near}")
+
+
+def nearest_size(height: int, width: int, stride: int) -> tuple[int, int]:
+    """The nearest height and width that are multiples of `stride`, each at least `stride`."""
+    rows, columns = (max(stride, stride * math.floor(edge / stride + 0.5)) for edge in (height, width))
+    return rows, columns
 
 
 def sinusoid(t: Float[Tensor, " b"], width: int, endpoint: bool = True) -> Float[Tensor, "b width"]:

@@ -22,6 +22,7 @@ from limpid.nets.blocks import (
     Upsample,
     check_divisible,
     downsample2x,
+    nearest_size,
     upsample2x,
 )
 from limpid.nets.conv import Conv3x3
@@ -83,13 +84,30 @@ class UNet:
                 f"head_channels {self.head_channels}: expected a divisor of model_channels, {self.model_channels}, or 0"
             )
         strides = [self.patch_size * 2**level for level in range(len(self.channel_mult))]
-        check_divisible(shape, strides[-1])
+        check_size(shape, strides, self.attn_resolutions)
         edges = [min(shape[1:]) // stride for stride in strides]
-        if missing := set(self.attn_resolutions) - set(edges):
-            raise ValueError(f"no map has an edge of {max(missing)}: attention can be at {', '.join(map(str, edges))}")
         net = UNetModule(self, shape[0], [edge in self.attn_resolutions for edge in edges], num_classes, out_multiplier)
         init_unet(net, ARCHS[self.arch])
         return net
+
+
+def check_size(shape: tuple[int, int, int], strides: list[int], attn_resolutions: tuple[int, ...]) -> None:
+    """Raises ValueError unless every map has whole edges and each of the `attn_resolutions` is the edge of a map.
+
+    The message names the nearest size that works, the option to change for it, and the sizes that need no such change.
+    """
+    maps = [min(nearest_size(shape[1], shape[2], strides[-1])) // stride for stride in strides]
+    if not (missing := set(attn_resolutions) - set(maps)):
+        return check_divisible(shape, strides[-1])
+    sides = sorted({edge * stride for edge in attn_resolutions for stride in strides})
+    fit = [s for s in sides if not s % strides[-1] and {s // stride for stride in strides} >= set(attn_resolutions)]
+    advice = f"choose --network.attn-resolutions from {', '.join(map(str, maps))}"
+    advice += f", or images whose shorter side is {', '.join(map(str, fit))}" if fit else ""
+    try:
+        check_divisible(shape, strides[-1])
+    except ValueError as error:
+        raise ValueError(f"{error}, but no map of it has an edge of {max(missing)} for attention: {advice}") from None
+    raise ValueError(f"no map has an edge of {max(missing)} for attention: {advice}")
 
 
 class UNetBlock(nn.Module):

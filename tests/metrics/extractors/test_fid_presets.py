@@ -2,14 +2,17 @@ import hashlib
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import torchmetrics.image.fid as outside
+from PIL import Image
 from torch import Tensor, nn
 from torch.testing import assert_close
 
 from limpid.data.cifar10 import Cifar10
 from limpid.metrics.extractors import fid_presets, inception_weights
+from limpid.metrics.extractors.base import without_alpha
 from limpid.metrics.extractors.fid_presets import (
     CLEAN,
     PRESETS,
@@ -45,9 +48,19 @@ def test_a_grey_image_is_the_colour_image_of_three_equal_channels(protocol):
     assert_close(protocol(grey), protocol(grey.repeat(1, 3, 1, 1)), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("channels", [2, 4])
+@protocols
+def test_an_rgba_image_is_the_colour_image_over_white(protocol):
+    rgba = drawn_pixels(2, 0, (4, 40, 28))
+    shown = [Image.fromarray(image.permute(1, 2, 0).numpy(), "RGBA") for image in rgba]
+    flat = [np.array(Image.alpha_composite(Image.new("RGBA", (28, 40), "white"), image))[..., :3] for image in shown]
+    pillows = torch.from_numpy(np.stack(flat)).permute(0, 3, 1, 2)
+    assert (without_alpha(rgba).int() - pillows.int()).abs().max() <= 1
+    assert_close(protocol(rgba), protocol(without_alpha(rgba)), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("channels", [2, 5])
 def test_other_numbers_of_channels_are_refused(channels: int):
-    with pytest.raises(ValueError, match=f"images of {channels} channels: Inception takes 3, or 1 that is repeated"):
+    with pytest.raises(ValueError, match=f"images of {channels} channels: a feature network takes grey"):
         TENSORFLOW(drawn_pixels(1, 0, (channels, 32, 32)))
 
 

@@ -8,6 +8,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+CHANNELS = (1, 3, 4)
+"""Channels of the images that feature networks take: grey, RGB, and RGBA, which is composited over white."""
+
 
 class Features(NamedTuple):
     """What a feature network says of a batch of images."""
@@ -44,6 +47,20 @@ def in_float32(device: torch.device) -> Iterator[None]:
             yield
     finally:
         convolutions.fp32_precision = before
+
+
+def without_alpha(pixels: UInt8[Tensor, "b c h w"]) -> UInt8[Tensor, "b c2 h w"]:
+    """RGBA images composited over white, to the nearest of 255; grey and RGB images as they are.
+
+    Raises ValueError for other numbers of channels.
+    """
+    channels = pixels.shape[1]
+    if channels not in CHANNELS:
+        raise ValueError(f"images of {channels} channels: a feature network takes grey (1), RGB (3) or RGBA (4) images")
+    if channels != 4:
+        return pixels
+    colours, alpha = pixels[:, :3].int(), pixels[:, 3:].int()
+    return ((colours * alpha + 255 * (255 - alpha) + 127) // 255).to(torch.uint8)
 
 
 def extract_features(

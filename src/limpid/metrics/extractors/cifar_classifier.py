@@ -16,12 +16,10 @@ from jaxtyping import Float, UInt8
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from limpid.metrics.extractors.base import FeatureExtractor, Features, in_float32
+from limpid.metrics.extractors.base import FeatureExtractor, Features, in_float32, without_alpha
 
 WEIGHTS = Path(__file__).with_name("cifar.safetensors")
 NETWORK = "limpid's CIFAR-10 classifier"
-CHANNELS = (1, 3)
-"""How many an image may have: grey ones are shown in three equal ones."""
 # Mean and standard deviation of the training images' channels, in units of 1.
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
@@ -100,12 +98,9 @@ def about() -> dict[str, Any]:
 
 
 def to_classifier_input(pixels: UInt8[Tensor, "b c h w"]) -> UInt8[Tensor, "b 3 32 32"]:
-    """Images as the classifier takes them: grey ones in three equal channels, all at 32x32.
+    """Images as the classifier takes them, 32x32 RGB: grey repeated in three channels, RGBA composited over white.
 
-    Raises ValueError for other channels than 1 or 3.
+    Raises ValueError for other numbers of channels.
     """
-    channels = pixels.shape[1]
-    if channels not in CHANNELS:
-        raise ValueError(f"images of {channels} channels: this judge takes grey or RGB ones")
-    wide = pixels.expand(-1, 3, -1, -1)
+    wide = without_alpha(pixels).expand(-1, 3, -1, -1)
     return wide if wide.shape[2:] == (32, 32) else F.interpolate(wide, (32, 32), mode="bilinear", antialias=True)

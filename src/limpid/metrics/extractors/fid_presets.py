@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from limpid.metrics.extractors.base import FeatureExtractor, Features, in_float32
+from limpid.metrics.extractors.base import FeatureExtractor, Features, in_float32, without_alpha
 from limpid.metrics.extractors.inception import Inception
 from limpid.metrics.extractors.inception_weights import SHA256, find_inception_weights, load_inception
 from limpid.metrics.extractors.resize import antialiased_bicubic, antialiased_bilinear, bilinear, tensorflow_bilinear
@@ -38,13 +38,11 @@ class InputTransform:
     description: str
 
     def __call__(self, pixels: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b 3 299 299"]:
-        """Images as the network takes them; a grey one is repeated in three channels.
+        """Images as the network takes them: grey repeated in three channels, RGBA composited over white.
 
-        Raises ValueError for other numbers of channels than 1 and 3.
+        Raises ValueError for other numbers of channels.
         """
-        if pixels.shape[1] not in (1, 3):
-            raise ValueError(f"images of {pixels.shape[1]} channels: Inception takes 3, or 1 that is repeated")
-        return self.scale(self.resize(pixels.float())).expand(-1, 3, -1, -1)
+        return self.scale(self.resize(without_alpha(pixels).float())).expand(-1, 3, -1, -1)
 
 
 TENSORFLOW = InputTransform(
