@@ -39,6 +39,7 @@ ORDER = [
     "oracle",
     "likelihood",
     "learned_variance",
+    "weightings",
     "losses",
     "level_sampling",
 ]

@@ -1,14 +1,11 @@
-"""The training loss: the squared error of the network in its target's own space, times a weight of the level.
-
-Papers state their weights in different spaces. An error of the target is an error of the picture over `gain`, so each
-weight is written once, for the picture's error, and carried over.
-"""
+"""The training loss: a norm of the error of the network's prediction of its target, times a weight of the level."""
 
 import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -17,86 +14,72 @@ from limpid.diffusion.learned_variance import PosteriorBounds, vlb_loss
 from limpid.diffusion.level import Batch, Level, PerSample, add_noise
 from limpid.diffusion.schedules import Schedule
 from limpid.diffusion.targets import Target, abs_c_out, target, x0_from
-
-Factor: TypeAlias = Float[Tensor, "*b"]
-
-
-@dataclass(frozen=True)
-class Unweighted:
-    """Every level counts the same: L_simple (Ho et al. 2020, eq. 14), EDM's weight for its own F, flow matching's."""
-
-    def __call__(self, kind: Target, level: Level) -> Factor:
-        return torch.ones_like(level.alpha)
+from limpid.diffusion.weightings import Unweighted, Weight
 
 
 @dataclass(frozen=True)
-class SnrWeight:
-    """The picture's error times the signal-to-noise ratio: the noise's error, whatever the target."""
+class SquaredError:
+    """The mean of e^2: the only norm with its minimum at E[x0 | x], for which samplers and likelihoods are derived."""
 
-    def __call__(self, kind: Target, level: Level) -> Factor:
-        return x0_weight_to_target(level.snr, kind, level)
-
-
-@dataclass(frozen=True)
-class MinSnrWeight:
-    """The picture's error times the SNR, at most `gamma` (Hang et al. 2023, eq. 7)."""
-
-    gamma: float = 5.0
-
-    def __call__(self, kind: Target, level: Level) -> Factor:
-        return x0_weight_to_target(level.snr.clamp(max=self.gamma), kind, level)
+    def __call__(self, error: Batch) -> PerSample:
+        return error.square().flatten(1).mean(1)
 
 
 @dataclass(frozen=True)
-class SoftMinSnr:
-    """MinSnr without its corner: SNR gamma / (SNR + gamma) (Crowson et al. 2024, section 3.2)."""
+class L1:
+    """The mean of |e|, whose minimum is the median of each value: less weight on outliers."""
 
-    gamma: float = 4.0
-
-    def __call__(self, kind: Target, level: Level) -> Factor:
-        # The same, divided above and below so that no signal and no noise both have a value.
-        return x0_weight_to_target(self.gamma / (1 + self.gamma / level.snr), kind, level)
+    def __call__(self, error: Batch) -> PerSample:
+        return error.abs().flatten(1).mean(1)
 
 
 @dataclass(frozen=True)
-class P2:
-    """The noise's error over (k + SNR)^gamma (Choi et al. 2022, eq. 8)."""
+class Huber:
+    """The mean of e^2 / 2 where |e| < delta, and of delta (|e| - delta / 2) elsewhere (Huber 1964)."""
 
-    k: float = 1.0
-    gamma: float = 1.0
+    delta: float = 1.0
+    """Size of the error of one value from which the loss grows linearly; targets have a variance of about 1."""
 
-    def __call__(self, kind: Target, level: Level) -> Factor:
-        return x0_weight_to_target(level.snr / (self.k + level.snr) ** self.gamma, kind, level)
+    def __post_init__(self) -> None:
+        check_positive("Huber delta", self.delta)
 
-
-@dataclass(frozen=True)
-class SigmoidWeight:
-    """The noise's error times sigmoid(bias - log SNR) (Hoogeboom et al. 2024, section 3; Kingma and Gao 2023)."""
-
-    bias: float = -1.0
-
-    def __call__(self, kind: Target, level: Level) -> Factor:
-        return x0_weight_to_target(level.snr * torch.sigmoid(self.bias - level.logsnr), kind, level)
+    def __call__(self, error: Batch) -> PerSample:
+        return F.huber_loss(error, torch.zeros_like(error), reduction="none", delta=self.delta).flatten(1).mean(1)
 
 
 @dataclass(frozen=True)
-class EdmWeight:
-    """The picture's error times (r^2 + s^2) / (r s)^2, r = sigma / alpha (Karras et al. 2022, table 1)."""
+class PseudoHuber:
+    """sqrt(|e|^2 / d + c^2) - c of the d values of a sample together (Song and Dhariwal 2023, section 3.3).
 
-    sigma_data: float = 0.5
+    The paper's d(x, y) = sqrt(|x - y|^2 + c_d^2) - c_d over sqrt(d), with c_d = c sqrt(d): of the same size for every
+    size of image, as the means of the other norms are.
+    """
 
-    def __call__(self, kind: Target, level: Level) -> Factor:
-        return x0_weight_to_target(level.snr + self.sigma_data**-2, kind, level)
+    c: float = 0.00054
+    """Root mean square of the error of a sample from which the loss grows linearly."""
+
+    def __post_init__(self) -> None:
+        check_positive("pseudo-Huber c", self.c)
+
+    def __call__(self, error: Batch) -> PerSample:
+        mean_square = error.square().flatten(1).mean(1)
+        return mean_square / ((mean_square + self.c**2).sqrt() + self.c)  # without the difference of near numbers
 
 
-Weight: TypeAlias = Unweighted | SnrWeight | MinSnrWeight | SoftMinSnr | P2 | SigmoidWeight | EdmWeight
+ErrorNorm: TypeAlias = SquaredError | L1 | Huber | PseudoHuber
+
+
+def check_positive(name: str, value: float) -> None:
+    """Raise ValueError unless the value is finite and above 0: at 0 the gradient of no error would be 0 / 0."""
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} {value:g}: expected a finite number above 0")
 
 
 class UncertaintyWeighting(nn.Module):
-    """How large the loss is expected to be at each level, learnt along with the network (Karras et al. 2024, eq. 21).
+    """The logarithm of the expected loss at each level, learnt along with the network (Karras et al. 2024, eq. 21).
 
-    Its answer is the logarithm of the loss: an objective of loss / exp(answer) + answer is least where that is so, and
-    every level then weighs the same. Levels are seen through random sines of ln(sigma / alpha).
+    The objective loss / exp(u) + u is minimal at u = ln E[loss], for any loss from 0 up and so for every error norm;
+    there every level has a weighted loss of 1. The input is random Fourier features of ln(sigma / alpha).
     """
 
     frequencies: Float[Tensor, " n"]
@@ -109,37 +92,32 @@ class UncertaintyWeighting(nn.Module):
         self.weight = nn.Parameter(torch.zeros(features))
 
     def forward(self, level: Level) -> PerSample:
-        """The logarithm of the loss expected at each level."""
-        where = (level.edm_sigma.log() / 4).clamp(-5, 5).float()[:, None]
-        waves = torch.cos(2 * math.pi * (where * self.frequencies + self.phases))
-        return waves @ self.weight * (2 / len(self.weight)) ** 0.5
+        """The logarithm of the expected loss of each sample, at its level."""
+        c_noise = (level.edm_sigma.log() / 4).clamp(-5, 5).float()[:, None]
+        fourier = torch.cos(2 * math.pi * (c_noise * self.frequencies + self.phases))
+        return fourier @ self.weight * (2 / len(self.weight)) ** 0.5
 
     def weighted_loss(self, loss: PerSample, level: Level) -> PerSample:
-        """What to minimise in place of the loss."""
-        expected = self(level)
-        return loss / expected.exp() + expected
-
-
-def x0_weight_to_target(for_picture: Factor, kind: Target, level: Level) -> Factor:
-    """What a weight of the picture's error is for the target's."""
-    return for_picture * abs_c_out(kind, level).square()
+        """The objective of each sample: its loss over the expected loss, plus the logarithm of the latter."""
+        log_expected = self(level)
+        return loss / log_expected.exp() + log_expected
 
 
 def check_noisiest_loss(weight: Weight, kind: Target, schedule: Schedule, learned_variance: bool = False) -> None:
     """Raise ValueError if the loss is not finite at the noisiest level of training, as of Eps where there is no signal.
 
-    Every weight but Flat is infinite or 0 / 0 there, and so is the picture that a learnt variance is measured by.
+    Every weighting but `Unweighted` is infinite or 0 / 0 there, and so is the x0 that the variance bound is taken at.
     """
-    level = schedule(torch.tensor([1 - 1e-9], dtype=torch.float64))  # a billion draws come as near to u = 1
+    level = schedule(torch.tensor([1 - 1e-9], dtype=torch.float64))  # a billion uniforms come as near to u = 1
     if not weight(kind, level).float().isfinite().all():
-        what = f"weight {weight}"
+        what = f"loss weighting {weight}"
     elif learned_variance and not abs_c_out(kind, level).isfinite().all():
-        what = "learnt variance"
+        what = "learned variance"
     else:
         return
     raise ValueError(
         f"{what} with target {kind} has no finite loss at the noisiest level of {schedule}: choose another target, "
-        "like V, or another schedule, or weight Flat without a learnt variance"
+        "like V, or another schedule, or loss weighting Unweighted without learned variance"
     )
 
 
@@ -151,15 +129,18 @@ def denoising_loss(
     labels: Labels | None = None,
     weight: Weight = Unweighted(),
     posterior: PosteriorBounds | None = None,
+    error_norm: ErrorNorm = SquaredError(),
 ) -> PerSample:
-    """The weighted mean squared error of each sample, in float32; `level` holds one level per sample.
+    """The weighted error of each sample, in float32; `level` holds one level per sample.
 
-    A model that learns its variance is given the `step` of a chain at that level, and learns it besides.
+    The weight is a factor of the level alone, the same for every norm. A model that learns its variance is given the
+    `posterior` at that level, whose variational bound is added: it holds for any mean that the network predicts, and
+    takes no gradient through that mean, so it goes with every norm.
     """
     x = add_noise(x0, eps, level)
-    y, share = model.raw_output(x, level, labels)
+    y, variance_fraction = model.raw_output(x, level, labels)
     error = y - target(model.target, x0, eps, level)
-    loss = error.square().flatten(1).mean(1) * weight(model.target, level).float()
-    if share is None or posterior is None:
+    loss = error_norm(error) * weight(model.target, level).float()
+    if variance_fraction is None or posterior is None:
         return loss
-    return loss + vlb_loss(x0, x0_from(model.target, y.detach(), x, level), share, posterior)
+    return loss + vlb_loss(x0, x0_from(model.target, y.detach(), x, level), variance_fraction, posterior)

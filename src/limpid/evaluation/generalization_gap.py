@@ -64,6 +64,8 @@ def losses(
             level = recipe.schedule(torch.full((len(x0),), at, device=runtime.device))
             eps = torch.empty_like(x0).normal_(generator=draw)
             with runtime.autocast():
-                columns.append(denoising_loss(pipeline.model, x0, eps, level, told, recipe.loss_weighting))
+                columns.append(
+                    denoising_loss(pipeline.model, x0, eps, level, told, recipe.loss_weighting, error_norm=recipe.loss)
+                )
         rows.append(torch.stack(columns, 1).cpu())
     return torch.cat(rows)

@@ -7,10 +7,11 @@ from limpid.data.augment import Augment
 from limpid.diffusion.denoiser import Denoiser, NoiseConditioning, Timestep
 from limpid.diffusion.guidance import Guidance
 from limpid.diffusion.level_sampling import LevelSampler, UniformLevels
-from limpid.diffusion.losses import Unweighted, Weight
+from limpid.diffusion.losses import ErrorNorm, SquaredError
 from limpid.diffusion.samplers import Ancestral, Ddim, Sampler
 from limpid.diffusion.schedules import LinearBeta, Schedule, Spacing, check_levels
 from limpid.diffusion.targets import Eps, Target
+from limpid.diffusion.weightings import Unweighted, Weight
 from limpid.nets import Network, UNet
 from limpid.optim.ema import Ema, EmaKind, folder_name, std_to_exp
 from limpid.optim.optimizers import AdamW, Optimizer
@@ -83,9 +84,12 @@ class Recipe:
     learned_variance: bool = False
     """Learn the variance of the reverse process besides, for `Ancestral("learned")` (improved DDPM)."""
     noise_conditioning: NoiseConditioning = Timestep()
+    loss: ErrorNorm = SquaredError()
+    """Norm of the error of the prediction."""
     loss_weighting: Weight = Unweighted()
+    """Weight of the loss at each level."""
     uncertainty_weighting: bool = False
-    """Learn how large the loss is at each level, and divide by it (EDM2)."""
+    """Learn how large the loss is at each level, and divide by that (EDM2)."""
     level_sampler: LevelSampler = UniformLevels()
     optimizer: Optimizer = AdamW(warmup_images=640_000)
     ema: EmaKind = Ema(halflife=887_000.0)

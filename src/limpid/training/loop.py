@@ -218,7 +218,9 @@ def loss_and_backward(
     """The loss of each picture of a part of the batch; its gradients are added to those of the other parts."""
     step = posterior_bounds(recipe.schedule, part.u) if recipe.learned_variance else None
     with runtime.autocast():
-        loss = denoising_loss(state.model, part.x0, part.eps, part.level, part.labels, recipe.loss_weighting, step)
+        loss = denoising_loss(
+            state.model, part.x0, part.eps, part.level, part.labels, recipe.loss_weighting, step, recipe.loss
+        )
     objective = state.uncertainty.weighted_loss(loss, part.level) if state.uncertainty else loss
     (batch_fraction * (objective * part.importance_weight).mean()).backward()
     return loss.detach()
