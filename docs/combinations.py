@@ -1,7 +1,7 @@
-"""Every schedule x target x sampler, on data of which everything is known: prints docs/combinations.md.
+"""Every schedule x target x sampler, on Gaussian data: prints docs/combinations.md.
 
-A network that answers each target exactly for Gaussian data stands for a trained one. What a sampler then makes of pure
-noise is Gaussian too, and its mean and standard deviation are found without chance: see `drawn`.
+A network that predicts each target exactly for Gaussian data takes the place of a trained one. The samples are then
+Gaussian too, and their mean and standard deviation are computed without random numbers: see `output_moments`.
 
     python docs/combinations.py > docs/combinations.md
 """
@@ -36,8 +36,8 @@ SAMPLERS: list[Sampler] = [
 ]
 
 
-class Perfect(nn.Module):
-    """A network that answers its target exactly: it undoes the scaling of its input and asks the oracle."""
+class ExactNetwork(nn.Module):
+    """A network that predicts its target exactly: it undoes the scaling of its input, then is exact."""
 
     def __init__(self, kind: Target, law: Gaussian = LAW):
         super().__init__()
@@ -52,16 +52,16 @@ class Perfect(nn.Module):
         return target(self.kind, x0, eps_from(x0, x, level), level)
 
 
-def perfect(kind: Target, law: Gaussian = LAW) -> Denoiser:
-    """What a training run without error would end with."""
-    return Denoiser(Perfect(kind, law), kind, LogSigma(), Karras())
+def exact_denoiser(kind: Target, law: Gaussian = LAW) -> Denoiser:
+    """The denoiser that a training run without error would give."""
+    return Denoiser(ExactNetwork(kind, law), kind, LogSigma(), Karras())
 
 
-def drawn(sampler: Sampler, denoise: Denoise, levels: Level, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """The mean and the standard deviation of what a sampler draws, exactly, where the denoiser is affine in x.
+def output_moments(sampler: Sampler, denoise: Denoise, levels: Level, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """The exact mean and standard deviation of a sampler's output, for a denoiser that is affine in x.
 
-    The end is then a constant plus a multiple of the start and of each noise drawn on the way. One sample of the batch
-    is made of no noise at all, each of the others of one noise alone.
+    The output is then a constant plus a multiple of the initial noise and of the noise of each step. The first sample
+    of the batch gets no noise at all, each of the others only one of these.
     """
     rows = torch.eye(len(levels) + 1, dtype=dtype)[:, :, None].expand(-1, -1, 2)
     sources = iter(rows.unbind(1)[1:])
@@ -71,15 +71,15 @@ def drawn(sampler: Sampler, denoise: Denoise, levels: Level, dtype: torch.dtype)
 
 
 def error(mean: Tensor, std: Tensor, law: Gaussian = LAW) -> float:
-    """How far a law is from the data's: the larger error of mean and standard deviation, both in the latter."""
+    """The larger error of mean and standard deviation against the data's, both in units of the latter."""
     return torch.maximum((mean - law.mean).abs() / law.std, (std / law.std - 1).abs()).max().item()
 
 
 def levels_for(schedule: Schedule, kind: Target, steps: int = STEPS) -> tuple[Level, bool]:
-    """The levels to sample a model so trained, and whether they are the schedule's own; else they are those of Karras.
+    """The levels for sampling a model of this schedule and target: the schedule's own (True), else those of Karras.
 
-    No sampler starts from infinite noise, or from pure noise if the network only says what noise it sees; and the plain
-    step that ends each of them blurs what it meets at a sigma / alpha above 0.2.
+    No sampler starts from infinite noise, or from pure noise if the network predicts the noise alone; and the last
+    step of every sampler, of order 1, has a visible error if it starts at a sigma / alpha above 0.2.
     """
     karras = sampling_levels(Karras(), steps)
     try:
@@ -96,13 +96,13 @@ def cells(schedule: Schedule, kind: Target) -> Iterator[tuple[Sampler, float]]:
     levels, _ = levels_for(schedule, kind)
     with torch.no_grad():
         for sampler in SAMPLERS:
-            yield sampler, error(*drawn(sampler, perfect(kind), levels, torch.float32))
+            yield sampler, error(*output_moments(sampler, exact_denoiser(kind), levels, torch.float32))
 
 
-def called(choice: Schedule | Target | Sampler) -> str:
-    """The choice as one would write it, without what is so anyway."""
-    said = [f"{f.name}={getattr(choice, f.name)!r}" for f in fields(choice) if getattr(choice, f.name) != f.default]
-    return f"{type(choice).__name__}({', '.join(said)})" if said else type(choice).__name__
+def label_of(choice: Schedule | Target | Sampler) -> str:
+    """The choice as one would write it, without fields that have their default values."""
+    changed = [f"{f.name}={getattr(choice, f.name)!r}" for f in fields(choice) if getattr(choice, f.name) != f.default]
+    return f"{type(choice).__name__}({', '.join(changed)})" if changed else type(choice).__name__
 
 
 def table() -> str:
@@ -110,25 +110,27 @@ def table() -> str:
     lines = [
         "# Every schedule with every target and every sampler",
         "",
-        f"How far what is drawn in {STEPS} steps is from the data, with a network that makes no error: the larger",
-        "of the error of the mean, in standard deviations, and the relative error of the standard deviation. The data",
-        "are Gaussian, so both are computed without chance. Made by `docs/combinations.py`; a test runs each cell.",
+        f"The error of the distribution that {STEPS} sampling steps give with a network that makes no error: the",
+        "larger of the error of the mean, in standard deviations, and the relative error of the standard deviation.",
+        "The data are Gaussian, so both are computed without random numbers. Made by `docs/combinations.py`; a test",
+        "runs each cell.",
         "",
-        "A star: sampled along Karras, since a model trained on one schedule is sampled on any other. The schedule's",
-        "own levels begin at infinite noise (LogNormal), begin at pure noise of which a network that says only the",
-        "noise cannot tell the picture (Eps), or end far from the picture (Laplace).",
+        "A star marks rows that are sampled along Karras, since a model trained on one schedule can be sampled on",
+        "any other. The schedule's own levels begin at infinite noise (LogNormal), begin at pure noise, where a",
+        "prediction of the noise does not determine x0 (Eps), or end far from the data (Laplace).",
         "",
-        "What is left with the solvers of second and higher order is the last step, a plain one, from the schedule's",
-        "own last level. Heun keeps time by sigma / alpha, in which a step from nearly pure noise (Cosine) is long.",
+        "What remains with solvers of second and higher order is the error of the last step, which is of order 1,",
+        "from the schedule's own last level. The time variable of Heun is sigma / alpha, in which a step from nearly",
+        "pure noise (Cosine) is long.",
         "",
-        f"| schedule | target | {' | '.join(map(called, SAMPLERS))} |",
+        f"| schedule | target | {' | '.join(map(label_of, SAMPLERS))} |",
         f"|---|---|{'---|' * len(SAMPLERS)}",
     ]
     for schedule in SCHEDULES:
         for kind in TARGETS:
             star = "" if levels_for(schedule, kind)[1] else " *"
             row = " | ".join(f"{100 * wrong:.2f}%" for _, wrong in cells(schedule, kind))
-            lines.append(f"| {called(schedule)}{star} | {called(kind)} | {row} |")
+            lines.append(f"| {label_of(schedule)}{star} | {label_of(kind)} | {row} |")
     return "\n".join(lines)
 
 

@@ -107,6 +107,14 @@ def test_the_page_on_mathematics_names_functions_and_tests_that_exist():
     assert missing == []
 
 
+def test_the_page_on_runs_names_files_that_the_code_writes():
+    source = "".join(path.read_text() for path in SOURCE.rglob("*.py"))
+    rows = re.findall(r"^\| (`.+?) \|", TEXTS["docs/runs.md"], re.MULTILINE)
+    names = [part for row in rows for name in quoted(row) for part in name.strip("/").split("/")]
+    assert len(names) > 15
+    assert [name for name in names if name not in source and name.removesuffix(".lock") not in source] == []
+
+
 def unions(kind: type, prefix: str = "--") -> dict[str, set[str]]:
     """The options of a class that choose a kind, with the kinds."""
     hints = get_type_hints(kind)

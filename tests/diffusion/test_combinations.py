@@ -25,7 +25,7 @@ def rows() -> list[list[str]]:
 
 def test_the_page_has_every_schedule_target_and_sampler(combinations: ModuleType):
     head, *body = rows()
-    assert head[2:] == [combinations.called(sampler) for sampler in combinations.SAMPLERS]
+    assert head[2:] == [combinations.label_of(sampler) for sampler in combinations.SAMPLERS]
     assert {type(sampler) for sampler in combinations.SAMPLERS} == set(get_args(Sampler))
     kinds = [(schedule.__name__, kind.__name__) for schedule in get_args(Schedule) for kind in get_args(Target)]
     assert [(row[0], row[1]) for row in body] == kinds
@@ -58,10 +58,10 @@ def test_guidance_away_from_another_law_draws_the_law_beyond(
     main, guide = combinations.LAW, Gaussian(torch.tensor([0.1, 0.2]), combinations.LAW.std)
     beyond = Gaussian(torch.lerp(guide.mean, main.mean, scale), main.std)
     levels, _ = combinations.levels_for(schedule, kind, steps)
-    denoise = guided(combinations.perfect(kind, main), combinations.perfect(kind, guide), Guidance(scale))
+    denoise = guided(combinations.exact_denoiser(kind, main), combinations.exact_denoiser(kind, guide), Guidance(scale))
     with torch.no_grad():
-        found = combinations.drawn(sampler, denoise, levels, torch.float32)
+        found = combinations.output_moments(sampler, denoise, levels, torch.float32)
     # The same law as by the exact denoiser of the third, up to float32 rounding and the adaptive solver's tolerance.
-    exact = combinations.drawn(sampler, beyond, levels, torch.float64)
+    exact = combinations.output_moments(sampler, beyond, levels, torch.float64)
     assert_close(torch.stack(found).double(), torch.stack(exact), rtol=0, atol=0.02)
     assert combinations.error(*found, beyond) < 0.4  # the error of 20 steps of order 1

@@ -145,7 +145,9 @@ def test_the_law_drawn_comes_nearer_with_the_order_of_the_solver(member: Member,
     for steps in (80, 160, 320):
         levels = FRAMES["variance preserving"](falling(2000, 0.05, steps))
         marginal = Gaussian(levels[-1].alpha * LAW.mean, torch.hypot(levels[-1].alpha * LAW.std, levels[-1].sigma))
-        errors.append(combinations.error(*combinations.drawn(member.sampler, LAW, levels, torch.float64), marginal))
+        errors.append(
+            combinations.error(*combinations.output_moments(member.sampler, LAW, levels, torch.float64), marginal)
+        )
     measured = [math.log2(a / b) for a, b in pairwise(errors)]
     assert measured[-1] == pytest.approx(member.order, abs=0.25)
 
@@ -166,7 +168,7 @@ def test_the_trajectory_is_the_same_in_every_frame(sampler: Sampler):
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=str)
 def test_a_known_law_is_drawn(sampler: Sampler, schedule: Schedule, combinations: ModuleType):
     levels = sampling_levels(schedule, 200)
-    mean, std = combinations.drawn(sampler, LAW, levels, torch.float64)
+    mean, std = combinations.output_moments(sampler, LAW, levels, torch.float64)
     # Computed without chance: what remains is the error of 200 steps of order 1, and that the noisiest level of Karras
     # and LinearBeta still holds a trace of the picture.
     assert combinations.error(mean, std, LAW) < 0.06
