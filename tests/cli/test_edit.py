@@ -78,7 +78,7 @@ def test_a_learnt_variance_is_there_to_vary_with(labels: tuple[str, ...], pipeli
     recipe = replace(pipeline.recipe, schedule=LinearBeta(), learned_variance=True)
     recipe = replace(recipe, sampling=replace(recipe.sampling, schedule=TrainingSchedule(), guidance=Guidance()))
     learnt = pipeline._replace(recipe=recipe, model=build_denoiser(recipe, pipeline.image_shape, 10).eval())
-    path = edit_sheet("vary", learnt, options(tmp_path, labels=labels, sampler=Ancestral("learned")), CPU)
+    path = edit_sheet("img2img", learnt, options(tmp_path, labels=labels, sampler=Ancestral("learned")), CPU)
     assert path.exists()
 
 
@@ -135,17 +135,17 @@ def test_a_streamed_data_set_has_the_same_numbers():
 
 
 WRONG = [
-    ("paint", {}, "no edit 'paint': choose from inpaint, vary, interpolate, invert; did you mean inpaint?"),
+    ("paint", {}, "no edit 'paint': choose from inpaint, img2img, interpolate, invert; did you mean inpaint?"),
     ("inpaint", {"mask": "middle"}, "no mask 'middle': choose from left, right, top, bottom, centre"),
     ("inpaint", {"mask": "none.png"}, "cannot read the image none.png: No such file or directory"),
     ("inpaint", {"resample": 0}, "--resample 0: expected at least 1"),
     ("inpaint", {"num_variations": 0}, "--num-variations 0: expected at least 1"),
-    ("vary", {"strengths": (0.5, 1.5)}, "--strengths 1.5: expected numbers from 0 (the picture) to 1 (noise)"),
-    ("vary", {"steps": 0}, "--steps 0: expected at least 1"),
-    ("vary", {"pictures": ("1797",)}, "no picture 1797: the data set has 1,797, numbered from 0"),
-    ("vary", {"pictures": ("cat.png",)}, "cannot read the image cat.png: No such file or directory"),
-    ("vary", {"pictures": (__file__,)}, "test_edit.py: it is in no known format"),
-    ("vary", {"pictures": ()}, "--pictures names none: expected numbers in the data set, or files"),
+    ("img2img", {"strengths": (0.5, 1.5)}, "--strengths 1.5: expected numbers from 0 (the picture) to 1 (noise)"),
+    ("img2img", {"steps": 0}, "--steps 0: expected at least 1"),
+    ("img2img", {"pictures": ("1797",)}, "no picture 1797: the data set has 1,797, numbered from 0"),
+    ("img2img", {"pictures": ("cat.png",)}, "cannot read the image cat.png: No such file or directory"),
+    ("img2img", {"pictures": (__file__,)}, "test_edit.py: it is in no known format"),
+    ("img2img", {"pictures": ()}, "--pictures names none: expected numbers in the data set, or files"),
     ("interpolate", {"pictures": ("1", "2", "3")}, "--pictures names 3: interpolation takes them by twos"),
     ("interpolate", {"labels": ("1", "2", "3", "3")}, "interpolation tells the network one class for both"),
     ("invert", {"labels": ("cat",)}, "no class 'cat': choose from 0, 1, 2"),
@@ -172,9 +172,9 @@ def test_a_mask_of_one_colour_is_refused(colour: int, said: str, tmp_path: Path)
 def test_a_network_that_was_always_told_a_class_asks_for_one(pipeline: Pipeline, tmp_path: Path):
     always = pipeline._replace(recipe=replace(pipeline.recipe, label_dropout=0.0))
     with pytest.raises(ValueError, match=r"always told a class: name one with --labels \(0, 1, 2"):
-        edit_sheet("vary", always, options(tmp_path), CPU)
+        edit_sheet("img2img", always, options(tmp_path), CPU)
 
 
 def test_a_network_without_classes_cannot_be_told_one(pipeline: Pipeline, tmp_path: Path):
     with pytest.raises(ValueError, match="knows no classes, so it cannot be told --labels 3"):
-        edit_sheet("vary", pipeline._replace(class_names=()), options(tmp_path, labels=("3",)), CPU)
+        edit_sheet("img2img", pipeline._replace(class_names=()), options(tmp_path, labels=("3",)), CPU)

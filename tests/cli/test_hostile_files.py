@@ -279,7 +279,7 @@ def test_everything_is_printed_by_echo():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
     }
-    assert calls == {"terminal.py"}
+    assert calls == {"runtime/terminal.py"}
 
 
 def test_a_file_that_is_written_in_place_is_made_if_it_is_not_there(tmp_path: Path):

@@ -60,12 +60,11 @@ def test_help_answers_at_once_and_names_every_verb(capsys):
 
 
 @pytest.mark.parametrize("verb", COMMANDS)
-def test_a_command_asked_for_help_alone_says_what_it_is_and_how_to_ask_for_its_options(verb, capsys):
-    assert main([verb, "--help"]) == main([verb, "-h"]) == 0
-    told = capsys.readouterr().out
-    assert told.count(f"\n  limpid {verb} ") == 2
-    assert not any(f"\n  limpid {other} " in told for other in COMMANDS if other != verb)
-    assert "lists all options" in told
+def test_the_help_of_a_command_alone_begins_with_what_it_does(verb, capsys):
+    assert main([verb, "-h"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count(f"\n  limpid {verb} ") == 1
+    assert not any(f"\n  limpid {other} " in shown for other in COMMANDS if other != verb)
 
 
 def test_help_does_not_import_torch():
@@ -135,7 +134,7 @@ def test_every_sampler_draws_from_any_model(sampler: str, pipeline: Path, tmp_pa
     assert (tmp_path / "grid.png").exists()
 
 
-@pytest.mark.parametrize("what", ["inpaint", "vary", "invert", "interpolate"])
+@pytest.mark.parametrize("what", ["inpaint", "img2img", "vary", "invert", "interpolate"])
 def test_real_pictures_can_be_changed(what: str, pipeline: Path, tmp_path: Path):
     args = ["--steps", "3", "--pictures", "0", "1", "--resample", "2", "--num-variations", "2"]
     assert main(["edit", what, str(pipeline), *args, "--out", str(tmp_path / "sheet.png")]) == 0
@@ -269,10 +268,11 @@ def test_everything_can_be_changed_from_the_command_line():
         (["show", "forward"], "limpid show forward needs a RECIPE"),
         (["show", "loss", "nowhere"], "has no lines yet"),
         (["recipes", "demo"], "takes no options"),
-        (["edit"], "limpid edit needs a WHAT (inpaint, vary, interpolate, invert)"),
+        (["edit"], "limpid edit needs a WHAT (inpaint, img2img, interpolate, invert)"),
         (["edit", "inpant", "nowhere"], "did you mean inpaint?"),
         (["likelihood", "nowhere"], "no checkpoint in nowhere"),
-        (["average", "nowhere"], "nowhere has kept no averages"),
+        (["posthoc-ema", "nowhere"], "nowhere has no snapshots of an EMA"),
+        (["average", "nowhere"], "nowhere has no snapshots of an EMA"),
     ],
 )
 def test_a_mistake_gets_one_clear_line(args: list[str], said: str, capsys, monkeypatch, tmp_path: Path):
@@ -293,12 +293,9 @@ def test_a_mistake_gets_one_clear_line(args: list[str], said: str, capsys, monke
         (["--duraton", "5"], "--duration"),
     ],
 )
-def test_a_misspelt_option_is_answered_with_the_nearest(args: list[str], said: str, capsys):
-    with pytest.raises(SystemExit) as ended:
+def test_a_misspelt_option_is_answered_with_the_nearest(args: list[str], said: str):
+    with pytest.raises(ValueError, match=said):
         options(*args)
-    assert ended.value.code == 2
-    printed = capsys.readouterr()
-    assert said in printed.out + printed.err
 
 
 @pytest.mark.parametrize(

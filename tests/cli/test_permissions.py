@@ -12,7 +12,7 @@ import pytest
 import torch
 from tiny_recipes import CPU, TINY
 
-from limpid.cli.main import main, said
+from limpid.cli.main import error_line, main
 from limpid.data import Cifar10, Folder
 from limpid.recipes.recipe import with_absolute_root
 from limpid.storage import checkpoint
@@ -103,8 +103,8 @@ def test_a_user_without_a_home_trains(tmp_path: Path):
 def test_a_full_disk_names_the_file_and_what_to_do(writer, tmp_path: Path):
     with pytest.raises(OSError, match="No space left") as error, writer(tmp_path / "recipe.json"):
         raise OSError(28, "No space left on device")
-    assert said(error.value) == (
-        f"{tmp_path / 'recipe.json'}: No space left on device; free some room there, or name another folder: "
+    assert error_line(error.value) == (
+        f"{tmp_path / 'recipe.json'}: No space left on device; free some space there, or name another folder: "
         "nothing that was saved is lost"
     )
 
@@ -118,7 +118,9 @@ def test_a_run_that_goes_on_where_the_disk_is_full_says_where_and_what_to_do(fol
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(OSError, match="No space left") as error:
         run(TINY, tmp_path / "run", CPU)
-    assert said(error.value).startswith(f"{tmp_path / 'run' / 'recipe.json'}: No space left on device; free some room")
+    assert error_line(error.value).startswith(
+        f"{tmp_path / 'run' / 'recipe.json'}: No space left on device; free some space"
+    )
 
 
 def test_a_folder_is_held_where_the_disk_takes_no_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -155,7 +157,7 @@ def test_an_old_checkpoint_that_cannot_be_removed_stays_and_is_named(tmp_path: P
     ],
 )
 def test_an_error_is_one_line_with_words(error: Exception, line: str):
-    assert said(error) == line
+    assert error_line(error) == line
 
 
 def test_names_with_dollar_signs_are_drawn_as_they_are(tmp_path: Path):

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from limpid.cli.parser import parse, union_options
+from limpid.cli.option_list import union_options
+from limpid.cli.parser import parse
 from limpid.diffusion.guidance import Guidance
 from limpid.diffusion.samplers import Ddim, Heun
 from limpid.diffusion.schedules import Cosine

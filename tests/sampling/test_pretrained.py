@@ -43,7 +43,7 @@ def test_what_lies_here_by_that_name_comes_first(tmp_path: Path, monkeypatch: py
         checkpoint_path(name)
 
 
-@pytest.mark.parametrize("command", ["sample", "evaluate", "likelihood", "edit vary", "show trajectory"])
+@pytest.mark.parametrize("command", ["sample", "evaluate", "likelihood", "edit img2img", "show trajectory"])
 def test_a_recipe_that_was_not_trained_draws_with_no_other_network(command: str, tmp_path: Path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main([*command.split(), "cifar10"]) == 2

@@ -127,24 +127,24 @@ def test_every_command_takes_the_new_place(moved: tuple[Path, Path], capsys: pyt
         "train": ["--images", "96"],
         "evaluate": ["--n", "40"],
         "likelihood": ["--n", "4", "--num-levels", "2", "--steps", "4"],
-        "edit vary": ["--pictures", "0", "--strengths", "0.5", "--steps", "2", "--labels", "cat"],
+        "edit img2img": ["--pictures", "0", "--strengths", "0.5", "--steps", "2", "--labels", "cat"],
     }
     for command, options in commands.items():
-        device = [] if command == "edit vary" else ["--device", "cpu", "--precision", "float32"]
+        device = [] if command == "edit img2img" else ["--device", "cpu", "--precision", "float32"]
         words = [*command.split(), str(folder), *options, *device]
         assert main(words) == 2, command
         said = capsys.readouterr().err
         assert "if it was moved, say where it is now with --data.root" in said
         assert said.count("\n") == 1
     for command, options in reversed(commands.items()):
-        device = [] if command == "edit vary" else ["--device", "cpu", "--precision", "float32"]
+        device = [] if command == "edit img2img" else ["--device", "cpu", "--precision", "float32"]
         assert main([*command.split(), str(folder), *options, *device, "--data.root", str(root)]) == 0, command
 
 
 def test_other_images_are_refused_by_every_command(moved: tuple[Path, Path], tmp_path: Path, capsys):
     folder, root = moved
     Image.new("L", (64, 64)).save(root / "cat" / "new.png")
-    for command in ("train", "evaluate", "likelihood", "edit vary"):
+    for command in ("train", "evaluate", "likelihood", "edit img2img"):
         assert main([*command.split(), str(folder), "--data.root", str(root)]) == 2, command
         said = capsys.readouterr().err.splitlines()[-1]
         assert f"{folder} was trained on other data than is there now (41 images for 40, other names" in said

@@ -255,7 +255,7 @@ def test_the_beginning_is_no_progress_to_go_back_to(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "command", [["sample"], ["likelihood"], ["edit", "vary"], ["show", "trajectory"]], ids=lambda words: words[0]
+    "command", [["sample"], ["likelihood"], ["edit", "img2img"], ["show", "trajectory"]], ids=lambda words: words[0]
 )
 def test_a_command_on_a_broken_checkpoint_gets_one_clear_line(command: list[str], stopped: Path, capsys):
     for file in checkpoint.list_checkpoints(stopped / "checkpoints"):

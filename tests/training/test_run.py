@@ -180,7 +180,7 @@ def test_training_lowers_the_loss(finished: Path):
 
 def test_a_kept_average_is_built_again_after_the_run(finished: Path, tmp_path: Path):
     folder = shutil.copytree(finished, tmp_path / "run")
-    assert main(["average", str(folder), "--std", "0.1"]) == 0
+    assert main(["posthoc-ema", str(folder), "--std", "0.1"]) == 0
     (built,) = (folder / "averages" / "0.100").glob("*.safetensors")
     tracked = {name.removeprefix("power1."): value for name, value in weights(finished).items() if "power1." in name}
     for name, value in checkpoint.read_tensors(built, "ema.").items():
@@ -201,7 +201,7 @@ def test_averages_that_are_built_at_once_are_each_built(
 
     monkeypatch.setattr(checkpoint, "_write", slowly)
     with ThreadPoolExecutor() as together:
-        assert list(together.map(lambda _: main(["average", str(folder)]), range(2))) == [0, 0]
+        assert list(together.map(lambda _: main(["posthoc-ema", str(folder)]), range(2))) == [0, 0]
     (built,) = (folder / "averages" / "0.100").iterdir()
     checkpoint.verify(built)
 

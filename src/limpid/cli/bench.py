@@ -31,6 +31,11 @@ class BenchOptions:
     """The file to write all figures to, if any."""
 
 
+def default_options() -> dict[str, object]:
+    """The options of the command, by what is typed before them."""
+    return {"limpid bench RECIPE": BenchOptions(Recipe())}
+
+
 def main(arguments: Sequence[str]) -> int:
     """`limpid bench RECIPE [options]`."""
     name, rest = positional("bench", "RECIPE", arguments)

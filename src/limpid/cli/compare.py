@@ -16,6 +16,11 @@ class Compare:
     """Put the scores of two runs side by side, and say which differences are larger than their noise."""
 
 
+def default_options() -> dict[str, object]:
+    """The options of the command, by what is typed before them."""
+    return {"limpid compare A B": Compare()}
+
+
 def main(arguments: Sequence[str]) -> int:
     """`limpid compare A B`."""
     first, rest = positional(

@@ -53,13 +53,13 @@ class Edit:
     resample: int = 5
     """inpaint: how often each step is taken, for the new part to agree with the old."""
     strengths: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
-    """vary: how much noise hides each picture before it is drawn again, from 0 (none) to 1 (nothing else)."""
+    """img2img: how much noise hides each picture before it is drawn again, from 0 (none) to 1 (nothing else)."""
     num_variations: int = 6
     """inpaint: how many fillings; interpolate: how many pictures from one to the other."""
     steps: int = 50
     """Steps of a whole way from noise to picture."""
     sampler: Sampler = Heun()
-    """vary: what draws."""
+    """img2img: the sampler."""
     seed: int = 0
     """Seed of the first filling or variation; each has its own, the next the next."""
 
@@ -153,7 +153,12 @@ def interpolation_sheet(pipeline: Pipeline, options: Edit, runtime: Runtime) -> 
     return strip(torch.stack(rows), ways, heads, "Interpolation: drawn from the noises between those of two pictures")
 
 
-EDITS = {"inpaint": inpaint_sheet, "vary": img2img_sheet, "interpolate": interpolation_sheet, "invert": inversion_sheet}
+EDITS = {
+    "inpaint": inpaint_sheet,
+    "img2img": img2img_sheet,
+    "interpolate": interpolation_sheet,
+    "invert": inversion_sheet,
+}
 
 
 def edit_levels(pipeline: Pipeline, options: Edit, lowest: float = math.inf) -> Level:

@@ -64,6 +64,16 @@ class EvaluateFiles:
     runtime: Annotated[Runtime, FLATTEN] = Runtime()
 
 
+def default_options() -> dict[str, object]:
+    """The options of the command, by what is typed before them."""
+    return {
+        "limpid evaluate RUN": EvaluateRun(EvalOptions(out=Path("RUN/scores.json")), Sampling()),
+        "limpid evaluate IMAGES": EvaluateFiles(
+            EvalOptions(Cifar10(), out=Path("IMAGES.scores.json")), Folder(split="all")
+        ),
+    }
+
+
 def main(arguments: Sequence[str]) -> int:
     """`limpid evaluate RUN|PICTURES [options]`."""
     name, rest = positional("evaluate", "RUN, or a folder, .zip or .npz of pictures", arguments)

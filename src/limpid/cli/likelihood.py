@@ -24,6 +24,11 @@ class Likelihood:
     data: DataPlace = DataPlace()
 
 
+def default_options() -> dict[str, object]:
+    """The options of the command, by what is typed before them."""
+    return {"limpid likelihood RUN": Likelihood()}
+
+
 def main(arguments: Sequence[str]) -> int:
     """`limpid likelihood RUN [options]`."""
     name, rest = positional("likelihood", "RUN", arguments)

@@ -1,6 +1,6 @@
-"""The command `limpid`: names a verb and hands it the rest.
+"""The command `limpid`: finds the subcommand and calls its `main`.
 
-Nothing heavy is imported before the verb is known, so that `limpid --help` answers at once.
+Nothing heavy is imported before the subcommand is known, so that `limpid --help` answers at once.
 """
 
 import errno
@@ -20,43 +20,47 @@ COMMANDS = {
     "evaluate": "evaluate",
     "compare": "compare",
     "likelihood": "likelihood",
-    "average": "posthoc_ema",
+    "posthoc-ema": "posthoc_ema",
     "bench": "bench",
     "recipes": "recipes",
 }
-"""The file of each command, in `limpid.cli`; its `main` does it."""
+"""The file of each command, in `limpid.cli`; its `main` runs it."""
+FORMER_COMMANDS = {"average": "posthoc-ema"}
+"""The names of commands in 0.1, which still work."""
 DISTRIBUTED_COMMANDS = ("train", "sample", "evaluate")
-"""The commands that several processes may do together."""
+"""The commands that several processes may run together, under torchrun."""
 ADVICE = dict.fromkeys(
-    (errno.ENOSPC, errno.EDQUOT), "; free some room there, or name another folder: nothing that was saved is lost"
+    (errno.ENOSPC, errno.EDQUOT), "; free some space there, or name another folder: nothing that was saved is lost"
 )
-"""What to do about an error of the system, by its number."""
+"""Advice about an error of the operating system, by its errno."""
 SILENT: dict[type[Exception], str] = {MemoryError: "there is not enough memory: a smaller --batch-size needs less"}
-"""What to say for errors that come without a word."""
+"""Messages for errors that come without one."""
 
 USAGE = """\
 limpid: train diffusion models from scratch on small images
 
-  limpid train RECIPE [options]       train, or go on where the run stopped
-  limpid sample RUN [options]         draw new pictures
-  limpid edit WHAT RUN [options]      change real pictures: inpaint, vary, invert or interpolate
-  limpid show WHAT RECIPE [options]   draw the process itself: forward, schedule or data;
-                                      with a RUN for the recipe also trajectory or loss
-  limpid evaluate RUN [options]       score its pictures against real ones; also a folder, .zip or .npz
-  limpid compare A B                  the scores of two runs, and which differences are more than noise
-  limpid likelihood RUN [options]     bits per dimension of real pictures
-  limpid average RUN --std 0.1        an average of the weights of another length, after the run
-  limpid bench RECIPE [options]       what it costs here: images per second, memory, share of the peak
-  limpid recipes                      what there is to train, and what it costs
+  limpid train RECIPE [options]       train a recipe, or continue its run where it stopped
+  limpid sample RUN [options]         generate samples: a grid, single images or arrays
+  limpid edit WHAT RUN [options]      edit real images: inpaint, img2img, invert or interpolate
+  limpid show WHAT RECIPE [options]   figures of the diffusion process: forward, schedule or data;
+                                      of a RUN also trajectory or loss
+  limpid evaluate RUN [options]       FID and other metrics of its samples, or of a folder, .zip or
+                                      .npz of images
+  limpid compare A B                  the metrics of two runs, and which differences exceed the noise
+  limpid likelihood RUN [options]     bits per dimension of real images
+  limpid posthoc-ema RUN --std 0.1    the EMA of another length, computed after training
+  limpid bench RECIPE [options]       images per second, memory and FLOPs of a recipe on this machine
+  limpid recipes                      the recipes, what they reach and what they cost
 
 RECIPE is a name from `limpid recipes`, a .toml or .json file, or a run folder.
-RUN is a run folder, or a checkpoint in one.
-`limpid VERB RECIPE --help` lists all options. Documentation: README.md
+RUN is a run folder, a checkpoint in one, or a network that comes with limpid (cifar10-small).
+`limpid VERB --help` lists the options of a command, `limpid VERB RECIPE --help` with the defaults
+of a recipe or run.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; a mistake of the user's gets one line and exit code 2, a run that failed 1."""
+    """Run a command and return its exit code: 2 after one line for a mistake of the user, 1 for a run that failed."""
     verb, *rest = (sys.argv[1:] if arguments is None else list(arguments)) or ["--help"]
     if verb in ("--help", "-h", "help"):
         echo(USAGE, end="")
@@ -65,40 +69,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if verb == "--version":
             echo(f"limpid {import_module('limpid').__version__}")
             return 0
+        verb = FORMER_COMMANDS.get(verb, verb)
         verb = import_module("limpid.recipes.serialize").match_choice("command", verb, COMMANDS)
-        if rest[:1] in (["--help"], ["-h"]):
-            echo(command_usage(verb), end="")
+        if asks_for_help(verb, rest):
+            print_help(verb, rest[:-1])
             return 0
         act = import_module(f"limpid.cli.{COMMANDS[verb]}").main
         with import_module("limpid.runtime.distributed").distributed_session(allowed=verb in DISTRIBUTED_COMMANDS):
             code = act(rest)
-            if verb != "train" and sys.stdout is not None:  # whose result is its folder, not what it prints
+            if verb != "train" and sys.stdout is not None:  # the result of train is its folder, not what it prints
                 sys.stdout.flush()
             return code
     except (ValueError, FloatingPointError, OSError, MemoryError) as error:
         if isinstance(error, BrokenPipeError) and verb != "train":
-            return 0  # whoever read the output has stopped, as `| head` does
+            return 0  # the reader of the output has stopped, as `| head` does
         if "LIMPID_DEBUG" in os.environ:
             raise
         with suppress(OSError):
-            echo(f"limpid: {said(error)}", to_stderr=True)
-        names_nothing = getattr(error, "errno", 0) in (errno.ENAMETOOLONG, errno.ELOOP)
-        return 2 if isinstance(error, ValueError) or names_nothing else 1
+            echo(f"limpid: {error_line(error)}", to_stderr=True)
+        no_such_name = getattr(error, "errno", 0) in (errno.ENAMETOOLONG, errno.ELOOP)
+        return 2 if isinstance(error, ValueError) or no_such_name else 1
     except KeyboardInterrupt:
         return 130
     finally:
         import_module("limpid.runtime.output").discard_unwritten()
 
 
-def said(error: Exception) -> str:
-    """An error in one line: of the system's the file that it names first, and what can be done about it."""
+def error_line(error: Exception) -> str:
+    """An error as one line: for one of the operating system its file first, then what can be done about it."""
     if not isinstance(error, OSError) or error.filename is None or error.strerror is None:
         return " ".join(str(error).splitlines()) or SILENT.get(type(error), type(error).__name__)
     return f"{os.fsdecode(error.filename)}: {error.strerror}{ADVICE.get(error.errno or 0, '')}"
 
 
+def asks_for_help(verb: str, words: Sequence[str]) -> bool:
+    """Whether help is asked for before the recipe, run or images are named."""
+    names = 2 if verb in ("edit", "show", "compare") else 1
+    return words[-1:] in (["--help"], ["-h"]) and len(words) <= names
+
+
+def print_help(verb: str, names: Sequence[str]) -> None:
+    """Print the usage of a command and all its options, with the defaults of the default recipe."""
+    echo(command_usage(verb))
+    parse = import_module("limpid.cli.parser").parse
+    for program, default in import_module(f"limpid.cli.{COMMANDS[verb]}").default_options().items():
+        if verb != "show" or program.split()[2 : 2 + len(names)] == list(names):
+            with suppress(SystemExit):
+                parse(default, ["--help"], program)
+
+
 def command_usage(verb: str) -> str:
-    """What the usage says of one command, and of the names that it begins with."""
+    """The lines of the usage about one command, and what RECIPE and RUN are."""
     head, commands, names = USAGE.split("\n\n")
     own = [f"  limpid {part}" for part in f"\n{commands}".split("\n  limpid ") if part.split()[:1] == [verb]]
     return "\n\n".join([head, "\n".join(own), names])

@@ -3,64 +3,59 @@
 As in a recipe file the kind that is there already keeps its fields, and another starts from its own defaults.
 """
 
-import math
 from collections.abc import Sequence
-from dataclasses import fields, is_dataclass, replace
-from typing import Any, NamedTuple, TypeVar, get_type_hints
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import Any, TypeVar
 
 import tyro
 
+from limpid.cli.foreign_kinds import KIND_NAMES, NO_KIND, data_options, kind_word
+from limpid.cli.foreign_options import accepted_alias
+from limpid.cli.option_list import FLATTEN, list_options, possible_options, union_options
+from limpid.cli.option_values import NUMBER, GivenOption, split_words, tyro_words, without_no
+from limpid.cli.unknown_option import unknown_option
 from limpid.recipes.registry import RECIPES
-from limpid.recipes.serialize import fields_from, match_choice, union_members
+from limpid.recipes.serialize import fields_from, match_choice
 from limpid.runtime import distributed
+from limpid.storage.renamed import KINDS
+
+__all__ = ["FLATTEN", "parse", "positional"]
 
 Options = TypeVar("Options")
-
-FLATTEN = tyro.conf.arg(name="")
-"""Marks a field whose own fields are options without its name before them."""
-ALIASES = {
-    "-n": "--num-samples",
-    "--n": "--num-samples",
-    "--images": "--duration",
-    "--batch": "--batch-size",
-    "--outdir": "--run",
-    "--cond": "--class-conditional",
-    "--prediction": "--target",
-    "--lr": "--optimizer.lr",
-    "--gnet": "--guidance-model",
-    "--detector": "--features",
-    "--ref": "--reference",
-}
-"""Other names of options, those of EDM, ADM and diffusers among them, that are accepted where they are not an option's
-own."""
-
-
-class UnionOption(NamedTuple):
-    """An option that chooses a kind: the attributes that lead to it, and the members of its union."""
-
-    attributes: tuple[str, ...]
-    members: dict[str, type]
+HELP = ("--help", "-h")
 
 
 def parse(default: Options, args: Sequence[str], program: str) -> Options:
-    """`default` with the options in `args`; a mistake prints its nearest name and exits with code 2."""
-    default, rest = select_union_members(default, resolve_aliases(default, args))
-    kinds = [f"- {name}  {' | '.join(choice.members)}" for name, choice in union_options(default).items()]
-    listed = "\n\n" + "\n".join(["Kinds to choose from:", *kinds]) if kinds else ""
-    description = (type(default).__doc__ or "") + listed
-    config = (tyro.conf.AvoidSubcommands,)
-    options = tyro.cli(
+    """`default` with the options in `args`. Raises ValueError, in one line, for an option that is not there or a value
+    that it cannot have."""
+    possible = possible_options(type(default))
+    given = [resolved for option in split_words(args) for resolved in resolve_alias(option, possible)]
+    default, given = select_union_members(default, given)
+    known, words = list_options(default), []
+    for option in given:
+        if option.name in HELP:
+            words.append("--help")
+        elif found := known.get(option.name) or known.get(without_no(option.name)):
+            words += tyro_words(option, found)
+        else:
+            raise ValueError(unknown_option(option.name, known, possible, program))
+    return tyro.cli(
         type(default),
         default=default,
-        args=rest,
+        args=words,
         prog=program,
-        description=description,
-        config=config,
+        description=(type(default).__doc__ or "") + list_kinds(default),
+        config=(tyro.conf.AvoidSubcommands,),
         console_outputs=distributed.is_main_process(),
     )
-    if wrong := [name for name, value in numbers(options).items() if math.isnan(value)]:
-        raise ValueError(f"{wrong[0]} nan: expected a number")
-    return options
+
+
+def list_kinds(default: Any) -> str:
+    """What the help says of the options that choose a kind."""
+    kinds = [f"- {name}  {' | '.join(option.members)}" for name, option in union_options(default).items()]
+    head = "Options that choose a kind, and the kinds; those of the chosen kind are below:"
+    return "\n\n" + "\n".join([head, *kinds]) if kinds else ""
 
 
 def positional(verb: str, what: str, arguments: Sequence[str]) -> tuple[str, list[str]]:
@@ -71,71 +66,53 @@ def positional(verb: str, what: str, arguments: Sequence[str]) -> tuple[str, lis
     return arguments[0], list(arguments[1:])
 
 
-def resolve_aliases(default: Any, args: Sequence[str]) -> list[str]:
-    """The arguments with each alias replaced by the option of `default` that it stands for."""
-    known, resolved = option_names(default), []
-    for word in args:
-        given, equals, value = word.partition("=")
-        option = given.replace("_", "-") if given.startswith("--") else given
-        meant = ALIASES.get(option, "")
-        resolved.append(f"{meant}{equals}{value}" if option not in known and meant in known else word)
-    return resolved
+def resolve_alias(given: GivenOption, possible: dict[str, tuple[str, ...]]) -> list[GivenOption]:
+    """An option under its name here, and the name of a kind of diffusers or k-diffusion as the options that it means.
+
+    Raises ValueError for the name of a kind that limpid does not have, with the nearest that it has.
+    """
+    name = accepted_alias(given.name, possible)
+    family = name.rpartition(".")[2].lstrip("-")
+    word = kind_word(given.values[0]) if len(given.values) == 1 else ""
+    if reason := NO_KIND.get(family, {}).get(word):
+        raise ValueError(f"no {family} {given.values[0]!r}: {reason}")
+    if word not in KIND_NAMES.get(family, {}):
+        return [GivenOption(name, given.values)]
+    kind, settings = KIND_NAMES[family][word]
+    return [GivenOption(name, [kind]), *(GivenOption(f"{name}.{field}", [value]) for field, value in settings.items())]
 
 
-def option_names(value: Any, name: str = "--") -> set[str]:
-    """Every option of `value`."""
-    names: set[str] = set()
-    hints = get_type_hints(type(value), include_extras=True)
-    for spec in fields(value):
-        inner, flat = getattr(value, spec.name), FLATTEN in getattr(hints[spec.name], "__metadata__", ())
-        option = name if flat else f"{name}{spec.name.replace('_', '-')}"
-        names |= {option} | (option_names(inner, option if flat else f"{option}.") if is_dataclass(inner) else set())
-    return names
-
-
-def numbers(value: Any, name: str = "--") -> dict[str, float]:
-    """Every number in `value` that need not be whole, by the option that sets it."""
-    if isinstance(value, float):
-        return {name.rstrip("."): value}
-    if isinstance(value, tuple):
-        return {option: number for part in value for option, number in numbers(part, name).items()}
-    found: dict[str, float] = {}
-    hints = get_type_hints(type(value), include_extras=True) if is_dataclass(value) else {}
-    for field, hint in hints.items():
-        inline = FLATTEN in getattr(hint, "__metadata__", ())
-        found |= numbers(getattr(value, field), name if inline else f"{name}{field.replace('_', '-')}.")
-    return found
-
-
-def union_options(value: Any, name: str = "--", attributes: tuple[str, ...] = ()) -> dict[str, UnionOption]:
-    """Every option of `value` that chooses a kind, by the option's name."""
-    found: dict[str, UnionOption] = {}
-    hints = get_type_hints(type(value), include_extras=True)
-    for spec in fields(value):
-        hint, inner, here = hints[spec.name], getattr(value, spec.name), (*attributes, spec.name)
-        option = name if FLATTEN in getattr(hint, "__metadata__", ()) else f"{name}{spec.name.replace('_', '-')}"
-        if members := union_members(hint):
-            found[option] = UnionOption(here, members)
-        if is_dataclass(inner):
-            found |= union_options(inner, option if option == name else f"{option}.", here)
-    return found
-
-
-def select_union_members(default: Options, args: Sequence[str]) -> tuple[Options, list[str]]:
-    """`default` with the kinds that `args` choose, and the arguments that are left."""
-    rest, queue = [], list(args)
-    while queue:
-        word = queue.pop(0)
-        option, equals, kind = word.partition("=")
-        choice = union_options(default).get(option.replace("_", "-"))
+def select_union_members(default: Options, given: Sequence[GivenOption]) -> tuple[Options, list[GivenOption]]:
+    """`default` with the kinds that are given, and the options that are left. Raises ValueError for what is no kind."""
+    rest = []
+    for option in given:
+        choice = union_options(default).get(option.name)
         if choice is None:
-            rest.append(word)
+            rest.append(option)
             continue
-        if not equals and not queue:
-            raise ValueError(f"{option} needs a kind: choose from {', '.join(choice.members)}")
-        kind = match_choice(option.lstrip("-"), kind if equals else queue.pop(0), choice.members)
-        default = _with_kind(default, choice.attributes, choice.members[kind])
+        word, *more = option.values or [""]
+        if more or not word:
+            raise ValueError(f"{option.name} needs a kind: choose from {', '.join(choice.members)}")
+        if path := data_options(option.name, word, choice.members):
+            word = path.pop(option.name)
+            rest += [GivenOption(name, [value]) for name, value in path.items()]
+        default = _with_kind(default, choice.attributes, _member(default, option.name, word, choice.members))
     return default, rest
+
+
+def _member(default: Any, name: str, word: str, members: dict[str, type]) -> type:
+    """The kind that an option names. Raises ValueError for what is none, with the nearest."""
+    word, listed = KINDS.get(word, word), ", ".join(members)
+    if NUMBER.fullmatch(word):
+        fields = [option for option in list_options(default) if option.startswith(f"{name}.")]
+        raise ValueError(
+            f"{name} {word}: expected a kind ({listed}); options of the kind chosen now: {', '.join(fields) or 'none'}"
+        )
+    family = name.rpartition(".")[2].lstrip("-")
+    near = get_close_matches(kind_word(word), KIND_NAMES.get(family, {}), n=1)
+    if near and not get_close_matches(word.lower(), [member.lower() for member in members], n=1):
+        raise ValueError(f"no {name.lstrip('-')} {word!r}: choose from {listed}; did you mean {near[0]}?")
+    return members[match_choice(name.lstrip("-"), word, members)]
 
 
 def _with_kind(value: Any, attributes: Sequence[str], kind: type) -> Any:

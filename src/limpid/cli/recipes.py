@@ -7,6 +7,11 @@ from limpid.recipes.registry import RECIPES
 from limpid.runtime.terminal import echo
 
 
+def default_options() -> dict[str, object]:
+    """The options of the command, by what is typed before them."""
+    return {}
+
+
 def main(arguments: Sequence[str]) -> int:
     """`limpid recipes`."""
     if arguments:

@@ -52,6 +52,11 @@ class Sample:
     """The average of the weights along training, or the last of them."""
 
 
+def default_options() -> dict[str, object]:
+    """The options of the command, by what is typed before them."""
+    return {"limpid sample RUN": Sample(Path("RUN/drawn"), Sampling())}
+
+
 def main(arguments: Sequence[str]) -> int:
     """`limpid sample RUN [options]`."""
     name, rest = positional("sample", "RUN", arguments)

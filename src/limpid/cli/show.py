@@ -58,6 +58,17 @@ FIGURES = {"forward": "RECIPE", "schedule": "RECIPE", "data": "RECIPE", "traject
 """What can be shown, and of what."""
 
 
+def default_options() -> dict[str, object]:
+    """The options of the command, by what is typed before them."""
+    return {
+        "limpid show forward RECIPE": ShowForward(Recipe(), Path("runs/RECIPE/forward.png")),
+        "limpid show schedule RECIPE": ShowRecipe(Recipe(), Path("runs/RECIPE/schedule.png")),
+        "limpid show data RECIPE": ShowRecipe(Recipe(), Path("runs/RECIPE/data.png")),
+        "limpid show trajectory RUN": ShowTrajectory(Path("RUN/trajectory.png")),
+        "limpid show loss RUN": ShowLoss(Path("RUN/loss.png")),
+    }
+
+
 def main(arguments: Sequence[str]) -> int:
     """`limpid show WHAT RECIPE [options]`."""
     what, rest = positional("show", f"WHAT ({', '.join(FIGURES)}) and a RECIPE or RUN", arguments)

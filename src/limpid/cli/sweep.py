@@ -8,9 +8,6 @@ from limpid.evaluation.report import EvalReport
 from limpid.evaluation.tables import format_number
 from limpid.viz.plot import Curve, curves
 
-ALIASES = {"sampler.steps": "steps", "guidance": "guidance.scale"}
-"""Other names for what is often swept."""
-
 SweepResults = Sequence[tuple[dict[str, str], EvalReport]]
 """The options of each way to draw, and what it scored."""
 
@@ -23,18 +20,13 @@ def parse_sweep(words: Sequence[str]) -> list[dict[str, str]]:
         name = name.removeprefix("--")
         if not (equals and name and all(given.split(","))):
             raise ValueError(f"--sweep {word}: expected an option and its values, as in steps=10,20,50")
-        values[ALIASES.get(name, name)] = given.split(",")
+        values[name] = given.split(",")
     return [dict(zip(values, chosen, strict=True)) for chosen in product(*values.values())] if values else []
 
 
-def to_arguments(way: dict[str, str]) -> list[str]:
-    """The options of a way to draw, as the command takes them."""
-    words = []
-    for name, value in way.items():
-        where, dot, last = name.rpartition(".")
-        switch = {"true": [f"--{name}"], "false": [f"--{where}{dot}no-{last}"]}
-        words += switch.get(value.lower(), [f"--{name}", value])
-    return words
+def to_arguments(settings: dict[str, str]) -> list[str]:
+    """The options of one point of a sweep, as the command takes them."""
+    return [word for name, value in settings.items() for word in (f"--{name}", value)]
 
 
 def sweep_table(swept: SweepResults, name: str) -> str:

@@ -1,5 +1,6 @@
-"""Training: `limpid train`, `limpid average`, `limpid recipes`."""
+"""`limpid train`: train a recipe, or continue a run."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,7 +9,10 @@ from typing import Annotated
 from limpid.cli.parser import FLATTEN, parse, positional
 from limpid.recipes.recipe import Recipe
 from limpid.recipes.registry import RECIPES, find_recipe
+from limpid.runtime import distributed
 from limpid.runtime.device import Runtime
+from limpid.runtime.terminal import echo
+from limpid.sampling.training_data import open_data
 from limpid.training.run import run
 from limpid.training.run_folder import previous_threads
 
@@ -21,15 +25,35 @@ class Train:
     runtime: Annotated[Runtime, FLATTEN]
     run: Path
     """The folder that holds the run."""
+    epochs: float = 0.0
+    """Passes over the training images, in place of --duration; 0 leaves the duration as it is."""
     allow_rewarm: bool = False
     """Make a run longer although its learning rate has decayed for fewer images, and would jump up."""
+
+
+def default_options() -> dict[str, object]:
+    """The options of the command, by what is typed before them."""
+    return {"limpid train RECIPE": Train(Recipe(), Runtime(), Path("runs/RECIPE"))}
 
 
 def main(arguments: Sequence[str]) -> int:
     """`limpid train RECIPE [options]`."""
     name, rest = positional("train", "RECIPE", arguments)
     folder = Path(name) if Path(name).is_dir() and name not in RECIPES else Path("runs") / Path(name).stem
-    options = parse(Train(find_recipe(name), Runtime(), folder), rest, f"limpid train {name}")
+    options = with_epochs(parse(Train(find_recipe(name), Runtime(), folder), rest, f"limpid train {name}"))
     threads = options.runtime.threads or previous_threads(options.run)
     replace(options.runtime, threads=threads).resolved(options.recipe.duration).configure_process()
     return 0 if run(options.recipe, options.run, options.runtime, options.allow_rewarm) else 130
+
+
+def with_epochs(options: Train) -> Train:
+    """The options with the duration that `--epochs` makes. Raises ValueError for less than 0, or no images."""
+    if not options.epochs:
+        return options
+    if options.epochs < 0 or math.isinf(options.epochs):
+        raise ValueError(f"--epochs {options.epochs:g}: expected a number above 0")
+    n = len(open_data(options.recipe.data, "cpu"))
+    duration = max(1, round(options.epochs * n))
+    if distributed.is_main_process():
+        echo(f"--epochs {options.epochs:g} of {n:,} images: --duration {duration}")
+    return replace(options, recipe=replace(options.recipe, duration=duration))

@@ -94,7 +94,7 @@ class Recipe:
     optimizer: Optimizer = AdamW(warmup_images=640_000)
     ema: EmaKind = Ema(halflife=887_000.0)
     ema_snapshots: tuple[float, ...] = ()
-    """Relative lengths of power-function averages to keep from time to time; `limpid average` then builds any other."""
+    """Relative lengths of power-function EMAs to save now and then; `limpid posthoc-ema` computes others from them."""
     sampling: Sampling = Sampling()
     every: Every = Every()
 

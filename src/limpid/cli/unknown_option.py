@@ -1,0 +1,63 @@
+"""What is said of an option that a command does not have: the one that is meant, in one line."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+
+from limpid.cli.foreign_options import ACCEPTED, ANSWERS
+from limpid.cli.option_list import possible_options
+from limpid.storage.renamed import FIELDS
+
+
+def unknown_option(name: str, known: Iterable[str], possible: Mapping[str, tuple[str, ...]], program: str) -> str:
+    """One line for an option that is not among those `known` to a command; `possible` are those that it has with other
+    kinds."""
+    if answer := ANSWERS.get(name):
+        return f"no option {name}: {answer}"
+    if now := renamed(name, possible):
+        return f"no option {name}: it is {now} since limpid 0.2"
+    wanted = (name, *ACCEPTED.get(name, ()))
+    if owners := next((possible[option] for option in wanted if option in possible), ()):
+        parent = name.rpartition(".")[0] or name
+        return f"no option {name}: {', '.join(dict.fromkeys(owners))} have it; choose one with {parent}"
+    if same := [option for option in known if _last_part(option) == _last_part(name)]:
+        return f"no option {name}: it is {' or '.join(same)}"
+    for option in wanted:
+        if others := commands_with(option):
+            is_option = f"it is {option}, an option" if option != name else "it is an option"
+            return f"no option {name} of {' '.join(program.split()[:2])}: {is_option} of {' and '.join(others)}"
+    near = difflib.get_close_matches(name, sorted(known), n=1)
+    guess = f"did you mean {near[0]}? " if near else ""
+    return f"no option {name}: {guess}`{' '.join(program.split()[:2])} --help` lists all"
+
+
+def renamed(name: str, possible: Mapping[str, tuple[str, ...]]) -> str:
+    """The option that had this name in limpid 0.1; empty if there is none."""
+    old = _last_part(name)
+    for option, owners in possible.items():
+        new = _last_part(option)
+        if name.removesuffix(old) == option.removesuffix(new) and any(
+            FIELDS.get(owner, {}).get(old.replace("-", "_")) == new.replace("-", "_") for owner in owners
+        ):
+            return option
+    return ""
+
+
+def _last_part(option: str) -> str:
+    return option.rpartition(".")[2].lstrip("-")
+
+
+def commands_with(option: str) -> list[str]:
+    """The commands that have an option, as they are typed."""
+    found = [program for program, default in all_defaults().items() if option in possible_options(type(default))]
+    return list(dict.fromkeys(" ".join(program.split()[:2]) for program in found))
+
+
+def all_defaults() -> dict[str, object]:
+    """The options of every form of every command, as if for the default recipe, by what is typed before them."""
+    modules = dict.fromkeys(import_module("limpid.cli.main").COMMANDS.values())
+    return {
+        program: default
+        for module in modules
+        for program, default in import_module(f"limpid.cli.{module}").default_options().items()
+    }
