@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 from limpid.bench.timing import IsolatedWorker, Work, interleaved
 from limpid.data.augment import Augment
 from limpid.data.images import ImageDataset, channels_last, normalize, resize
-from limpid.data.readers.pack import mapped
+from limpid.data.readers.packed import mapped
 from limpid.diffusion.level import add_noise
 from limpid.diffusion.schedules import LinearBeta, stratified
 from limpid.runtime.device import Runtime

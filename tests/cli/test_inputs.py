@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from limpid.cli.inputs import label_from_word
-from limpid.data.readers.scan import classes_of
+from limpid.data.readers.labels import classes_of
 
 ALPHABET = ("A", "B", "a", "b", "Cat")
 

@@ -505,11 +505,11 @@ def test_a_pack_that_is_not_as_it_was_written_is_made_again_and_named(name: str,
 def test_pixels_that_are_many_are_read_through_only_if_they_are_newer_than_their_pack(
     tmp_path: Path, kept: Path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("limpid.data.readers.pack.MAX_RESIDENT_BYTES", 100)
+    monkeypatch.setattr("limpid.data.readers.packed.MAX_RESIDENT_BYTES", 100)
     place = write(tmp_path / "p", CLASSES)
     whole(place)
     with monkeypatch.context() as patch:
-        patch.setattr("limpid.data.readers.pack.digest", lambda *_: pytest.fail("it reads all of them"))
+        patch.setattr("limpid.data.readers.packed.digest", lambda *_: pytest.fail("it reads all of them"))
         whole(place)
     capsys.readouterr()
     (file,) = kept.rglob("pixels.u8")
@@ -550,7 +550,7 @@ import sys
 from pathlib import Path
 import torch
 from limpid.data.images import ImageDataset
-from limpid.data.readers.pack import PackedImages
+from limpid.data.readers.packed import PackedImages
 
 def kilobytes(n):
     folder = Path(sys.argv[1])

@@ -8,7 +8,8 @@ from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from limpid.data import Data
-from limpid.data.readers.scan import read_image, whole_numbers
+from limpid.data.readers.labels import whole_numbers
+from limpid.data.readers.scan import read_image
 from limpid.data.stream import DataSource, StreamingDataset
 from limpid.recipes.serialize import match_choice
 

@@ -11,9 +11,13 @@ from jaxtyping import Bool
 
 from limpid.data.images import ImageDataset, class_counts_from
 from limpid.data.readers.decode import MAX_PIXELS, Channels, Fit, ImageSpec
+from limpid.data.readers.labels import bytes_of
+from limpid.data.readers.listing import ImageListing
 from limpid.data.readers.npz import scan_npz
-from limpid.data.readers.pack import PackedDataset, PackedImages, open_pack, pack, stopping
-from limpid.data.readers.scan import SUFFIXES, ImageListing, bytes_of, scan_folder, scan_zip
+from limpid.data.readers.pack import pack, stop_message
+from limpid.data.readers.packed import PackedDataset, PackedImages, open_pack
+from limpid.data.readers.scan import SUFFIXES, scan_folder
+from limpid.data.readers.zip_files import scan_zip
 from limpid.data.stream import DataSource, StreamingDataset
 from limpid.runtime.terminal import echo, printable
 from limpid.storage.atomic import remove_abandoned
@@ -23,16 +27,16 @@ from limpid.storage.regular_files import require_regular
 Split: TypeAlias = Literal["train", "test", "all"]
 
 MAX_GPU_BYTES = 2**31
-"""Bytes up to which a set is held on a GPU; larger ones stay on disk, and each batch is sent."""
+"""Size in bytes up to which a set is held in a GPU's memory; larger ones stay on disk, and batches are copied."""
 LAYOUT = 2
-"""Number of the form in which images are packed: with another, all are packed anew."""
+"""Version of the packed form: when it changes, all images are packed again."""
 
 
 @dataclass(frozen=True)
 class Folder:
     """Your own images: of a folder and all below it, a .zip of one, or an .npz (images, and labels if there are any).
 
-    Sub-folders are classes, if every image is in one. Images are decoded once and kept in the folder `packed` of
+    Sub-folders are classes, if every image is in one. Images are decoded once and saved in the folder `packed` of
     $LIMPID_DATA, or of limpid's cache; a run reads them from there.
     """
 
@@ -43,31 +47,31 @@ class Folder:
     width: int = 0
     """Width, for images that are not square."""
     channels: Channels = "RGB"
-    """Colours, grey (L), or colours and alpha; without alpha, what is transparent shows white."""
+    """RGB, L (grey) or RGBA; without alpha, transparent pixels become white."""
     fit: Fit = "crop"
-    """How an image of another aspect fits: its middle is cut out, or it is stretched, or padded with white."""
+    """How an image of another aspect ratio fits: cropped in the middle, stretched, or padded with white."""
     split: Split = "train"
-    """Those to train on, those held out, or both."""
+    """The images to train on, the held-out ones, or all."""
     held_out: float = 0.1
-    """Share of the images that is held out; which, each one's name decides, so that new images move none."""
+    """Share of the images that is held out, chosen by their names, so that adding images changes no other's split."""
     on_error: Literal["stop", "skip"] = "stop"
-    """What an image that cannot be read does: stop the command, or be left out and named."""
+    """With an unreadable image: stop, or leave it out and list it in the report."""
     workers: int = 0
-    """Processes that read the packed images ahead of the run; 0 reads them in it, which is usually as fast."""
+    """Worker processes that read packed images ahead of training; 0 reads them in the same process, usually as fast."""
 
     def open(self, device: torch.device | str) -> DataSource:
-        """The images as a run takes them, packed. Raises ValueError if they cannot be had."""
-        place = self._place()
-        packed = self._packed(place)
-        off_disk = torch.device(device).type == "cpu" or math.prod((packed.count, *packed.shape)) <= MAX_GPU_BYTES
-        if self.workers or not off_disk:
-            counts = class_counts_from(packed.labels, len(place.classes))
-            rows = PackedDataset(packed), packed.shape, place.classes, self.workers
-            return StreamingDataset(*rows, class_counts=counts, fingerprint=place.content).to(device)
-        return ImageDataset(packed.pixels, packed.labels, place.classes, place.content).to(device)
+        """The images as training takes them, packed first if needed. Raises ValueError if there are none."""
+        listing = self._listing()
+        packed = self._packed(listing)
+        resident = torch.device(device).type == "cpu" or math.prod((packed.count, *packed.shape)) <= MAX_GPU_BYTES
+        if self.workers or not resident:
+            counts = class_counts_from(packed.labels, len(listing.classes))
+            dataset = PackedDataset(packed), packed.shape, listing.classes, self.workers
+            return StreamingDataset(*dataset, class_counts=counts, fingerprint=listing.content).to(device)
+        return ImageDataset(packed.pixels, packed.labels, listing.classes, listing.content).to(device)
 
-    def _place(self) -> ImageListing:
-        """What is at the root. Raises ValueError if there are no images."""
+    def _listing(self) -> ImageListing:
+        """The images at the root. Raises ValueError if there are none."""
         if not self.root:
             raise ValueError("no images are named: name a folder, a .zip or an .npz with --data.root PATH")
         root = expanded(self.root)
@@ -75,40 +79,42 @@ class Folder:
             raise ValueError(f"no folder, .zip or .npz at {printable(str(root))}")
         if not root.is_dir():
             require_regular(root)
-        place = scan_folder(root) if root.is_dir() else (scan_npz if root.suffix.lower() == ".npz" else scan_zip)(root)
-        if not len(place.names):
+        listing = (
+            scan_folder(root) if root.is_dir() else (scan_npz if root.suffix.lower() == ".npz" else scan_zip)(root)
+        )
+        if not len(listing.names):
             raise ValueError(f"no image in {printable(str(root))}: looked for files named {', '.join(SUFFIXES)}")
-        return place
+        return listing
 
-    def _packed(self, place: ImageListing) -> PackedImages:
-        """The images from where they are kept, packed there first if they are new or have changed."""
-        there = (str(place.root.resolve()), place.fingerprint, place.refused)
-        what = (LAYOUT, *there, self._frame(), self.split, self.held_out)
-        kept = cache_dir() / "packed" / hashlib.sha256(ascii(what).encode()).hexdigest()[:32]
-        remove_abandoned(kept.parent)
-        packed = open_pack(kept)
+    def _packed(self, listing: ImageListing) -> PackedImages:
+        """The packed images from the cache, packed first if they are new or have changed."""
+        source = (str(listing.root.resolve()), listing.fingerprint, listing.refused)
+        key = (LAYOUT, *source, self._spec(), self.split, self.held_out)
+        folder = cache_dir() / "packed" / hashlib.sha256(ascii(key).encode()).hexdigest()[:32]
+        remove_abandoned(folder.parent)
+        packed = open_pack(folder)
         if packed and packed.refused and self.on_error == "stop":
-            raise ValueError(stopping(place.root, packed.examples[0]))
+            raise ValueError(stop_message(listing.root, packed.examples[0]))
         if packed is None or packed.refused:
-            packed = packed or pack(kept, place, self._chosen(place), self._frame(), stop=self.on_error == "stop")
-            echo(f"{printable(str(place.root))}: {packed}", to_stderr=True)
+            packed = packed or pack(folder, listing, self._chosen(listing), self._spec(), stop=self.on_error == "stop")
+            echo(f"{printable(str(listing.root))}: {packed}", to_stderr=True)
         return packed
 
-    def _chosen(self, place: ImageListing) -> Bool[np.ndarray, " n"]:
-        """Which images are of the split. Raises ValueError if none is."""
+    def _chosen(self, listing: ImageListing) -> Bool[np.ndarray, " n"]:
+        """A mask of the images of the split. Raises ValueError if it has none."""
         if not 0 <= self.held_out <= 1:
             raise ValueError(f"held-out {self.held_out}: expected a share, 0 to 1")
-        n = len(place.names)
-        test = np.fromiter((unit_hash(str(name)) < self.held_out for name in place.names), bool, n)
+        n = len(listing.names)
+        test = np.fromiter((unit_hash(str(name)) < self.held_out for name in listing.names), bool, n)
         chosen = {"train": ~test, "test": test, "all": np.ones(n, bool)}[self.split]
         if not chosen.any():
             share = f"with {self.held_out:g} of them held out"
             raise ValueError(
-                f"none of {n:,} images in {printable(str(place.root))} is of the split {self.split!r} {share}"
+                f"none of {n:,} images in {printable(str(listing.root))} is of the split {self.split!r} {share}"
             )
         return chosen
 
-    def _frame(self) -> ImageSpec:
+    def _spec(self) -> ImageSpec:
         height, width = self.size, self.width or self.size
         if min(height, width) < 2 or height * width > MAX_PIXELS:
             raise ValueError(f"images of {height}x{width}: expected at least 2x2, and at most {MAX_PIXELS:,} pixels")
@@ -116,5 +122,5 @@ class Folder:
 
 
 def unit_hash(name: str) -> float:
-    """A number in [0, 1) that the name alone decides, as if drawn evenly."""
+    """A number in [0, 1), uniform over names, that depends on the name alone."""
     return int.from_bytes(hashlib.sha256(bytes_of(name)).digest()[:6], "big") / 2**48

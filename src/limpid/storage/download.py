@@ -1,23 +1,25 @@
-"""A file from the net: whole and checked, or not there at all."""
+"""Downloads: a file appears under its name only when it is complete and its checksum is right."""
 
 import hashlib
 import os
 from http.client import HTTPException
 from pathlib import Path
-from typing import BinaryIO, cast
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
+from limpid.runtime.progress_line import ProgressLine
+from limpid.runtime.terminal import echo
 from limpid.storage.atomic import atomic_write
 
 TIMEOUT = 30.0
-"""Seconds of silence after which a server is given up."""
+"""Seconds without an answer after which a download fails."""
+MEGABYTE = 10**6
 
 
 def cache_dir() -> Path:
-    """The folder that data is kept in: $LIMPID_DATA, else limpid's own in the user's cache folder.
+    """The folder for downloads and caches: $LIMPID_DATA, else `limpid` in the user's cache folder.
 
-    Raises ValueError for a user without a home who names none.
+    Raises ValueError if neither that variable nor a home folder is set.
     """
     if named := os.environ.get("LIMPID_DATA"):
         return expanded(named)
@@ -35,9 +37,9 @@ def expanded(path: str | Path) -> Path:
 
 
 def download(url: str, checksum: str, path: Path) -> None:
-    """Brings what is at `url` to `path`, which appears only when it is whole. Raises ValueError if that fails.
+    """Download `url` to `path`, which appears only when it is complete. Raises ValueError if that fails.
 
-    The checksum is written with its kind, as in "md5:c58f30...", or "sha256:672682...".
+    The checksum names its algorithm, as in "md5:c58f30..." or "sha256:672682...".
     """
     kind, _, expected = checksum.partition(":")
     try:
@@ -54,18 +56,16 @@ def download(url: str, checksum: str, path: Path) -> None:
 
 
 def _fetch(url: str, kind: str, path: Path) -> str:
-    """Writes what is at `url` to `path` under a progress bar, and returns its checksum. Raises OSError if cut off."""
-    from rich.console import Console
-    from rich.progress import wrap_file
-
+    """Write what is at `url` to `path`, with progress on stderr; returns its checksum. Raises OSError if cut off."""
     digest = hashlib.new(kind, usedforsecurity=False)
     with urlopen(url, timeout=TIMEOUT) as response, path.open("xb") as file:
         total = int(response.headers.get("Content-Length", 0))
-        title, screen = url.rpartition("/")[2], Console(stderr=True)
-        with wrap_file(cast(BinaryIO, response), total, description=title, console=screen) as reader:
-            while chunk := reader.read(2**18):
+        echo(f"downloading {url}", to_stderr=True)
+        with ProgressLine(url.rpartition("/")[2], total / MEGABYTE, " MB") as line:
+            while chunk := response.read(2**18):
                 file.write(chunk)
                 digest.update(chunk)
+                line.advance(len(chunk) / MEGABYTE)
         if file.tell() < total:
             raise OSError(f"cut off after {file.tell():,} of {total:,} bytes")
     return digest.hexdigest()

@@ -18,8 +18,9 @@ from PIL import Image
 
 from limpid.data.fingerprint import fingerprint_of_arrays
 from limpid.data.readers.decode import MAX_PIXELS, DecodedImage, ImageSpec, fit_to
+from limpid.data.readers.listing import ImageListing, Load
 from limpid.data.readers.messages import one_line
-from limpid.data.readers.scan import LONGEST_NAME, PACKING, ImageListing, Load
+from limpid.data.readers.zip_files import LONGEST_NAME, ZIP_METHODS
 from limpid.runtime.terminal import printable
 
 HEAD = 2**14
@@ -82,7 +83,7 @@ def read_rows(
 def head_of(packed: zipfile.ZipFile, member: str) -> NpyHeader:
     """The head of an array. Raises ValueError, among others, if it claims more than is there, or objects."""
     info = packed.getinfo(member)
-    if info.compress_type not in PACKING:
+    if info.compress_type not in ZIP_METHODS:
         raise ValueError(f"{member} is packed by another method than zip's usual, deflate")
     with packed.open(info) as file:
         start = BytesIO(file.read(HEAD))
