@@ -25,6 +25,8 @@ FLOORS = {
 """The floor of each folder; folders of one floor do not know each other."""
 ORDER = [
     "level",
+    "discrete_schedules",
+    "continuous_schedules",
     "schedules",
     "targets",
     "denoiser",

@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from limpid.diffusion.level import Batch, Level, PerSample, append_dims
+from limpid.diffusion.level import Batch, Level, PerSample, UnitInterval, append_dims
 from limpid.diffusion.likelihood import decoder_nats
 from limpid.diffusion.samplers.steps import ancestral_std
-from limpid.diffusion.schedules import Schedule, UnitInterval
+from limpid.diffusion.schedules import Schedule
 
 
 class PosteriorBounds(NamedTuple):

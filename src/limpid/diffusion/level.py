@@ -13,6 +13,8 @@ from torch import Tensor
 
 Batch: TypeAlias = Float[Tensor, "b *d"]
 PerSample: TypeAlias = Float[Tensor, " b"]
+UnitInterval: TypeAlias = Float[Tensor, " n"]
+"""Numbers in [0, 1]: where on a schedule, from clean to noise."""
 
 
 @dataclass(frozen=True, eq=False)

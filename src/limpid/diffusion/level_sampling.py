@@ -10,8 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from limpid.diffusion.level import PerSample
-from limpid.diffusion.schedules import UnitInterval
+from limpid.diffusion.level import PerSample, UnitInterval
 
 LossMoments: TypeAlias = Float[Tensor, " bins"]
 

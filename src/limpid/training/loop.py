@@ -18,10 +18,10 @@ from limpid.data import DataSource
 from limpid.data.images import normalize
 from limpid.diffusion.denoiser import Denoiser, Labels
 from limpid.diffusion.learned_variance import posterior_bounds
-from limpid.diffusion.level import Batch, Level, PerSample
+from limpid.diffusion.level import Batch, Level, PerSample, UnitInterval
 from limpid.diffusion.level_sampling import LossMoments, importance_sample, update_moments
 from limpid.diffusion.losses import UncertaintyWeighting, check_noisiest_loss, denoising_loss
-from limpid.diffusion.schedules import UnitInterval, stratified
+from limpid.diffusion.schedules import stratified
 from limpid.nets.kernels.dropout_cpu import dropout_from
 from limpid.optim.ema import PowerFunctionEma, update
 from limpid.optim.optimizers import Muon, lr_at
