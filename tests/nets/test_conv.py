@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch.nn.grad import conv2d_weight
 
-from limpid.nets import conv
 from limpid.nets.conv import Conv3x3
+from limpid.nets.kernels import conv3x3_cpu
 from limpid.nets.kernels.conv3x3_cpu import weight_gradient
 
 
@@ -27,18 +27,18 @@ def test_on_small_maps_it_is_the_convolution_that_it_is_elsewhere(monkeypatch: p
         with torch.autocast("cpu", torch.bfloat16):
             y = layer(x)
         assert y.grad_fn is not None
-        assert ("Conv3x3SmallMaps" in y.grad_fn.name()) == (conv.WIDE == 0)
+        assert ("Conv3x3SmallMaps" in y.grad_fn.name()) == (conv3x3_cpu.WIDE_KERNEL == 0)
         return y, *torch.autograd.grad(y, [x, *layer.parameters()], toward)
 
     plain = answers()
-    monkeypatch.setattr(conv, "WIDE", 0)
+    monkeypatch.setattr(conv3x3_cpu, "WIDE_KERNEL", 0)
     for ours, theirs in zip(answers(), plain, strict=True):
         assert ours.dtype == theirs.dtype
         torch.testing.assert_close(ours, theirs, rtol=1.6e-2, atol=1e-2)
 
 
 def test_what_needs_no_gradient_gets_none(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(conv, "WIDE", 0)
+    monkeypatch.setattr(conv3x3_cpu, "WIDE_KERNEL", 0)
     layer, x = Conv3x3(6, 4).requires_grad_(False), torch.randn(1, 6, 4, 4).bfloat16().requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
         y = layer(x)

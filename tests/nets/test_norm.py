@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from limpid.nets import norm
+from limpid.nets.kernels import group_norm_cpu
 from limpid.nets.norm import GroupNorm, group_norm, groups
 
 
@@ -71,8 +71,8 @@ def test_block_by_block_is_the_formula_up_to_the_rounding_of_the_answer(
         layer.bias.normal_()
     exact = GroupNorm(c).double()
     exact.load_state_dict(layer.state_dict())
-    monkeypatch.setattr(norm, "BLOCKWISE_ABOVE", 0)
-    monkeypatch.setattr(norm, "BLOCK_NUMBERS", 2 * c * h * w)  # two maps in a block, and one in the last
+    monkeypatch.setattr(group_norm_cpu, "BLOCKWISE_ABOVE", 0)
+    monkeypatch.setattr(group_norm_cpu, "BLOCK_NUMBERS", 2 * c * h * w)  # two maps in a block, and one in the last
     ours = answers(layer, x, values, toward)
     wide = [value.detach().double().requires_grad_() for value in (x, *values.values())]
     y = reference(exact, wide[0], dict(zip(values, wide[1:], strict=True)))
@@ -92,7 +92,7 @@ def test_a_norm_alone_is_the_same_block_by_block(monkeypatch: pytest.MonkeyPatch
         return y, *torch.autograd.grad(y, [x, *layer.parameters()], toward.bfloat16())
 
     whole = answers()
-    monkeypatch.setattr(norm, "BLOCKWISE_ABOVE", 0)
+    monkeypatch.setattr(group_norm_cpu, "BLOCKWISE_ABOVE", 0)
     for ours, theirs in zip(answers(), whole, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-2, atol=1e-2)
 

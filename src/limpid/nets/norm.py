@@ -1,13 +1,11 @@
-"""Group normalisation (Wu and He 2018) and the silu after it, each by the way that is quick where it is computed."""
-
-from collections.abc import Callable
+"""Group normalisation (Wu and He 2018) and the silu after it."""
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from limpid.nets.kernels.group_norm_cpu import Blockwise, cache_blocks, use_blockwise
+from limpid.nets.kernels import group_norm_cpu
 from limpid.nets.types import ImageBatch, PerChannel
 
 
@@ -20,7 +18,7 @@ def groups(channels: int) -> int:
 
 
 class GroupNorm(nn.Module):
-    """Group normalisation, its statistics in float32 and its answer in the dtype and layout of x."""
+    """Group normalisation, its statistics in float32 and its output in the dtype and layout of x."""
 
     def __init__(self, channels: int, eps: float = 1e-6):
         super().__init__()
@@ -30,20 +28,9 @@ class GroupNorm(nn.Module):
 
     def forward(self, x: ImageBatch) -> ImageBatch:
         """`x` with mean 0 and variance 1 in each group, times the weight, plus the bias."""
-        if self.training and use_blockwise(x):
-            return self._blockwise(x, None, None, None, activated=False)
-        return in_parts(self._whole, x)
-
-    def _whole(self, x: ImageBatch) -> ImageBatch:
-        if x.device.type != "cpu":
-            # The library returns another layout than it was given, with a copy around every convolution; the formula
-            # keeps it, and compiles to one kernel.
-            return group_norm(x.float(), self.groups, self.weight.float(), self.bias.float(), self.eps).to(x.dtype)
-        # The library's float32 kernel is quick and its bfloat16 one is not.
-        evens = not (self.training or torch.compiler.is_compiling())
-        wide = evened(x.float(), torch.get_num_threads()) if evens else x.float()
-        y = F.group_norm(wide, self.groups, self.weight.float(), self.bias.float(), self.eps)
-        return (y if len(y) == len(x) else y[: len(x)]).to(x.dtype)
+        if x.device.type == "cpu":
+            return group_norm_cpu.norm(x, self.groups, self.weight, self.bias, self.eps, self.training)
+        return group_norm(x.float(), self.groups, self.weight.float(), self.bias.float(), self.eps).to(x.dtype)
 
     def silu(
         self,
@@ -52,62 +39,23 @@ class GroupNorm(nn.Module):
         scale: PerChannel | None = None,
         shift: PerChannel | None = None,
     ) -> ImageBatch:
-        """silu((1 + scale) norm(x + before) + shift), where what is not given is 0.
-
-        While training, the size of the whole batch chooses the way to compute it, which rounds in another manner; else
-        the bits of an image do not depend on its batch.
-        """
-        if self.training and use_blockwise(x):
-            return self._blockwise(x, shift_in, scale, shift, activated=True)
-        return in_parts(self._silu, x, shift_in, scale, shift)
-
-    def _silu(
-        self, x: ImageBatch, before: PerChannel | None, scale: PerChannel | None, shift: PerChannel | None
-    ) -> ImageBatch:
-        y = self._whole(x if before is None else x + before[:, :, None, None])
+        """silu((1 + scale) norm(x + shift_in) + shift), where None is 0; `scale` and `shift` come together."""
+        if x.device.type == "cpu":
+            affine = (self.groups, self.weight, self.bias, self.eps, self.training)
+            return group_norm_cpu.norm_silu(x, *affine, shift_in, scale, shift)
+        y = self(x if shift_in is None else x + shift_in[:, :, None, None])
         if scale is not None and shift is not None:
             y = torch.addcmul(shift[:, :, None, None], y, 1 + scale[:, :, None, None])
         return F.silu(y)
-
-    def _blockwise(
-        self,
-        x: ImageBatch,
-        before: PerChannel | None,
-        scale: PerChannel | None,
-        shift: PerChannel | None,
-        activated: bool,
-    ) -> ImageBatch:
-        zero = self.bias.new_zeros(x.shape[:2])
-        before, shift = (zero if value is None else value.float() for value in (before, shift))
-        factor = 1.0 if scale is None else 1 + scale.float()
-        weight, bias = self.weight * (factor + zero), self.bias * factor + shift
-        return Blockwise.apply(x, before, weight, bias, self.groups, self.eps, activated)
-
-
-def in_parts(layer: Callable[..., ImageBatch], x: ImageBatch, *told: PerChannel | None) -> ImageBatch:
-    """layer(x, *told); for large maps without gradients a few images at a time, in the cache: half the time, and the
-    same bits where each image is computed by itself."""
-    if torch.is_grad_enabled() or not use_blockwise(x):
-        return layer(x, *told)
-    out = torch.empty_like(x)
-    for part in cache_blocks(len(x), x[0].numel()):
-        out[part] = layer(x[part], *(value if value is None else value[part] for value in told))
-    return out
-
-
-def evened(x: ImageBatch, threads: int) -> ImageBatch:
-    """`x` with its last image repeated until every thread has as many images.
-
-    The library cuts the pixels of a batch into equal parts: an image that lies in two of them has other last bits.
-    """
-    missing = -len(x) % threads
-    return torch.cat([x, *(x[-1:] for _ in range(missing))]) if missing else x
 
 
 def group_norm(
     x: ImageBatch, groups: int, weight: Float[Tensor, " c"], bias: Float[Tensor, " c"], eps: float
 ) -> ImageBatch:
-    """`F.group_norm` as a formula, which keeps the layout of `x`."""
+    """`F.group_norm` as a formula, which keeps the layout of `x`, channels last or not, and compiles to one kernel.
+
+    The library's kernel on a GPU returns another layout, with a copy around every convolution.
+    """
     grouped = x.unflatten(1, (groups, -1))
     var, mean = torch.var_mean(grouped, dim=(2, 3, 4), correction=0, keepdim=True)
     normed = ((grouped - mean) * torch.rsqrt(var + eps)).flatten(1, 2)

@@ -12,13 +12,28 @@ from torch.nn.grad import conv2d_input
 from limpid.nets.types import ImageBatch
 
 Kernels = Float[Tensor, "o c 3 3"]
+SMALL_MAP, WIDE_KERNEL = 8 * 8, 256 * 256
+"""Values of a channel up to which, and channels in times out from which, matrix products beat the library on a CPU."""
+
+
+def use_small_maps(x: ImageBatch, weight: Kernels) -> bool:
+    """Whether `conv3x3_small_maps` is faster: only its backward pass is, so only where there is one to come."""
+    small = x.shape[2] * x.shape[3] <= SMALL_MAP and weight.shape[0] * weight.shape[1] >= WIDE_KERNEL
+    bfloat16 = x.device.type == "cpu" and x.dtype == torch.bfloat16 and torch.is_autocast_enabled("cpu")
+    return small and bfloat16 and torch.is_grad_enabled() and not torch.compiler.is_compiling()
+
+
+def conv3x3_small_maps(x: ImageBatch, weight: Kernels, bias: Float[Tensor, " o"] | None) -> ImageBatch:
+    """`F.conv2d` with padding 1, in the dtype of `x`."""
+    assert bias is not None
+    return Conv3x3SmallMaps.apply(x, weight.to(x.dtype), bias.to(x.dtype))
 
 
 class Conv3x3SmallMaps(torch.autograd.Function):
     """A 3x3 convolution of small maps in bfloat16 on a CPU.
 
-    The library takes four to five times as long for the gradient of its weights as for its answer; here it is nine
-    products of matrices: in a quarter to half of that time.
+    The library takes four to five times as long for the gradient of its weights as for its output; here that gradient
+    is nine matrix products, in a quarter to half of that time.
     """
 
     @staticmethod
@@ -32,33 +47,33 @@ class Conv3x3SmallMaps(torch.autograd.Function):
         ctx: Any, gradient: ImageBatch
     ) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        for_x, for_weight, for_bias = ctx.needs_input_grad
-        dx = conv2d_input(list(x.shape), weight, gradient, padding=1) if for_x else None
-        dweight = weight_gradient(x, gradient) if for_weight else None
-        return dx, dweight, gradient.sum((0, 2, 3)) if for_bias else None
+        needs_x, needs_weight, needs_bias = ctx.needs_input_grad
+        dx = conv2d_input(list(x.shape), weight, gradient, padding=1) if needs_x else None
+        dweight = weight_gradient(x, gradient) if needs_weight else None
+        return dx, dweight, gradient.sum((0, 2, 3)) if needs_bias else None
 
 
 def weight_gradient(x: ImageBatch, gradient: ImageBatch) -> Kernels:
-    """The gradient of the weights of a 3x3 convolution, from its input and the gradient of its answer.
+    """The gradient of the weights of a 3x3 convolution, from its input and the gradient of its output.
 
-    With an empty pixel after each row, and an empty row after each map, every tap sees the pixels one after another at
-    a fixed distance from those of the answer: no copy is made for any of them.
+    With a zero pixel after each row, and a zero row after each map, the input pixels of every tap lie at a fixed offset
+    from the output pixels: no tap needs a copy.
     """
-    pixels, theirs = padded(x), padded(gradient)
+    pixels, dy = padded(x), padded(gradient)
     margin = x.shape[3] + 2
     inner = len(pixels) - 2 * margin
-    across = theirs[margin:-margin].T.contiguous()
+    dy = dy[margin:-margin].T.contiguous()
     taps = torch.empty(3, 3, gradient.shape[1], x.shape[1], dtype=x.dtype)
     for row in range(3):
         for column in range(3):
             first = margin + (row - 1) * (x.shape[3] + 1) + column - 1
-            torch.mm(across, pixels[first : first + inner], out=taps[row, column])
+            torch.mm(dy, pixels[first : first + inner], out=taps[row, column])
     return taps.permute(2, 3, 0, 1)
 
 
 def padded(x: ImageBatch) -> Float[Tensor, "n c"]:
-    """The pixels of all maps one after another, an empty one after each row and a row of them after each map; and
-    before and after them all as many as a tap may reach beyond."""
+    """The pixels of all maps as rows, with a zero pixel after each row of a map and a zero row after each map, and a
+    margin of zeros at both ends as wide as a tap reaches."""
     b, c, h, w = x.shape
     margin = w + 2
     rows = x.new_zeros(b * (h + 1) * (w + 1) + 2 * margin, c)

@@ -1,4 +1,4 @@
-"""Dropout that draws four numbers at a time on a CPU, from a generator of its own."""
+"""Dropout that makes four random numbers of each 64 bits on a CPU, from a generator of its own."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ _dropout_generator: ContextVar[torch.Generator | None] = ContextVar("dropout_gen
 
 @contextmanager
 def dropout_from(generator: torch.Generator) -> Iterator[None]:
-    """Dropout on a CPU draws from this generator in here, instead of torch's default one."""
+    """In this context dropout on a CPU uses this generator instead of torch's default one."""
     before = _dropout_generator.set(generator)
     try:
         yield
@@ -24,24 +24,24 @@ def dropout_from(generator: torch.Generator) -> Iterator[None]:
 
 
 class Dropout(nn.Module):
-    """Each number zero with probability `share`, the others scaled up to keep the mean (Srivastava et al. 2014)."""
+    """Each value set to 0 with probability `p`, the others scaled up to keep the mean (Srivastava et al. 2014)."""
 
-    def __init__(self, share: float):
+    def __init__(self, p: float):
         super().__init__()
-        if not 0 <= share < 1:
-            raise ValueError(f"dropout {share}: expected a share from 0 up to, not including, 1")
-        self.share = share
+        if not 0 <= p < 1:
+            raise ValueError(f"dropout {p}: expected a probability from 0 up to, not including, 1")
+        self.p = p
 
     def forward(self, x: ImageBatch) -> ImageBatch:
-        """`x` with its numbers dropped, while training."""
-        if not self.training or self.share == 0:
+        """`x` with dropout, while training."""
+        if not self.training or self.p == 0:
             return x
         if x.device.type != "cpu" or torch.compiler.is_compiling():
-            return F.dropout(x, self.share)
-        # CPUs draw numbers one after the other, a seventh of DDPM's step: so each draw of 64 bits serves for four.
+            return F.dropout(x, self.p)
+        # CPUs make random numbers one after the other, a seventh of DDPM's step: so each 64 bits serve four values.
         b, c, h, w = x.shape
         words = torch.empty(-(-x.numel() // 4), dtype=torch.int64)
-        drawn = words.random_(-(2**63), None, generator=_dropout_generator.get()).view(torch.int16)
-        dropped = min(round(self.share * 2**16), 2**16 - 1)
-        kept = (drawn[: x.numel()] >= dropped - 2**15).view(b, h, w, c).permute(0, 3, 1, 2)
-        return x * kept.to(x.dtype).mul_(2**16 / (2**16 - dropped))
+        random = words.random_(-(2**63), None, generator=_dropout_generator.get()).view(torch.int16)
+        dropped = min(round(self.p * 2**16), 2**16 - 1)
+        keep = (random[: x.numel()] >= dropped - 2**15).view(b, h, w, c).permute(0, 3, 1, 2)
+        return x * keep.to(x.dtype).mul_(2**16 / (2**16 - dropped))
