@@ -10,6 +10,7 @@ from typing import get_type_hints
 import pytest
 import test_layers
 
+from limpid.cli.foreign_kinds import KIND_NAMES
 from limpid.cli.main import COMMANDS, main
 from limpid.recipes.recipe import Recipe, Sampling
 from limpid.recipes.serialize import union_members
@@ -129,9 +130,27 @@ def test_the_page_on_recipes_has_every_kind_of_every_option():
     assert found == {option: kinds for option, kinds in expected.items() if kinds}
 
 
+def test_the_page_on_recipes_names_samplers_of_other_programs_that_are_accepted():
+    rows = re.findall(r"^\| (`[a-z].+?) \| (\w+)(?:,.+)? \|$", TEXTS["docs/recipes.md"], re.MULTILINE)
+    assert {kind for _, kind in rows} == set(union_members(get_type_hints(Sampling)["sampler"]))
+    assert all(KIND_NAMES["sampler"][name][0] == kind for names, kind in rows for name in quoted(names))
+
+
 def test_the_changelog_has_every_kind_that_was_renamed():
     rows = re.findall(r"^\| (\w+) \| (\w+) \|$", TEXTS["CHANGELOG.md"], re.MULTILINE)
     assert dict(rows) == renamed.KINDS
+
+
+def test_the_changelog_has_every_option_of_a_recipe_that_was_renamed():
+    classes = ("Recipe", "UNet", "DiT", "AdamW", "Ema", "Every", "Sampling", "Guidance")
+    pairs = [pair for name in classes for pair in renamed.FIELDS[name].items()]
+    rows = [row for row in TEXTS["CHANGELOG.md"].splitlines() if row.startswith("| `--")]
+
+    def in_one_row(old: str, new: str) -> bool:
+        words = [re.compile(rf"[-.]{name.replace('_', '-')}\b") for name in (old, new)]
+        return any(all(map(re.search, words, row.split("|")[1:3])) for row in rows)
+
+    assert [pair for pair in pairs if not in_one_row(*pair)] == []
 
 
 def test_the_options_of_the_commands_on_a_page_exist(capsys: pytest.CaptureFixture[str], monkeypatch):
