@@ -60,12 +60,10 @@ def test_every_file_that_a_page_quotes_exists(page: str):
 
 @cache
 def defined(file: Path) -> set[str]:
-    """The names that a file defines or imports, and `Class.member` of its classes."""
+    """The names that a file defines, and `Class.member` of its classes."""
     names = set()
     for node in ast.parse(file.read_text()).body:
-        if isinstance(node, ast.ImportFrom | ast.Import):
-            names |= {alias.asname or alias.name for alias in node.names}
-        elif isinstance(node, ast.Assign | ast.AnnAssign):
+        if isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             names |= {target.id for target in targets if isinstance(target, ast.Name)}
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):
