@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from limpid.data.augment import Augment, shifted
+from limpid.data.augment import Augment, shift
 from limpid.runtime.rng import generator
 
 
@@ -40,7 +40,7 @@ def test_each_image_is_flipped_by_its_own_draw(pixels: Tensor, flip: float):
 @pytest.mark.parametrize("move", [(0, 0), (2, 0), (-1, 2), (1, -2), (-2, -2)])
 def test_a_shift_is_a_crop_of_the_image_with_reflected_edges(pixels: Tensor, move: tuple[int, int]):
     down, right = (torch.full((len(pixels),), by) for by in move)
-    assert torch.equal(shifted(pixels, down, right), crops(pixels, 2)[move])
+    assert torch.equal(shift(pixels, down, right), crops(pixels, 2)[move])
 
 
 def test_shifts_reach_every_place_up_to_the_farthest(pixels: Tensor):

@@ -237,7 +237,7 @@ def test_labels_that_hold_one_another_are_refused(tmp_path: Path):
 
 
 def test_an_archive_that_is_a_bomb_is_left_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("limpid.data.readers.cifar10_files.LONGEST_ARCHIVE", 2**20)
+    monkeypatch.setattr("limpid.data.readers.cifar10_files.MAX_ARCHIVE_BYTES", 2**20)
     path = pack(tmp_path / "cifar-10-python.tar.gz", {"zeros": bytes(2**22)})
     with pytest.raises(ValueError, match=f"cannot read {path}: it is longer, unpacked, than CIFAR-10"):
         load(path)

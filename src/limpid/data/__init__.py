@@ -1,4 +1,4 @@
-"""Images in: where they come from, and the batches that a run is made of."""
+"""Data sets, and the batches that a run trains on."""
 
 from typing import TypeAlias
 

@@ -1,4 +1,4 @@
-"""Random changes that leave an image an image: mirrored, or moved by a few pixels."""
+"""Random augmentation: horizontal flips, and shifts by a few pixels."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Augment:
-    """What is done to a batch before it is shown, each image by its own draw."""
+    """Augmentation of a training batch, drawn for each image on its own."""
 
     flip: float = 0.5
-    """Probability of an image being mirrored, left for right."""
+    """Probability that an image is flipped left to right."""
     shift: int = 0
-    """Farthest that an image moves along either axis, in pixels; what it uncovers shows its own edge, mirrored."""
+    """Largest shift along either axis, in pixels; the uncovered border is filled by reflection."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.flip <= 1:
@@ -24,29 +24,29 @@ class Augment:
 
     def __call__(self, pixels: UInt8[Tensor, "b c h w"], generator: torch.Generator) -> UInt8[Tensor, "b c h w"]:
         if self.flip > 0:
-            pixels = flipped(pixels, _uniform(len(pixels), pixels.device, generator) < self.flip)
+            pixels = flip(pixels, _uniform(len(pixels), pixels.device, generator) < self.flip)
         if self.shift > 0:
-            pixels = shifted(pixels, *_offsets(self.shift, pixels, generator))
+            pixels = shift(pixels, *_offsets(self.shift, pixels, generator))
         return pixels
 
 
-def flipped(pixels: UInt8[Tensor, "b c h w"], which: Bool[Tensor, " b"]) -> UInt8[Tensor, "b c h w"]:
-    """The images, those of `which` mirrored left for right."""
+def flip(pixels: UInt8[Tensor, "b c h w"], which: Bool[Tensor, " b"]) -> UInt8[Tensor, "b c h w"]:
+    """The images, with those selected by the mask flipped left to right."""
     b, c, h, w = pixels.shape
     chosen = torch.where(which[:, None], as_int64_rows(pixels.flip(3)), as_int64_rows(pixels))
     return chosen.view(torch.uint8).view(b, h, w, c).permute(0, 3, 1, 2)
 
 
 def as_int64_rows(pixels: UInt8[Tensor, "b c h w"]) -> Integer[Tensor, "b _"]:
-    """Each image as one row, eight pixels in a word where they come out even: so a CPU is quicker at choosing."""
+    """Each image as one row, of int64 words where its bytes divide by eight: a CPU selects words faster than bytes."""
     rows = pixels.permute(0, 2, 3, 1).reshape(len(pixels), -1)
     return rows.view(torch.int64) if rows.shape[1] % 8 == 0 else rows
 
 
-def shifted(
+def shift(
     pixels: UInt8[Tensor, "b c h w"], down: Int[Tensor, " b"], right: Int[Tensor, " b"]
 ) -> UInt8[Tensor, "b c h w"]:
-    """The images moved down and right by their own numbers of pixels (negative is up, left), edges reflected."""
+    """The images, each shifted down and right by its own numbers of pixels (negative: up, left), edges reflected."""
     b, c, h, w = pixels.shape
     image = torch.arange(b, device=pixels.device)[:, None, None, None]
     channel = torch.arange(c, device=pixels.device)[:, None, None]
@@ -55,10 +55,10 @@ def shifted(
 
 
 def _sources(length: int, offset: Int[Tensor, " b"]) -> Int[Tensor, "b length"]:
-    """Where along an axis each place takes its pixel from: i - offset, reflected at the first and the last pixel."""
+    """The source index of each pixel along an axis: i - offset, reflected at the first and the last pixel."""
     last = length - 1
-    place = torch.arange(length, device=offset.device) - offset[:, None]
-    return last - (last - place.abs()).abs()
+    index = torch.arange(length, device=offset.device) - offset[:, None]
+    return last - (last - index.abs()).abs()
 
 
 def _uniform(n: int, device: torch.device, generator: torch.Generator) -> Tensor:
@@ -67,7 +67,7 @@ def _uniform(n: int, device: torch.device, generator: torch.Generator) -> Tensor
 
 
 def _offsets(most: int, pixels: UInt8[Tensor, "b c h w"], generator: torch.Generator) -> Int[Tensor, "2 b"]:
-    """Whole numbers -most..most, for each image one down and one right."""
+    """Uniform whole numbers from -most to most, for each image one down and one right."""
     b, _, h, w = pixels.shape
     if most >= min(h, w):
         raise ValueError(f"shift {most} of images of {h}x{w}: expected less than their side")

@@ -1,4 +1,4 @@
-"""CIFAR-10, found on this machine or downloaded to it."""
+"""CIFAR-10, found on this machine or downloaded."""
 
 from dataclasses import dataclass, replace
 
@@ -25,34 +25,34 @@ CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog
 class Cifar10:
     """Small colour photographs of ten kinds of things: 50,000 to train on, 10,000 to test (Krizhevsky, 2009).
 
-    The set is looked for at `root`, and it is an error if it is not there. With no root it is looked for in
-    $LIMPID_DATA, or the user's cache folder if that is not set, and downloaded into it (170 MB) the first time.
+    The set is read from `root`; it is an error if it is not there. Without a root it is read from $LIMPID_DATA, or from
+    the user's cache folder if that is not set, and downloaded into it (170 MB) the first time.
     """
 
     size: int = 32
     """Side of the images, in pixels; 32 is as published."""
     split: Cifar10Split = "train"
     root: str = ""
-    """Where the set is: its folder or archive as published, or the folder that holds either."""
+    """The published folder or archive, or the folder that holds either."""
     workers: int = 0
-    """Processes that read the images in the run's time; 0 holds all of them on the device from the start."""
+    """Worker processes that read images during training; 0 holds all images on the device from the start."""
 
     def open(self, device: torch.device | str) -> DataSource:
-        """The images as a run takes them, in the form that `workers` asks for."""
+        """The images as training takes them: in memory, or streamed by `workers`."""
         return self._source(self._published()).to(device)
 
     def random(self, device: torch.device | str) -> DataSource:
-        """Random pixels and labels in the place of the set, as many and in its form: to measure speed without it."""
+        """Random pixels and labels of the same number and shape as the set, to measure speed without it."""
         n, draw = SIZES[self.split], generator("cpu", "CIFAR-10")
         pixels = torch.randint(0, 256, (n, 3, 32, 32), dtype=torch.uint8, generator=draw)
         return self._source(ImageDataset(pixels, torch.arange(n) % len(CIFAR10_CLASSES), CIFAR10_CLASSES)).to(device)
 
     def load(self) -> ImageDataset:
-        """All images in memory. Raises ValueError if they cannot be had."""
+        """All images in memory. Raises ValueError if they are not found and cannot be downloaded."""
         return self._resident(self._published())
 
     def _source(self, images: ImageDataset) -> DataSource:
-        """Images as published, in memory, or each resized when it is asked for."""
+        """The published images, all in memory, or each resized when it is read."""
         if not self.workers:
             return self._resident(images)
         shape = (3, self.size, self.size)
@@ -69,7 +69,7 @@ class Cifar10:
         return replace(images, pixels=channels_last(resize(images.pixels, self.size)))
 
     def _published(self) -> ImageDataset:
-        pixels, labels = _found(self.root, self.split) if self.root else _kept(self.split)
+        pixels, labels = _read_from(self.root, self.split) if self.root else _cached(self.split)
         planes = torch.from_numpy(pixels).view(-1, 3, 32, 32)
         content = fingerprint_of_arrays(len(pixels), pixels.data, labels.astype(np.uint8).data)
         return ImageDataset(planes, torch.from_numpy(labels.astype(np.int64)), CIFAR10_CLASSES, content)
@@ -77,7 +77,7 @@ class Cifar10:
 
 @dataclass(frozen=True, eq=False)
 class Resized:
-    """Images that are resized one by one, when they are asked for."""
+    """Images that are resized one by one, when they are read."""
 
     images: ImageDataset
     size: int
@@ -90,15 +90,15 @@ class Resized:
         return resize(pixels, self.size)[0], int(labels[index])
 
 
-def _found(root: str, split: Cifar10Split) -> Arrays:
-    place = expanded(root)
-    if not (found := find_cifar10(place, split)):
-        raise ValueError(f"no CIFAR-10 at {place}: looked for {SOUGHT}, there and in it")
+def _read_from(root: str, split: Cifar10Split) -> Arrays:
+    path = expanded(root)
+    if not (found := find_cifar10(path, split)):
+        raise ValueError(f"no CIFAR-10 at {path}: looked for {SOUGHT}, there and in it")
     return read_cifar10(*found, split)
 
 
-def _kept(split: Cifar10Split) -> Arrays:
-    """The split from the folder that data is kept in, brought there if it has none."""
+def _cached(split: Cifar10Split) -> Arrays:
+    """The split from the cache folder, downloaded into it first if it is not there."""
     remove_abandoned(cache_dir())
     if not find_cifar10(cache_dir(), split):
         try:
@@ -106,4 +106,4 @@ def _kept(split: Cifar10Split) -> Arrays:
         except ValueError as error:
             advice = "point to a copy with --data.root PATH or LIMPID_DATA"
             raise ValueError(f"no CIFAR-10 in {cache_dir()} (looked for {SOUGHT}), and {error}; {advice}") from error
-    return _found(str(cache_dir()), split)
+    return _read_from(str(cache_dir()), split)

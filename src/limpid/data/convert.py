@@ -22,21 +22,21 @@ ImagesLike: TypeAlias = Tensor | np.ndarray | Sequence[ImageLike]
 LabelsLike: TypeAlias = Tensor | np.ndarray | Sequence[int]
 
 RANGE_TOLERANCE = 1e-6
-"""How far a float may lie outside of its range."""
+"""Tolerance for floats outside of their range, from rounding."""
 PIL_MODES = ("L", "RGB", "RGBA")
 CONVERT_BATCH = 1000
-"""Images that are scaled at a time."""
+"""Number of images that are converted at a time, to bound memory."""
 
 
 def pixels_from_images(images: ImagesLike) -> UInt8[Tensor, "n c h w"]:
-    """All images of a set as pixels. Raises ValueError, in one line, for what cannot be images."""
+    """All images of a set as uint8. Raises ValueError, in one line, for what cannot be images."""
     if isinstance(images, Tensor | np.ndarray):
         planes = planes_from(images, 4)
     else:
-        each = [planes_from(image, 3) for image in images]
-        if len(shapes := sorted({str(tuple(one.shape)) for one in each})) != 1:
+        planes_of_each = [planes_from(image, 3) for image in images]
+        if len(shapes := sorted({str(tuple(one.shape)) for one in planes_of_each})) != 1:
             raise ValueError(f"images of the shapes {', '.join(shapes[:5]) or 'none'}: expected one shape for all")
-        planes = torch.stack(each)
+        planes = torch.stack(planes_of_each)
     if planes.dtype == torch.uint8:
         return planes
     low = lower_bound([planes])
@@ -73,20 +73,23 @@ def planes_from(image: object, dimensions: int) -> Tensor:
 
 
 def lower_bound(images: Iterable[Tensor]) -> float:
-    """0 or -1: the floats of these images are between that and 1, which is said. Raises ValueError for others."""
+    """0 or -1: the lower end of the range, up to 1, of the floats of these images; it is printed.
+
+    Raises ValueError if they are in neither range.
+    """
     ends = torch.tensor([[one.min().item(), one.max().item()] for one in images])
     least, most = ends.min().item(), ends.max().item()
     low = next((low for low in (0.0, -1.0) if low - RANGE_TOLERANCE <= least and most <= 1 + RANGE_TOLERANCE), None)
     if low is None:
         raise ValueError(f"floats from {least:g} to {most:g}: expected all in [0, 1] or [-1, 1], or uint8")
     worker = get_worker_info()
-    if worker is None or worker.id == 0:  # of workers that read one set each finds the same
+    if worker is None or worker.id == 0:  # every worker finds the same range
         echo(f"images of floats from {least:g} to {most:g}: taken as in [{low:g}, 1]", to_stderr=True)
     return low
 
 
 def pixels_from_floats(planes: Tensor, low: float) -> UInt8[Tensor, "*shape"]:
-    """Floats from `low` to 1 as the nearest of the pixels 0..255. Raises ValueError for others."""
+    """Floats in [low, 1] as the nearest pixels 0..255. Raises ValueError for floats outside of it."""
     floats = planes if planes.dtype == torch.float64 else planes.float()
     least, most = floats.min().item(), floats.max().item()
     if not (low - RANGE_TOLERANCE <= least and most <= 1 + RANGE_TOLERANCE):

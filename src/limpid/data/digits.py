@@ -22,11 +22,11 @@ class Digits:
     """Side of the images, in pixels; 8 is as published."""
 
     def open(self, device: torch.device | str) -> ImageDataset:
-        """The images as a run takes them."""
+        """The images as training takes them."""
         return self.load().to(device)
 
     def load(self) -> ImageDataset:
-        """All images in memory; their grey, published as 0..16, is spread over 0..255."""
+        """All images in memory; their grey values, published as 0..16, are scaled to 0..255."""
         with Image.open(SHEET) as sheet:
             assert isinstance(sheet, PngImagePlugin.PngImageFile)
             # The sheet's pixels are numbers in a palette: the published greys themselves.

@@ -1,7 +1,7 @@
-"""Images in memory, and the order in which a run sees them.
+"""Images in memory, and the order in which a run trains on them.
 
-A run is one endless row of images: every epoch shows each of them once, in an order drawn from the run's seed. A
-batch is a stretch of that row, named by how many images came before it, so anyone can have it again at any time.
+A run reads an endless sequence of images: each epoch is a permutation of the set, drawn from the run's seed. A batch is
+a range of that sequence, addressed by the number of images before it, so it can be made again at any time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ LabelledBatch: TypeAlias = tuple[UInt8[Tensor, "b c h w"], Int[Tensor, " b"]]
 
 @dataclass(frozen=True, eq=False, init=False)
 class ImageDataset:
-    """A labelled set of images as one tensor, on the device where it is wanted.
+    """A labelled set of images as one tensor, on any device.
 
     It takes tensors, numpy arrays, and lists of these or of PIL images: uint8 as it is, floats in [0, 1] or [-1, 1].
     Raises ValueError for others, and for labels that are none of its classes.
@@ -38,7 +38,7 @@ class ImageDataset:
     class_names: tuple[str, ...] = ()
     """What the labels mean; empty where the images have no classes."""
     fingerprint: Fingerprint = UNKNOWN
-    """What identifies the set, wherever it is; not known of a part of one."""
+    """Identifies the set wherever it is stored; unknown for a subset."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class ImageDataset:
         return replace(self, pixels=self.pixels.to(device), labels=self.labels.to(device))
 
     def subset(self, n: int) -> "ImageDataset":
-        """n of the images that stand for all, as `chosen` draws them; these where there are no more."""
+        """A random subset of n images, always the same; all images if there are no more than n."""
         if n >= len(self):
             return self
         pixels, labels = self.fetch(random_subset(n, len(self)))
@@ -89,32 +89,32 @@ class ImageDataset:
         """The images at `indices` and their labels."""
         device = self.pixels.device
         # A blocking copy would make the host wait in every step until the GPU has caught up.
-        there = indices.to(device, non_blocking=device.type == "cuda")
-        return gather(self.pixels, there), self.labels.index_select(0, there)
+        on_device = indices.to(device, non_blocking=device.type == "cuda")
+        return gather(self.pixels, on_device), self.labels.index_select(0, on_device)
 
     def batch(self, seen: int, size: int, seed: int) -> LabelledBatch:
-        """The `size` images that the run of this seed shows after its first `seen`."""
+        """The `size` images that the run with this seed trains on after its first `seen`."""
         return self.fetch(shuffled_indices(seen, size, len(self), seed))
 
     def batches(self, start: int, size: int, seed: int) -> Iterator[LabelledBatch]:
-        """All batches of a run from image `seen` on, without end."""
+        """The batches of a run from data position `start` on, without end."""
         return (self.batch(start, size, seed) for start in count(start, size))
 
 
 def class_counts_from(labels: Int[Tensor, " n"], classes: int) -> tuple[int, ...]:
-    """How often each of the classes is among the labels; empty for no classes."""
+    """The number of labels of each class; empty without classes."""
     return tuple(torch.bincount(labels.cpu(), minlength=classes).tolist()) if classes else ()
 
 
 def channels_last(pixels: UInt8[Tensor, "n c h w"]) -> UInt8[Tensor, "n c h w"]:
-    """The same images laid out as the network takes them, so that no batch has to be turned."""
+    """The same images in memory format channels_last, as networks take them, so that no batch is converted."""
     return pixels.contiguous(memory_format=torch.channels_last)
 
 
 def gather(pixels: UInt8[Tensor, "n c h w"], indices: Int[Tensor, " b"]) -> UInt8[Tensor, "b c h w"]:
-    """The images at `indices`, laid out as they were.
+    """The images at `indices`, in the same memory layout.
 
-    On a CPU this copies whole images, where [] goes pixel by pixel and takes eight times as long and more.
+    On a CPU this copies image by image, where [] goes pixel by pixel and takes more than eight times as long.
     """
     if pixels.is_contiguous(memory_format=torch.channels_last):
         return pixels.permute(0, 2, 3, 1).index_select(0, indices).permute(0, 3, 1, 2)
@@ -122,7 +122,7 @@ def gather(pixels: UInt8[Tensor, "n c h w"], indices: Int[Tensor, " b"]) -> UInt
 
 
 def shuffled_indices(seen: int, size: int, n: int, seed: int) -> Int[Tensor, " b"]:
-    """Which of n images a run shows after its first `seen`; the `size` of them may reach over epochs."""
+    """The indices of the `size` images, of n, that a run trains on after its first `seen`; they may span epochs."""
     if size < 1:
         raise ValueError(f"a batch of {size} images: expected at least 1")
     epochs = range(seen // n, (seen + size - 1) // n + 1)
@@ -135,7 +135,7 @@ def _permutation(epoch: int, n: int, seed: int) -> Int[Tensor, " n"]:
 
 
 def normalize(pixels: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Pixels 0..255 as float32 in [-1, 1]; 255 is 1 less a last bit or two. Raises ValueError unless they are uint8."""
+    """Pixels 0..255 as float32 in [-1, 1]; 255 is 1 but for its last bits. Raises ValueError unless they are uint8."""
     if pixels.dtype != torch.uint8:
         raise ValueError(f"pixels are {pixels.dtype}: expected uint8")
     x = pixels.float()
@@ -143,7 +143,7 @@ def normalize(pixels: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 
 def to_uint8(x: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
-    """Numbers in [-1, 1] as the nearest pixels 0..255; what lies outside is cut."""
+    """Numbers in [-1, 1] as the nearest pixels 0..255, clipped."""
     return (x.float() * 127.5 + 128).clip(0, 255).to(torch.uint8)
 
 
@@ -151,7 +151,7 @@ def resize(pixels: UInt8[Tensor, "n c h w"], size: int | tuple[int, int]) -> UIn
     """The images at another size, (height, width) or the side of a square: bilinear and antialiased.
 
     For pixels in the host's memory. Computed in whole numbers: at simple ratios (2:1, 1:2, 2:3) it is Pillow's result
-    to the bit, elsewhere some pixels differ from it by 1 or 2 of 255.
+    bit for bit, elsewhere some pixels differ from it by 1 or 2 of 255.
     """
     h, w = (size, size) if isinstance(size, int) else size
     if min(h, w) < 2:  # where a side is 1, torch resizes wrongly or not at all

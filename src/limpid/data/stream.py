@@ -1,4 +1,4 @@
-"""Images fetched as they are needed, for sets that memory does not hold: the same batches, by a `DataLoader`."""
+"""Images read by a `DataLoader` as they are needed, for sets larger than memory: the same batches in the same order."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -16,13 +16,13 @@ from limpid.data.fingerprint import Fingerprint
 from limpid.data.images import ImageDataset, LabelledBatch, shuffled_indices
 from limpid.runtime.rng import generator, random_subset
 
-PEEKED = 64
-"""Images that tell the range of the floats of all."""
+SAMPLED_FOR_RANGE = 64
+"""Number of images from which the range of floats is found."""
 
 
 @runtime_checkable
 class MapDataset(Protocol):
-    """Any numbered set of images with labels: what torch calls a map-style dataset."""
+    """A map-style dataset of torch: labelled images by index."""
 
     def __len__(self) -> int: ...
 
@@ -31,7 +31,7 @@ class MapDataset(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Converted:
-    """Numbered images as pixels of one shape, with labels that are classes, whatever kind of images they are."""
+    """A map-style dataset converted to uint8 pixels of one shape and checked labels."""
 
     images: MapDataset
     shape: tuple[int, int, int]
@@ -41,7 +41,7 @@ class Converted:
         return len(self.images)
 
     def __getitem__(self, index: int, /) -> tuple[UInt8[Tensor, "c h w"], int]:
-        """An image and its label. Raises ValueError, in one line that names it, for what cannot be one."""
+        """An image and its label. Raises ValueError, in one line with the index, for what cannot be converted."""
         item = self.images[index]
         try:
             planes, label = self._planes(item), label_from(item[1], self.classes)
@@ -52,8 +52,8 @@ class Converted:
 
     @cached_property
     def _low(self) -> float:
-        """0 or -1, where the floats of all images begin, as some of them tell."""
-        some = random_subset(PEEKED, len(self)).tolist()
+        """0 or -1, the lower end of the range of floats, found from a sample of the images."""
+        some = random_subset(SAMPLED_FOR_RANGE, len(self)).tolist()
         floats = (planes for index in some if (planes := self._planes(self.images[index])).is_floating_point())
         return lower_bound(floats)
 
@@ -69,9 +69,9 @@ class Converted:
 
 @dataclass(frozen=True, eq=False)
 class StreamingDataset:
-    """A labelled set of images that worker processes read, ahead of the run and in its order.
+    """A labelled set of images that worker processes read ahead of training, in its order.
 
-    It takes what `Images` takes, one image and its label at a time.
+    It accepts the images that `ImageDataset` accepts, one at a time with its label.
     """
 
     images: MapDataset
@@ -79,13 +79,13 @@ class StreamingDataset:
     class_names: tuple[str, ...] = ()
     """What the labels mean; empty where the images have no classes."""
     workers: int = 0
-    """Processes that read; 0 reads in this one."""
+    """Number of worker processes; 0 reads in this process."""
     device: torch.device = torch.device("cpu")
-    """Where the batches are wanted."""
+    """The device of the batches."""
     class_counts: tuple[int, ...] = ()
-    """How many images each class has; empty where nobody counted them."""
+    """The number of images of each class; empty where it is not known."""
     fingerprint: Fingerprint = Fingerprint()
-    """What identifies the set they are of, wherever it is."""
+    """Identifies the set wherever it is stored."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -101,13 +101,13 @@ class StreamingDataset:
         return Converted(self.images, self.shape, self.classes)
 
     def to(self, device: torch.device | str) -> "StreamingDataset":
-        """The same stream, flowing to another device."""
+        """The same data set with batches on another device."""
         return replace(self, device=torch.device(device))
 
     def batches(self, seen: int, size: int, seed: int) -> Iterator[LabelledBatch]:
-        """All batches of a run from image `seen` on, without end; closing the iterator ends the workers.
+        """The batches of a run from data position `seen` on, without end; closing the iterator stops the workers.
 
-        Raises ValueError for an image that cannot be one.
+        Raises ValueError for an image that cannot be converted.
         """
         pinned = self.device.type == "cuda"
         loader = DataLoader(
@@ -122,13 +122,13 @@ class StreamingDataset:
 
 
 def one_line_errors(loader: Iterable[LabelledBatch]) -> Iterator[LabelledBatch]:
-    """What it loads; of a ValueError in a worker, which comes with the worker's traceback, its last line."""
+    """The batches of a loader; of a ValueError that holds a worker's traceback only the last line is raised."""
     try:
         yield from loader
     except ValueError as error:
-        said = str(error).strip().splitlines() or [""]
-        raise ValueError(said[-1].removeprefix("ValueError: ")) from error
+        lines = str(error).strip().splitlines() or [""]
+        raise ValueError(lines[-1].removeprefix("ValueError: ")) from error
 
 
 DataSource: TypeAlias = ImageDataset | StreamingDataset
-"""Where a run takes its batches from."""
+"""What a run takes its batches from."""

@@ -1,1 +1,1 @@
-"""Files: checkpoints, logs, locks, downloads, hashes; each written whole or not at all."""
+"""Files: checkpoints, logs, locks, downloads, hashes; each written completely or not at all."""

@@ -1,4 +1,4 @@
-"""A file is there whole or not at all: it is written under another name and takes its own when it is done."""
+"""Atomic writes: a file is written under another name and renamed when it is complete."""
 
 import os
 import re
@@ -12,16 +12,16 @@ from functools import cache
 from pathlib import Path
 
 DAY, HOUR = 86_400.0, 3_600.0
-"""Seconds after which what was begun, and not written to since, is taken for that of a command that was killed: in a
-folder of the user's, and in one that is limpid's alone."""
+"""Seconds without a write after which a partial file is taken to be left by a killed command: a day in the user's
+folders, an hour in folders that only limpid uses."""
 
 
 @contextmanager
 def atomic_write(path: Path | str) -> Iterator[Path]:
-    """A name beside `path` to write to: renamed to `path` at the end, removed if the writing fails.
+    """Gives a temporary name beside `path` to write to: renamed to `path` at the end, removed if writing fails.
 
-    It is another each time: commands that write one file at once each write their own, and the last to end stays. What
-    a command that was killed had begun to write of the same file is removed after a day.
+    The name is unique, so commands that write the same file at once do not mix; the last to finish wins. Partial files
+    of the same path that a killed command left are removed after a day.
     """
     path = Path(path)
     with _renamed(part_of(path), path) as part:
@@ -35,10 +35,10 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def durable_write(path: Path) -> Iterator[Path]:
-    """As `whole`, and whole also after a power cut: the disk has the content before the name.
+    """As `atomic_write`, and complete also after a power cut: the content is on disk before the file is renamed.
 
-    For what is written by one alone, as by the run that holds its folder: the name beside it is always the same, so
-    that what was begun by one that was killed is written over.
+    For files with a single writer, as the run that holds its folder: the temporary name is always the same, so that
+    what a killed run left is overwritten.
     """
     with _renamed(path.with_name(f"{path.name}.part"), path) as part:
         yield part
@@ -47,14 +47,14 @@ def durable_write(path: Path) -> Iterator[Path]:
 
 
 def part_of(path: Path) -> Path:
-    """A name beside `path` to write to, another each time."""
+    """A unique temporary name beside `path`."""
     return path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove what commands that were killed had begun to write in a folder that is limpid's alone: files and folders.
+    """Remove the partial files and folders that killed commands left in a folder that only limpid uses.
 
-    What may not be removed stays.
+    What cannot be removed stays.
     """
     for part in folder.glob("*.part"):
         if not re.search(r"\.[0-9a-f]{8}\.part$", part.name):
@@ -68,7 +68,7 @@ def remove_abandoned(folder: Path) -> None:
 
 @cache
 def _stale_parts(folder: Path) -> list[Path]:
-    """What was begun in a folder before this command wrote there: a folder of many files is searched only once."""
+    """The partial files in a folder before this command wrote there; a folder is searched only once."""
     return list(folder.glob("*.part"))
 
 
@@ -88,7 +88,7 @@ def _renamed(part: Path, path: Path) -> Iterator[Path]:
 
 
 def fsync(path: Path) -> None:
-    """Wait until the disk has what was written to a file, or the names that a folder holds."""
+    """Wait until a file's content, or a folder's list of names, is on disk."""
     if sys.platform == "win32" and path.is_dir():  # it keeps its folders by itself, and does not open them
         return
     file = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)

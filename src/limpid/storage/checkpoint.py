@@ -1,6 +1,6 @@
-"""Checkpoints: one safetensors file each, tensors and plain data, that is whole or is not there.
+"""Checkpoints: one safetensors file each, with tensors and plain data, written atomically.
 
-It loads without executing code, carries all that is needed to rebuild and go on, and a checksum of all its bytes.
+It loads without executing code, and holds all that is needed to rebuild the model and resume, and a checksum of itself.
 """
 
 import json
@@ -25,29 +25,29 @@ DTYPE_NAMES = {
     **{torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"},
     **{torch.int64: "I64", torch.int32: "I32", torch.uint8: "U8", torch.bool: "BOOL"},
 }
-"""What safetensors calls the kinds of numbers."""
+"""The names of dtypes in safetensors."""
 MARK, BLANK = b'"sha256":"', b"0" * 64
-"""What comes before the checksum in a file, and what stands in its place while it is computed. Inside of the plain data
-the mark cannot occur, since JSON in JSON has its quotes escaped."""
+"""The text before the checksum in a file, and the placeholder while the checksum is computed. The mark cannot occur in
+the plain data, since JSON in JSON has its quotes escaped."""
 MAX_HEADER_BYTES = 1 << 24
-"""Bytes of the longest header that is read."""
+"""Limit of the size of a header, in bytes."""
 
 
 class Broken(ValueError):
-    """A file that is no checkpoint of ours, or not as it was written."""
+    """A file that is no checkpoint of limpid, or was changed since it was written."""
 
 
 class Foreign(ValueError):
-    """A whole checkpoint that does not belong where it is."""
+    """A valid checkpoint in the wrong folder, or under the wrong name."""
 
 
 def save_checkpoint(
     folder: Path, seen: int, tensors: Mapping[str, Tensor], data: Plain, keep: int = 2, milestone: int = 0
 ) -> Path:
-    """Write the checkpoint after `seen` images; it stays, and of the others in the folder the last `keep` - 1.
+    """Write the checkpoint after `seen` images, and remove all others but the last `keep` - 1.
 
-    With `keep` 0 all stay; with a `milestone` the first at or after each multiple of so many images stays too. Raises
-    OSError if the disk refuses, and leaves nothing behind then.
+    With `keep` 0 none is removed; with a `milestone` the first at or after each multiple of that many images stays too.
+    Raises OSError if writing fails, and leaves nothing behind then.
     """
     path = folder / file_name(seen)
     with durable_write(path) as part:
@@ -61,12 +61,12 @@ def save_checkpoint(
 
 
 def file_name(seen: int) -> str:
-    """What the file of the checkpoint after `seen` images is called."""
+    """The file name of the checkpoint after `seen` images."""
     return f"{seen:012d}.safetensors"
 
 
 def _remove(old: Path) -> None:
-    """Remove a checkpoint that is needed no more; one that cannot be removed stays, and is warned of."""
+    """Remove an old checkpoint; if it cannot be removed, warn."""
     try:
         old.unlink(missing_ok=True)
     except OSError as error:
@@ -85,11 +85,11 @@ def milestones(files: list[Path], every: int) -> set[Path]:
 
 
 def latest(folder: Path, check: Callable[[Path], None] = lambda file: None) -> Path | None:
-    """The last checkpoint of a folder that is whole, is what its name says and passes `check`, if there are any; those
-    after it that are not are named. `check` raises Foreign for one to pass over.
+    """The last valid checkpoint of a folder that has the right name and passes `check`; None if the folder has none.
+    Invalid ones after it are warned of. `check` raises Foreign for a checkpoint to skip.
 
-    Raises ValueError if there are some and none is left, but for the beginning, which is no progress; OSError if one
-    cannot be read: that it is broken is not known then.
+    Raises ValueError if all are invalid, or all but the initial one, which holds no progress; OSError if one cannot be
+    read, since it may then be valid.
     """
     faults: list[str] = []
     for path in reversed(list_checkpoints(folder)):
@@ -113,7 +113,7 @@ def latest(folder: Path, check: Callable[[Path], None] = lambda file: None) -> P
 
 
 def set_aside(folder: Path, chosen: Path) -> None:
-    """Give the checkpoints that are newer than the `chosen` one, and were passed over, names of no checkpoints."""
+    """Rename the checkpoints newer than the `chosen` one, which were skipped, so that they are no longer found."""
     for file in list_checkpoints(folder):
         if int(file.stem) > int(chosen.stem):
             try:
@@ -124,12 +124,12 @@ def set_aside(folder: Path, chosen: Path) -> None:
 
 
 def verify(path: Path) -> None:
-    """Raise Broken if a file is no checkpoint of ours, or not as it was written; OSError if it cannot be read."""
+    """Raise Broken if a file is no checkpoint of limpid, or was changed; OSError if it cannot be read."""
     try:
-        there = path.stat()
-        if not S_ISREG(there.st_mode):
+        status = path.stat()
+        if not S_ISREG(status.st_mode):
             raise ValueError("it is no file")
-        _verify(path, there.st_ino, there.st_size, there.st_mtime_ns)
+        _verify(path, status.st_ino, status.st_size, status.st_mtime_ns)
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -142,7 +142,7 @@ def verify(path: Path) -> None:
 
 
 def check_name(path: Path) -> None:
-    """Raise Foreign if the file of a checkpoint is named after another number of images than it says."""
+    """Raise Foreign if a checkpoint's file name has another number of images than its data."""
     seen = read_data(path).get("images_seen", int(path.stem))
     if seen != int(path.stem):
         raise Foreign(f"{path} was renamed: it says that it was saved after {seen} images")
@@ -156,7 +156,7 @@ def read_data(path: Path) -> Plain:
 def read_header(path: Path) -> tuple[Plain, str]:
     """The plain data of a checkpoint, and the checksum of all its bytes.
 
-    Raises ValueError if it is none of ours, or broken, OSError if it cannot be read.
+    Raises ValueError if it is no checkpoint of limpid, or broken; OSError if it cannot be read.
     """
     verify(path)
     try:
@@ -171,9 +171,9 @@ def read_header(path: Path) -> tuple[Plain, str]:
 
 
 def read_tensors(path: Path, prefix: str = "", checksum: str = "") -> dict[str, Tensor]:
-    """The tensors whose names begin with `prefix`, which is taken off.
+    """The tensors whose names begin with `prefix`, by their names without it.
 
-    Raises as `read_header` does, and Foreign where the file is not that of the `checksum` that is given.
+    Raises as `read_header` does, and Foreign if a `checksum` is given and is not the file's.
     """
     verify(path)
     try:
@@ -187,7 +187,7 @@ def read_tensors(path: Path, prefix: str = "", checksum: str = "") -> dict[str, 
 
 
 def check_matches(tensors: Mapping[str, Tensor], like: Mapping[str, Tensor], path: Path) -> None:
-    """Raise ValueError unless the tensors of a file have the names and shapes of those that they are to fill."""
+    """Raise ValueError unless the tensors of a file have the names and shapes of those they are loaded into."""
     wrong = [name for name in like if name not in tensors or tensors[name].shape != like[name].shape]
     if wrong := wrong + [name for name in tensors if name not in like]:
         what = f"{len(wrong)} of its tensors are not those of its recipe, {wrong[0][:80]!r} for one"
@@ -195,10 +195,10 @@ def check_matches(tensors: Mapping[str, Tensor], like: Mapping[str, Tensor], pat
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor], data: Plain) -> None:
-    """Write a safetensors file one tensor at a time, then its checksum into the place that was left for it.
+    """Write a safetensors file one tensor at a time, then its checksum over the placeholder.
 
-    The library's own writer leaves the memory of a whole second copy to chance, and another temporary file behind when
-    it is killed.
+    The library's own writer may need memory for a second copy of all tensors, and leaves another temporary file behind
+    when it is killed.
     """
     # So that each is aligned; and by name, so that equal tensors make equal files whatever order they were made in.
     wide_first = dict(sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0])))
@@ -223,18 +223,18 @@ def _write(path: Path, tensors: Mapping[str, Tensor], data: Plain) -> None:
 
 @lru_cache(maxsize=64)
 def _verify(path: Path, inode: int, size: int, changed: int) -> None:
-    """Raise ValueError if the checksum of a file differs from the one it states; asked once for a file as it is."""
+    """Raise ValueError if a file's checksum is not the one it states; computed once while the file is unchanged."""
     with path.open("rb") as file:
         head = file.read(8)
         length = int.from_bytes(head, "little")
         if not 0 < length <= min(MAX_HEADER_BYTES, size - 8):
             raise ValueError("it does not begin like one")
         text = bytearray(file.read(length))
-        place = text.find(MARK) + len(MARK)
-        if place < len(MARK):
+        at = text.find(MARK) + len(MARK)
+        if at < len(MARK):
             raise ValueError("it has no checksum")
-        stated = bytes(text[place : place + len(BLANK)])
-        text[place : place + len(BLANK)] = BLANK
+        stated = bytes(text[at : at + len(BLANK)])
+        text[at : at + len(BLANK)] = BLANK
         digest = sha256(head + text)
         for block in _blocks(file):
             digest.update(block)

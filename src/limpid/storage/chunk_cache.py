@@ -1,6 +1,6 @@
-"""Work that is done a piece at a time and kept, so that whoever comes again goes on where the last one stopped.
+"""A cache on disk for work that is done in chunks, so that a later call continues where an earlier one stopped.
 
-Each piece has a checksum: one that was changed since is made again.
+Each chunk has a checksum; a chunk that was changed is computed again.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -20,16 +20,16 @@ from limpid.storage.regular_files import require_regular
 
 Chunk = dict[str, Tensor]
 MapChunks: TypeAlias = Callable[[Callable[[range], Chunk], Iterable[range]], Iterator[Chunk]]
-"""What makes a piece for each stretch of numbers, in their order: `map`, or `parallel.in_turns`."""
+"""Applies a function to each range of numbers, in order: `map`, or one that shares the ranges among processes."""
 
 CHECKSUM_KEY = "sha256"
-"""What the checksum of a piece is called in the metadata of its file."""
+"""The key of the checksum in the metadata of a chunk's file."""
 
 
 def cached_chunks(
     folder: Path | None, n: int, size: int, make: Callable[[range], Chunk], each: MapChunks = map
 ) -> Iterator[Chunk]:
-    """What `make` returns for the numbers 0..n-1, at most `size` at a time, kept in the folder if there is one."""
+    """What `make` returns for the numbers 0..n-1, at most `size` at a time, cached in the folder if one is given."""
     if folder:
         remove_abandoned(folder)
     yield from each(lambda numbers: cached_chunk(folder, numbers, make), chunk_ranges(n, size))
@@ -43,13 +43,13 @@ def chunk_ranges(n: int, size: int) -> list[range]:
 def cached_chunk(folder: Path | None, numbers: range, make: Callable[[range], Chunk]) -> Chunk:
     """What `make` returns for these numbers.
 
-    With a folder it is kept there as a file, and read instead of made if it is there as it was written: its name is the
-    numbers. A folder that cannot be written to is warned of, and nothing is kept then.
+    With a folder it is cached there, in a file named by the numbers, and read from it if its checksum is right. If the
+    folder cannot be written to, a warning says so and nothing is cached.
     """
     file = folder / f"{numbers.start:08d}-{numbers.stop:08d}.safetensors" if folder else None
-    kept = _read(file) if file else None
-    if kept is not None:
-        return kept
+    cached = _read(file) if file else None
+    if cached is not None:
+        return cached
     made = {name: value.cpu().contiguous() for name, value in make(numbers).items()}
     if file:
         try:
@@ -58,12 +58,12 @@ def cached_chunk(folder: Path | None, numbers: range, make: Callable[[range], Ch
             ) as part:  # safetensors' own way to write a file has a name that nobody knows until it is done
                 part.write_bytes(save(made, {CHECKSUM_KEY: checksum(made, file)}))
         except OSError as error:
-            _tell_unkept(file.parent, str(error.strerror or error))
+            _warn_uncached(file.parent, str(error.strerror or error))
     return made
 
 
 def checksum(tensors: Chunk, file: Path) -> str:
-    """The SHA-256 of tensors with their names, types and shapes, and of the place they are kept under in a cache."""
+    """The SHA-256 of tensors with their names, types and shapes, and of their position in the cache."""
     digest = sha256(f"{file.parent.name}/{file.name}".encode())
     for name, value in sorted(tensors.items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
@@ -72,13 +72,13 @@ def checksum(tensors: Chunk, file: Path) -> str:
 
 
 def concat(parts: Iterator[Chunk]) -> Chunk:
-    """All pieces, one after the other."""
-    held = list(parts)
-    return {name: torch.cat([piece[name] for piece in held]) for name in held[0]}
+    """All chunks concatenated."""
+    chunks = list(parts)
+    return {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
 def _read(file: Path) -> Chunk | None:
-    """A piece that is kept, or nothing if there is none, or it is not as it was written: it is made again then."""
+    """A cached chunk; None if there is none, or if it is damaged, which is warned of."""
     try:
         require_regular(file)
         with safe_open(file, "pt") as opened:
@@ -96,6 +96,6 @@ def _read(file: Path) -> Chunk | None:
 
 
 @cache
-def _tell_unkept(folder: Path, reason: str) -> None:
-    """Said once of a folder, not of every file."""
+def _warn_uncached(folder: Path, reason: str) -> None:
+    """Warn once for a folder, not for every file."""
     warn(f"cannot keep anything in {folder} ({reason}): it is made again the next time")

@@ -6,11 +6,11 @@ from jaxtyping import UInt8
 from torch import Tensor, nn
 
 CHUNK = 500
-"""Images that are drawn, looked at and kept at a time."""
+"""Number of images that are generated, evaluated and cached at a time."""
 
 
 def weights_sha256(net: nn.Module) -> str:
-    """The sha256 of all weights of a network."""
+    """The SHA-256 of all weights of a network."""
     digest = sha256()
     for value in net.state_dict().values():
         digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
@@ -18,7 +18,7 @@ def weights_sha256(net: nn.Module) -> str:
 
 
 def pixels_sha256(pixels: UInt8[Tensor, "n c h w"]) -> str:
-    """The sha256 of images: of their shape, and of their pixels one after the other."""
+    """The SHA-256 of the shape and the pixels of images."""
     digest = sha256(str(tuple(pixels.shape)).encode())
     for part in pixels.split(10_000):
         digest.update(part.cpu().contiguous().numpy().tobytes())

@@ -1,4 +1,4 @@
-"""The log of a run: one JSON object a line, beginning with the images seen."""
+"""The log of a run in JSON Lines: one object a line, beginning with the number of images seen."""
 
 import json
 import os
@@ -14,23 +14,23 @@ from limpid.storage.renamed import with_new_names
 
 Line = dict[str, Any]
 MAX_LOG_BYTES = 1 << 30
-"""Bytes of the longest log that is read."""
+"""Limit of the size of a log, in bytes."""
 EDGES = (-6.0, -2.0, 2.0, 6.0)
-"""Where the log-SNR is cut into the parts whose losses are told apart: from nearly pure noise to nearly the image."""
+"""The edges of the log-SNR bins for which losses are logged: from nearly pure noise to nearly the clean image."""
 LOGSNR_BINS = ("..-6", "-6..-2", "-2..2", "2..6", "6..")
 
 
 class JsonlLog:
-    """A log that is being written. Lines that the disk refuses wait, and are written together with the next."""
+    """A log that is being written. Lines that could not be written wait, and are written together with the next."""
 
     def __init__(self, path: Path):
         self.path = path
         self.waiting = b""
         self.stale = False
-        """Whether what waits is all of the log, to be written in place of the file."""
+        """Whether the waiting lines are the complete log, which replaces the file."""
 
     def add(self, line: Mapping[str, Any]) -> None:
-        """Write a line, whole or not at all. Raises OSError if the disk refuses it; it is then not lost."""
+        """Write a line completely or not at all. Raises OSError if writing fails; the line then waits."""
         self.waiting += json.dumps(line).encode() + b"\n"
         self._write()
 
@@ -43,20 +43,20 @@ class JsonlLog:
         self.waiting, self.stale = b"", False
 
     def lines(self) -> list[Line]:
-        """Every line that is not damaged, oldest first; those that wait for the disk too."""
+        """Every undamaged line, oldest first, including those that wait to be written."""
         return [line for _, line in self._parsed() if line]
 
     def sync(self) -> None:
-        """Wait until the disk has every line, so that after a power cut none is missing before a checkpoint."""
+        """Wait until every line is on disk, so that after a power cut none before a checkpoint is missing."""
         with suppress(OSError):  # what can be written but not waited for, or is not there yet
             self._write()
             fsync(self.path)
 
     def cut(self, seen: int) -> None:
-        """Take off the lines after image `seen`, which a run resumed there will write again; damaged ones are named,
-        and set aside in a file of their own.
+        """Remove the lines after image `seen`, which a run resumed there writes again; damaged lines are reported and
+        moved to a file of their own.
 
-        Raises OSError if the disk refuses; the log is then cut when it next takes a line.
+        Raises OSError if writing fails; the log is then cut with the next line.
         """
         parsed = self._parsed()
         if damaged := {number: text for number, (text, line) in enumerate(parsed, 1) if not line}:
@@ -65,8 +65,8 @@ class JsonlLog:
             warn(f"{self.path} is damaged in {what}: set aside in {aside.name}, all others are kept")
             with suppress(OSError):
                 append(aside, b"".join(text.rstrip(b"\n") + b"\n" for text in damaged.values()))
-        kept = [text for text, line in parsed if line and line["images_seen"] <= seen]
-        self.waiting, self.stale = b"".join(kept), True
+        remaining = [text for text, line in parsed if line and line["images_seen"] <= seen]
+        self.waiting, self.stale = b"".join(remaining), True
         self._write()
 
     def _parsed(self) -> list[tuple[bytes, Line | None]]:
@@ -74,7 +74,7 @@ class JsonlLog:
 
 
 def append(path: Path, lines: bytes) -> None:
-    """Add lines to a file, all of them or none. Raises OSError for none."""
+    """Append lines to a file, all of them or none. Raises OSError if writing fails."""
     file = open_unlinked(path, os.O_WRONLY | os.O_APPEND)
     try:
         before = os.fstat(file).st_size
@@ -90,7 +90,7 @@ def append(path: Path, lines: bytes) -> None:
 
 
 def read_jsonl(path: Path) -> list[Line]:
-    """Every line that is not damaged, oldest first."""
+    """Every undamaged line, oldest first."""
     return [line for _, line in _parsed(_content(path)) if line]
 
 
@@ -99,7 +99,7 @@ def _content(path: Path) -> bytes:
 
 
 def _parsed(content: bytes) -> list[tuple[bytes, Line | None]]:
-    """Each line as it is written, and what it says; None where it is damaged."""
+    """Each line as text, and its parsed object; None for a damaged line."""
     return [(text, _line(text)) for text in content.splitlines(keepends=True)]
 
 

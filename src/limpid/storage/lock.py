@@ -1,4 +1,4 @@
-"""One run, one process: a lock on the folder that the system itself frees when its holder ends, however it ends."""
+"""One process a run: a lock on its folder, which the operating system releases when the process ends in any way."""
 
 import getpass
 import os
@@ -20,14 +20,14 @@ else:
     import fcntl
 
 HELD: set[IO[str]] = set()
-"""The files through which this process holds folders."""
+"""The open lock files of the folders that this process holds."""
 
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Hold a folder, which is made if it is not there. Raises ValueError that says who else holds it.
+    """Hold a folder, which is created if needed. Raises ValueError that names the process that holds it.
 
-    It holds between processes of one machine, and on network folders between machines if the server keeps locks.
+    The lock works between processes of one machine, and on network folders between machines if the server has locks.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "a+", encoding="utf-8", errors="replace", opener=open_unlinked) as file:
@@ -37,19 +37,21 @@ def exclusive(folder: Path) -> Iterator[None]:
             raise ValueError(f"{folder} is in use by {holder}: stop it, or name another folder with --run")
         if gone := file.read(200).strip():
             echo(f"{folder} was left by {gone}, which was ended before it could stop")
-        _say(file, f"{_owner()} on {socket.gethostname()}, pid {os.getpid()}, since {time.strftime('%F %T %z')}")
+        _write_holder(
+            file, f"{_owner()} on {socket.gethostname()}, pid {os.getpid()}, since {time.strftime('%F %T %z')}"
+        )
         HELD.add(file)
         try:
             yield
         finally:
             if file in HELD:
                 HELD.discard(file)
-                _say(file, "")
+                _write_holder(file, "")
 
 
 @contextmanager
 def waiting_lock(path: Path) -> Iterator[None]:
-    """Hold a file, which is made if it is not there: waits until nobody else does."""
+    """Hold a lock file, which is created if needed; waits until no other process holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a", encoding="utf-8", opener=open_unlinked) as file:
         while not _lock(file):
@@ -57,8 +59,8 @@ def waiting_lock(path: Path) -> Iterator[None]:
         yield
 
 
-def _say(file: IO[str], holder: str) -> None:
-    """Write who holds the folder, for whoever is refused, if the disk takes it; the lock does not depend on it."""
+def _write_holder(file: IO[str], holder: str) -> None:
+    """Write who holds the folder, for the message of other processes; the lock does not depend on it."""
     with suppress(OSError):
         file.seek(0)
         file.truncate()
@@ -73,7 +75,7 @@ def _owner() -> str:
 
 
 def _lock(file: IO[str]) -> bool:
-    """Whether this process now holds the file."""
+    """Try to lock the file; returns whether this process holds it now."""
     try:
         if sys.platform == "win32":  # bytes that are locked there cannot be read: one far behind the text
             os.lseek(file.fileno(), 1 << 20, os.SEEK_SET)
@@ -88,11 +90,11 @@ def _lock(file: IO[str]) -> bool:
     return True
 
 
-def _let_go() -> None:
-    """A child of a fork shares the lock, and would hold it on when its parent is killed."""
+def _release_in_child() -> None:
+    """Close the lock files in a forked child, which would otherwise hold the lock after its parent was killed."""
     while HELD:
         HELD.pop().close()
 
 
 if sys.platform != "win32":
-    os.register_at_fork(after_in_child=_let_go)
+    os.register_at_fork(after_in_child=_release_in_child)

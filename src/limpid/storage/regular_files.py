@@ -1,4 +1,4 @@
-"""Files of others: only regular ones are opened, no more is read than they may hold, none is written through a link."""
+"""Safe access to untrusted files: only regular files, of bounded size, and never written through a link."""
 
 import errno
 import os
@@ -15,9 +15,9 @@ FILE_KINDS = {
 
 
 def require_regular(path: Path | str) -> None:
-    """Raise ValueError for a pipe, a device or a folder, which would be read without end, or for ever be waited for.
+    """Raise ValueError for a pipe, a device or a folder, which would be read or waited for without end.
 
-    Raises OSError if there is nothing.
+    Raises OSError if there is no such file.
     """
     kind = stat.S_IFMT(os.stat(path).st_mode)
     if kind != stat.S_IFREG:
@@ -25,7 +25,7 @@ def require_regular(path: Path | str) -> None:
 
 
 def read_bytes(path: Path | str, longest: int) -> bytes:
-    """All bytes of a regular file. Raises ValueError if it is none, or has more than the `longest` may have."""
+    """All bytes of a regular file. Raises ValueError if it is not regular, or has more than `longest` bytes."""
     require_regular(path)
     with Path(path).open("rb") as file:
         content = file.read(longest + 1)
@@ -35,10 +35,10 @@ def read_bytes(path: Path | str, longest: int) -> bytes:
 
 
 def open_unlinked(path: Path | str, flags: int) -> int:
-    """A descriptor of a file that is written in place, made if it is not there.
+    """A descriptor of a file that is written in place, created if needed.
 
-    Raises ValueError if it is a link, or has another name elsewhere, or is no file: in a folder from somebody else that
-    would change a file that is not in it.
+    Raises ValueError if it is a symbolic link, has a second hard link, or is not regular: in a folder from somebody
+    else, writing could change a file outside of it.
     """
     flags |= os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
     try:

@@ -1,4 +1,4 @@
-"""What version 0.1 called things: its checkpoints, run folders, recipe files and scores are read by these tables."""
+"""The names of version 0.1: its checkpoints, run folders, recipe files and scores are read through these tables."""
 
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +25,7 @@ KINDS = {
     "Straight": "RectifiedFlow",
     "ZeroTerminal": "ZeroTerminalSnr",
 }
-"""Members of unions: the name then, and the name now."""
+"""Classes that recipes choose from: the old name and the new."""
 OPTIMIZER = {"rate": "lr", "warmup": "warmup_images", "decay": "lr_schedule", "clip": "max_grad_norm"}
 FIELDS: dict[str, dict[str, str]] = {
     "AdamW": OPTIMIZER,
@@ -66,7 +66,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "width": "model_channels",
     },
 }
-"""Fields of each class (by its name now): the name then, and the name now."""
+"""Fields of each class (by its new name): the old name and the new."""
 VALUES: dict[tuple[str, str], Callable[[Any], Any]] = {("Guidance", "weight"): scale_from_weight}
 """Fields, by class and by the name then, whose value means something else now: the value now, from the value then."""
 TENSORS = {"average.": "ema.", "embedding.parts.": "embedding.to_modulation."}
@@ -95,8 +95,8 @@ def with_new_kinds(plain: Any) -> Any:
 
 
 def tensor_name(name: str) -> str:
-    """The name that a tensor of a checkpoint has now."""
-    for then, now in TENSORS.items():
-        if name.startswith(then) or f".{then}" in name:
-            name = name.replace(then, now, 1)
+    """The new name of a tensor of a checkpoint."""
+    for old, new in TENSORS.items():
+        if name.startswith(old) or f".{old}" in name:
+            name = name.replace(old, new, 1)
     return name

@@ -1,7 +1,8 @@
-"""CIFAR-10 as its authors publish it: in pickles ("python version") or flat records ("binary version"), packed or not.
+"""CIFAR-10 as its authors publish it: in pickles ("python version") or flat records ("binary version"), in a folder or
+an archive.
 
-All are read to the same two arrays. Nothing in the files is executed, nothing is unpacked to disk, and no more of a
-file is read than a batch can be long. Layouts: https://www.cs.toronto.edu/~kriz/cifar.html
+All forms are read to the same two arrays. Nothing in the files is executed, nothing is unpacked to disk, and reading
+stops at the largest size that a batch can have. Layouts: https://www.cs.toronto.edu/~kriz/cifar.html
 """
 
 import gzip
@@ -28,11 +29,11 @@ BATCHES: dict[Cifar10Split, tuple[str, ...]] = {
 }
 PER_BATCH = 10_000
 MAX_BATCH_BYTES = 2**25
-"""Bytes that a batch may have; the published ones have 31 million."""
-LONGEST_ARCHIVE = 2**28
-"""Bytes that an archive may have, unpacked; the published ones have 186 million."""
-MEMBERS = 1_000
-"""Files that are looked at in an archive; the published ones have 9."""
+"""Limit in bytes of a batch; the published ones have 31 million."""
+MAX_ARCHIVE_BYTES = 2**28
+"""Limit in bytes of an uncompressed archive; the published ones have 186 million."""
+MAX_MEMBERS = 1_000
+"""Limit of the files that are read from an archive; the published ones have 9."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,13 @@ LAYOUTS = (
 SOUGHT = ", ".join(f"{layout.folder}, {layout.archive}" for layout in LAYOUTS)
 
 
-def find_cifar10(place: Path, split: Cifar10Split) -> tuple[Path, Layout] | None:
-    """The folder or archive at `place` or in it that holds the split, and its layout."""
+def find_cifar10(root: Path, split: Cifar10Split) -> tuple[Path, Layout] | None:
+    """The folder or archive at `root` or in it that holds the split, and its layout."""
     for layout in LAYOUTS:
-        for folder in (place, place / layout.folder):
+        for folder in (root, root / layout.folder):
             if (folder / layout.files(split)[0]).is_file():
                 return folder, layout
-        for archive in (place, place / layout.archive):
+        for archive in (root, root / layout.archive):
             if archive.name == layout.archive and archive.is_file():
                 return archive, layout
     return None
@@ -86,7 +87,7 @@ def read_cifar10(path: Path, layout: Layout, split: Cifar10Split) -> Arrays:
     files = layout.files(split)
     try:
         blobs = _from_folder(path, files) if path.is_dir() else _from_archive(path, layout.folder, files)
-    except Exception as error:  # tarfile and gzip answer broken archives with many exceptions
+    except Exception as error:  # tarfile and gzip raise many exceptions for broken archives
         raise ValueError(f"cannot read {path}: {one_line(error)}") from error
     batches = [_checked(layout, blob, f"{path}: {file}") for file, blob in zip(files, blobs, strict=True)]
     pixels, labels = zip(*batches, strict=True)
@@ -97,7 +98,7 @@ def _from_folder(folder: Path, files: list[str]) -> list[bytes]:
     blobs = []
     for name in files:
         if (folder / name).exists() and not (folder / name).is_file():
-            raise OSError(f"{name} is no file")  # a pipe would be waited for without end
+            raise OSError(f"{name} is no file")  # reading a pipe could wait forever
         with (folder / name).open("rb") as file:
             blobs.append(_bounded(file.read, name))
     return blobs
@@ -105,20 +106,20 @@ def _from_folder(folder: Path, files: list[str]) -> list[bytes]:
 
 def _from_archive(archive: Path, folder: str, files: list[str]) -> list[bytes]:
     wanted, found = [f"{folder}/{name}" for name in files], {}
-    with gzip.open(archive) as file, _tar(Capped(file, LONGEST_ARCHIVE)) as tar:
+    with gzip.open(archive) as file, _tar(Capped(file, MAX_ARCHIVE_BYTES)) as tar:
         for count, member in enumerate(tar):
             if member.name in wanted and member.isreg() and (batch := tar.extractfile(member)):
                 found[member.name] = _bounded(batch.read, member.name)
             if len(found) == len(wanted):
                 return [found[name] for name in wanted]
-            if count == MEMBERS:
+            if count == MAX_MEMBERS:
                 break
     raise tarfile.ReadError(f"it has no {', '.join(name for name in wanted if name not in found)}")
 
 
 @dataclass
 class Capped:
-    """A file of which no more is read than it may be long."""
+    """A file that raises OSError when more is read than it may hold."""
 
     file: gzip.GzipFile
     left: int

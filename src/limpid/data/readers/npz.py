@@ -1,7 +1,7 @@
 """Images in an .npz, numpy's zip of arrays: as `limpid sample --npz` writes them, and many others.
 
-What its heads claim is compared with what is there before memory is taken, and no object is ever unpickled. The rows
-are read one after another, so that memory holds a few of them and never the whole.
+What the headers claim is compared with the size of the file before memory is allocated, and no object is unpickled.
+Images are read one after another, so that memory holds only a few of them.
 """
 
 import math
@@ -24,18 +24,18 @@ from limpid.data.readers.zip_files import LONGEST_NAME, ZIP_METHODS
 from limpid.runtime.terminal import printable
 
 HEAD = 2**14
-"""Bytes in which the head of an array must end; numpy writes 128 of them."""
+"""Limit in bytes of the header of an array; numpy writes 128."""
 DEFLATED = 1032
-"""How many times longer than itself a deflated file can become (zlib's manual, 'Maximum compression factor')."""
+"""Largest compression ratio of deflate (zlib's manual, 'Maximum compression factor')."""
 MAX_IMAGES = 2**24
-"""Images that an array may hold."""
+"""Limit of the number of images in an array."""
 IMAGE_ARRAYS, LABELS_ARRAY, NAMES_ARRAY = ("images.npy", "arr_0.npy"), "labels.npy", "class_names.npy"
 LONGEST_NAMES = 2**24
-"""Bytes that the names of all classes may have together."""
+"""Limit in bytes of all class names together."""
 
 
 class NpyHeader(NamedTuple):
-    """What an array says of itself: where its numbers begin, their shape and type."""
+    """The header of an array: the offset of its numbers, their shape and type."""
 
     begin: int
     shape: tuple[int, ...]
@@ -49,14 +49,14 @@ def scan_npz(path: Path) -> ImageListing:
             member = next((name for name in IMAGE_ARRAYS if name in packed.namelist()), None)
             if member is None:
                 raise ValueError(f"it has no array {' or '.join(name.removesuffix('.npy') for name in IMAGE_ARRAYS)}")
-            head = head_of(packed, member)
+            head = read_npy_header(packed, member)
             n, h, w, c = _as_images(head)
             labels, classes = _labels(packed, n)
             # The checksums of zip, which nobody has to compute; it may hold other arrays, which are no images.
             sums = {info.filename: b"%d" % info.CRC for info in packed.infolist()}
             content = fingerprint_of_arrays(n, sums[member], b" ", sums.get(LABELS_ARRAY, b""))
         about = path.stat()
-    except Exception as error:  # zipfile and numpy answer broken files with many exceptions
+    except Exception as error:  # zipfile and numpy raise many exceptions for broken files
         raise ValueError(f"cannot read {printable(str(path))}: {one_line(error)}") from error
     stamp, together = f"{about.st_size} {about.st_mtime_ns}", max(1, min(64, 2**22 // (h * w * c)))
     loads = partial(read_rows, path, member, head.begin, (h, w, c))
@@ -66,7 +66,7 @@ def scan_npz(path: Path) -> ImageListing:
 def read_rows(
     path: Path, member: str, begin: int, shape: tuple[int, int, int], chosen: Bool[np.ndarray, " n"]
 ) -> Iterator[Load]:
-    """What reads those images of an array that are chosen. Raises ValueError if the array ends early."""
+    """A reader for each image of an array that the mask selects. Raises ValueError if the array ends early."""
     try:
         with zipfile.ZipFile(path) as packed, packed.open(member) as file:
             file.read(begin)
@@ -76,12 +76,12 @@ def read_rows(
                     raise ValueError(f"{member} ends early")
                 if wanted:
                     yield partial(_from_row, np.frombuffer(row, np.uint8).reshape(shape))
-    except Exception as error:  # zipfile answers broken archives with many exceptions
+    except Exception as error:  # zipfile raises many exceptions for broken archives
         raise ValueError(f"cannot read {printable(str(path))}: {one_line(error)}") from error
 
 
-def head_of(packed: zipfile.ZipFile, member: str) -> NpyHeader:
-    """The head of an array. Raises ValueError, among others, if it claims more than is there, or objects."""
+def read_npy_header(packed: zipfile.ZipFile, member: str) -> NpyHeader:
+    """The header of an array. Raises ValueError, among others, if it claims objects or more than the file holds."""
     info = packed.getinfo(member)
     if info.compress_type not in ZIP_METHODS:
         raise ValueError(f"{member} is packed by another method than zip's usual, deflate")
@@ -117,9 +117,9 @@ def _as_images(head: NpyHeader) -> tuple[int, int, int, int]:
 def _labels(packed: zipfile.ZipFile, n: int) -> tuple[Int[np.ndarray, " n"], tuple[str, ...]]:
     """The labels of n images and the names of the classes; zeros and no names where there are none.
 
-    Without an array of names the labels are numbered anew, and what they were are the names.
+    Without an array of names the labels are renumbered from 0, and their former values are the names.
     """
-    head = head_of(packed, LABELS_ARRAY) if LABELS_ARRAY in packed.namelist() else None
+    head = read_npy_header(packed, LABELS_ARRAY) if LABELS_ARRAY in packed.namelist() else None
     if head is None or head.shape == (0,):
         return np.zeros(n, np.int64), ()
     if head.dtype.kind not in "iu" or head.shape != (n,):
@@ -134,8 +134,8 @@ def _labels(packed: zipfile.ZipFile, n: int) -> tuple[Int[np.ndarray, " n"], tup
 
 
 def _class_names(packed: zipfile.ZipFile) -> tuple[str, ...]:
-    """What an archive calls its classes, in the order of their labels; none if it does not say."""
-    head = head_of(packed, NAMES_ARRAY) if NAMES_ARRAY in packed.namelist() else None
+    """The names of the classes in the order of their labels; empty if the archive has none."""
+    head = read_npy_header(packed, NAMES_ARRAY) if NAMES_ARRAY in packed.namelist() else None
     if head is None or head.shape == (0,):
         return ()
     if head.dtype.kind != "U" or len(head.shape) != 1 or head.shape[0] * head.dtype.itemsize > LONGEST_NAMES:
@@ -148,7 +148,7 @@ def _class_names(packed: zipfile.ZipFile) -> tuple[str, ...]:
 
 
 def _values(packed: zipfile.ZipFile, member: str, head: NpyHeader) -> np.ndarray:
-    """All values of an array that was found to be small enough."""
+    """All values of an array whose size was checked."""
     with packed.open(member) as file:
         file.read(head.begin)
         return np.frombuffer(file.read(), head.dtype)

@@ -1,7 +1,7 @@
-"""Pickles of plain values and numpy's bytes, read without running what they ask for.
+"""Pickles of plain values and numpy arrays of bytes, read without calling the functions that they name.
 
-A pickle is a program: it may name any function there is and have it called. Here it may name only the four that numpy's
-arrays are made with, and even those are not called: what it asks for is written down, and `array` reads it.
+A pickle is a program: it may name any function and have it called. Here it may name only the four that make numpy
+arrays, and even those are not called: the arguments of each call are recorded, and `array` makes the array of them.
 """
 
 import io
@@ -20,13 +20,13 @@ ADMITTED = {
 
 
 MEMO = 2**20
-"""The highest number that a pickle may remember a value by: Python takes 16 bytes for every number up to it."""
+"""Limit of the memo index of a pickle: Python allocates 16 bytes for every index up to the largest."""
 TUPLES = 20_000
-"""Tuples that a pickle may hold: a million of them, each in the next, overflow the stack when they are hashed."""
+"""Limit of the tuples in a pickle: hashing a million nested tuples overflows the stack."""
 
 
 class Record:
-    """A call that a pickle asked for and did not get: its arguments, and the state to be set on what it returns."""
+    """A call in a pickle that was recorded instead of made: its arguments, and the state for the object it returns."""
 
     def __init__(self, *arguments: object) -> None:
         self.arguments = arguments
@@ -46,7 +46,7 @@ class _Reader(pickle.Unpickler):
 def unpickle(blob: bytes) -> object:
     """The value in a pickle: strings of Python 2 as bytes, arrays as records.
 
-    Raises UnpicklingError for a pickle that asks for more, and whatever pickle does for one that is broken.
+    Raises UnpicklingError for a pickle that names other functions, and whatever pickle does for one that is broken.
     """
     refuse_bombs(blob)
     return _Reader(io.BytesIO(blob), encoding="bytes").load()
@@ -55,7 +55,7 @@ def unpickle(blob: bytes) -> object:
 def refuse_bombs(blob: bytes) -> None:
     """Raise UnpicklingError for a pickle that would take memory or stack far beyond its own length.
 
-    ValueError, too, for lengths that are not there: every operation is looked at, and none is done.
+    Raises ValueError for lengths beyond the end. Every operation is examined, and none is executed.
     """
     tuples = 0
     for operation, argument, _ in pickletools.genops(blob):
