@@ -10,8 +10,8 @@ import argparse
 import torch
 
 from limpid.runtime.device import Runtime
-from limpid.sampling.load import load
-from limpid.sampling.sample import balanced_labels, sample
+from limpid.sampling.labels import balanced_labels
+from limpid.sampling.pipeline import load
 
 
 def main() -> None:
@@ -21,13 +21,11 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=500)
     options = parser.parse_args()
     runtime = Runtime().resolved().configure_process()
-    pipeline = load(options.run, runtime)
+    pipeline = load(options.run, runtime=runtime)
     real = pipeline.recipe.data.open("cpu")
     asked = balanced_labels(options.n, len(pipeline.class_names))
     assert asked is not None, "the run knows no classes"
-    pixels = torch.cat(
-        list(sample(pipeline.model, pipeline.recipe, range(options.n), pipeline.image_shape, runtime, asked, 100))
-    )
+    pixels = pipeline.sample(options.n, batch_size=100).pixels
 
     images, labels = next(real.batches(0, len(real), 0))
     known = images.float().flatten(1)

@@ -14,13 +14,11 @@ import time
 from functools import partial
 from pathlib import Path
 
-import torch
 from paired import about, arguments, parsed, save
 
 from limpid.bench.timing import IsolatedWorker, Measurement, Work
 from limpid.runtime.device import Runtime
-from limpid.sampling.load import Pipeline, load
-from limpid.sampling.sample import balanced_labels, sample
+from limpid.sampling.pipeline import load
 
 IMPORTS = (
     "torch",
@@ -82,14 +80,8 @@ def waits(commands: dict[str, list[str]], rounds: int) -> dict[str, Measurement]
 def first_image(run: str) -> Work:
     """What draws the image of seed 0, the network being there."""
     runtime = Runtime().resolved().configure_process()
-    one = load(run, runtime)
-    return partial(image, one, runtime)
-
-
-def image(one: Pipeline, runtime: Runtime) -> torch.Tensor:
-    """The image of seed 0."""
-    labels = balanced_labels(1, len(one.class_names))
-    return next(iter(sample(one.model, one.recipe, range(1), one.image_shape, runtime, labels)))
+    pipeline = load(run, runtime=runtime)
+    return partial(pipeline.sample, 1)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from limpid.recipes.registry import find_recipe
 from limpid.recipes.serialize import to_dict
-from limpid.sampling.load import PRETRAINED_DIR, checkpoint_path, load_info
+from limpid.sampling.checkpoints import PRETRAINED_DIR, checkpoint_path, load_info
 from limpid.storage import checkpoint
 
 MOST = 16 * 2**20

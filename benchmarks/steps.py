@@ -9,7 +9,6 @@ of `cifar10-small` about an hour on two cores, most of it for the 1000 steps.
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,7 @@ from limpid.diffusion.level import Batch, Level
 from limpid.diffusion.samplers import Ancestral, Ddim, Deis, DpmSolverPP, DpmSolverPP2S, Heun, Lms, Sampler, UniPC
 from limpid.diffusion.schedules import Karras, sampling_levels
 from limpid.runtime.device import Runtime
-from limpid.sampling.load import Pipeline, load
-from limpid.sampling.sample import balanced_labels, sample
+from limpid.sampling.pipeline import Pipeline, load
 from limpid.viz.plot import Curve, Panel, panels
 
 SAMPLERS: dict[str, Sampler] = {
@@ -54,17 +52,17 @@ def main() -> None:
     parser.add_argument("--evaluations", type=int, nargs="+", default=list(EVALUATIONS))
     options = parsed(parser)
     runtime = Runtime(options.device).resolved().configure_process()
-    pipeline = load(options.run, runtime)
+    pipeline = load(options.run, runtime=runtime)
     wanted = [(name, n) for n in options.evaluations for name in SAMPLERS]
     if options.quick:
         wanted, options.n = [("Heun", 5), ("Ancestral", 4)], 80
     else:
         wanted = [REFERENCE, *wanted]
-    found = measured(pipeline, wanted, runtime, options)
+    found = measured(pipeline, wanted, options)
     print(draw(found, options.out.with_name(f"{options.out.name}.png")))
 
 
-def measured(pipeline: Pipeline, wanted: list[tuple[str, int]], runtime: Runtime, options: Any) -> list[dict[str, Any]]:
+def measured(pipeline: Pipeline, wanted: list[tuple[str, int]], options: Any) -> list[dict[str, Any]]:
     """A line for each sampler and number of evaluations, those of the file first."""
     head = {"run": options.run, "images_seen": pipeline.images_seen, "n": options.n}
     path = options.out.with_name(f"{options.out.name}.json")
@@ -75,7 +73,7 @@ def measured(pipeline: Pipeline, wanted: list[tuple[str, int]], runtime: Runtime
         steps = steps_for(SAMPLERS[name], asked)
         if (name, asked) in known or not steps:
             continue
-        scores = distances(drawn(pipeline, SAMPLERS[name], steps, runtime, options))
+        scores = distances(drawn(pipeline, SAMPLERS[name], steps, options))
         lines.append({"sampler": name, "asked": asked, "steps": steps, "evaluations": asked_of(SAMPLERS[name], steps)})
         lines[-1] |= scores
         print(lines[-1], flush=True)
@@ -83,12 +81,9 @@ def measured(pipeline: Pipeline, wanted: list[tuple[str, int]], runtime: Runtime
     return lines
 
 
-def drawn(pipeline: Pipeline, sampler: Sampler, steps: int, runtime: Runtime, options: Any) -> Tensor:
+def drawn(pipeline: Pipeline, sampler: Sampler, steps: int, options: Any) -> Tensor:
     """n images from seeds 0 to n - 1, by this sampler on the recipe's levels."""
-    sampling = replace(pipeline.recipe.sampling, sampler=sampler, steps=steps)
-    recipe, labels = replace(pipeline.recipe, sampling=sampling), balanced_labels(options.n, len(pipeline.class_names))
-    seeds = range(options.n)
-    return torch.cat(list(sample(pipeline.model, recipe, seeds, pipeline.image_shape, runtime, labels, options.batch)))
+    return pipeline.sample(options.n, sampler=sampler, steps=steps, batch_size=options.batch_size).pixels
 
 
 def steps_for(sampler: Sampler, evaluations: int) -> int:

@@ -19,7 +19,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,8 +39,7 @@ from limpid.data import Cifar10
 from limpid.data.images import to_uint8
 from limpid.recipes.registry import find_recipe
 from limpid.runtime.device import Runtime
-from limpid.sampling.load import load
-from limpid.sampling.sample import balanced_labels, sample
+from limpid.sampling.pipeline import load
 from limpid.storage.checkpoint import list_checkpoints, read_data
 from limpid.viz.plot import Curve, Panel, panels
 
@@ -270,12 +268,8 @@ def limpid_snapshots(options: argparse.Namespace) -> Iterator[tuple[Any, ...]]:
 def limpid_images(file: Path, options: argparse.Namespace, n: int) -> Tensor:
     """n images as the recipe draws them now."""
     runtime = Runtime(options.device).resolved().configure_process()
-    pipeline = load(file, runtime)
-    labels, recipe = (
-        balanced_labels(n, len(pipeline.class_names)),
-        replace(pipeline.recipe, sampling=find_recipe(options.recipe).sampling),
-    )
-    return torch.cat(list(sample(pipeline.model, recipe, range(n), pipeline.image_shape, runtime, labels, batch=250)))
+    pipeline = load(file, runtime=runtime)
+    return pipeline.with_sampling(find_recipe(options.recipe).sampling).sample(n, batch_size=250).pixels
 
 
 def peer_snapshots(options: argparse.Namespace) -> Iterator[tuple[Any, ...]]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from limpid.cli.edit_sheets import EDITS, INVERSION_SIGMA_MIN, Edit, edit_levels, edit_sheet
+from limpid.cli.edit import EDITS, Edit, edit_sheet
 from limpid.cli.inputs import dataset_image, load_images, parse_mask
 from limpid.data import Digits
 from limpid.data.images import ImageDataset
@@ -23,7 +23,7 @@ from limpid.recipes.recipe import TrainingSchedule, build_denoiser
 from limpid.recipes.registry import RECIPES
 from limpid.runtime.device import Runtime
 from limpid.runtime.rng import generator
-from limpid.sampling.load import Pipeline
+from limpid.sampling.pipeline import INVERSION_SIGMA_MIN, Pipeline
 
 CPU = Runtime("cpu", "float32").resolved()
 CELL = 96  # a picture of 8x8 on a sheet
@@ -38,7 +38,7 @@ def pipeline() -> Pipeline:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(0, 0.05, generator=generator("cpu", "weights", parameter.numel()))
-    return Pipeline(model, recipe, (1, 8, 8), tuple("0123456789"), 0)
+    return Pipeline(model, recipe, (1, 8, 8), tuple("0123456789"), runtime=CPU)
 
 
 def options(path: Path, **changed) -> Edit:
@@ -48,15 +48,14 @@ def options(path: Path, **changed) -> Edit:
 @pytest.mark.parametrize("what", EDITS)
 @pytest.mark.parametrize("labels", [(), ("3",)], ids=["told nothing", "told a class"])
 def test_every_edit_writes_its_sheet(what: str, labels: tuple[str, ...], pipeline: Pipeline, tmp_path: Path):
-    path = edit_sheet(what, pipeline, options(tmp_path, labels=labels), CPU)
-    with Image.open(path) as sheet:
-        assert sheet.width > 4 * CELL
-        assert sheet.height > 2 * CELL
+    sheet = edit_sheet(what, pipeline, options(tmp_path, labels=labels))
+    assert sheet.width > 4 * CELL
+    assert sheet.height > 2 * CELL
 
 
 def test_inversion_begins_lower_than_a_recipe_stops_to_draw(pipeline: Pipeline, tmp_path: Path):
     stops = replace(pipeline.recipe, sampling=replace(pipeline.recipe.sampling, schedule=Karras(sigma_min=0.05)))
-    way = partial(edit_levels, pipeline._replace(recipe=stops), options(tmp_path))
+    way = partial(replace(pipeline, recipe=stops).levels, 4)
     assert [way().sigma[-2].item(), way(INVERSION_SIGMA_MIN).sigma[-2].item()] == pytest.approx(
         [0.05, INVERSION_SIGMA_MIN]
     )
@@ -66,8 +65,8 @@ def test_inversion_begins_lower_than_a_recipe_stops_to_draw(pipeline: Pipeline, 
 @pytest.mark.parametrize("what", EDITS)
 def test_the_same_edit_gives_the_same_sheet_and_another_seed_another(what: str, pipeline: Pipeline, tmp_path: Path):
     def drawn(seed: int) -> bytes:
-        path = edit_sheet(what, pipeline, options(tmp_path, seed=seed, pictures=("0", "7"), strengths=(0.5,)), CPU)
-        return path.read_bytes()
+        chosen = options(tmp_path, seed=seed, pictures=("0", "7"), strengths=(0.5,))
+        return edit_sheet(what, pipeline, chosen).tobytes()
 
     assert drawn(1) == drawn(1)
     assert (drawn(1) == drawn(2)) == (what in ("invert", "interpolate"))
@@ -77,9 +76,8 @@ def test_the_same_edit_gives_the_same_sheet_and_another_seed_another(what: str, 
 def test_a_learnt_variance_is_there_to_vary_with(labels: tuple[str, ...], pipeline: Pipeline, tmp_path: Path):
     recipe = replace(pipeline.recipe, schedule=LinearBeta(), learned_variance=True)
     recipe = replace(recipe, sampling=replace(recipe.sampling, schedule=TrainingSchedule(), guidance=Guidance()))
-    learnt = pipeline._replace(recipe=recipe, model=build_denoiser(recipe, pipeline.image_shape, 10).eval())
-    path = edit_sheet("img2img", learnt, options(tmp_path, labels=labels, sampler=Ancestral("learned")), CPU)
-    assert path.exists()
+    learnt = replace(pipeline, recipe=recipe, model=build_denoiser(recipe, pipeline.image_shape, 10).eval())
+    assert edit_sheet("img2img", learnt, options(tmp_path, labels=labels, sampler=Ancestral("learned"))).width > CELL
 
 
 @pytest.mark.parametrize("mask", ["left", "right", "top", "bottom", "centre"])
@@ -140,14 +138,14 @@ WRONG = [
     ("inpaint", {"mask": "none.png"}, "cannot read the image none.png: No such file or directory"),
     ("inpaint", {"resample": 0}, "--resample 0: expected at least 1"),
     ("inpaint", {"num_variations": 0}, "--num-variations 0: expected at least 1"),
-    ("img2img", {"strengths": (0.5, 1.5)}, "--strengths 1.5: expected numbers from 0 (the picture) to 1 (noise)"),
+    ("img2img", {"strengths": (0.5, 1.5)}, "strength 1.5: expected a number from 0 (the image) to 1 (noise)"),
     ("img2img", {"steps": 0}, "--steps 0: expected at least 1"),
     ("img2img", {"pictures": ("1797",)}, "no picture 1797: the data set has 1,797, numbered from 0"),
     ("img2img", {"pictures": ("cat.png",)}, "cannot read the image cat.png: No such file or directory"),
     ("img2img", {"pictures": (__file__,)}, "test_edit.py: it is in no known format"),
     ("img2img", {"pictures": ()}, "--pictures names none: expected numbers in the data set, or files"),
-    ("interpolate", {"pictures": ("1", "2", "3")}, "--pictures names 3: interpolation takes them by twos"),
-    ("interpolate", {"labels": ("1", "2", "3", "3")}, "interpolation tells the network one class for both"),
+    ("interpolate", {"pictures": ("1", "2", "3")}, "3 images: interpolation takes them in pairs"),
+    ("interpolate", {"labels": ("1", "2", "3", "3")}, "interpolation gives the network one class for both"),
     ("invert", {"labels": ("cat",)}, "no class 'cat': choose from 0, 1, 2"),
     ("invert", {"labels": ("1", "2")}, "2 --labels for 4 pictures: expected one for each, or one for all"),
 ]
@@ -157,7 +155,7 @@ WRONG = [
 def test_a_mistake_gets_one_clear_line(what, changed, said, pipeline: Pipeline, tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError) as raised:  # noqa: PT011
-        edit_sheet(what, pipeline, options(tmp_path, **changed), CPU)
+        edit_sheet(what, pipeline, options(tmp_path, **changed))
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
     assert list(tmp_path.iterdir()) == []
@@ -170,11 +168,11 @@ def test_a_mask_of_one_colour_is_refused(colour: int, said: str, tmp_path: Path)
 
 
 def test_a_network_that_was_always_told_a_class_asks_for_one(pipeline: Pipeline, tmp_path: Path):
-    always = pipeline._replace(recipe=replace(pipeline.recipe, label_dropout=0.0))
+    always = replace(pipeline, recipe=replace(pipeline.recipe, label_dropout=0.0))
     with pytest.raises(ValueError, match=r"always told a class: name one with --labels \(0, 1, 2"):
-        edit_sheet("img2img", always, options(tmp_path), CPU)
+        edit_sheet("img2img", always, options(tmp_path))
 
 
 def test_a_network_without_classes_cannot_be_told_one(pipeline: Pipeline, tmp_path: Path):
     with pytest.raises(ValueError, match="knows no classes, so it cannot be told --labels 3"):
-        edit_sheet("img2img", pipeline._replace(class_names=()), options(tmp_path, labels=("3",)), CPU)
+        edit_sheet("img2img", replace(pipeline, class_names=()), options(tmp_path, labels=("3",)))

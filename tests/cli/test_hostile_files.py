@@ -24,7 +24,8 @@ from limpid.metrics import stats_file
 from limpid.metrics.extractors import inception_weights
 from limpid.recipes.registry import find_recipe
 from limpid.runtime import terminal
-from limpid.sampling.load import load, load_info, output_folder
+from limpid.sampling.checkpoints import load_info, output_folder
+from limpid.sampling.pipeline import load
 from limpid.storage import checkpoint, jsonl
 from limpid.storage.atomic import durable_write
 from limpid.storage.chunk_cache import cached_chunk
@@ -137,7 +138,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "another.jsonl": lambda path: jsonl.append(path, b"a line\n"),
     "lock": hold,
     "scores.json": report.load_reports,
-    "000000000016.safetensors": lambda path: load(path, CPU),
+    "000000000016.safetensors": lambda path: load(path, runtime=CPU),
     "statistics.npz": stats_file.load_stats,
     "weights.pth": inception_weights.load_inception,
     "pictures.npz": lambda path: Folder(str(path)).open("cpu"),

@@ -12,13 +12,13 @@ from PIL import Image
 
 from limpid.cli.main import COMMANDS, main
 from limpid.cli.parser import parse
-from limpid.cli.sample import row_labels
 from limpid.cli.train import Train
 from limpid.diffusion.samplers import Sampler
 from limpid.diffusion.schedules import Cosine
 from limpid.recipes.recipe import Recipe
 from limpid.recipes.registry import RECIPES
 from limpid.runtime.device import Runtime
+from limpid.sampling.samples import row_labels
 from limpid.training.run import run
 
 TINY = [

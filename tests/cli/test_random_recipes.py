@@ -29,9 +29,9 @@ from limpid.diffusion.schedules import (
     ZeroTerminalSnr,
 )
 from limpid.nets import DiT, UNet
-from limpid.recipes.recipe import Recipe, Sampling, preview_recipe
+from limpid.recipes.recipe import Recipe, Sampling
 from limpid.recipes.serialize import from_dict, to_dict, union_members
-from limpid.sampling.sample import sample
+from limpid.sampling.pipeline import Pipeline
 from limpid.training.loop import init_state, train
 from limpid.training.preflight import preflight
 
@@ -113,8 +113,9 @@ def trained_and_drawn(recipe: Recipe) -> None:
     state = init_state(recipe, source.shape, len(source.class_names), CPU)
     list(islice(train(state, recipe, source, CPU), 2))
     labels = [0, 1] if recipe.class_conditional else None
-    for way in (recipe, preview_recipe(recipe)):
-        pixels = torch.cat(list(sample(state.ema, way, [0, 1], source.shape, CPU, labels)))
+    pipeline = Pipeline(state.ema, recipe, source.shape, runtime=CPU)
+    for sampling in (pipeline, pipeline.for_preview()):
+        pixels = torch.cat(list(sampling.sample_batches([0, 1], labels)))
         assert pixels.shape == (2, *source.shape)
 
 

@@ -50,8 +50,9 @@ from limpid.metrics.moments import Moments, Statistics
 from limpid.optim.ema import Ema
 from limpid.recipes.recipe import Sampling
 from limpid.runtime.device import Runtime
-from limpid.sampling.load import Pipeline, checkpoint_path, load, load_info
-from limpid.sampling.sample import labels_by_share
+from limpid.sampling.checkpoints import checkpoint_path, load_info
+from limpid.sampling.labels import labels_by_share
+from limpid.sampling.pipeline import Pipeline, load
 from limpid.storage.hashing import pixels_sha256, weights_sha256
 from limpid.training.run import run
 
@@ -73,7 +74,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def pipeline(folder: Path) -> Pipeline:
-    return load(folder, CPU)
+    return load(folder, runtime=CPU)
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +179,7 @@ def test_another_resize_rule_is_another_judge(cache: Path, extractor: FeatureExt
 def scored(pipeline: Pipeline, folder: Path, n: int, extractor: FeatureExtractor, first: int = 0) -> EvalReport:
     reference = reference_from_dataset(Digits(size=8), extractor)
     real = ReferenceSet(extractor, reference, None, {})
-    subject = generated_by(pipeline, "tiny", folder, QUICK, "ema", range(first, first + n), CPU, 20)
+    subject = generated_by(pipeline.with_sampling(QUICK), "tiny", folder, "ema", range(first, first + n), 20)
     report, _ = evaluate(subject, real, CPU)
     return report
 
@@ -195,7 +196,7 @@ def test_pictures_that_were_drawn_are_not_drawn_again(
     cache: Path, tmp_path: Path, pipeline: Pipeline, extractor: FeatureExtractor, monkeypatch: pytest.MonkeyPatch
 ):
     once = scored(pipeline, tmp_path, 40, extractor)
-    monkeypatch.setattr("limpid.evaluation.generated.sample", lambda *_, **__: pytest.fail("it drew again"))
+    monkeypatch.setattr(Pipeline, "sample_batches", lambda *_, **__: pytest.fail("it drew again"))
     again = scored(pipeline, tmp_path, 40, extractor)
     assert (again.scores, again.provenance) == (once.scores, once.provenance)
 
@@ -208,7 +209,7 @@ def test_what_a_guide_or_another_version_draws_is_kept_apart(
     guided = replace(QUICK, guidance_model=str(weak), guidance=Guidance(2.0))
 
     def drawn(sampling: Sampling) -> tuple[Path | None, object]:
-        subject = generated_by(pipeline, "tiny", tmp_path, sampling, "ema", range(2), CPU, 20)
+        subject = generated_by(pipeline.with_sampling(sampling), "tiny", tmp_path, "ema", range(2), 20)
         return subject.cache_dir, subject.provenance.get("guide sha256")
 
     once, again = drawn(guided), drawn(guided)
@@ -233,7 +234,7 @@ def test_network_evaluations_are_counted_where_they_are_made(
 ):
     """Two steps of Heun ask three times, and guidance asks twice each time: of 40 pictures in two batches, no more."""
     asked, sampling = [], replace(QUICK, guidance=Guidance(scale))
-    subject = generated_by(pipeline, "tiny", tmp_path, sampling, "ema", range(40), CPU, 20)
+    subject = generated_by(pipeline.with_sampling(sampling), "tiny", tmp_path, "ema", range(40), 20)
     with pipeline.model.net.register_forward_hook(lambda net, given, answer: asked.append(len(given[0]))):
         report, _ = evaluate(
             subject, ReferenceSet(extractor, reference_from_dataset(Digits(size=8), extractor), None, {}), CPU
@@ -282,7 +283,7 @@ def test_a_sweep_over_weights_draws_with_each(cache: Path, tmp_path: Path):
     words = ["--sweep", "weights=ema,raw", "--n", "40", "--steps", "2", "--out", str(tmp_path / "scores.json")]
     assert main(["evaluate", str(folder), *words, "--device", "cpu"]) == 0
     swept = load_reports(tmp_path / "scores.json")
-    hashes = [weights_sha256(load(folder, CPU, weights).model.net)[:12] for weights in ("ema", "raw")]
+    hashes = [weights_sha256(load(folder, runtime=CPU, weights=weights).model.net)[:12] for weights in ("ema", "raw")]
     assert [report.provenance["weights sha256"] for report in swept] == hashes
     assert hashes[0] != hashes[1]
     assert swept[0].scores["FD-CIFAR"].value != swept[1].scores["FD-CIFAR"].value
@@ -337,7 +338,7 @@ def test_files_are_scored_as_the_run_that_drew_them(cache: Path, folder: Path, c
     assert main(["evaluate", str(out / "pictures.npz"), *look, *against]) == 0
     report = load_reports(out / "pictures.npz.scores.json")[-1]
     assert report.protocol.reference == "Digits"
-    ours = scored(load(folder, CPU), folder / "again", 40, feature_extractor("cifar"))
+    ours = scored(load(folder, runtime=CPU), folder / "again", 40, feature_extractor("cifar"))
     # The command spreads its classes in blocks, an evaluation in turns: other pictures, but of one distribution.
     assert report.protocol == ours.protocol
     assert report.scores["FD-CIFAR"].value == pytest.approx(ours.scores["FD-CIFAR"].value, rel=0.5)
@@ -407,8 +408,8 @@ def test_a_floor_of_pictures_that_lie_by_class_is_as_low_as_of_mixed_ones(
 
 def test_losses_are_of_pictures_of_all_classes(pipeline: Pipeline, by_class: ImageDataset):
     known, again = (
-        generalization_gap(pipeline, by_class, by_class, 40, CPU),
-        generalization_gap(pipeline, by_class.subset(40), by_class, 40, CPU),
+        generalization_gap(pipeline, by_class, by_class, 40),
+        generalization_gap(pipeline, by_class.subset(40), by_class, 40),
     )
     assert torch.equal(known.training, again.training)
 
@@ -518,7 +519,7 @@ def test_copies_are_of_the_runs_own_training_pictures_whatever_it_is_scored_agai
     assert (report.protocol.reference_sha256 != pixels_sha256(training.pixels)) == other
     assert report.scores["copies by pixels"].value == report.scores["copies by features"].value == 1
     runtime = Runtime("cpu").resolved()
-    known = generalization_gap(load(copying_run, runtime), training, apart, 256, runtime)
+    known = generalization_gap(load(copying_run, runtime=runtime), training, apart, 256)
     assert report.scores["held-out loss - training loss"].value == known.mean_gap.value
 
 
@@ -602,7 +603,7 @@ def test_what_is_drawn_by_a_run_on_one_picture_is_compared_with_others(cache: Pa
 @pytest.fixture
 def undrawing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever draws a picture fails."""
-    monkeypatch.setattr("limpid.evaluation.generated.sample", lambda *_, **__: pytest.fail("it drew"))
+    monkeypatch.setattr(Pipeline, "sample_batches", lambda *_, **__: pytest.fail("it drew"))
 
 
 @pytest.mark.usefixtures("undrawing")
@@ -647,10 +648,10 @@ def test_fewer_pictures_than_a_classifier_learns_from_are_refused_before_they_ar
     cache: Path, pipeline: Pipeline, extractor: FeatureExtractor
 ):
     digits = reference_from_dataset(Digits(size=8), extractor)
-    check(ModelMetrics(cas=True), pipeline, TrainTestPair(digits, digits), 256, CPU)
+    check(ModelMetrics(cas=True), pipeline, TrainTestPair(digits, digits), 256)
     for n, training in ((255, digits), (256, digits._replace(n=200))):
         with pytest.raises(ValueError, match=f"{n} drawn and {training.n} training pictures: expected at least 256"):
-            check(ModelMetrics(cas=True), pipeline, TrainTestPair(training, digits), n, CPU)
+            check(ModelMetrics(cas=True), pipeline, TrainTestPair(training, digits), n)
 
 
 def test_copies_are_found_and_what_is_new_is_not():
@@ -668,7 +669,7 @@ def test_copies_are_found_and_what_is_new_is_not():
 
 def test_a_network_knows_pictures_it_has_seen_no_better_than_itself(pipeline: Pipeline):
     digits = Digits(size=8).load()
-    same = generalization_gap(pipeline, digits, digits, 20, CPU)
+    same = generalization_gap(pipeline, digits, digits, 20)
     assert same.mean_gap.value == 0
     assert torch.equal(same.training, same.held_out)
 
@@ -677,8 +678,8 @@ def test_a_gap_turns_its_sign_with_the_sets(pipeline: Pipeline):
     digits = Digits(size=8).load()
     first, second = (ImageDataset(digits.pixels[i::2], digits.labels[i::2], digits.class_names) for i in (0, 1))
     there, back = (
-        generalization_gap(pipeline, first, second, 60, CPU),
-        generalization_gap(pipeline, second, first, 60, CPU),
+        generalization_gap(pipeline, first, second, 60),
+        generalization_gap(pipeline, second, first, 60),
     )
     assert there.mean_gap.value == -back.mean_gap.value != 0
     assert there.mean_gap.error == back.mean_gap.error > 0
@@ -729,13 +730,14 @@ def test_mistakes_get_one_line(words: list[str], said: str, capsys: pytest.Captu
 
 
 def test_a_run_is_scored_with_its_classes_in_the_shares_of_its_data(tmp_path: Path, pipeline: Pipeline):
-    uneven = pipeline._replace(class_counts=(900, 100, *[0] * 8))
-    subject = generated_by(uneven, "tiny", tmp_path, QUICK, "ema", range(50), CPU, 20)
+    pipeline = pipeline.with_sampling(QUICK)
+    uneven = replace(pipeline, class_counts=(900, 100, *[0] * 8))
+    subject = generated_by(uneven, "tiny", tmp_path, "ema", range(50), 20)
     assert subject.labels is not None
     assert subject.labels.bincount(minlength=10).tolist() == [45, 5, *[0] * 8]
     assert subject.provenance["classes"] == "in the training set's shares"
     in_turn = [
-        generated_by(pipeline._replace(class_counts=counts), "tiny", tmp_path, QUICK, "ema", range(50), CPU, 20)
+        generated_by(replace(pipeline, class_counts=counts), "tiny", tmp_path, "ema", range(50), 20)
         for counts in ((), (1,) * 10, (70,) * 10)
     ]
     assert {one.provenance["classes"] for one in in_turn} == {"in turn"}
@@ -750,9 +752,9 @@ def test_a_checkpoint_says_how_many_pictures_each_class_has(folder: Path, pipeli
     counts = load_all_images(TINY.data).class_counts
     assert pipeline.class_counts == counts
     assert sum(counts) == 1797
-    older = pipeline._replace(class_counts=())
+    older = replace(pipeline, class_counts=())
     assert with_data(older, TINY.data).class_counts == counts
-    assert with_data(older._replace(class_names=tuple("abcdefghij")), TINY.data).class_counts == ()
+    assert with_data(replace(older, class_names=tuple("abcdefghij")), TINY.data).class_counts == ()
     assert with_data(older, Folder("nowhere")).class_counts == ()
 
 
@@ -780,10 +782,10 @@ def test_real_held_out_pictures_in_the_shares_of_the_training_set_score_as_such(
 
 
 def test_a_network_is_not_told_labels_of_other_classes(pipeline: Pipeline):
-    renamed, images = pipeline._replace(class_names=("zero", *pipeline.class_names[1:])), load_all_images(TINY.data)
+    renamed, images = replace(pipeline, class_names=("zero", *pipeline.class_names[1:])), load_all_images(TINY.data)
     known = TrainTestPair(Reference("digits", len(images), "", Statistics(*torch.zeros(2, 1, 1)), None, images), None)
-    said = "this network was told 10 classes, and the data has 10: number 0 was 'zero' and is '0'"
+    said = "this network was trained with 10 classes, and the data has 10: class 0 was 'zero' and is '0'"
     with pytest.raises(ValueError, match=said):
-        check(ModelMetrics(), renamed, known, 50, CPU)
+        check(ModelMetrics(), renamed, known, 50)
     with pytest.raises(ValueError, match=said):
-        bits_per_dim(renamed, LikelihoodConfig(n=2, split="train"), CPU)
+        bits_per_dim(renamed, LikelihoodConfig(n=2, split="train"))

@@ -10,7 +10,7 @@ from torch import nn
 from limpid.data import Cifar10, Digits
 from limpid.diffusion.likelihood import BIN_WIDTH
 from limpid.evaluation.likelihood import LikelihoodConfig, bits_per_dim, chain_levels, data_of
-from limpid.sampling.load import Pipeline, load
+from limpid.sampling.pipeline import Pipeline, load
 from limpid.training.run import run
 
 
@@ -18,13 +18,13 @@ from limpid.training.run import run
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     folder = tmp_path_factory.mktemp("likelihood")
     assert run(TINY, folder, CPU)
-    return load(folder, CPU)
+    return load(folder, runtime=CPU)
 
 
 @pytest.mark.parametrize("method", ["bound", "continuous", "ode"])
 def test_a_run_has_a_likelihood_that_says_how_it_was_measured(method, pipeline: Pipeline):
     protocol = LikelihoodConfig(n=5, method=method, steps=30, num_levels=3, tolerance=1e-2, batch_size=3)
-    measured = bits_per_dim(pipeline, protocol, CPU)
+    measured = bits_per_dim(pipeline, protocol)
     assert measured.protocol == protocol
     assert measured.conditional
     assert 0 < measured.mean < 12
@@ -33,7 +33,7 @@ def test_a_run_has_a_likelihood_that_says_how_it_was_measured(method, pipeline: 
         assert measured.mean == pytest.approx(sum(measured.terms.values()))
     assert f"{measured.mean:.4f} +- {measured.error:.4f} bits/dim" in str(measured)
     assert "5 pictures of the whole training set, classes told, seed 0" in str(measured)
-    assert bits_per_dim(pipeline, protocol, CPU) == measured
+    assert bits_per_dim(pipeline, protocol) == measured
 
 
 def test_a_likelihood_is_computed_in_float32_and_leaves_torch_as_it_was(pipeline: Pipeline):
@@ -45,7 +45,7 @@ def test_a_likelihood_is_computed_in_float32_and_leaves_torch_as_it_was(pipeline
         found.add((convolutions.fp32_precision, answer.dtype))
 
     with pipeline.model.net.register_forward_hook(note):
-        bits_per_dim(pipeline, LikelihoodConfig(n=2, steps=30, num_levels=1), CPU)
+        bits_per_dim(pipeline, LikelihoodConfig(n=2, steps=30, num_levels=1))
     assert found == {("ieee", torch.float32)}
     assert convolutions.fp32_precision == before == "tf32"
 
@@ -60,7 +60,7 @@ def test_the_test_split_is_measured_where_there_is_one():
 )
 def test_a_protocol_that_cannot_be_is_refused(wrong, pipeline: Pipeline):
     with pytest.raises(ValueError, match="expected 2 to 1797 pictures"):
-        bits_per_dim(pipeline, replace(LikelihoodConfig(), **wrong), CPU)
+        bits_per_dim(pipeline, replace(LikelihoodConfig(), **wrong))
 
 
 def test_levels_finer_than_a_bin_are_left_to_the_decoder(pipeline: Pipeline):

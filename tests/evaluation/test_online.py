@@ -14,7 +14,7 @@ from tiny_recipes import CPU, TINY
 
 from limpid.data.images import ImageDataset
 from limpid.evaluation.online import OnlineScorer, check_online_scoring
-from limpid.sampling.load import load
+from limpid.sampling.pipeline import load
 from limpid.storage import checkpoint, jsonl
 from limpid.training.run import run
 from limpid.viz import show
@@ -42,14 +42,14 @@ def test_the_log_has_a_score_named_by_its_number_of_pictures(folder: Path):
 
 def test_the_last_score_is_that_of_the_weights_at_the_end(folder: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("LIMPID_DATA", str(folder / "cache"))
-    assert OnlineScorer(SCORED, 20).measure(load(folder, CPU), CPU) == scores(folder)[64]
+    assert OnlineScorer(SCORED, 20).measure(load(folder, runtime=CPU)) == scores(folder)[64]
 
 
 def test_the_best_checkpoint_is_kept(folder: Path):
     (best,) = checkpoint.list_checkpoints(folder / "best")
     found = scores(folder)
     assert int(best.stem) == min(found, key=found.__getitem__)
-    assert load(best, CPU).images_seen == int(best.stem)
+    assert load(best, runtime=CPU).images_seen == int(best.stem)
 
 
 def test_scoring_changes_no_bit_of_the_run(folder: Path, tmp_path: Path):

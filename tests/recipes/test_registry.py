@@ -11,7 +11,8 @@ from limpid.nets import UNet
 from limpid.recipes.recipe import Recipe
 from limpid.recipes.registry import RECIPES
 from limpid.runtime.device import Runtime
-from limpid.sampling.sample import balanced_labels, sample
+from limpid.sampling.labels import balanced_labels
+from limpid.sampling.pipeline import Pipeline
 from limpid.training.loop import init_state, train
 
 CPU = Runtime("cpu", "float32").resolved()
@@ -37,7 +38,7 @@ def test_a_recipe_takes_steps_on_real_pictures_and_draws(name: str, cifar_root: 
     assert all(0 < loss < 10 for loss in losses)
     assert any(not torch.equal(a, b) for a, b in zip(before, state.model.parameters(), strict=True))
     labels = balanced_labels(2, source.classes) if recipe.class_conditional else None
-    (pixels,) = sample(state.ema, recipe, [0, 1], source.shape, CPU, labels)
+    (pixels,) = Pipeline(state.ema, recipe, source.shape, runtime=CPU).sample_batches([0, 1], labels)
     assert pixels.shape == (2, *source.shape)
 
 

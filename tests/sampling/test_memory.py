@@ -31,7 +31,7 @@ from limpid.diffusion.samplers.steps import SamplerStep, final_step
 from limpid.diffusion.schedules import Karras, sampling_levels
 from limpid.recipes.recipe import build_denoiser
 from limpid.runtime.rng import generator
-from limpid.sampling.sample import sample
+from limpid.sampling.pipeline import Pipeline
 
 SAMPLERS = [
     *(Ancestral(), Ddim(), Ddim(1.0), Heun(churn=3), DpmSolverPP(3), DpmSolverPP(3, sde=True), DpmSolverPP2S()),
@@ -110,6 +110,7 @@ def test_samples_of_a_network_take_as_much_memory_in_fifty_steps_as_in_ten():
 
     def drawn(steps: int) -> Callable[[], object]:
         recipe = replace(TINY, sampling=replace(TINY.sampling, steps=steps, sampler=Ddim()))
-        return lambda: list(sample(model, recipe, range(16), (1, 8, 8), CPU, [i % 10 for i in range(16)]))
+        pipeline = Pipeline(model, recipe, (1, 8, 8), runtime=CPU)
+        return lambda: list(pipeline.sample_batches(range(16), [i % 10 for i in range(16)]))
 
     assert peak(drawn(50)) < peak(drawn(10)) + 16 * 8 * 8 * 4

@@ -1,6 +1,5 @@
 """The networks that come with limpid draw on a machine that has nothing else: no run, no data, no download."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,8 +13,9 @@ from limpid.metrics.accuracy import accuracy
 from limpid.metrics.extractors import cifar_classifier
 from limpid.recipes.registry import RECIPES
 from limpid.runtime.device import Runtime
-from limpid.sampling.load import PRETRAINED, PRETRAINED_DIR, checkpoint_path, load, load_info, output_folder
-from limpid.sampling.sample import balanced_labels, sample
+from limpid.sampling.checkpoints import PRETRAINED, PRETRAINED_DIR, checkpoint_path, load_info, output_folder
+from limpid.sampling.labels import balanced_labels
+from limpid.sampling.pipeline import load
 
 
 def test_every_file_has_a_name_and_every_name_a_file_that_a_package_can_carry():
@@ -72,11 +72,10 @@ def test_it_names_no_place_of_the_machine_it_was_trained_on(file: str):
 
 def test_it_draws_the_classes_it_is_asked_for():
     runtime = Runtime("cpu").resolved()
-    pipeline = load("cifar10-small", runtime)
+    pipeline = load("cifar10-small", runtime=runtime)
     labels = balanced_labels(40, len(pipeline.class_names))
     assert labels is not None
-    drawn = list(sample(pipeline.model, pipeline.recipe, range(40), pipeline.image_shape, runtime, labels))
-    logits = cifar_classifier.cifar_extractor().extract(drawn[0]).logits
+    logits = cifar_classifier.cifar_extractor().extract(pipeline.sample(40).pixels).logits
     assert logits is not None
     assert accuracy(logits, torch.tensor(labels)).value > 0.5  # by chance a tenth
 
@@ -84,13 +83,13 @@ def test_it_draws_the_classes_it_is_asked_for():
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_an_image_is_the_same_in_any_batch(precision: Literal["float32", "bfloat16"]):
     runtime = Runtime("cpu", precision, compile=False)
-    pipeline = load("cifar10-small", runtime)
-    recipe = replace(pipeline.recipe, sampling=replace(pipeline.recipe.sampling, steps=2, sampler=Ancestral()))
+    pipeline = load("cifar10-small", runtime=runtime)
+    pipeline = pipeline.with_sampling(steps=2, sampler=Ancestral())
 
     def drawn(first: int, n: int) -> torch.Tensor:
         seeds = range(first, first + n)
         labels = [seed % 10 for seed in seeds]
-        return next(sample(pipeline.model, recipe, seeds, pipeline.image_shape, runtime, labels, batch=n)).int()
+        return next(pipeline.sample_batches(seeds, labels, n)).int()
 
     together = drawn(0, 80)
     for first, n in ((0, 8), (79, 1), (5, 3), (7, 37)):

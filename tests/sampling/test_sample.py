@@ -9,9 +9,9 @@ from tiny_recipes import CPU, TINY
 
 from limpid.diffusion.denoiser import Denoiser
 from limpid.recipes.recipe import build_denoiser
-from limpid.sampling.load import Pipeline
-from limpid.sampling.sample import labels_by_share, sample
-from limpid.viz.show import preview_trajectory
+from limpid.sampling.figures import preview_trajectory
+from limpid.sampling.labels import labels_by_share
+from limpid.sampling.pipeline import Pipeline
 
 SHAPE = (1, 8, 8)
 
@@ -21,27 +21,31 @@ def model() -> Denoiser:
     return build_denoiser(TINY, SHAPE, 10).eval()
 
 
+def pipeline(model: Denoiser) -> Pipeline:
+    return Pipeline(model, TINY, SHAPE, tuple("0123456789"), runtime=CPU)
+
+
 @pytest.mark.parametrize(
     ("labels", "said"),
     [
         ([3, 10], "label 10, which stands for no label: expected 0 to 9, a class of the network"),
         ([11, 3], "label 11: expected 0 to 9"),
         ([3, -1], "label -1: expected 0 to 9"),
-        ([3], "1 labels for 2 pictures: expected one for each"),
+        ([3], "1 labels for 2 samples: expected one for each"),
     ],
 )
 def test_a_label_that_is_no_class_is_refused(labels: list[int], said: str, model: Denoiser):
     with pytest.raises(ValueError, match=re.escape(said)):
-        next(sample(model, TINY, [0, 1], SHAPE, CPU, labels))
+        next(pipeline(model).sample_batches([0, 1], labels))
     with pytest.raises(ValueError, match=re.escape(said)):
-        preview_trajectory(Pipeline(model, TINY, SHAPE, tuple("0123456789"), 0), CPU, [0, 1], labels)
+        preview_trajectory(pipeline(model), [0, 1], labels)
 
 
 def test_a_network_without_classes_is_given_no_label():
     model = build_denoiser(TINY, SHAPE, 10)
     model.null_label = 0
     with pytest.raises(ValueError, match=re.escape("labels [0] for a network that knows no classes: expected None")):
-        next(sample(model, TINY, [0], SHAPE, CPU, [0]))
+        next(pipeline(model).sample_batches([0], [0]))
 
 
 @pytest.mark.parametrize("counts", [(1,) * 10, (5000,) * 10, (7,), (3, 3)])
@@ -81,4 +85,4 @@ def test_samples_that_are_not_finite_are_an_error_and_no_black_images(value: flo
     broken = build_denoiser(TINY, SHAPE, 10).eval()
     broken.net.load_state_dict({name: torch.full_like(w, value) for name, w in broken.net.state_dict().items()})
     with pytest.raises(FloatingPointError, match="2 of 2 samples hold NaN or inf"):
-        next(sample(broken, TINY, [0, 1], SHAPE, CPU, [3, 4]))
+        next(pipeline(broken).sample_batches([0, 1], [3, 4]))

@@ -14,7 +14,7 @@ from limpid.cli.main import main
 from limpid.data import Cifar10, Digits, Fingerprint, Folder
 from limpid.diffusion.guidance import Guidance
 from limpid.recipes.recipe import Recipe
-from limpid.sampling.load import find_checkpoint, load_info
+from limpid.sampling.checkpoints import find_checkpoint, load_info
 from limpid.storage import checkpoint
 from limpid.training.run import run
 

@@ -10,6 +10,7 @@ import torch
 
 from limpid.cli.sample import Sample, save_outputs
 from limpid.recipes.recipe import Sampling
+from limpid.sampling.samples import Samples
 
 SOURCE = Path(__file__).parents[2] / "src" / "limpid"
 ATOMIC = {"atomic_write", "durable_write", "_renamed"}
@@ -119,7 +120,7 @@ def test_a_write_is_found(text: str, tmp_path: Path):
 def test_arrays_that_could_not_be_written_leave_the_earlier_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pixels = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
     options = Sample(tmp_path, Sampling(), npz=True)
-    arrays = save_outputs(pixels, None, (), range(2), options)[-1]
+    arrays = save_outputs(Samples(pixels, None, (0, 1)), options)[-1]
     before = arrays.read_bytes()
 
     def half(file, **_: object) -> None:
@@ -129,6 +130,6 @@ def test_arrays_that_could_not_be_written_leave_the_earlier_ones(tmp_path: Path,
     with monkeypatch.context() as patch:
         patch.setattr(np, "savez", half)
         with pytest.raises(OSError, match="No space left"):
-            save_outputs(pixels + 1, None, (), range(2), options)
+            save_outputs(Samples(pixels + 1, None, (0, 1)), options)
     assert arrays.read_bytes() == before
     assert {path.name for path in tmp_path.iterdir()} == {"grid.png", arrays.name}

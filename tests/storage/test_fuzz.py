@@ -19,7 +19,7 @@ from tiny_recipes import CPU, TINY
 from limpid.recipes.recipe import Recipe
 from limpid.recipes.registry import RECIPES, find_recipe
 from limpid.recipes.serialize import from_dict, to_dict
-from limpid.sampling.load import load
+from limpid.sampling.pipeline import load
 from limpid.storage import checkpoint
 from limpid.training.run import run
 
@@ -167,7 +167,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def loaded_or_refused(path: Path) -> bool:
     """Whether a checkpoint is loaded; if not it is refused as it should be."""
     try:
-        load(path, CPU)
+        load(path, runtime=CPU)
     except ValueError as error:
         said = str(error)
     else:

@@ -25,7 +25,7 @@ from limpid.recipes.recipe import Recipe, build_denoiser
 from limpid.recipes.registry import RECIPES
 from limpid.runtime import rng
 from limpid.runtime.device import Runtime
-from limpid.sampling.sample import trajectory
+from limpid.sampling.pipeline import Pipeline
 from limpid.training.loop import init_state, state_dict, train_step
 
 ELSEWHERE = Runtime("meta", "bfloat16", compile=False)
@@ -110,6 +110,5 @@ def test_drawing_leaves_nothing_behind(kind: type):
     sampling = replace(TINY.sampling, sampler=kind(), steps=4, guidance=Guidance(2.0))
     recipe = replace(narrow(TINY), class_conditional=True, label_dropout=0.1, sampling=sampling)
     model = ELSEWHERE.to_device(build_denoiser(recipe, SHAPE, 2))
-    labels = torch.zeros(2, dtype=torch.int64, device="meta")
-    *_, last = trajectory(model, recipe, range(2), SHAPE, ELSEWHERE, labels)
+    *_, last = Pipeline(model, recipe, SHAPE, runtime=ELSEWHERE).trajectory(range(2), labels=[0, 0])
     assert last.x.device.type == "meta"

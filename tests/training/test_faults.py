@@ -24,13 +24,13 @@ from tiny_recipes import CPU, TINY
 
 from limpid.cli.main import main
 from limpid.recipes.recipe import Every, Recipe
-from limpid.sampling.load import load
+from limpid.sampling import figures
+from limpid.sampling.pipeline import load
 from limpid.storage import checkpoint, jsonl
 from limpid.storage.lock import exclusive
 from limpid.training.loop import StepMetrics
 from limpid.training.run import run
 from limpid.training.run_folder import Run
-from limpid.viz import show
 
 SHORT = replace(
     TINY,
@@ -285,7 +285,7 @@ def test_a_checkpoint_that_says_what_cannot_be_is_one_clear_line(data: dict, sai
     plain = checkpoint.read_data(file) | data if data else {}
     forged = checkpoint.save_checkpoint(tmp_path, 1, checkpoint.read_tensors(file), plain)
     with pytest.raises(ValueError, match=said) as error:
-        load(forged, CPU)
+        load(forged, runtime=CPU)
     assert str(forged) in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -481,7 +481,7 @@ def test_a_second_wish_to_stop_ends_the_run_at_once(tmp_path: Path, monkeypatch)
 
 def test_a_wish_to_stop_does_not_wait_for_samples_which_are_drawn_later(tmp_path: Path, monkeypatch):
     drawing = replace(SHORT, every=replace(SHORT.every, sample=64, save=0))
-    draw, folder, straight = show.preview_samples, tmp_path / "run", tmp_path / "straight"
+    draw, folder, straight = figures.preview_samples, tmp_path / "run", tmp_path / "straight"
     assert run(drawing, straight, CPU)
     with monkeypatch.context() as patch:
 
@@ -489,7 +489,7 @@ def test_a_wish_to_stop_does_not_wait_for_samples_which_are_drawn_later(tmp_path
             signal.raise_signal(signal.SIGTERM)
             return draw(*args)
 
-        patch.setattr(show, "preview_samples", asked)
+        patch.setattr(figures, "preview_samples", asked)
         assert not run(drawing, folder, CPU)
     assert [int(file.stem) for file in checkpoint.list_checkpoints(folder / "checkpoints")] == [0, 64]
     assert list((folder / "samples").glob("*")) == []
@@ -501,7 +501,7 @@ def test_a_wish_to_stop_does_not_wait_for_samples_which_are_drawn_later(tmp_path
 def test_what_goes_wrong_while_it_draws_costs_nothing_that_was_learnt(straight: Path, tmp_path: Path, monkeypatch):
     drawing = replace(SHORT, every=replace(SHORT.every, sample=64, save=64))
     with monkeypatch.context() as patch:
-        patch.setattr(show, "preview_samples", lambda *args: 1 / 0)
+        patch.setattr(figures, "preview_samples", lambda *args: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run(drawing, tmp_path, CPU)
     assert [int(file.stem) for file in checkpoint.list_checkpoints(tmp_path / "checkpoints")] == [0, 64]

@@ -20,7 +20,7 @@ from limpid.diffusion.targets import Eps, V
 from limpid.recipes.recipe import Every, Recipe, build_denoiser
 from limpid.runtime.device import Runtime
 from limpid.runtime.oom import find_executable_batch_size
-from limpid.sampling import sample as drawing
+from limpid.sampling.pipeline import Pipeline
 from limpid.sampling.sample import check_starts_solvable
 from limpid.storage import checkpoint, jsonl
 from limpid.training import loop as training
@@ -254,18 +254,18 @@ def test_a_run_out_of_memory_goes_on_in_halves(tmp_path: Path, monkeypatch, caps
 
 
 def test_pictures_for_which_memory_is_short_are_drawn_in_parts(monkeypatch, capsys):
-    model, steps = build_denoiser(SHORT, (1, 8, 8), 10), drawing.trajectory
+    pipeline, steps = Pipeline(build_denoiser(SHORT, (1, 8, 8), 10), SHORT, (1, 8, 8), runtime=CPU), Pipeline.trajectory
 
-    def frugal(*given):
-        if len(given[2]) > 3:
+    def frugal(self: Pipeline, seeds, *, labels=None):
+        if len(seeds) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-        yield from steps(*given)
+        yield from steps(self, seeds, labels=labels)
 
     def drawn(batch: int) -> list[torch.Tensor]:
-        return list(drawing.sample(model, SHORT, range(14), (1, 8, 8), CPU, [3] * 14, batch))
+        return list(pipeline.sample_batches(range(14), [3] * 14, batch))
 
     by_hand = drawn(3)
-    monkeypatch.setattr(drawing, "trajectory", frugal)
+    monkeypatch.setattr(Pipeline, "trajectory", frugal)
     halved = drawn(12)
     assert [len(pixels) for pixels in halved] == [12, 2]
     assert (torch.cat(halved).int() - torch.cat(by_hand).int()).abs().max() <= 1

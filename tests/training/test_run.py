@@ -23,8 +23,8 @@ from limpid.diffusion.guidance import Guidance
 from limpid.diffusion.schedules import Karras, sampling_levels
 from limpid.evaluation.report import load_reports
 from limpid.recipes.recipe import Recipe
-from limpid.sampling.load import find_checkpoint, load, load_checkpoint
-from limpid.sampling.sample import make_denoiser, sample
+from limpid.sampling.checkpoints import find_checkpoint
+from limpid.sampling.pipeline import load, load_checkpoint
 from limpid.storage import checkpoint, jsonl
 from limpid.training.run import Run, run
 
@@ -187,7 +187,7 @@ def test_a_kept_average_is_built_again_after_the_run(finished: Path, tmp_path: P
         torch.testing.assert_close(
             value.float(), tracked[name], rtol=2e-3, atol=2e-3
         )  # they are kept in half precision
-    assert load(built, CPU).image_shape == (1, 8, 8)
+    assert load(built, runtime=CPU).image_shape == (1, 8, 8)
 
 
 def test_averages_that_are_built_at_once_are_each_built(
@@ -207,18 +207,18 @@ def test_averages_that_are_built_at_once_are_each_built(
 
 
 def test_a_weaker_network_can_guide(finished: Path):
-    strong, weak = load(finished, CPU, "raw"), load(finished, CPU)
-    sampling = replace(strong.recipe.sampling, guidance=Guidance(3.0), guidance_model=str(finished))
+    strong, weak = load(finished, runtime=CPU, weights="raw"), load(finished, runtime=CPU)
+    pipeline = strong.with_sampling(guidance=Guidance(3.0), guidance_model=str(finished))
     labels, level = torch.tensor([3, 8]), sampling_levels(Karras(), 5)[2]
     x = torch.randn(2, 1, 8, 8)
-    guess = make_denoiser(strong.model, replace(strong.recipe, sampling=sampling), labels, CPU)(x, level)
+    guess = pipeline.denoiser([3, 8])(x, level)
     with torch.no_grad():
         one, other = strong.model(x, level, labels), weak.model(x, level, labels)
     torch.testing.assert_close(guess, one + 2 * (one - other))
     assert (one - other).abs().max() > 1e-5  # well above the tolerance of the line before
     strong.model.null_label = 9
-    with pytest.raises(ValueError, match="the weaker network knows 10 classes, and this one 9"):
-        make_denoiser(strong.model, replace(strong.recipe, sampling=sampling), labels, CPU)
+    with pytest.raises(ValueError, match="the guidance model has 10 classes, and this one 9"):
+        pipeline.denoiser([3, 8])(x, level)
 
 
 def save_another(folder: Path, seen: int) -> Path:
@@ -277,12 +277,11 @@ def test_a_checkpoint_that_goes_or_is_another_after_it_was_found_is_refused(fini
 def test_pictures_drawn_together_have_one_guide_though_it_trains_on(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    guide, strong = shutil.copytree(finished, tmp_path / "guide"), load(finished, CPU, "raw")
-    sampling = replace(strong.recipe.sampling, guidance=Guidance(3.0), guidance_model=str(guide))
-    recipe = replace(strong.recipe, sampling=sampling)
+    guide, strong = shutil.copytree(finished, tmp_path / "guide"), load(finished, runtime=CPU, weights="raw")
+    pipeline = strong.with_sampling(guidance=Guidance(3.0), guidance_model=str(guide))
 
     def draw(then=lambda: None) -> torch.Tensor:
-        batches = sample(strong.model, recipe, [0, 1], strong.image_shape, CPU, [3, 8], batch=1)
+        batches = pipeline.sample_batches([0, 1], [3, 8], batch_size=1)
         first = next(batches)
         then()
         return torch.cat([first, *batches])
@@ -293,11 +292,11 @@ def test_pictures_drawn_together_have_one_guide_though_it_trains_on(
 
 
 def test_a_picture_depends_on_its_own_seed_alone(finished: Path):
-    pipeline = load(finished, CPU)
+    pipeline = load(finished, runtime=CPU)
 
     def draw(seeds: list[int], batch: int) -> torch.Tensor:
         labels = [seed % 10 for seed in seeds]
-        return torch.cat(list(sample(pipeline.model, pipeline.recipe, seeds, pipeline.image_shape, CPU, labels, batch)))
+        return torch.cat(list(pipeline.sample_batches(seeds, labels, batch)))
 
     together, alone = draw([3, 4, 5, 6, 7], 5), draw([6], 1)
     assert (together[3].int() - alone[0].int()).abs().max() <= 1  # rounding differs with the size of the batch
@@ -306,7 +305,7 @@ def test_a_picture_depends_on_its_own_seed_alone(finished: Path):
 
 
 def test_the_average_is_drawn_with_unless_the_last_weights_are_asked_for(finished: Path):
-    average, last = load(finished, CPU).model, load(finished, CPU, "raw").model
+    average, last = load(finished, runtime=CPU).model, load(finished, runtime=CPU, weights="raw").model
     tensors = weights(finished)
     assert all(torch.equal(value, tensors[f"ema.{name}"]) for name, value in average.net.state_dict().items())
     assert all(torch.equal(value, tensors[f"model.{name}"]) for name, value in last.net.state_dict().items())

@@ -21,12 +21,11 @@ from limpid.metrics.extractors import cifar_classifier
 from limpid.nets.kernels.dropout_cpu import Dropout, dropout_from
 from limpid.runtime.device import WORKSPACE, Runtime
 from limpid.runtime.rng import default_generators_seeded
-from limpid.sampling.load import load
-from limpid.sampling.sample import sample
+from limpid.sampling import figures
+from limpid.sampling.pipeline import load
 from limpid.storage import checkpoint
 from limpid.training.loop import init_state, train
 from limpid.training.run import run
-from limpid.viz import show
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -69,9 +68,9 @@ def steps(_: Path) -> None:
 
 
 def samples(folder: Path) -> None:
-    now = load(folder, CPU)
-    list(sample(now.model, now.recipe, range(2), now.image_shape, CPU, labels=[0, 1]))
-    show.denoising_animation(now, folder / "denoising.webp", CPU, range(2), [0, 1])
+    now = load(folder, runtime=CPU)
+    now.sample(2, labels=[0, 1])
+    figures.denoising_animation(now, folder / "denoising.webp", range(2), [0, 1])
 
 
 GUESTS: dict[str, Callable[[Path], object]] = {

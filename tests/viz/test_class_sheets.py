@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from tiny_recipes import CPU, TINY
+from tiny_recipes import TINY
 
-from limpid.cli.sample import Sample, sample_labels, save_outputs
+from limpid.cli.sample import Sample, save_outputs
 from limpid.recipes.recipe import build_denoiser
 from limpid.runtime.rng import random_subset
-from limpid.sampling.load import Pipeline
-from limpid.viz import show
+from limpid.sampling import figures
+from limpid.sampling.pipeline import Pipeline
+from limpid.sampling.samples import Samples
 from limpid.viz.class_sheets import sheet_classes, sheet_images, sheet_title
 
 NAMES = tuple(f"class {i}" for i in range(1000))
@@ -34,12 +35,12 @@ def test_a_sheet_shows_every_class_of_ten_and_ten_of_more_the_same_each_time():
 
 
 def test_what_is_drawn_for_the_sheets_of_a_run_grows_no_further(many: Pipeline, tmp_path: Path):
-    pixels = show.preview_samples(many, CPU)
+    pixels = figures.preview_samples(many)
     assert len(pixels) == 80
-    with Image.open(show.save_sample_grid(pixels, NAMES, tmp_path / "a.png")) as sheet:
+    with Image.open(figures.save_sample_grid(pixels, NAMES, tmp_path / "a.png")) as sheet:
         assert max(sheet.size) < 2000
-    assert torch.equal(pixels, show.preview_samples(many, CPU))
-    path = show.denoising_animation(many, tmp_path / "a.webp", CPU, range(10), sheet_classes(1000))
+    assert torch.equal(pixels, figures.preview_samples(many))
+    path = figures.denoising_animation(many, tmp_path / "a.webp", range(10), sheet_classes(1000))
     with Image.open(path) as animation:
         assert max(animation.size) < 2000
 
@@ -54,10 +55,12 @@ def test_the_classes_of_a_sheet_that_shows_some_are_named_in_its_title():
 
 @pytest.mark.parametrize(("n", "classes"), [(80, 1000), (2000, 1000), (3000, 30), (5000, 0), (80, 10), (5, 10)])
 def test_a_grid_of_samples_has_ten_rows_at_most(n: int, classes: int, tmp_path: Path):
-    pipeline = of_classes(NAMES[:classes]) if classes else of_classes(NAMES[:1])._replace(class_names=())
-    labels = sample_labels((), pipeline, n)
+    pipeline = of_classes(NAMES[:classes]) if classes else replace(of_classes(NAMES[:1]), class_names=())
+    labels = pipeline.label_indices(None, n)
     options = Sample(tmp_path, pipeline.recipe.sampling, num_samples=n)
-    (sheet,) = save_outputs(torch.zeros(n, 1, 8, 8, dtype=torch.uint8), labels, pipeline.class_names, range(n), options)
+    pixels = torch.zeros(n, 1, 8, 8, dtype=torch.uint8)
+    samples = Samples(pixels, None if labels is None else tuple(labels), tuple(range(n)), pipeline.class_names)
+    (sheet,) = save_outputs(samples, options)
     with Image.open(sheet) as image:
         assert image.height < 3500
     shown = sheet_images(labels or [0] * n)

@@ -8,7 +8,7 @@ from limpid.cli.parser import parse, positional
 from limpid.evaluation.report import EvalReport, load_reports
 from limpid.evaluation.tables import compare
 from limpid.runtime.terminal import echo
-from limpid.sampling.load import is_pretrained, output_folder
+from limpid.sampling.checkpoints import is_pretrained, output_folder
 
 
 @dataclass(frozen=True)

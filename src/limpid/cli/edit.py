@@ -1,16 +1,55 @@
 """`limpid edit`: change real images with a trained model."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from limpid.cli.edit_sheets import EDITS, Edit
-from limpid.cli.edit_sheets import edit_sheet as change
-from limpid.cli.parser import parse, positional
+from PIL import Image
+
+from limpid.cli.inputs import load_images, parse_labels, parse_mask
+from limpid.cli.parser import FLATTEN, parse, positional
+from limpid.diffusion.samplers import Heun, Sampler
+from limpid.recipes.recipe import DataPlace
 from limpid.recipes.serialize import match_choice
 from limpid.runtime.device import Runtime
 from limpid.runtime.terminal import echo
-from limpid.sampling.load import find_checkpoint, load_checkpoint, output_folder
+from limpid.sampling.checkpoints import find_checkpoint, output_folder
+from limpid.sampling.edit_sheets import img2img_sheet, inpaint_sheet, interpolation_sheet, inversion_sheet
+from limpid.sampling.pipeline import Pipeline, load_checkpoint
 from limpid.sampling.training_data import data_of_run
+from limpid.viz.image_grid import save_png
+
+EDITS = ("inpaint", "img2img", "interpolate", "invert")
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Change real images with the newest checkpoint of a run, or with one checkpoint."""
+
+    out: Path
+    """The file to write."""
+    runtime: Annotated[Runtime, FLATTEN] = Runtime()
+    pictures: tuple[str, ...] = ("0", "1", "2", "3")
+    """The images to begin with: indices in the data set of the run, or files, which are cropped and resized to fit."""
+    data: DataPlace = DataPlace()
+    labels: tuple[str, ...] = ()
+    """The class to condition on, by name, or by index (from 0) where no class has that name: one for each image, or one
+    for all; none if not given."""
+    mask: str = "right"
+    """inpaint: the part to generate: left, right, top, bottom, centre, or a PNG that is white there."""
+    resample: int = 5
+    """inpaint: how often each step is repeated, for the new part to agree with the known one."""
+    strengths: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
+    """img2img: how much noise is added to each image before it is sampled again, from 0 (none) to 1 (pure noise)."""
+    num_variations: int = 6
+    """inpaint: how many fillings; interpolate: how many images from one to the other."""
+    steps: int = 50
+    """Sampling steps from pure noise to an image."""
+    sampler: Sampler = Heun()
+    """img2img: the sampler."""
+    seed: int = 0
+    """Seed of the first filling or variation; the next ones have the following seeds."""
 
 FORMER_EDITS = {"vary": "img2img", "sdedit": "img2img"}
 """Other names of edits: that of limpid 0.1, and that of the paper (Meng et al. 2022)."""
@@ -27,9 +66,43 @@ def main(arguments: Sequence[str]) -> int:
     what = match_choice("edit", FORMER_EDITS.get(what, what), EDITS)
     name, rest = positional(f"edit {what}", "RUN", rest)
     options = parse(Edit(output_folder(Path(name)) / f"{what}.png"), rest, f"limpid edit {what} {name}")
-    runtime, ref = Runtime().resolved().configure_process(), find_checkpoint(name)
+    runtime, ref = options.runtime.resolved().configure_process(), find_checkpoint(name)
     pipeline = load_checkpoint(ref, runtime)
     if options.data.root or any(word.isdecimal() for word in options.pictures):
-        pipeline = pipeline.on(data_of_run(ref.about, options.data.root, name))
-    echo(change(what, pipeline, options, runtime))
+        pipeline = pipeline.with_data(data_of_run(ref.about, options.data.root, name))
+    echo(save_png(edit_sheet(what, pipeline, options), options.out))
     return 0
+
+
+def edit_sheet(what: str, pipeline: Pipeline, options: Edit) -> Image.Image:
+    """The sheet of one of `EDITS`. Raises ValueError for options that cannot be used."""
+    counts = {"resample": options.resample, "num-variations": options.num_variations, "steps": options.steps}
+    for name, value in counts.items():
+        if value < 1:
+            raise ValueError(f"--{name} {value}: expected at least 1")
+    labels, mask = edit_labels(options, pipeline), parse_mask(options.mask, pipeline.image_shape)
+    given = "none" if labels is None else labels
+    pixels, names = load_images(options.pictures, pipeline.recipe.data, pipeline.image_shape)
+    n, steps, seed = options.num_variations, options.steps, options.seed
+    if what == "inpaint":
+        resample = options.resample
+        return inpaint_sheet(
+            pipeline, pixels, names, mask, labels=given, seed=seed, num_variations=n, steps=steps, resample=resample
+        )
+    if what == "img2img":
+        strengths, sampler = options.strengths, options.sampler
+        return img2img_sheet(pipeline, pixels, names, strengths, labels=given, seed=seed, steps=steps, sampler=sampler)
+    if what == "invert":
+        return inversion_sheet(pipeline, pixels, names, labels=given, steps=steps)
+    return interpolation_sheet(pipeline, pixels, names, labels=labels, num_variations=n, steps=steps)
+
+
+def edit_labels(options: Edit, pipeline: Pipeline) -> list[int] | None:
+    """A label for each image; None where the model is given no class. Raises ValueError for what is no class."""
+    if options.labels:
+        return parse_labels(options.labels, pipeline.class_names, len(options.pictures))
+    if pipeline.class_names and not pipeline.recipe.label_dropout:
+        raise ValueError(
+            f"this network was always told a class: name one with --labels ({', '.join(pipeline.class_names)})"
+        )
+    return None

@@ -25,15 +25,8 @@ from limpid.recipes.recipe import DataPlace, Sampling
 from limpid.runtime import distributed
 from limpid.runtime.device import Runtime
 from limpid.runtime.terminal import echo
-from limpid.sampling.load import (
-    Pipeline,
-    find_checkpoint,
-    guides_for,
-    is_pretrained,
-    load_checkpoint,
-    output_folder,
-    pretrained_hint,
-)
+from limpid.sampling.checkpoints import find_checkpoint, is_pretrained, load_guides, output_folder, pretrained_hint
+from limpid.sampling.pipeline import Pipeline, load_checkpoint
 
 
 @dataclass(frozen=True)
@@ -102,7 +95,7 @@ def evaluate_run(path: Path, rest: Sequence[str]) -> int:
     distributed.init(runtime.device)
     ref, samplings = distributed.broadcast_object(lambda: (ref, [one.sampling for one in (options, *each)]))
     options, *each = (replace(one, sampling=way) for one, way in zip((options, *each), samplings, strict=True))
-    guides, data = guides_for(samplings, runtime), data_or_why(ref.about, options.data.root, path)
+    guides, data = load_guides(samplings, runtime), data_or_why(ref.about, options.data.root, path)
     networks = {
         weights: with_data(load_checkpoint(ref, runtime, one.weights), data)
         for weights, one in {one.weights: one for one in (options, *each)}.items()
@@ -113,16 +106,14 @@ def evaluate_run(path: Path, rest: Sequence[str]) -> int:
         check_sample_size(one.judged.n, real.reference)
     if not ways:
         known = train_test_pair(options.judged, data, real)
-        check(
-            options.questions, pipeline, known if isinstance(known, TrainTestPair) else None, options.judged.n, runtime
-        )
-        report, looked = sweep_point(pipeline, guides[0], path, folder, options, real, runtime)
+        check(options.questions, pipeline, known if isinstance(known, TrainTestPair) else None, options.judged.n)
+        report, looked = sweep_point(replace(pipeline, guide=guides[0]), path, folder, options, real)
         if distributed.is_main_process():
-            finish_report(report, looked, pipeline, options, known, runtime)
+            finish_report(report, looked, pipeline, options, known)
         return 0
     swept: list[tuple[dict[str, str], EvalReport]] = []
     for way, one, guide in zip(ways, each, guides[1:], strict=True):
-        report, _ = sweep_point(networks[one.weights], guide, path, folder, one, real, runtime)
+        report, _ = sweep_point(replace(networks[one.weights], guide=guide), path, folder, one, real)
         if distributed.is_main_process():
             add_report(report, options.judged.out)
         swept.append((way, report))
@@ -157,19 +148,18 @@ def check_sweep(options: EvaluateRun, each: Sequence[EvaluateRun]) -> None:
 
 def sweep_point(
     pipeline: Pipeline,
-    guide: Pipeline | None,
     path: Path,
     folder: Path,
     options: EvaluateRun,
     real: ReferenceSet,
-    runtime: Runtime,
 ) -> tuple[EvalReport, ExtractedImages]:
     """The report of one way to draw."""
     seeds = range(options.seed, options.seed + options.judged.n)
-    how = (options.sampling, options.weights, seeds, runtime, options.batch_size)
-    subject = generated_by(pipeline, str(path), folder, *how, guide=guide)
+    guide = pipeline.guide
+    pipeline = replace(pipeline.with_sampling(options.sampling), guide=guide)
+    subject = generated_by(pipeline, str(path), folder, options.weights, seeds, options.batch_size)
     with progress_bar(subject) as told:
-        return evaluate(subject, real, runtime, told)
+        return evaluate(subject, real, pipeline.runtime, told)
 
 
 def finish_report(
@@ -178,11 +168,10 @@ def finish_report(
     pipeline: Pipeline,
     options: EvaluateRun,
     known: TrainTestPair | str,
-    runtime: Runtime,
 ) -> None:
     """Add what only a run can be asked, or why it is not, keep the report, and print it."""
     own = known if isinstance(known, TrainTestPair) else None
-    more, written = model_metrics(looked, pipeline, own, options.questions, options.judged.out.parent, runtime)
+    more, written = model_metrics(looked, pipeline, own, options.questions, options.judged.out.parent)
     answered = replace(report, scores=report.scores | more, notes=report.notes + skipped_notes(known))
     print_and_save(answered, looked, options.judged, written)
 

@@ -9,7 +9,8 @@ from limpid.evaluation.likelihood import LikelihoodConfig, bits_per_dim
 from limpid.recipes.recipe import DataPlace
 from limpid.runtime.device import Runtime
 from limpid.runtime.terminal import echo
-from limpid.sampling.load import find_checkpoint, load_checkpoint
+from limpid.sampling.checkpoints import find_checkpoint
+from limpid.sampling.pipeline import load_checkpoint
 from limpid.sampling.training_data import data_of_run
 
 
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(Likelihood(), rest, f"limpid likelihood {name}")
     runtime = options.runtime.resolved().configure_process()
     ref = find_checkpoint(name)
-    pipeline = load_checkpoint(ref, runtime, options.weights).on(data_of_run(ref.about, options.data.root, name))
-    result = bits_per_dim(pipeline, options.protocol, runtime)
+    pipeline = load_checkpoint(ref, runtime, options.weights).with_data(data_of_run(ref.about, options.data.root, name))
+    result = bits_per_dim(pipeline, options.protocol)
     echo(f"{result}; {options.weights} weights after {pipeline.images_seen:,} images")
     return 0

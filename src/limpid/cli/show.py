@@ -11,8 +11,10 @@ from limpid.recipes.registry import find_recipe
 from limpid.recipes.serialize import match_choice
 from limpid.runtime.device import Runtime
 from limpid.runtime.terminal import echo
-from limpid.sampling.load import load, output_folder
-from limpid.sampling.sample import balanced_labels
+from limpid.sampling.checkpoints import output_folder
+from limpid.sampling.figures import trajectory_strip
+from limpid.sampling.labels import balanced_labels
+from limpid.sampling.pipeline import load
 from limpid.viz import show as pictures
 
 
@@ -86,12 +88,9 @@ def main(arguments: Sequence[str]) -> int:
         echo(pictures.loss(Path(name), parse(ShowLoss(out), rest, program).out))
     else:
         walk, runtime = parse(ShowTrajectory(out), rest, program), Runtime().resolved().configure_process()
-        pipeline, seeds = load(name, runtime), list(walk.seeds)
-        echo(
-            pictures.trajectory_strip(
-                pipeline, walk.out, runtime, seeds, balanced_labels(len(seeds), len(pipeline.class_names))
-            )
-        )
+        pipeline, seeds = load(name, runtime=runtime), list(walk.seeds)
+        labels = balanced_labels(len(seeds), len(pipeline.class_names))
+        echo(trajectory_strip(pipeline, walk.out, seeds, labels))
     return 0
 
 

@@ -3,7 +3,7 @@
 Of several processes all come to the same: what one of them cannot read, none has.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from limpid.data import Data
@@ -25,7 +25,8 @@ from limpid.evaluation.reference import (
 from limpid.metrics.extractors.base import FeatureExtractor
 from limpid.runtime import distributed
 from limpid.runtime.device import Runtime
-from limpid.sampling.load import CheckpointInfo, Pipeline
+from limpid.sampling.checkpoints import CheckpointInfo
+from limpid.sampling.pipeline import Pipeline
 from limpid.sampling.training_data import data_of_run
 
 
@@ -99,13 +100,13 @@ def with_data(pipeline: Pipeline, own: Data | str) -> Pipeline:
     """The network with its training set where it is now, and with its class counts if its checkpoint does not say."""
     if isinstance(own, str):
         return pipeline
-    pipeline = pipeline.on(own)
+    pipeline = pipeline.with_data(own)
     if not pipeline.class_names or pipeline.class_counts:
         return pipeline
     images = try_load_images(own)
     if isinstance(images, str) or images.class_names != pipeline.class_names:
         return pipeline
-    return pipeline._replace(class_counts=images.class_counts)
+    return replace(pipeline, class_counts=images.class_counts)
 
 
 def data_or_why(about: CheckpointInfo, root: str, run: Path) -> Data | str:

@@ -10,9 +10,8 @@ from torch import Tensor
 from limpid.data.images import ImageDataset, normalize
 from limpid.diffusion.losses import denoising_loss
 from limpid.metrics.estimate import Estimate, difference, mean_of
-from limpid.runtime.device import Runtime
 from limpid.runtime.rng import generator
-from limpid.sampling.load import Pipeline
+from limpid.sampling.pipeline import Pipeline
 from limpid.viz.plot import Curve, curves
 
 NUM_LEVELS = 10
@@ -40,22 +39,20 @@ class GeneralizationGap:
 
 
 def generalization_gap(
-    pipeline: Pipeline, training: ImageDataset, held_out: ImageDataset, n: int, runtime: Runtime, batch: int = 64
+    pipeline: Pipeline, training: ImageDataset, held_out: ImageDataset, n: int, batch: int = 64
 ) -> GeneralizationGap:
     """The losses of n pictures of each set, under the same noise, at levels evenly spread over training's."""
     u = (torch.arange(NUM_LEVELS, dtype=torch.float64) + 0.5) / NUM_LEVELS
     ratios = pipeline.recipe.schedule(u).edm_sigma.tolist()
-    return GeneralizationGap(
-        ratios, *(losses(pipeline, images, u, n, runtime, batch) for images in (training, held_out))
-    )
+    return GeneralizationGap(ratios, *(losses(pipeline, images, u, n, batch) for images in (training, held_out)))
 
 
 @torch.no_grad()
 def losses(
-    pipeline: Pipeline, images: ImageDataset, u: Float[Tensor, " levels"], n: int, runtime: Runtime, batch: int
+    pipeline: Pipeline, images: ImageDataset, u: Float[Tensor, " levels"], n: int, batch: int
 ) -> Float[Tensor, "n levels"]:
     """The loss of each of n pictures at each u; the k-th picture of sets of one size gets the same noise."""
-    recipe, some, rows = pipeline.recipe, images.subset(n), []
+    recipe, runtime, some, rows = pipeline.recipe, pipeline.runtime, images.subset(n), []
     for number, (pixels, labels) in enumerate(zip(some.pixels.split(batch), some.labels.split(batch), strict=True)):
         x0 = normalize(pixels).to(runtime.device).contiguous(memory_format=torch.channels_last)
         told = labels.to(runtime.device) if pipeline.class_names else None

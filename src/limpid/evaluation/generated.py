@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -15,11 +14,9 @@ from torch import Tensor, nn
 
 from limpid.data.images import ImageDataset
 from limpid.diffusion.denoiser import Denoiser
-from limpid.recipes.recipe import Sampling
 from limpid.recipes.serialize import to_dict
-from limpid.runtime.device import Runtime
-from limpid.sampling.load import Pipeline, load_guide
-from limpid.sampling.sample import class_shares, labels_by_share, sample
+from limpid.sampling.labels import labels_by_share
+from limpid.sampling.pipeline import Pipeline
 from limpid.storage.chunk_cache import Chunk
 from limpid.storage.hashing import pixels_sha256, weights_sha256
 
@@ -45,26 +42,23 @@ def generated_by(
     pipeline: Pipeline,
     name: str,
     folder: Path,
-    sampling: Sampling,
     weights: Literal["ema", "raw"],
     seeds: range,
-    runtime: Runtime,
     batch: int,
-    guide: Pipeline | None = None,
 ) -> GeneratedImages:
     """The pictures that a run draws from `seeds`; where the network knows classes, in the training set's shares."""
-    recipe, shares = replace(pipeline.recipe, sampling=sampling), class_shares(pipeline)
+    pipeline, shares, sampling = pipeline.with_guide(), pipeline.class_shares, pipeline.recipe.sampling
     labels = torch.tensor(labels_by_share(seeds, shares)) if pipeline.class_names else None
     uneven = len(set(shares)) > 1
-    guide = guide or load_guide(sampling, runtime)
-    digest, of_guide = weights_sha256(pipeline.model.net), weights_sha256(guide.model.net) if guide else ""
+    guide, precision = pipeline.guide, pipeline.runtime.precision
+    digest, of_guide = weights_sha256(pipeline.model.net), weights_sha256(guide.net) if guide else ""
     about = {
         "limpid": version("limpid"),
         "weights": digest,
         "guide": of_guide,
         "sampling": to_dict(sampling),
         "seed": seeds.start,
-        "precision": runtime.precision,
+        "precision": precision,
         **({"class counts": shares} if uneven else {}),
     }
     key = sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
@@ -73,9 +67,7 @@ def generated_by(
         told = None if labels is None else labels[numbers.start : numbers.stop].tolist()
         now = [seeds[i] for i in numbers]
         with count_nfe(pipeline.model) as counted:
-            pixels = torch.cat(
-                list(sample(pipeline.model, recipe, now, pipeline.image_shape, runtime, told, batch, guide=guide))
-            )
+            pixels = torch.cat(list(pipeline.sample_batches(now, told, batch)))
         return {"pixels": pixels, "nfe": torch.full((len(now),), counted.asked / len(now), dtype=torch.float64)}
 
     drawn = {
@@ -89,7 +81,7 @@ def generated_by(
         "sampling": to_dict(sampling),
         "seeds": f"{seeds.start}..{seeds.stop - 1}",
         "classes": ("in the training set's shares" if uneven else "in turn") if pipeline.class_names else "none",
-        "precision": runtime.precision,
+        "precision": precision,
     }
     return GeneratedImages(
         name, drawn, len(seeds), pictures, labels, pipeline.class_names, folder / "evaluations" / key[:16]

@@ -22,7 +22,8 @@ from limpid.diffusion.schedules import extended_to_sigma, sampling_levels
 from limpid.metrics.extractors.base import in_float32
 from limpid.runtime.device import Runtime
 from limpid.runtime.rng import generator
-from limpid.sampling.load import Pipeline, check_class_names
+from limpid.sampling.labels import check_class_names
+from limpid.sampling.pipeline import Pipeline
 
 MAX_EDM_SIGMA = 1e4
 """The highest sigma / alpha to begin from, for schedules that end in pure noise: nothing of a picture is left there."""
@@ -80,12 +81,13 @@ class BitsPerDim(NamedTuple):
         return f"{self.mean:.4f} +- {self.error:.4f} bits/dim{f' ({parts})' if parts else ''}: {how[p.method]}; {what}"
 
 
-def bits_per_dim(pipeline: Pipeline, protocol: LikelihoodConfig, runtime: Runtime) -> BitsPerDim:
+def bits_per_dim(pipeline: Pipeline, protocol: LikelihoodConfig) -> BitsPerDim:
     """Bits per dimension of pictures under a trained network, in float32, clipped as its sampling is but not guided.
 
     Raises ValueError for numbers that cannot be, for more pictures than there are, for other classes
     than the network was told, and without torchdiffeq for the ODE.
     """
+    runtime = pipeline.runtime
     source, split = open_split(pipeline.recipe.data, protocol, runtime)
     if pipeline.class_names:
         check_class_names(pipeline.class_names, source.class_names, "this network")

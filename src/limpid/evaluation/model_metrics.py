@@ -20,7 +20,8 @@ from limpid.evaluation.report import Score
 from limpid.metrics.estimate import Estimate
 from limpid.metrics.extractors.cifar_classifier import to_classifier_input
 from limpid.runtime.device import Runtime
-from limpid.sampling.load import Pipeline, check_class_names
+from limpid.sampling.labels import check_class_names
+from limpid.sampling.pipeline import Pipeline
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,14 @@ class TrainTestPair(NamedTuple):
     """Why none are held out, if none are."""
 
 
-def check(questions: ModelMetrics, pipeline: Pipeline, known: TrainTestPair | None, n: int, runtime: Runtime) -> None:
+def check(questions: ModelMetrics, pipeline: Pipeline, known: TrainTestPair | None, n: int) -> None:
     """Raise ValueError for what this run cannot be asked after drawing n pictures, before it draws them."""
     if questions.gap_images < 0 or questions.gap_images == 1:
         raise ValueError(f"--gap-images {questions.gap_images}: expected 0 for none, or at least 2 pictures")
     if pipeline.class_names and known:
         check_class_names(pipeline.class_names, images_of(known.training).class_names, "this network")
     if questions.likelihood_images:
-        open_split(pipeline.recipe.data, LikelihoodConfig(n=questions.likelihood_images), runtime)
+        open_split(pipeline.recipe.data, LikelihoodConfig(n=questions.likelihood_images), pipeline.runtime)
     if questions.cas:
         if not (pipeline.class_names and known and known.held_out):
             why = f" ({known.missing_reason})" if known and known.missing_reason else ""
@@ -67,14 +68,13 @@ def model_metrics(
     known: TrainTestPair | None,
     questions: ModelMetrics,
     folder: Path,
-    runtime: Runtime,
 ) -> tuple[dict[str, Score], list[Path]]:
     """The answers as scores, and the pictures they were written to in `folder`.
 
     Without the run's own pictures it is asked of none that it may have learnt by heart; without some that are held out
     copies are shown, but not counted. Raises ValueError for questions that this run has no answer to.
     """
-    check(questions, pipeline, known, len(generated.pixels), runtime)
+    check(questions, pipeline, known, len(generated.pixels))
     found: dict[str, Score] = {}
     written: list[Path] = []
     if known:
@@ -85,15 +85,15 @@ def model_metrics(
                 found[f"copies by {space}"] = replace(score(compared.rate, "less"), held_out=FALSE_ALARM_RATE)
             written.append(compared.picture(generated.pixels, shown, folder / f"copies-by-{space}.png"))
         if questions.gap_images and apart:
-            losses = generalization_gap(pipeline, training, apart, questions.gap_images, runtime)
+            losses = generalization_gap(pipeline, training, apart, questions.gap_images)
             found["held-out loss - training loss"] = score(losses.mean_gap, "less")
             written.append(losses.picture(folder / "loss-by-level.png"))
         if questions.cas and apart:
             found["accuracy after training on them"] = classification_accuracy_score(
-                generated, training, apart, runtime
+                generated, training, apart, pipeline.runtime
             )
     if questions.likelihood_images:
-        measured = bits_per_dim(pipeline, LikelihoodConfig(n=questions.likelihood_images), runtime)
+        measured = bits_per_dim(pipeline, LikelihoodConfig(n=questions.likelihood_images))
         found["bits/dim"] = score(Estimate(measured.mean, measured.error, questions.likelihood_images - 1), "less")
     return found, written
 

@@ -10,11 +10,10 @@ from limpid.evaluation.reference import reference_from_dataset
 from limpid.metrics.extractors.base import CHANNELS, FeatureExtractor, extract_features
 from limpid.metrics.frechet import Distance, distance_to
 from limpid.metrics.moments import Moments
-from limpid.recipes.recipe import Recipe, preview_recipe
-from limpid.runtime.device import Runtime
+from limpid.recipes.recipe import Recipe
 from limpid.runtime.log import warn
-from limpid.sampling.load import Pipeline
-from limpid.sampling.sample import class_shares, labels_by_share, sample
+from limpid.sampling.labels import labels_by_share
+from limpid.sampling.pipeline import Pipeline
 
 
 class OnlineScorer:
@@ -41,17 +40,15 @@ class OnlineScorer:
         """The distance to the training set, whose features are kept in the user's cache."""
         return distance_to(reference_from_dataset(self.recipe.data, self.extractor).statistics)
 
-    def measure(self, pipeline: Pipeline, runtime: Runtime) -> float:
+    def measure(self, pipeline: Pipeline) -> float:
         """The score of the pictures that seeds 0..n-1 give, in the steps of the sample grids, with the classes in the
         training set's shares.
 
         Pictures that are all alike have a score as well, and are warned of.
         """
         seeds = range(self.n)
-        labels = labels_by_share(seeds, class_shares(pipeline)) if pipeline.class_names else None
-        batches = sample(
-            pipeline.model, preview_recipe(self.recipe), seeds, pipeline.image_shape, runtime, labels, batch=100
-        )
+        labels = labels_by_share(seeds, pipeline.class_shares) if pipeline.class_names else None
+        batches = pipeline.for_preview().sample_batches(seeds, labels, batch_size=100)
         features = torch.cat([extract_features(self.extractor, pixels)["features"] for pixels in batches])
         statistics = Moments.of(features).statistics
         if statistics.alike:

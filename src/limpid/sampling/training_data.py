@@ -6,7 +6,8 @@ import torch
 
 from limpid.data import Data, DataSource
 from limpid.recipes.recipe import with_root
-from limpid.sampling.load import CheckpointInfo, check_class_names
+from limpid.sampling.checkpoints import CheckpointInfo
+from limpid.sampling.labels import check_class_names
 from limpid.storage.download import expanded
 
 

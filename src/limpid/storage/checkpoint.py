@@ -49,14 +49,19 @@ def save_checkpoint(
     With `keep` 0 none is removed; with a `milestone` the first at or after each multiple of that many images stays too.
     Raises OSError if writing fails, and leaves nothing behind then.
     """
-    path = folder / file_name(seen)
-    with durable_write(path) as part:
-        _write(part, tensors, data)
+    path = write_checkpoint(folder / file_name(seen), tensors, data)
     files = list_checkpoints(folder)
     others = [file for file in files if file != path]
     for old in others[: max(0, len(others) - keep + 1)] if keep else []:
         if old not in milestones(files, milestone):
             _remove(old)
+    return path
+
+
+def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], data: Plain) -> Path:
+    """Write one checkpoint, to a file of any name. Raises OSError if the disk refuses, and leaves nothing then."""
+    with durable_write(path) as part:
+        _write(part, tensors, data)
     return path
 
 

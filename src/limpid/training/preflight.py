@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from limpid.diffusion.learned_variance import posterior_bounds
 from limpid.diffusion.losses import check_noisiest_loss
-from limpid.recipes.recipe import Recipe, build_denoiser, preview_recipe
+from limpid.recipes.recipe import Recipe, build_denoiser
 from limpid.runtime.device import Runtime
-from limpid.sampling.load import ImageShape, load_guide
-from limpid.sampling.sample import trajectory
+from limpid.sampling.pipeline import Pipeline
+from limpid.sampling.sample import ImageShape
 
 
 def preflight(recipe: Recipe, shape: ImageShape, classes: int, runtime: Runtime) -> None:
@@ -25,12 +25,10 @@ def preflight(recipe: Recipe, shape: ImageShape, classes: int, runtime: Runtime)
     if recipe.learned_variance:
         posterior_bounds(recipe.schedule, torch.ones(1, dtype=torch.float64))
     model.net = ZeroNetwork(shape[0] * (2 if recipe.learned_variance else 1))
-    labels = torch.zeros(1, dtype=torch.long, device=runtime.device) if recipe.class_conditional else None
-    guide = load_guide(recipe.sampling, runtime)
-    for way in (recipe, preview_recipe(recipe)):
-        list(
-            islice(trajectory(model, way, [0], shape, runtime, labels, guide), 2)
-        )  # the noise, and the first step down
+    labels = [0] if recipe.class_conditional else None
+    pipeline = Pipeline(model, recipe, shape, runtime=runtime).with_guide()
+    for sampling in (pipeline, pipeline.for_preview()):
+        list(islice(sampling.trajectory([0], labels=labels), 2))  # the noise, and the first step down
 
 
 class ZeroNetwork(nn.Module):

@@ -14,6 +14,7 @@ from limpid.runtime.fsdp import full_tensor
 from limpid.runtime.log import warn
 from limpid.runtime.output import lossy_output
 from limpid.runtime.terminal import echo
+from limpid.sampling import figures
 from limpid.sampling.training_data import open_data
 from limpid.storage.lock import exclusive
 from limpid.training.anomalies import NonFiniteStep
@@ -21,7 +22,6 @@ from limpid.training.loop import train
 from limpid.training.preflight import preflight
 from limpid.training.progress import ProgressDisplay, StopRequest, stoppable
 from limpid.training.run_folder import NonFiniteError, Run, open_run, previous_threads, write_json
-from limpid.viz import show
 
 MAX_ROLLBACKS = 3
 """Batches that are left out after one checkpoint before a run whose numbers go wrong is given up."""
@@ -56,7 +56,7 @@ def came_to_its_end(recipe: Recipe, folder: Path, runtime: Runtime, allow_rewarm
         echo("drawing what it has learnt")
         pipeline = now.ema_pipeline()
         with now.runtime.sampling_threads():
-            for path in show.final_figures(pipeline, folder, now.runtime) if distributed.is_main_process() else ():
+            for path in figures.final_figures(pipeline, folder) if distributed.is_main_process() else ():
                 echo(f"  {path}")
         return True
 

@@ -32,7 +32,9 @@ from limpid.runtime.device import Runtime
 from limpid.runtime.fsdp import desynced, gather_full
 from limpid.runtime.log import warn
 from limpid.runtime.terminal import echo
-from limpid.sampling.load import CheckpointInfo, Pipeline, load_info
+from limpid.sampling import figures
+from limpid.sampling.checkpoints import CheckpointInfo, load_info
+from limpid.sampling.pipeline import Pipeline
 from limpid.sampling.training_data import check_data
 from limpid.storage import checkpoint, jsonl
 from limpid.storage.atomic import durable_write, fsync
@@ -43,7 +45,6 @@ from limpid.training.loop import StepMetrics, TrainState, init_state, load_state
 from limpid.training.meter import LossMeter
 from limpid.training.progress import StopRequest
 from limpid.training.step_times import StepTimes, advice
-from limpid.viz import show
 
 # What may differ when a run goes on: how long it is, how pictures are drawn, and how often.
 MUTABLE_FIELDS = ("duration", "sampling", "every")
@@ -184,8 +185,8 @@ class Run:
             stop.interruptible(),
             self.runtime.sampling_threads(),
         ):
-            pixels = show.preview_samples(pipeline, self.runtime)
-            fsync(show.save_sample_grid(pixels, pipeline.class_names, self.grid))
+            pixels = figures.preview_samples(pipeline)
+            fsync(figures.save_sample_grid(pixels, pipeline.class_names, self.grid))
             if problem := degenerate_samples(pixels):
                 warn(f"{problem}, after {self.state.images_seen:,} images")
 
@@ -199,7 +200,7 @@ class Run:
         if not distributed.is_main_process():
             return
         with self.untimed(), tolerate_disk_errors("a score", UNSCORED), stop.interruptible():
-            name, value = self.online_scorer.name, self.online_scorer.measure(pipeline, self.runtime)
+            name, value = self.online_scorer.name, self.online_scorer.measure(pipeline)
             before = [line[name] for line in self.scores]
             self.log.add({"images_seen": self.state.images_seen, name: value})
             if value < min(before, default=math.inf):
@@ -263,7 +264,7 @@ class Run:
                     average = self.runtime.to_device(build_denoiser(self.recipe, shape, len(names))).eval()
                 average.net.load_state_dict(tensors)
         names, counts = (names, self.source.class_counts) if self.recipe.class_conditional else ((), ())
-        return Pipeline(average, self.recipe, shape, names, self.state.images_seen, counts)
+        return Pipeline(average, self.recipe, shape, names, self.state.images_seen, counts, self.runtime)
 
     def resume(self, file: Path) -> None:
         """Put all back to where it was at a checkpoint, the log too. Raises ValueError if it is of another run.

@@ -1,29 +1,21 @@
 """Pictures of the process itself: the noise, the schedule, the data, a trajectory, samples, the loss."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from limpid.data.images import normalize, to_uint8
 from limpid.diffusion.level import add_noise
-from limpid.diffusion.samplers.steps import SamplerStep
 from limpid.diffusion.schedules import Discrete, Schedule
 from limpid.diffusion.schedules import sampling_levels as levels_of
-from limpid.recipes.recipe import Recipe, TrainingSchedule, preview_recipe
-from limpid.runtime.device import Runtime
+from limpid.recipes.recipe import Recipe, TrainingSchedule
 from limpid.runtime.rng import generator
-from limpid.sampling.load import Pipeline
-from limpid.sampling.sample import check_labels, pixels_from, sample, trajectory
 from limpid.storage import jsonl
-from limpid.viz.animation import animate
-from limpid.viz.class_sheets import sheet_classes, sheet_title
 from limpid.viz.image_grid import image_grid, save_png, strip
 from limpid.viz.plot import Curve, Panel, panels, with_mean
-
-FRAMES = 24
 
 
 def data(recipe: Recipe, path: Path) -> Path:
@@ -73,83 +65,6 @@ def column_titles(schedule: Schedule, u: Tensor) -> list[str]:
     if steps := getattr(schedule, "T", None):
         return [f"t = {round(part * steps)}" for part in u.tolist()]
     return [f"σ = {ratio:.2g}" for ratio in schedule(u).edm_sigma.tolist()]
-
-
-def save_sample_grid(pixels: UInt8[Tensor, "n c h w"], names: Sequence[str], path: Path) -> Path:
-    """A grid of what was `drawn`: a row for each class, or a square where there are none."""
-    shown = sheet_classes(len(names))
-    return save_png(
-        image_grid(pixels, columns=8, row_labels=[names[i] for i in shown], title=sheet_title(shown, names)), path
-    )
-
-
-def preview_samples(pipeline: Pipeline, runtime: Runtime) -> UInt8[Tensor, "n c h w"]:
-    """Pictures from seeds 0, 1, 2, ...: eight of each class, of ten if there are more, or 64."""
-    labels = [label for label in sheet_classes(len(pipeline.class_names)) for _ in range(8)] or None
-    n = len(labels or range(64))
-    return torch.cat(
-        list(sample(pipeline.model, preview_recipe(pipeline.recipe), range(n), pipeline.image_shape, runtime, labels))
-    )
-
-
-def denoising_animation(
-    pipeline: Pipeline,
-    path: Path,
-    runtime: Runtime,
-    seeds: Sequence[int],
-    labels: list[int] | None,
-    guide: Pipeline | None = None,
-) -> Path:
-    """An animation of the pictures of `seeds` coming out of the noise."""
-    title = sheet_title(labels or [], pipeline.class_names)
-    walk = list(preview_trajectory(pipeline, runtime, seeds, labels, guide))
-    frames = [walk[round(i)] for i in torch.linspace(0, len(walk) - 1, min(FRAMES, len(walk))).tolist()]
-    return animate((image_grid(to_display_pixels(step), title=title) for step in frames), path)
-
-
-def trajectory_strip(
-    pipeline: Pipeline, path: Path, runtime: Runtime, seeds: Sequence[int], labels: list[int] | None
-) -> Path:
-    """Two rows for each of `seeds`, along the steps of the sampler: x, and the picture that the network saw in it."""
-    walk = list(preview_trajectory(pipeline, runtime, seeds, labels))[1:]
-    chosen = [walk[round(i)] for i in torch.linspace(0, len(walk) - 1, min(9, len(walk))).tolist()]
-    columns = [torch.stack([to_display_pixels(step), to_uint8(step.x0).cpu()], 1).flatten(0, 1) for step in chosen]
-    rows = [word for seed in seeds for word in (f"seed {seed}", "it sees")]
-    return save_png(
-        strip(torch.stack(columns, 1), rows, [f"σ = {step.level.edm_sigma.item():.2g}" for step in chosen]), path
-    )
-
-
-def preview_trajectory(
-    pipeline: Pipeline,
-    runtime: Runtime,
-    seeds: Sequence[int],
-    labels: list[int] | None,
-    guide: Pipeline | None = None,
-) -> Iterator[SamplerStep]:
-    """The steps from noise to the pictures of `seeds`, quickly."""
-    if labels is not None:
-        check_labels(labels, len(seeds), pipeline.model.null_label)
-    told = None if labels is None else torch.tensor(labels, device=runtime.device)
-    return trajectory(
-        pipeline.model, preview_recipe(pipeline.recipe), seeds, pipeline.image_shape, runtime, told, guide
-    )
-
-
-def to_display_pixels(step: SamplerStep) -> UInt8[Tensor, "b c h w"]:
-    """The noisy pictures of a step as pixels: brought to the circle, where they keep their range on every path."""
-    return pixels_from(step.x / torch.hypot(step.level.alpha, step.level.sigma))
-
-
-def final_figures(pipeline: Pipeline, folder: Path, runtime: Runtime) -> list[Path]:
-    """Everything that shows what a finished run has learnt, and how."""
-    labels = sheet_classes(len(pipeline.class_names)) or None
-    return [
-        save_sample_grid(preview_samples(pipeline, runtime), pipeline.class_names, folder / "samples.png"),
-        denoising_animation(pipeline, folder / "denoising.webp", runtime, range(len(labels or range(16))), labels),
-        forward(pipeline.recipe, folder / "forward.png"),
-        loss(folder, folder / "loss.png"),
-    ]
 
 
 def loss(folder: Path, path: Path) -> Path:

@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import takewhile
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 
-from limpid.data import Data, Fingerprint
+from limpid.data import Fingerprint
 from limpid.diffusion.denoiser import Denoiser
 from limpid.recipes.recipe import Recipe, Sampling, build_denoiser
-from limpid.recipes.serialize import ABBREVIATE, errors_name_file, from_dict
+from limpid.recipes.serialize import errors_name_file, from_dict
 from limpid.runtime import distributed
 from limpid.runtime.device import Runtime
 from limpid.runtime.terminal import printable
@@ -66,59 +65,40 @@ class CheckpointRef:
     about: CheckpointInfo = field(compare=False)
 
 
-class Pipeline(NamedTuple):
-    """A denoiser from a checkpoint, with what is needed to draw from it."""
+def load_model(ref: CheckpointRef, runtime: Runtime, weights: Literal["ema", "raw"] = "ema") -> Denoiser:
+    """The trained model of a checkpoint, in evaluation mode, on the device of `runtime`.
 
-    model: Denoiser
-    recipe: Recipe
-    image_shape: ImageShape
-    class_names: tuple[str, ...]
-    """What the classes are called; empty for a network that knows none."""
-    images_seen: int
-    class_counts: tuple[int, ...] = ()
-    """How many training images each class has; empty where that is not known."""
-
-    def on(self, data: Data) -> "Pipeline":
-        """The same network, whose training data is at another place."""
-        return self._replace(recipe=replace(self.recipe, data=data))
-
-
-def load(path: Path | str, runtime: Runtime, weights: Literal["ema", "raw"] = "ema") -> Pipeline:
-    """The network of a checkpoint, or of the newest one of a run folder. Raises ValueError if there is none."""
-    return load_checkpoint(find_checkpoint(path), runtime, weights)
-
-
-def load_checkpoint(ref: CheckpointRef, runtime: Runtime, weights: Literal["ema", "raw"] = "ema") -> Pipeline:
-    """The network of a checkpoint that was found. Raises ValueError if it has gone since, or is another."""
-    file, about = ref.file, ref.about
+    Raises ValueError if the file is gone, has changed since it was found, or does not fit its own recipe.
+    """
+    file, recipe, shape, classes = ref.file, ref.about.recipe, ref.about.image_shape, len(ref.about.class_names)
     try:
         tensors = read_tensors(file, {"ema": "ema.", "raw": "model."}[weights], ref.sha256)
     except FileNotFoundError:
-        raise ValueError(f"{file} has gone, since its run has saved others: give the command again") from None
-    recipe, names = about.recipe, about.class_names
-    with errors_name_file(file), torch.device("meta"):  # a network of absurd size is refused before it asks for memory
-        check_matches(tensors, build_denoiser(recipe, about.image_shape, len(names)).net.state_dict(), file)
+        raise ValueError(f"{file} is gone: its run has saved newer ones, so give the command again") from None
+    with errors_name_file(file), torch.device("meta"):  # a network of absurd size is refused before it takes memory
+        check_matches(tensors, build_denoiser(recipe, shape, classes).net.state_dict(), file)
     with torch.random.fork_rng(devices=[]):  # weights are drawn, and then replaced
-        model = runtime.to_device(build_denoiser(recipe, about.image_shape, len(names)))
+        model = runtime.to_device(build_denoiser(recipe, shape, classes))
     model.net.load_state_dict(tensors)
     if runtime.compile is True:
         model.net.compile()
-    names, counts = (names, about.class_counts) if recipe.class_conditional else ((), ())
-    return Pipeline(model.eval(), recipe, about.image_shape, names, about.images_seen, counts)
+    return model.eval()
 
 
-def load_guide(sampling: Sampling, runtime: Runtime) -> Pipeline | None:
-    """The weaker network that pictures are guided away from, as its run has it at this moment; None without one."""
-    return load(sampling.guidance_model, runtime) if sampling.guidance_model and sampling.guidance.enabled else None
+def guidance_model(sampling: Sampling) -> str:
+    """The run of the weaker model that guides this sampling; empty without one."""
+    return sampling.guidance_model if sampling.guidance.enabled else ""
 
 
-def guides_for(samplings: Sequence[Sampling], runtime: Runtime) -> list[Pipeline | None]:
-    """The weaker network that guides each of these ways to draw, or None; a run that goes on meanwhile is found once,
-    by the first process for all."""
-    used = [sampling.guidance_model if sampling.guidance.enabled else "" for sampling in samplings]
-    refs = distributed.broadcast_object(lambda: {name: find_checkpoint(name) for name in dict.fromkeys(used) if name})
-    networks = {name: load_checkpoint(ref, runtime) for name, ref in refs.items()}
-    return [networks.get(name) for name in used]
+def load_guides(samplings: Sequence[Sampling], runtime: Runtime) -> list[Denoiser | None]:
+    """The guidance model of each of these samplings, None where there is none.
+
+    A run that goes on saves newer checkpoints meanwhile: each is found once, by the first process for all.
+    """
+    names = [guidance_model(sampling) for sampling in samplings]
+    refs = distributed.broadcast_object(lambda: {name: find_checkpoint(name) for name in dict.fromkeys(names) if name})
+    models = {name: load_model(ref, runtime) for name, ref in refs.items()}
+    return [models.get(name) for name in names]
 
 
 def find_checkpoint(path: Path | str) -> CheckpointRef:
@@ -183,16 +163,3 @@ def info_from(data: Plain, file: Path) -> CheckpointInfo:
         if long := [name for name in about.class_names if len(name) > LONGEST_CLASS_NAME]:
             raise ValueError(f"a class name in it, {long[0][:60]!r}, is longer than {LONGEST_CLASS_NAME} letters")
         return replace(about, class_names=tuple(map(printable, about.class_names)))
-
-
-def check_class_names(told: Sequence[str], found: Sequence[str], where: str) -> None:
-    """Raise ValueError unless the data has the classes that a network was told, in the same order.
-
-    `where` says what was told them.
-    """
-    if tuple(told) == tuple(found):
-        return
-    same = sum(takewhile(bool, map(str.__eq__, told, found)))
-    old, new = (ABBREVIATE.repr(names[same]) if same < len(names) else "none" for names in (told, found))
-    was = f"{where} was told {len(told)} classes, and the data has {len(found)}: number {same} was {old} and is {new}"
-    raise ValueError(f"{was}; name the class folders as they were, for a label stands for a class by their order")

@@ -1,0 +1,117 @@
+"""Sheets of edits with a trained model: inpainting, image to image, inversion and interpolation of real images."""
+
+from collections.abc import Sequence
+from itertools import chain
+
+import torch
+from jaxtyping import Bool, UInt8
+from PIL import Image
+from torch import Tensor
+
+from limpid.diffusion.samplers import Sampler
+from limpid.diffusion.samplers.steps import final_step
+from limpid.sampling.labels import UNCONDITIONAL
+from limpid.sampling.pipeline import LabelsLike, Pipeline
+from limpid.sampling.sample import pixels_from, to_display_pixels
+from limpid.viz.image_grid import strip
+
+Pixels = UInt8[Tensor, "n c h w"]
+ERROR_SCALE = 32
+"""Factor that makes an error of one grey level visible."""
+
+
+def inpaint_sheet(
+    pipeline: Pipeline,
+    pixels: Pixels,
+    names: Sequence[str],
+    mask: Bool[Tensor, "h w"],
+    *,
+    labels: LabelsLike = UNCONDITIONAL,
+    seed: int = 0,
+    num_variations: int = 6,
+    steps: int = 50,
+    resample: int = 5,
+) -> Image.Image:
+    """A row for each image: itself, what of it is known, and several fillings of the rest."""
+    n = num_variations
+    filled = pipeline.inpaint(
+        pixels, mask, labels=labels, seed=seed, num_variations=n, steps=steps, resample=resample
+    ).pixels.unflatten(0, (len(pixels), n))
+    known = torch.where(mask, checkerboard_like(pixels), pixels)
+    heads = ["image", "known part", *(f"seed {seed + i}" for i in range(n))]
+    title = "Inpainting: the checked part is generated anew, from a seed each"
+    return strip(torch.cat([pixels[:, None], known[:, None], filled], 1), names, heads, title)
+
+
+def img2img_sheet(
+    pipeline: Pipeline,
+    pixels: Pixels,
+    names: Sequence[str],
+    strengths: Sequence[float],
+    *,
+    labels: LabelsLike = UNCONDITIONAL,
+    seed: int = 0,
+    steps: int = 50,
+    sampler: Sampler,
+) -> Image.Image:
+    """Two rows for each image, a column for each strength: the noisy image, and the sample that begins from it."""
+    indices, columns = pipeline.label_indices(labels, len(pixels)), [torch.stack([pixels, pixels], 1)]
+    for strength in strengths:
+        walk = pipeline.img2img_steps(pixels, strength, indices, seed, steps, sampler)
+        noisy = next(walk)
+        columns.append(torch.stack([to_display_pixels(noisy), pixels_from(final_step(chain([noisy], walk)).x)], 1))
+    rows = [word for name in names for word in (f"{name}, noisy", "sampled from it")]
+    heads = ["image", *(f"strength {strength:g}" for strength in strengths)]
+    title = "Image to image: the more noise is added, the more freely the image is sampled again"
+    return strip(torch.stack(columns, 2).flatten(0, 1), rows, heads, title)
+
+
+def inversion_sheet(
+    pipeline: Pipeline, pixels: Pixels, names: Sequence[str], *, labels: LabelsLike = UNCONDITIONAL, steps: int = 50
+) -> Image.Image:
+    """A row for each image: itself, the noise that it is made of, what is made of that noise, and the error."""
+    noise = pipeline.invert(pixels, labels=labels, steps=steps)
+    decoded = pipeline.decode(noise.x, labels=labels, steps=steps)
+    error = (decoded.int() - pixels.int()).abs()
+    visible = (error * ERROR_SCALE).clamp(max=255).to(torch.uint8)
+    halved = to_display_pixels(noise._replace(x=noise.x / 2))
+    heads = ["image", "its noise", "decoded", f"error x {ERROR_SCALE}"]
+    rms = error.double().square().mean().sqrt().item()
+    title = f"Inversion: to the noise that an image is made of and back\n(RMS error {rms:.2g} of 255 grey levels)"
+    return strip(torch.stack([pixels, halved, decoded, visible], 1), names, heads, title)
+
+
+def interpolation_sheet(
+    pipeline: Pipeline,
+    pixels: Pixels,
+    names: Sequence[str],
+    *,
+    labels: Sequence[int] | None = None,
+    num_variations: int = 6,
+    steps: int = 50,
+) -> Image.Image:
+    """A row for each two images: the one, images from the noise between theirs, the other.
+
+    Raises ValueError for an odd number of images, and for two labels in one pair.
+    """
+    if len(pixels) % 2:
+        raise ValueError(f"{len(pixels)} images: interpolation takes them in pairs")
+    if labels and labels[::2] != labels[1::2]:
+        raise ValueError("--labels: interpolation gives the network one class for both images of a pair")
+    rows = []
+    for i in range(0, len(pixels), 2):
+        first, second = pixels[i : i + 1], pixels[i + 1 : i + 2]
+        label = labels[i] if labels else UNCONDITIONAL
+        between = pipeline.interpolate(first, second, num_variations, labels=label, steps=steps)
+        rows.append(torch.cat([first, between, second]))
+    heads = ["image", *(f"{100 * share:.0f} %" for share in torch.linspace(0, 1, num_variations).tolist()), "image"]
+    pairs = [f"{one} to {other}" for one, other in zip(names[::2], names[1::2], strict=True)]
+    return strip(torch.stack(rows), pairs, heads, "Interpolation: sampled from the noise between that of two images")
+
+
+def checkerboard_like(pixels: Pixels) -> Pixels:
+    """The grey squares that stand for nothing."""
+    *_, h, w = pixels.shape
+    y, x = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
+    side = max(1, min(h, w) // 16)
+    return (128 + 64 * ((y // side + x // side) % 2)).to(torch.uint8).expand_as(pixels)

@@ -1,0 +1,77 @@
+"""Labels for samples: from the names of classes, in equal blocks, or in the shares of the training set."""
+
+import math
+from collections.abc import Sequence
+from itertools import takewhile
+
+import torch
+
+from limpid.data.readers.scan import whole_numbers
+from limpid.recipes.serialize import ABBREVIATE, match_choice
+
+UNCONDITIONAL = "none"
+"""The word for sampling without labels, from a model that was trained with label dropout."""
+LONGEST_PERIOD = 2**22
+"""Images after which the labels of an evaluation repeat at the latest."""
+
+
+def check_labels(labels: Sequence[int], n: int, classes: int) -> None:
+    """Raise ValueError unless there is one label for each of n samples, each of one of the model's classes."""
+    if not classes:
+        raise ValueError(f"labels {ABBREVIATE.repr(list(labels))} for a network that knows no classes: expected None")
+    if len(labels) != n:
+        raise ValueError(f"{len(labels)} labels for {n} samples: expected one for each")
+    if wrong := [label for label in labels if not 0 <= label < classes]:
+        none = ", which stands for no label" if wrong[0] == classes else ""
+        raise ValueError(f"label {wrong[0]}{none}: expected 0 to {classes - 1}, a class of the network")
+
+
+def label_from_word(word: str, class_names: Sequence[str]) -> int:
+    """The label of the class with this name, in the same case or in another; else of the class with this index.
+
+    A name that is an integer may be written with or without leading zeros. Raises ValueError for a word that names no
+    class, or several.
+    """
+    if whole_numbers([word]) and word not in class_names:
+        equal = [i for i, name in enumerate(class_names) if whole_numbers([name]) and int(name) == int(word)]
+        if len(equal) == 1:
+            return equal[0]
+        if not equal and 0 <= int(word) < len(class_names):
+            return int(word)
+    return list(class_names).index(match_choice("class", word, class_names))
+
+
+def balanced_labels(n: int, classes: int) -> list[int] | None:
+    """Labels for n samples in equal blocks, one block per class; None where there are no classes."""
+    return [i * classes // n for i in range(n)] if classes else None
+
+
+def labels_by_share(seeds: Sequence[int], class_counts: Sequence[int]) -> list[int]:
+    """A label for each seed, which depends on that seed alone: any range of seeds has the classes in these shares.
+
+    The j-th of a class's c images stands at (j + 1/2) / c of a period that holds all of them, so that the number of
+    each class in a range is off by few images; equal counts give the classes in turn. Raises ValueError for counts
+    that are no shares.
+    """
+    if min(class_counts, default=-1) < 0 or not any(class_counts):
+        raise ValueError(f"class counts {ABBREVIATE.repr(list(class_counts))}: expected numbers of images, not all 0")
+    counts = torch.tensor([count // math.gcd(*class_counts) for count in class_counts])
+    if (total := counts.double().sum().item()) > LONGEST_PERIOD:
+        counts = (counts.double() * (LONGEST_PERIOD / total)).ceil().long()
+    labels = torch.arange(len(counts)).repeat_interleave(counts)
+    index_in_class = torch.arange(len(labels)) - (counts.cumsum(0) - counts)[labels]
+    order = ((index_in_class.double() + 0.5) / counts[labels]).argsort(stable=True)
+    return labels[order[torch.tensor([seed % len(labels) for seed in seeds])]].tolist()
+
+
+def check_class_names(expected: Sequence[str], found: Sequence[str], model: str) -> None:
+    """Raise ValueError unless the classes found are those that the model was trained with, in their order."""
+    if tuple(expected) == tuple(found):
+        return
+    same = sum(takewhile(bool, map(str.__eq__, expected, found)))
+    old, new = (ABBREVIATE.repr(names[same]) if same < len(names) else "none" for names in (expected, found))
+    was = f"{model} was trained with {len(expected)} classes, and the data has {len(found)}"
+    raise ValueError(
+        f"{was}: class {same} was {old} and is {new}; name the class folders as they were: a label stands for a class "
+        "by their order"
+    )
