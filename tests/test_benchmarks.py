@@ -73,7 +73,7 @@ def test_a_duel_tells_speeds_ratio_and_memory(monkeypatch: pytest.MonkeyPatch):
 def test_a_duel_is_fought_and_written_down(tmp_path: Path):
     words = [str(BENCHMARKS / "training_step.py"), "--quick", "--device", "cpu", "--out", str(tmp_path / "step")]
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True)
-    (duel,) = json.loads((tmp_path / "step.json").read_text())["paired"]
+    (duel,) = json.loads((tmp_path / "step.json").read_text())["duels"]
     assert [one["name"] for one in duel["contestants"]] == ["limpid, bfloat16", "diffusers, float32"]
     assert all(len(one["turns"]) == 2 and one["bytes"] > 10**8 for one in duel["contestants"])
     assert f"{duel['ratio']:.2f} times" in done.stdout

@@ -30,7 +30,7 @@ def python(code: str, **environment: str) -> str:
 STEPS = """
 import resource
 import numpy
-from limpid.learning import cpu
+from limpid.runtime import cpu
 kept = cpu.keep_freed_memory()
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -55,7 +55,7 @@ def test_memory_that_was_freed_is_there_for_the_next_step_without_a_fault():
 
 THREADS = """
 import os, torch
-from limpid.learning import cpu
+from limpid.runtime import cpu
 allowed = os.sched_getaffinity(0)
 cores = len(cpu.first_of_each_core(sorted(allowed)))
 torch.set_num_threads(cores - 1)

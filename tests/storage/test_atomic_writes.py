@@ -26,11 +26,12 @@ ELSEWHERE = {
         "write_pack": "the folder takes its name when all of it is written",
         "write_pixels": "the folder takes its name when all of it is written",
     },
+    "sampling/samples.py": {"_repr_png_": "to memory"},
     "storage/download.py": {"_fetch": "gets the name beside the file from `download`"},
 }
 """The functions that write files in another way, and why they may."""
-OWN = {"checkpoint", "now"}
-"""A module and a run, whose `save` is limpid's own and read here as well."""
+OWN = {"checkpoint", "now", "samples"}
+"""A module, a run and samples, whose `save` is limpid's own and read here as well."""
 
 
 def writes(path: Path) -> Iterator[tuple[str, int]]:

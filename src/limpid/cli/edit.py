@@ -76,6 +76,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def edit_sheet(what: str, pipeline: Pipeline, options: Edit) -> Image.Image:
     """The sheet of one of `EDITS`. Raises ValueError for options that cannot be used."""
+    what = match_choice("edit", what, EDITS)
     counts = {"resample": options.resample, "num-variations": options.num_variations, "steps": options.steps}
     for name, value in counts.items():
         if value < 1:

@@ -121,9 +121,9 @@ class Pipeline:
         found = [label_from_word(w, self.class_names) if isinstance(w, str) and every else w for w in words]
         if not every:
             raise ValueError(f"this model knows no classes, so it has no labels {' '.join(map(str, words))}")
-        found = found or (sheet_classes(every) if n < every else list(range(every)))
         if len(found) > n:
             raise ValueError(f"{len(found)} labels for {n} samples: expected one for each, or fewer in equal parts")
+        found = found or (sheet_classes(every) if n < every else list(range(every)))
         indices = [int(found[block]) for block in balanced_labels(n, len(found)) or []]
         check_labels(indices, n, every)
         return indices
