@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from limpid.cli.inputs import label_from_word
 from limpid.data.readers.labels import classes_of
+from limpid.sampling.labels import label_from_word
 
 ALPHABET = ("A", "B", "a", "b", "Cat")
 

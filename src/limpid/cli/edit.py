@@ -51,6 +51,7 @@ class Edit:
     seed: int = 0
     """Seed of the first filling or variation; the next ones have the following seeds."""
 
+
 FORMER_EDITS = {"vary": "img2img", "sdedit": "img2img"}
 """Other names of edits: that of limpid 0.1, and that of the paper (Meng et al. 2022)."""
 

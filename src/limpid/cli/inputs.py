@@ -8,12 +8,11 @@ from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from limpid.data import Data
-from limpid.data.readers.labels import whole_numbers
 from limpid.data.readers.scan import read_image
 from limpid.data.stream import DataSource, StreamingDataset
 from limpid.recipes.serialize import match_choice
-
-ImageShape = tuple[int, int, int]
+from limpid.sampling.labels import label_from_word
+from limpid.sampling.sample import ImageShape
 
 
 def load_images(words: Sequence[str], data: Data, shape: ImageShape) -> tuple[UInt8[Tensor, "n c h w"], list[str]]:
@@ -46,21 +45,6 @@ def parse_labels(words: Sequence[str], names: Sequence[str], n: int) -> list[int
         raise ValueError(f"{len(words)} --labels for {n} pictures: expected one for each, or one for all")
     labels = [label_from_word(word, names) for word in words]
     return labels * n if len(labels) == 1 else labels
-
-
-def label_from_word(word: str, class_names: Sequence[str]) -> int:
-    """The label of the class that has this name, exactly or in another case; else of the class with this index.
-
-    A name that is a whole number may be written with or without zeros before it. Raises ValueError for what names no
-    class, or several.
-    """
-    if whole_numbers([word]) and word not in class_names:
-        equal = [i for i, name in enumerate(class_names) if whole_numbers([name]) and int(name) == int(word)]
-        if len(equal) == 1:
-            return equal[0]
-        if not equal and 0 <= int(word) < len(class_names):
-            return int(word)
-    return list(class_names).index(match_choice("class", word, class_names))
 
 
 def parse_mask(mask: str, shape: ImageShape) -> Bool[Tensor, "h w"]:

@@ -6,7 +6,7 @@ from itertools import takewhile
 
 import torch
 
-from limpid.data.readers.scan import whole_numbers
+from limpid.data.readers.labels import whole_numbers
 from limpid.recipes.serialize import ABBREVIATE, match_choice
 
 UNCONDITIONAL = "none"
