@@ -1,1 +1,1 @@
-"""How like real images drawn ones are: pure functions of features, and the networks that see them."""
+"""Metrics of generated images against real ones: pure functions of features, and the networks that extract them."""

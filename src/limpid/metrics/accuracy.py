@@ -1,7 +1,7 @@
-"""How often a classifier is right.
+"""Accuracy of a classifier.
 
-Of drawn images and the classes asked for, that is a generator's class-conditional accuracy; of real images, when
-the classifier was trained on drawn ones alone, its classification accuracy score (Ravuri and Vinyals 2019).
+On generated images and the labels they were conditioned on, it is a generator's class-conditional accuracy; on real
+images, with a classifier trained on generated ones alone, its classification accuracy score (Ravuri and Vinyals 2019).
 """
 
 from jaxtyping import Float, Int

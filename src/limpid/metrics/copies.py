@@ -1,4 +1,4 @@
-"""Copies of training images: drawn ones that are nearer to a training image than images never trained on are.
+"""Memorization: generated images that are nearer to a training image than held-out images are.
 
 A distance alone finds what is plain (a bird in an even sky is near many) and misses copies of what is busy. So it is
 taken relative to the image's surroundings, as Carlini et al. (2023, section 5.1) do, with 50 neighbours; and the

@@ -1,4 +1,4 @@
-"""How far a score may be off: an estimate, its standard error, and the interval that the two make."""
+"""Estimates with standard errors and confidence intervals."""
 
 import math
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""What a feature network says of images, and what must be said of it for a score to mean anything."""
+"""Feature extractors: networks whose features of images are compared, and the description that a score needs."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,14 +13,14 @@ CHANNELS = (1, 3, 4)
 
 
 class Features(NamedTuple):
-    """What a feature network says of a batch of images."""
+    """The features and logits of a batch of images."""
 
     features: Float[Tensor, "b d"]
     logits: Float[Tensor, "b k"]
 
 
 class FeatureExtractor(NamedTuple):
-    """A feature network with all that decides its features: scores under different judges do not compare."""
+    """A feature network with all that decides its features: scores of different extractors do not compare."""
 
     distance_name: str
     """What its Frechet distance may be called: FID is the name of one network's alone."""
@@ -66,7 +66,7 @@ def without_alpha(pixels: UInt8[Tensor, "b c h w"]) -> UInt8[Tensor, "b c2 h w"]
 def extract_features(
     extractor: FeatureExtractor, pixels: UInt8[Tensor, "n c h w"], batch: int = 64
 ) -> dict[str, Tensor]:
-    """What the judge says of images, a batch at a time; in the host's memory, on whatever device it looks."""
+    """The features and logits of images, computed a batch at a time; on the CPU, whatever the extractor's device."""
     said = [extractor.extract(part) for part in pixels.split(batch)]
     features, logits = (torch.cat(parts).cpu() for parts in zip(*said, strict=True))
     return {"features": features, "logits": logits}

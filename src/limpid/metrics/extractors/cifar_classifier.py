@@ -1,4 +1,4 @@
-"""A judge that needs no download: a small classifier of CIFAR-10, trained from scratch by `benchmarks/train_judge.py`.
+"""A feature extractor without a download: a small CIFAR-10 classifier, trained by `benchmarks/train_judge.py`.
 
 Its Frechet distances are called FD-CIFAR, never FID: they live on another scale, and compare only with each other.
 """
@@ -79,7 +79,7 @@ def cifar_extractor(device: str = "cpu") -> FeatureExtractor:
 
 
 def features_fn(network: Classifier) -> Callable[[UInt8[Tensor, "b c h w"]], Features]:
-    """What a classifier says of images, on its own device."""
+    """A function from images to features and logits, computed on the classifier's device."""
 
     @torch.no_grad()
     def seen(pixels: UInt8[Tensor, "b c h w"]) -> Features:

@@ -78,9 +78,9 @@ PRESETS = {
 
 
 def inception_extractor(preset: str, weights: str = "", device: torch.device | str = "cpu") -> FeatureExtractor:
-    """The judge of FID by a tool's rules; `weights` is where its file is, found or downloaded by `find` if empty.
+    """The extractor of FID by a tool's rules; `weights` is the path of its file, found or downloaded if empty.
 
-    It looks in float32, takes some 15 MB for each image of a batch, and its logits are without the bias, as the
+    It computes in float32, takes some 15 MB for each image of a batch, and its logits are without the bias, as the
     Inception score wants them. Raises ValueError for a preset that there is not, and if the weights cannot be had.
     """
     if preset not in PRESETS:
@@ -91,7 +91,7 @@ def inception_extractor(preset: str, weights: str = "", device: torch.device | s
 
 
 def extract_fn(network: Inception, protocol: InputTransform) -> Callable[[UInt8[Tensor, "b c h w"]], Features]:
-    """What a network says of images under a protocol, on the network's device."""
+    """A function from images to features and logits under a protocol, computed on the network's device."""
 
     def seen(pixels: UInt8[Tensor, "b c h w"]) -> Features:
         shown = protocol(pixels.to(network.fc.weight.device))
