@@ -39,26 +39,26 @@ def test_a_network_that_answers_its_target_is_the_exact_denoiser_on_every_path(k
 
 
 @pytest.mark.parametrize("schedule", [LinearBeta(), Cosine(T=200)], ids=str)
-def test_the_network_is_told_the_timestep_of_the_published_code(schedule: LinearBeta | Cosine):
+def test_the_network_is_conditioned_on_the_timestep_of_the_published_code(schedule: LinearBeta | Cosine):
     levels = sampling_levels(schedule, schedule.T)[:-1]
-    told = Timestep(schedule.T).c_noise(levels, schedule)
-    assert_close(told, torch.arange(schedule.T - 1, -1, -1, dtype=torch.float64), rtol=0, atol=1e-6)
+    t = Timestep(schedule.T).c_noise(levels, schedule)
+    assert_close(t, torch.arange(schedule.T - 1, -1, -1, dtype=torch.float64), rtol=0, atol=1e-6)
 
 
 def test_a_rescaled_timestep_runs_from_0_to_1000_in_quarters_where_there_are_4000():
     schedule = Cosine(T=4000)
-    told = Timestep(4000, rescale_timesteps=True).c_noise(sampling_levels(schedule, 4000)[:-1], schedule)
-    assert_close(told, torch.arange(3999, -1, -1, dtype=torch.float64) / 4, rtol=0, atol=1e-6)
+    t = Timestep(4000, rescale_timesteps=True).c_noise(sampling_levels(schedule, 4000)[:-1], schedule)
+    assert_close(t, torch.arange(3999, -1, -1, dtype=torch.float64) / 4, rtol=0, atol=1e-6)
 
 
-def test_a_level_between_two_steps_is_told_as_a_fraction():
+def test_a_level_between_two_steps_gives_a_fraction():
     a, b = (LinearBeta()(torch.tensor([t / 1000], dtype=torch.float64)) for t in (500, 501))
     between = Level(torch.ones(1, dtype=torch.float64), (a.edm_sigma * b.edm_sigma).sqrt())
     assert_close(Timestep().c_noise(between, LinearBeta()), torch.tensor([499.5], dtype=torch.float64))
 
 
 @pytest.mark.parametrize("condition", [Timestep(), LogSigma()], ids=str)
-def test_what_the_network_is_told_is_finite_at_both_ends(condition: Timestep | LogSigma):
+def test_the_conditioning_is_finite_at_both_ends(condition: Timestep | LogSigma):
     ends = Level(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]))
     assert condition.c_noise(ends, LinearBeta()).isfinite().all()
 
@@ -71,7 +71,7 @@ class Recorder(nn.Module):
         return torch.zeros_like(x)
 
 
-def test_the_network_sees_pictures_of_variance_one_at_every_level():
+def test_the_input_of_the_network_has_variance_one_at_every_level():
     net, levels = Recorder(), LogNormal()(torch.linspace(0.01, 0.99, 8, dtype=torch.float64))
     x0, eps = 0.5 * torch.randn(8, 50_000), torch.randn(8, 50_000)
     Denoiser(net, Edm(), LogSigma(0.5), LogNormal())(add_noise(x0, eps, levels), levels)

@@ -78,7 +78,7 @@ def test_the_hole_is_filled_by_the_conditional_law(schedule: Schedule):
     """The mean within four standard errors of 4,000 draws, and 0.03 standard deviations of the steps' own error.
 
     The spread comes out too narrow, by 18% in 30 steps: the noise of an ancestral step leaves out what it does not know
-    of the picture, an error of first order that every repetition makes anew. So it shrinks with the steps.
+    of the image, an error of first order that every repetition makes anew. So it shrinks with the steps.
     """
     n, (mean, variance) = 4_000, JOINT.given(KNOWN[0], HOLE)
     std, narrow = variance.sqrt().item(), []
@@ -139,16 +139,16 @@ def test_a_strength_cuts_a_grid_at_its_share_of_the_noise(schedule: Schedule):
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
 @pytest.mark.parametrize("sampler", [Ancestral(), Ddim(), Heun(churn=5), DpmSolverPP()], ids=str)
-def test_strength_0_gives_the_picture_back_and_strength_1_forgets_it(sampler: Sampler, schedule: Schedule):
+def test_strength_0_returns_the_image_and_strength_1_forgets_it(sampler: Sampler, schedule: Schedule):
     x0, levels = torch.tensor([[3.0, -3.0]], dtype=torch.float64), sampling_levels(schedule, 30)
     assert torch.equal(last(sdedit(sampler, LAW, x0, from_strength(levels, 0.0), noise_like(x0))).x, x0)
     this, other = (last(sdedit(sampler, LAW, s * x0, from_strength(levels, 1.0), noise_like(x0))).x for s in (1, -1))
-    # What is left of the picture is alpha / sigma of the noisiest level, at most 1/80, times the spread of the data.
+    # What is left of the image is alpha / sigma of the noisiest level, at most 1/80, times the spread of the data.
     assert (this - other).abs().max() < 6 / 80
 
 
 @pytest.mark.parametrize("strength", [0.2, 0.5, 0.8])
-def test_a_varied_picture_is_drawn_from_all_that_may_have_become_its_noisy_copy(strength: float):
+def test_a_variation_is_sampled_from_the_posterior_of_the_noisy_image(strength: float):
     """The posterior of a Gaussian is known: its mean keeps the share alpha^2 s^2 / (alpha^2 s^2 + sigma^2) of x0."""
     n, levels = 4_000, from_strength(sampling_levels(Cosine(), 200), strength)
     x0 = torch.tensor([[0.9, 0.9]], dtype=torch.float64).expand(n, 2)
@@ -179,8 +179,8 @@ def test_inversion_goes_where_the_ode_does_with_the_order_of_its_solver(sampler:
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
-def test_the_picture_comes_back_from_its_noise(schedule: Schedule):
-    """To what the lowest level blurs: x0 is taken for a picture of level sigma, and sigma is at most 0.05 here."""
+def test_inversion_and_sampling_return_the_image(schedule: Schedule):
+    """To what the lowest level blurs: x0 is taken for an x of level sigma, and sigma is at most 0.05 here."""
     x0, levels = torch.tensor([[1.0, -1.0], [0.3, 0.6]], dtype=torch.float64), sampling_levels(schedule, 100)
     top = last(invert(Heun(), LAW, x0, levels))
     assert_close(last(Heun()(LAW, top.x, levels, noise_like(x0))).x, x0, rtol=0, atol=0.02)
@@ -194,7 +194,7 @@ def test_one_level_is_its_own_inversion():
 @pytest.mark.parametrize("sampler", [Ddim(1.0), Heun(churn=5)], ids=str)
 def test_a_sampler_that_draws_noise_cannot_go_back_and_forth(sampler: Solver):
     ends, t = torch.randn(2, 2, dtype=torch.float64), torch.tensor([0.5])
-    with pytest.raises(ValueError, match="this sampler draws noise"):
+    with pytest.raises(ValueError, match="this sampler adds noise"):
         last(interpolate(sampler, LAW, ends, t, sampling_levels(Karras(), 20)))
 
 
@@ -224,7 +224,7 @@ def test_slerp_between_a_noise_and_itself_stays_there():
         assert_close(slerp(a, scale * a, t), a * (1 + t * (scale - 1))[:, None])
 
 
-def test_pictures_between_two_are_the_quantiles_between_theirs():
+def test_images_between_two_are_the_quantiles_between_theirs():
     """Of a one-dimensional Gaussian the noise is the quantile; two noises of one sign lie on one line."""
     law = Gaussian(torch.tensor([0.4], dtype=torch.float64), torch.tensor([0.5], dtype=torch.float64))
     ends, t = torch.tensor([[0.6], [1.4]], dtype=torch.float64), torch.linspace(0, 1, 5, dtype=torch.float64)
@@ -232,7 +232,7 @@ def test_pictures_between_two_are_the_quantiles_between_theirs():
     assert_close(x[:, 0], torch.lerp(ends[0], ends[1], t), rtol=0, atol=1e-3)
 
 
-def test_interpolation_between_pictures_of_a_data_set_visits_only_its_pictures():
+def test_interpolation_between_images_of_a_data_set_visits_only_its_images():
     points = torch.randn(6, 3, 2, 2, dtype=torch.float64, generator=generator("cpu", 5))
     t = torch.linspace(0, 1, 7, dtype=torch.float64)
     x = last(interpolate(Ddim(), EmpiricalData(points), points[:2], t, sampling_levels(Karras(), 80))).x

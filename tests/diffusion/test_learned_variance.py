@@ -64,7 +64,7 @@ def test_the_loss_teaches_the_share_by_finite_gradients_however_far_the_guess(u:
     assert share.grad.isfinite().all()
 
 
-def test_the_share_that_fits_is_the_posteriors_where_the_picture_is_known():
+def test_the_fraction_that_fits_is_the_posteriors_where_x0_is_known():
     step, x0 = posterior_bounds(Cosine(T), U), draw(4).clamp(-1, 1)
     losses = [vlb_loss(x0, x0, torch.full(SHAPE, share, dtype=torch.float64), step) for share in (0.0, 0.3, 1.0)]
     assert (losses[0] < 1e-12).all()
@@ -73,7 +73,7 @@ def test_the_share_that_fits_is_the_posteriors_where_the_picture_is_known():
 
 
 def test_a_variance_is_learnt_along_steps_alone():
-    with pytest.raises(ValueError, match="learnt along a schedule of 2 steps or more"):
+    with pytest.raises(ValueError, match="learned along a schedule of 2 steps or more"):
         posterior_bounds(RectifiedFlow(), U)
 
 
@@ -135,5 +135,5 @@ def test_a_network_that_has_learnt_none_is_refused():
     def denoise(x: Tensor, level: Level) -> Tensor:
         return x
 
-    with pytest.raises(ValueError, match="has learnt no variance: choose small or large"):
+    with pytest.raises(ValueError, match="has learned no variance: choose small or large"):
         next(Ancestral("learned")(denoise, draw(1), sampling_levels(LinearBeta(), 5), lambda: draw(2)))

@@ -6,7 +6,7 @@ from limpid.diffusion.level import Level, add_noise, eps_from
 from limpid.diffusion.schedules import LinearBeta
 
 
-def test_mixing_then_taking_the_picture_out_leaves_the_noise():
+def test_the_noise_of_a_noisy_x0_is_the_noise_that_was_added():
     x0, eps = torch.randn(2, 5, 3, 4, 4, dtype=torch.float64)
     level = LinearBeta()(torch.linspace(0.1, 1, 5, dtype=torch.float64))
     assert_close(eps_from(x0, add_noise(x0, eps, level), level), eps)

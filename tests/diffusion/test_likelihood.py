@@ -50,7 +50,7 @@ NOISY, CLEAN = at(80.0), at(BIN_WIDTH)
 PURE = at(1e4)
 
 
-def pictures(n: int, axes: int = 1) -> Tensor:
+def images(n: int, axes: int = 1) -> Tensor:
     """Pixels of the law, at equal quantiles, so that a mean over them is nearly the expectation."""
     u = (torch.arange(n, dtype=F64) + 0.5) / n
     return PIXELS[torch.searchsorted(CHANCES.cumsum(0), u).clamp(max=255), 0][:, None].expand(n, axes).contiguous()
@@ -97,7 +97,7 @@ def test_the_decoder_is_finite_however_far_it_is_off():
 
 
 def test_the_prior_is_the_divergence_of_torch():
-    x0, levels = pictures(9, axes=3), sampling_levels(LinearBeta(), 1000)
+    x0, levels = images(9, axes=3), sampling_levels(LinearBeta(), 1000)
     prior = discrete_elbo(SMOOTH, x0, levels, generator("cpu", 0), draws=1).prior
     mean, std = levels.alpha[0] * x0, levels.sigma[0]
     normal = torch.distributions.Normal
@@ -108,7 +108,7 @@ def test_the_prior_is_the_divergence_of_torch():
 @pytest.mark.parametrize("variance", ["small", "large"])
 def test_a_step_costs_the_divergence_of_its_two_gaussians(variance):
     """Posterior mean and variance from Ho et al. (2020), eq. 7, by its table of betas."""
-    levels, x0 = sampling_levels(LinearBeta(T=40), 40), pictures(50, axes=3)
+    levels, x0 = sampling_levels(LinearBeta(T=40), 40), images(50, axes=3)
     said = torch.full_like(x0, 0.3)
     steps = discrete_elbo(lambda x, level: said, x0, levels, generator("cpu", 0), variance=variance).steps
     beta, bar = LinearBeta(T=40).betas(), levels.alpha.square().flip(0)
@@ -122,7 +122,7 @@ def test_a_step_costs_the_divergence_of_its_two_gaussians(variance):
 
 
 def test_steps_of_a_gaussian_cost_what_its_squared_error_says():
-    x0, levels = pictures(4_000), sampling_levels(Karras(0.02), 12)
+    x0, levels = images(4_000), sampling_levels(Karras(0.02), 12)
     steps = discrete_elbo(SMOOTH, x0, levels, generator("cpu", 1)).steps
     assert steps.shape == (4_000, 11)
     for i in range(11):
@@ -131,14 +131,14 @@ def test_steps_of_a_gaussian_cost_what_its_squared_error_says():
 
 
 def test_a_few_steps_stand_for_all():
-    x0, levels = pictures(4_000), sampling_levels(Karras(0.02), 60)
+    x0, levels = images(4_000), sampling_levels(Karras(0.02), 60)
     few = discrete_elbo(SMOOTH, x0, levels, generator("cpu", 2), draws=7).nats
     whole = discrete_elbo(SMOOTH, x0, levels, generator("cpu", 3)).nats
     assert_within(few - whole, 0.0)
 
 
 def test_the_continuous_bound_is_its_integral():
-    x0 = pictures(4_000)
+    x0 = images(4_000)
     steps = continuous_elbo(SMOOTH, x0, NOISY, CLEAN, generator("cpu", 4), draws=20).steps.sum(1)
     assert_within(steps, integral(x0))
 
@@ -154,12 +154,12 @@ def test_the_continuous_bound_of_the_exact_denoiser_is_the_entropy(law: DataDist
     a variance of bin^2 that costs (1 / 12 - ln(1 + 1 / 12)) / 2 = 0.0017 nats; and the prior's width adds 1e-4.
     """
     n, draws = (20_000, 20) if law is SMOOTH else (2_000, 10)
-    bound = continuous_elbo(law, pictures(n), NOISY, CLEAN, generator("cpu", 5), draws)
+    bound = continuous_elbo(law, images(n), NOISY, CLEAN, generator("cpu", 5), draws)
     assert_within(bound.nats, ENTROPY, slack=0.003)
 
 
 def test_the_discrete_bound_comes_down_to_the_continuous_one_which_is_above_the_entropy():
-    x0, gaps = pictures(20_000), []
+    x0, gaps = images(20_000), []
     limit = integral(x0).mean()
     for steps in (40, 80, 160):
         levels = sampling_levels(Karras(BIN_WIDTH, 80.0, rho=50.0), steps)
@@ -171,7 +171,7 @@ def test_the_discrete_bound_comes_down_to_the_continuous_one_which_is_above_the_
 
 
 def test_the_ode_gives_the_density_of_a_gaussian_exactly():
-    x0 = pictures(200, axes=3)
+    x0 = images(200, axes=3)
     law = Gaussian(torch.tensor([0.1, 0.0, -0.2], dtype=F64), torch.tensor([0.2, 0.4, 0.1], dtype=F64))
     nats = ode_likelihood(law, x0, NOISY, at(DEQUANTISED), generator("cpu", 7), tolerance=1e-8).nats
     y = x0 + BIN_WIDTH * (torch.rand(x0.shape, generator=generator("cpu", 7)).double() - 0.5)
@@ -185,11 +185,11 @@ def test_the_ode_gives_the_density_of_a_gaussian_exactly():
 
 def test_the_three_stand_in_the_order_of_the_theory():
     """For the exact denoiser: the chain's bound, then its limit, then the ODE, which is the entropy itself."""
-    x0 = pictures(20_000)
+    x0 = images(20_000)
     chain = discrete_elbo(SMOOTH, x0, sampling_levels(Karras(BIN_WIDTH), 40), generator("cpu", 8)).nats.mean().item()
     limit = continuous_elbo(SMOOTH, x0, NOISY, CLEAN, generator("cpu", 8), draws=40).nats.mean().item()
     ode = ode_likelihood(SMOOTH, x0, PURE, at(DEQUANTISED), generator("cpu", 8), tolerance=1e-6).nats.mean().item()
-    # One standard error of a mean over 20,000 pictures and 40 levels is below 0.002.
+    # One standard error of a mean over 20,000 images and 40 levels is below 0.002.
     assert chain > limit + 0.05
     assert limit > ode - 0.005
     # 1 nat of the ODE's density is 1 nat of the bin, but for the bins' curvature, (bin / std)^2 / 24 = 6e-5, and for
@@ -199,7 +199,7 @@ def test_the_three_stand_in_the_order_of_the_theory():
 
 @pytest.mark.parametrize(("mean", "std"), [(0.1, 0.4), (0.3, 0.2), (0.1, 0.12)])
 def test_a_denoiser_of_another_law_pays_the_cross_entropy_at_least(mean: float, std: float):
-    x0 = pictures(20_000)
+    x0 = images(20_000)
     wrong = Gaussian(torch.tensor([mean], dtype=F64), torch.tensor([math.hypot(std, DEQUANTISED)], dtype=F64))
     cross = -(CHANCES * chances(mean, std).clamp(min=1e-300).log()).sum().item()
     ode = ode_likelihood(wrong, x0, PURE, at(DEQUANTISED), generator("cpu", 9), tolerance=1e-6).nats.mean().item()
@@ -210,7 +210,7 @@ def test_a_denoiser_of_another_law_pays_the_cross_entropy_at_least(mean: float, 
 
 
 def test_no_bound_is_below_the_entropy_whatever_the_denoiser():
-    x0 = pictures(20_000)
+    x0 = images(20_000)
     guesses = [lambda x, level: torch.zeros_like(x), lambda x, level: x / level.like(x).alpha, SMOOTH]
     for guess in guesses:
         bounds = [
@@ -268,7 +268,7 @@ def test_the_ode_asks_for_torchdiffeq_where_it_is_missing(monkeypatch):
     monkeypatch.delitem(sys.modules, "torchdiffeq", raising=False)
     monkeypatch.setattr(builtins, "__import__", missing)
     with pytest.raises(ValueError, match=r'needs torchdiffeq: pip install "limpid\[likelihood\]"'):
-        ode_likelihood(SMOOTH, pictures(2), NOISY, CLEAN, generator("cpu", 0))
+        ode_likelihood(SMOOTH, images(2), NOISY, CLEAN, generator("cpu", 0))
 
 
 def test_eight_bits_a_dimension_are_what_an_even_guess_costs():

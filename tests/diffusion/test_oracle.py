@@ -60,7 +60,7 @@ def test_denoiser_and_density_are_the_integrals_of_bayes_rule(name: str, point: 
 
 @pytest.mark.parametrize("point", LEVELS, ids=str)
 @pytest.mark.parametrize("name", LAWS)
-def test_the_denoised_picture_is_where_the_score_points(name: str, point: tuple[float, float]):
+def test_the_denoised_x0_is_given_by_the_score(name: str, point: tuple[float, float]):
     """Tweedie's formula: alpha E[x0 | x] = x + sigma^2 d ln p / dx."""
     law, here = LAWS[name], level(*point)
     axes = 2 if name == "planar" else 1
@@ -96,14 +96,14 @@ def test_points_of_no_given_weight_weigh_the_same():
     assert_close(EmpiricalData(POINTS.points).log_density(x, here), even.log_density(x, here))
 
 
-def test_who_is_told_the_class_says_what_that_class_says():
+def test_conditioned_on_a_class_the_denoiser_is_that_of_its_part():
     x, here, labels = torch.randn(4, 1, dtype=F64), level(1.0, 0.5), torch.tensor([0, 1, 1, 0])
     said = MIXTURE.conditional(x, here, labels)
     for i, label in enumerate(labels):
         assert_close(said[i], MIXTURE.parts[label](x[i : i + 1], here)[0])
 
 
-def test_who_is_not_told_the_class_says_the_mean_over_classes():
+def test_without_a_class_the_denoiser_is_the_posterior_mean_over_classes():
     x, here = torch.linspace(-2, 2, 5, dtype=F64)[:, None], level(1.0, 0.5)
     joint = torch.stack([w * part.log_density(x, here).exp() for w, part in zip((3, 1), MIXTURE.parts, strict=True)])
     classes = [MIXTURE.conditional(x, here, torch.full((5,), k)) for k in (0, 1)]

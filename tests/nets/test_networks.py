@@ -1,4 +1,4 @@
-"""What every network promises: net(x, c_noise, labels) -> y of x's shape, for pictures of any shape that fits."""
+"""What every network promises: net(x, c_noise, labels) -> y of x's shape, for images of any shape that fits."""
 
 import pytest
 import torch
@@ -35,14 +35,14 @@ def channels_last(net: nn.Module) -> nn.Module:
 
 
 def asked(shape: tuple[int, int, int] = (3, 16, 16)) -> tuple[Tensor, Tensor, Tensor]:
-    """Three pictures, their levels and their labels."""
+    """Three images, their levels and their labels."""
     torch.manual_seed(1)
     return torch.randn(3, *shape), torch.tensor([-1.2, 0.0, 500.0]), torch.tensor([0, 2, CLASSES])
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("shape", [(1, 16, 16), (4, 16, 16), (3, 16, 24), (3, 32, 16), (2, 16, 64)])
-def test_an_answer_has_the_shape_of_the_pictures(network: Network, shape: tuple[int, int, int]):
+def test_the_output_has_the_shape_of_the_input(network: Network, shape: tuple[int, int, int]):
     x, c_noise, labels = asked(shape)
     assert built(network, shape)(x, c_noise, labels).shape == x.shape
 
@@ -69,7 +69,7 @@ def test_labels_given_to_an_unconditional_network_are_refused(network: Network):
 
 
 @torch.no_grad()
-def test_a_picture_is_answered_the_same_in_any_company(network: Network):
+def test_the_output_of_an_image_does_not_depend_on_its_batch(network: Network):
     net, (x, c_noise, labels) = built(network), asked()
     alone = torch.cat([net(x[i : i + 1], c_noise[i : i + 1], labels[i : i + 1]) for i in range(3)])
     torch.testing.assert_close(net(x, c_noise, labels), alone, rtol=1e-4, atol=1e-4)

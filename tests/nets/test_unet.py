@@ -138,7 +138,7 @@ def copied(config: UNet, theirs: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @dataclass
 class Pair:
-    """Our network and theirs, with the same random weights, and pictures to show them."""
+    """Our network and theirs, with the same random weights, and inputs for both."""
 
     config: UNet
     ours: nn.Module

@@ -28,7 +28,7 @@ def narrow(recipe: Recipe, root: Path) -> Recipe:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_takes_steps_on_real_pictures_and_draws(name: str, cifar_root: Path):
+def test_a_recipe_trains_on_real_images_and_samples(name: str, cifar_root: Path):
     recipe = narrow(RECIPES[name](), cifar_root)
     source = recipe.data.open("cpu")
     state = init_state(recipe, source.shape, source.classes, CPU)

@@ -1,6 +1,7 @@
-"""A learnt variance of the reverse process (Nichol and Dhariwal 2021, section 3.1): between beta~ and beta, by value.
+"""Learned variance of the reverse process (Nichol and Dhariwal 2021, section 3.1): between beta~ and beta, by value.
 
-The network answers with a share besides its target, and a small multiple of the variational bound teaches it which.
+Besides its target the network predicts a fraction v between the two, trained by a small multiple of the variational
+bound.
 """
 
 import math
@@ -17,7 +18,7 @@ from limpid.diffusion.schedules import Schedule
 
 
 class PosteriorBounds(NamedTuple):
-    """A step of a discrete chain for each sample, with the two standard deviations its reverse lies between."""
+    """A step of a discrete chain for each sample, and the two standard deviations that bound its reverse step's."""
 
     here: Level
     there: Level
@@ -27,10 +28,10 @@ class PosteriorBounds(NamedTuple):
 
 
 def posterior_bounds(schedule: Schedule, u: UnitInterval) -> PosteriorBounds:
-    """The steps from t = ceil(u T) to t - 1. Raises ValueError for a schedule without steps."""
+    """The steps from t = ceil(u T) to t - 1. Raises ValueError for a schedule of fewer than 2 steps."""
     steps = getattr(schedule, "T", 0)
     if steps < 2:
-        raise ValueError(f"a variance is learnt along a schedule of 2 steps or more, not along {schedule}")
+        raise ValueError(f"a variance is learned along a schedule of 2 steps or more, not along {schedule}")
     here, there = schedule(u), schedule((u - 1 / steps).clamp(min=0))
     second, first = (schedule(torch.full_like(u, t / steps)) for t in (2, 1))
     # The posterior of the first step has no variance: the second's stands for it, as in the authors' code.
@@ -42,9 +43,9 @@ def posterior_bounds(schedule: Schedule, u: UnitInterval) -> PosteriorBounds:
 def vlb_loss(
     x0: Batch, x0_pred: Batch, variance_fraction: Batch, step: PosteriorBounds, multiple: float = 1e-3
 ) -> PerSample:
-    """The multiple of the bound in bits per dimension that is added to L_simple (eq. 16); `guess` takes no gradient.
+    """The variational bound in bits per dimension times `multiple`, added to L_simple (eq. 16).
 
-    `share` is that of the large variance in the geometric mean (eq. 15).
+    `variance_fraction` is the weight of the large variance in the geometric mean (eq. 15); `x0_pred` takes no gradient.
     """
     here, there, small, large, steps = step
     std = append_dims(small, x0) ** (1 - variance_fraction) * append_dims(large, x0) ** variance_fraction
@@ -52,7 +53,7 @@ def vlb_loss(
     apart = append_dims(there.alpha - rest / here.sigma * here.alpha, x0) * (x0 - x0_pred.detach())
     least = append_dims(small, x0)
     divergence = ((least.square() + apart.square()) / std.square() - 1) / 2 + (std / least).log()
-    # Where the divergence counts, the decoder is asked about x0 itself: far from it, its gradient would be 0 / 0 and
+    # Where the divergence is used, the decoder is evaluated at x0 itself: far from it, its gradient would be 0 / 0, and
     # `where` multiplies that by 0, which is NaN too.
     read = torch.where(append_dims(there.sigma, x0) > 0, x0, x0_pred.detach())
     nats = torch.where(there.sigma > 0, divergence.flatten(1).sum(1), decoder_nats(x0, read, std))

@@ -40,12 +40,12 @@ class Level:
         return 2 * (self.alpha.log() - self.sigma.log())
 
     def to_vp(self) -> "Level":
-        """The level of the same `ratio` on the variance-preserving circle."""
+        """The level of the same sigma / alpha on the variance-preserving circle."""
         norm = torch.hypot(self.alpha, self.sigma)
         return Level(self.alpha / norm, self.sigma / norm)
 
     def like(self, x: Float[Tensor, "..."]) -> "Level":
-        """This level in the dtype, device and number of axes of `x`: ready to multiply it."""
+        """This level in the dtype and on the device of `x`, with axes appended so that it multiplies `x`."""
         return Level(append_dims(self.alpha, x), append_dims(self.sigma, x))
 
     def __getitem__(self, index: int | slice) -> "Level":
@@ -56,7 +56,7 @@ class Level:
 
 
 def append_dims(value: Float[Tensor, "*b"], x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """One number, or one per sample, in the dtype of `x` and ready to multiply it."""
+    """One value, or one per sample, in the dtype of `x` and with axes appended so that it multiplies `x`."""
     if value.ndim == 0:  # stays on the CPU, from where it multiplies a tensor of any device without a copy
         return value.to(x.dtype)
     return value.to(x.device, x.dtype).reshape(value.shape + (1,) * (x.ndim - value.ndim))
@@ -64,11 +64,11 @@ def append_dims(value: Float[Tensor, "*b"], x: Float[Tensor, "..."]) -> Float[Te
 
 def add_noise(x0: Batch, eps: Batch, level: Level) -> Batch:
     """The forward process q(x_t | x_0) of every path, each sample at its own level (Ho et al. 2020, eq. 4)."""
-    here = level.like(x0)
-    return here.alpha * x0 + here.sigma * eps
+    level = level.like(x0)
+    return level.alpha * x0 + level.sigma * eps
 
 
 def eps_from(x0: Batch, x: Batch, level: Level) -> Batch:
-    """The noise in `x`, if `x0` is the picture in it."""
-    here = level.like(x)
-    return (x - here.alpha * x0) / here.sigma
+    """The eps with which x0 becomes `x`: (x - alpha x0) / sigma."""
+    level = level.like(x)
+    return (x - level.alpha * x0) / level.sigma

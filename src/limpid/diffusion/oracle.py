@@ -1,6 +1,6 @@
-"""Exact denoisers of known laws: what a perfect network would say, so that everything above it can be proven.
+"""Exact denoisers of known distributions, the output of a perfect network: samplers and likelihoods are tested on them.
 
-A law is called like a denoiser, and knows the log density of its noised samples at every level.
+A distribution is called like a denoiser, and has the log density of its noisy samples at every level.
 """
 
 import math
@@ -36,7 +36,7 @@ class Gaussian:
         return -(away.square() / 2 + spread.log() + math.log(2 * math.pi) / 2).flatten(1).sum(1)
 
     def ode_solution(self, x: Batch, here: Level, there: Level) -> Batch:
-        """Where the probability-flow ODE takes `x` from one level to another: the same quantile of both marginals."""
+        """The solution of the probability-flow ODE from `x` at `here`: the same quantile of the marginal at `there`."""
 
         def spread(level: Level) -> Tensor:
             return torch.hypot(level.alpha * self.std, level.sigma)
@@ -46,32 +46,32 @@ class Gaussian:
 
 @dataclass(frozen=True, eq=False)
 class EmpiricalData:
-    """Data that are `points`: what a network that learnt its training set by heart says."""
+    """Data that are `points`: the denoiser of a network that memorised its training set."""
 
     points: Float[Tensor, "k *d"]
     weights: Float[Tensor, " k"] | None = None
-    """How likely each point is; all the same if not given."""
+    """Unnormalised probability of each point; equal if not given."""
 
     def _joint(self, x: Batch, level: Level) -> Float[Tensor, "b k"]:
-        """ln of each point's weight and of the exponential with which it becomes x, without the Gaussian's constant."""
+        """ln p(point) + ln p(x | point), without the Gaussian's constant."""
         alpha, sigma = append_dims(level.alpha, x), append_dims(level.sigma, x)
         apart = ((x / sigma)[:, None] - (alpha / sigma)[..., None] * self.points[None]).flatten(2).square().sum(2)
         return -apart / 2 + (0.0 if self.weights is None else self.weights.log())
 
     def __call__(self, x: Batch, level: Level) -> Batch:
-        """E[x0 | x]: the points, weighted by how likely each is to have become x."""
+        """E[x0 | x]: the mean of the points, weighted by p(point | x)."""
         return torch.einsum("bk,k...->b...", self._joint(x, level).softmax(1), self.points)
 
     def log_density(self, x: Batch, level: Level) -> PerSample:
         """ln p(x) at a level with noise: one Gaussian around each point."""
-        whole = len(self.points) if self.weights is None else self.weights.sum()
+        total = len(self.points) if self.weights is None else self.weights.sum()
         width = (math.sqrt(2 * math.pi) * level.sigma).log().to(x.device, x.dtype) * x[0].numel()
-        return self._joint(x, level).logsumexp(1) - width - torch.as_tensor(whole).log()
+        return self._joint(x, level).logsumexp(1) - width - torch.as_tensor(total).log()
 
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """Data from one of several laws, each as often as its weight says; the laws are its classes."""
+    """A mixture of distributions with the given weights; the parts are its classes."""
 
     weights: Float[Tensor, " k"]
     parts: tuple["DataDistribution", ...]
@@ -81,18 +81,18 @@ class Mixture:
         return densities + self.weights.log().log_softmax(0)
 
     def __call__(self, x: Batch, level: Level) -> Batch:
-        """E[x0 | x]: what each part says, weighted by how likely x came from it."""
-        said = torch.stack([part(x, level) for part in self.parts], 1)
-        return torch.einsum("bk,bk...->b...", self._joint(x, level).softmax(1), said)
+        """E[x0 | x]: the mean of the parts' E[x0 | x], weighted by p(part | x)."""
+        denoised = torch.stack([part(x, level) for part in self.parts], 1)
+        return torch.einsum("bk,bk...->b...", self._joint(x, level).softmax(1), denoised)
 
     def log_density(self, x: Batch, level: Level) -> PerSample:
         """ln p(x) at this level."""
         return self._joint(x, level).logsumexp(1)
 
     def conditional(self, x: Batch, level: Level, labels: Labels) -> Batch:
-        """E[x0 | x, class]: what the part of each sample's label says."""
-        said = torch.stack([part(x, level) for part in self.parts])
-        return said[labels, torch.arange(len(x), device=x.device)]
+        """E[x0 | x, class], of the part of each sample's label."""
+        denoised = torch.stack([part(x, level) for part in self.parts])
+        return denoised[labels, torch.arange(len(x), device=x.device)]
 
 
 DataDistribution: TypeAlias = Gaussian | EmpiricalData | Mixture

@@ -18,7 +18,7 @@ Coefficients: TypeAlias = tuple[Float[Tensor, "*b"], Float[Tensor, "*b"]]
 
 @dataclass(frozen=True)
 class X0:
-    """The picture itself."""
+    """The clean image x0."""
 
     def coefficients(self, level: Level) -> Coefficients:
         return torch.ones_like(level.alpha), torch.zeros_like(level.alpha)
@@ -28,7 +28,7 @@ class X0:
 class Eps:
     """The noise (Ho et al. 2020, eq. 14).
 
-    An error of it counts sigma / alpha times in the picture: near pure noise float32's rounding alone can be seen.
+    An error of eps is an error of sigma / alpha times its size in x0: near pure noise float32's rounding is visible.
     """
 
     def coefficients(self, level: Level) -> Coefficients:
@@ -73,19 +73,19 @@ Target: TypeAlias = X0 | Eps | V | Flow | Edm
 
 
 def target(kind: Target, x0: Batch, eps: Batch, level: Level) -> Batch:
-    """What the network is asked for, y = a x0 + b eps."""
+    """The target of the network, y = a x0 + b eps."""
     a, b = kind.coefficients(level)
     return append_dims(a, x0) * x0 + append_dims(b, x0) * eps
 
 
 def x0_from(kind: Target, y: Batch, x: Batch, level: Level) -> Batch:
-    """The picture in `x`, if the network answered `y`: x0 = (b x - sigma y) / (b alpha - a sigma)."""
+    """x0 from the predicted target `y`: x0 = (b x - sigma y) / (b alpha - a sigma)."""
     a, b = kind.coefficients(level)
     determinant = b * level.alpha - a * level.sigma
     return append_dims(b / determinant, x) * x - append_dims(level.sigma / determinant, x) * y
 
 
 def abs_c_out(kind: Target, level: Level) -> Float[Tensor, "*b"]:
-    """How far x0 moves for each unit that y moves: what turns an error of the target into an error of the picture."""
+    """|c_out|, by which an error of the target y is multiplied in x0."""
     a, b = kind.coefficients(level)
     return (level.sigma / (b * level.alpha - a * level.sigma)).abs()

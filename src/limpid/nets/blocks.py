@@ -1,4 +1,4 @@
-"""The parts networks are made of: what tells them the level and the label, residual blocks, attention."""
+"""The building blocks of networks: the embedding of level and label, residual blocks, attention."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -43,11 +43,11 @@ def sinusoid(t: Float[Tensor, " b"], width: int, endpoint: bool = True) -> Float
 
 
 class ConditioningEmbedding(nn.Module):
-    """Tells every part of a network the level of noise and the label: an MLP of a sinusoid, plus a row of a table.
+    """The embedding of noise level and label for every block of a network: an MLP of a sinusoid, plus a row of a table.
 
     The table's last row, number `classes`, stands for "no label"; in DDPM++ there is a `OneHot` instead.
-    `modulation_widths` are the numbers of outputs for each part; one matrix makes them for all parts, as a matrix in
-    each would cost 5% of a step of a small network on a CPU.
+    `modulation_widths` are the numbers of outputs for each block; one matrix computes all of them, as a matrix in each
+    block would cost 5% of a step of a small network on a CPU.
     """
 
     def __init__(self, frequencies: int, width: int, classes: int, modulation_widths: Sequence[int], arch: Arch = DDPM):
@@ -62,7 +62,7 @@ class ConditioningEmbedding(nn.Module):
     def forward(
         self, c_noise: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None
     ) -> tuple[Float[Tensor, "b _"], ...]:
-        """What each part is told; without `labels`, that there is none. Raises ValueError where there is no table."""
+        """The modulation of each block; None stands for no label. Raises ValueError for labels without a table."""
         if self.labels is None and labels is not None:
             raise ValueError("labels were given to a network built with classes = 0: expected None")
         embedding = sinusoid(c_noise, self.frequencies, self.arch.endpoint)
@@ -111,7 +111,7 @@ def identity(x: ImageBatch) -> ImageBatch:
 
 
 class ResBlock(nn.Module):
-    """x + conv(dropout(silu(norm(conv(silu(norm(x))))))), and in its middle what the embedding tells it.
+    """x + conv(dropout(silu(norm(conv(silu(norm(x))))))), modulated by the embedding at its second norm.
 
     In Ho et al. (2020) that is added before the second norm; with `scale_shift` it scales and shifts what that norm
     returns (Dhariwal and Nichol 2021). `resample` acts on both branches (BigGAN; Song et al. 2021).

@@ -32,9 +32,9 @@ class DiT:
     """Heads of attention in each block."""
 
     def build(self, shape: tuple[int, int, int], num_classes: int, out_multiplier: int = 1) -> nn.Module:
-        """The network for pictures of `shape` (channels, height, width), untrained.
+        """The network for images of `shape` (channels, height, width), untrained.
 
-        It answers with the channels of so many pictures, one after another.
+        Its output has `out_multiplier` times the channels of its input.
         Raises ValueError where the size is no multiple of the patch, or the width none of four and of the heads.
         """
         if self.depth > MAX_DIT_BLOCKS:
@@ -53,7 +53,7 @@ class DiT:
 
 
 class DiTBlock(nn.Module):
-    """Attention, then an MLP: the embedding scales and shifts the norm before each, and gates what each answers."""
+    """Attention, then an MLP: the embedding scales and shifts the norm before each, and gates the output of each."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -99,7 +99,7 @@ class DiTModule(nn.Module):
         self.shuffle = nn.PixelShuffle(config.patch)
 
     def forward(self, x: ImageBatch, c_noise: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None) -> ImageBatch:
-        """The answer for each picture of `x`, told its level of noise and its label."""
+        """The output for each image of `x`, conditioned on its noise level and its label."""
         emb = iter(self.embedding(c_noise, labels))
         tokens = self.enter(x).flatten(2).mT + self.positions
         for block in self.blocks:

@@ -1,7 +1,7 @@
 """The U-Net of DDPM (Ho et al. 2020), with the changes of DDPM++ (Song et al. 2021) and ADM (Dhariwal and Nichol 2021).
 
-Down through ever smaller maps, through a middle, and up again; every map made on the way down is kept, and joined to
-the one that a block receives on the way up.
+Blocks go down to smaller maps, through a middle, and up again; the output of every block on the way down is
+concatenated to the input of a block on the way up.
 """
 
 from collections.abc import Sequence
@@ -64,9 +64,9 @@ class UNet:
         return self.num_blocks if isinstance(self.num_blocks, tuple) else (self.num_blocks,) * len(self.channel_mult)
 
     def build(self, shape: tuple[int, int, int], num_classes: int, out_multiplier: int = 1) -> nn.Module:
-        """The network for pictures of `shape` (channels, height, width), untrained.
+        """The network for images of `shape` (channels, height, width), untrained.
 
-        It answers with the channels of so many pictures, one after another.
+        Its output has `out_multiplier` times the channels of its input.
         Raises ValueError where the size is no multiple of the network's stride, or a field does not fit the others.
         """
         if self.arch not in ARCHS:
@@ -162,18 +162,18 @@ class UNetModule(nn.Module):
         self.embedding = ConditioningEmbedding(config.model_channels, 4 * config.model_channels, classes, emb, arch)
 
     def forward(self, x: ImageBatch, c_noise: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None) -> ImageBatch:
-        """The answer for each picture of `x`, told its level of noise and its label."""
+        """The output for each image of `x`, conditioned on its noise level and its label."""
         emb = iter(self.embedding(c_noise, labels))
         x = self.enter(F.pixel_unshuffle(x, self.patch))
-        kept = [x]
+        skips = [x]
         for part in self.down:
             x = part(x, next(emb))
-            kept.append(x)
+            skips.append(x)
         for part in self.middle:
             x = part(x, next(emb))
         for part in self.up:
             if isinstance(part, UNetBlock):
-                x = torch.cat((x, kept.pop()), dim=1)
+                x = torch.cat((x, skips.pop()), dim=1)
             x = part(x, next(emb))
         return F.pixel_shuffle(self.leave(self.norm.silu(x)), self.patch)
 

@@ -1,1 +1,1 @@
-"""What training needs besides mathematics: optimisers, averages, checkpoints, the log, randomness."""
+"""Optimisers, and exponential and power-function averages of the weights (EMA)."""

@@ -1,7 +1,7 @@
-"""Averages of the weights along training, which draw better than the last of them.
+"""Averages of the weights along training (EMA), whose samples are better than those of the last weights.
 
-A power-function average at time t weighs the weights of time s by s^gamma (Karras et al. 2024, section 3). Two of them,
-kept from time to time, are enough to build one of almost any length after the run: see `combination`.
+A power-function average at time t weights those of time s by s^gamma (Karras et al. 2024, section 3). Two of them,
+saved at intervals, are enough to compute one of almost any length after the run: see `solve_posthoc_coefficients`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,9 +15,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Ema:
-    """An exponential average whose memory halves every `half_life` images.
+    """An exponential moving average with a half-life of `halflife` images.
 
-    It remembers at most `ramp` of what has been seen, so the random weights of the start are soon forgotten
+    The half-life is at most `rampup_ratio` times the images seen, so the random weights of the start are soon forgotten
     (Karras et al. 2022, appendix F.2); 0 turns that off.
     """
 
@@ -27,7 +27,7 @@ class Ema:
     def __post_init__(self) -> None:
         if not (self.halflife > 0 and self.rampup_ratio >= 0):
             raise ValueError(
-                f"average half-life {self.halflife}, ramp {self.rampup_ratio}: expected above 0, and 0 or more"
+                f"EMA halflife {self.halflife}, rampup_ratio {self.rampup_ratio}: expected above 0, and 0 or more"
             )
 
     def decay(self, seen: int, batch: int) -> float:

@@ -11,7 +11,7 @@ from torch import Tensor
 from limpid.optim import muon
 
 Decay: TypeAlias = Literal["none", "linear", "cosine"]
-"""How a rate falls to zero at the end of a run, if it does."""
+"""Decay of the learning rate to zero at the end of a run."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class AdamW:
     lr: float = 2e-4
     """Learning rate at its peak."""
     warmup_images: int = 0
-    """Images over which the rate rises from zero."""
+    """Images of the linear warm-up from zero."""
     lr_schedule: Decay = "none"
-    """How the rate falls to zero at the end of the run, if it does."""
+    """Decay of the learning rate to zero at the end of the run."""
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
@@ -39,17 +39,17 @@ class AdamW:
 
 @dataclass(frozen=True)
 class Muon:
-    """Muon (Jordan et al. 2024) for weights that are matrices or convolutions, Adam for the others, by one rate.
+    """Muon (Jordan et al. 2024) for matrices and convolutions, Adam for the others, at one learning rate.
 
-    A step of Muon is scaled to the size of one of Adam (Liu et al. 2025), so a good rate of one is good for the other.
+    A step of Muon is scaled to the size of one of Adam (Liu et al. 2025): a learning rate suits both or neither.
     """
 
     lr: float = 2e-4
     """Learning rate at its peak."""
     warmup_images: int = 0
-    """Images over which the rate rises from zero."""
+    """Images of the linear warm-up from zero."""
     lr_schedule: Decay = "none"
-    """How the rate falls to zero at the end of the run, if it does."""
+    """Decay of the learning rate to zero at the end of the run."""
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
@@ -81,7 +81,8 @@ def check_ranges(optimizer: Optimizer) -> None:
     """Raise ValueError for numbers that no optimiser can have."""
     o = optimizer
     if not all(0 <= number < math.inf for number in (o.lr, o.weight_decay, o.warmup_images)) or not o.max_grad_norm > 0:
-        given = f"rate {o.lr}, weight decay {o.weight_decay}, clip {o.max_grad_norm}, warm-up {o.warmup_images}"
-        raise ValueError(f"{given}: expected finite numbers from 0 up, and a clip above 0")
+        given = f"lr {o.lr}, weight_decay {o.weight_decay}, warmup_images {o.warmup_images}"
+        given += f", max_grad_norm {o.max_grad_norm}"
+        raise ValueError(f"{given}: expected finite numbers from 0 up, and a max_grad_norm above 0")
     if not all(0 <= beta < 1 for beta in o.betas):
         raise ValueError(f"betas {o.betas}: expected two numbers from 0 up and below 1")

@@ -23,13 +23,13 @@ from limpid.recipes.recipe import Every, Recipe, Sampling
 def cifar10() -> Recipe:
     """DDPM on CIFAR-10 at 32x32, 35.7M parameters, as Ho et al. (2020) trained it.
 
-    Cost: 102M images; 10.6 hours on a TPU v3-8. Published FID: 3.17 (1000 steps, 50,000 pictures).
+    Cost: 102M images; 10.6 hours on a TPU v3-8. Published FID: 3.17 (1000 steps, 50,000 samples).
     """
     return Recipe()
 
 
 def cifar10_64() -> Recipe:
-    """The same, with the pictures resized to 64x64.
+    """The same, with the images resized to 64x64.
 
     Cost: four times the arithmetic of `cifar10` for each image. Published FID: none.
     """
@@ -71,7 +71,7 @@ def cifar10_edm() -> Recipe:
     """EDM (Karras et al. 2022) on CIFAR-10 with the network of their code, a DDPM++ of 55,732,739 parameters.
 
     Their augmentation is not in limpid but for mirroring: they also turn images upside down, scale, stretch, rotate and
-    move them, each with probability 0.12, and tell the network by 1,152 parameters more. Their loss is the sum over an
+    move them, each with probability 0.12, and condition the network on that. Their loss is the sum over an
     image's values; Adam's step is the same for the mean but for its eps of 1e-8.
 
     Cost: 200M images, about 384 V100-hours. Published FID: 1.97 (Heun, 35 evaluations), with their augmentation.
@@ -107,7 +107,7 @@ def cifar10_flow() -> Recipe:
 
 
 def cifar10_cond() -> Recipe:
-    """`cifar10` told the class of each picture, a tenth of them withheld: for classifier-free guidance.
+    """`cifar10` with classes, a tenth of the labels dropped: for classifier-free guidance.
 
     Cost: as `cifar10`. Published FID: none for this network.
     """
@@ -115,7 +115,7 @@ def cifar10_cond() -> Recipe:
 
 
 def cifar10_edm_cond() -> Recipe:
-    """`cifar10-edm` told the class of each picture (Karras et al. 2022, table 2).
+    """`cifar10-edm` conditioned on the class of each image (Karras et al. 2022, table 2).
 
     Cost: as `cifar10-edm`. Published FID: 1.79 (Heun, 35 evaluations), with their augmentation.
     """
@@ -123,7 +123,7 @@ def cifar10_edm_cond() -> Recipe:
 
 
 def cifar10_small() -> Recipe:
-    """CIFAR-10 at 32x32 on a laptop: 1.75M parameters on 2x2 patches, EDM's target, learnt weights, told the classes.
+    """CIFAR-10 at 32x32 on a laptop: 1.75M parameters on 2x2 patches, EDM's target, class-conditional.
 
     Cost: half an hour on two CPU cores. Karras et al. (2022) reach FID 1.79 with 55.7M parameters and 200M images.
     """
@@ -141,7 +141,7 @@ def cifar10_small() -> Recipe:
         uncertainty_weighting=True,
         optimizer=Muon(lr=5e-3, warmup_images=6_400, lr_schedule="linear"),
         ema=Ema(halflife=11_000.0),
-        # The guidance scale, sampler, steps and the last level were chosen on 1,000 pictures each: see LOG.md.
+        # The guidance scale, sampler, steps and the last level were chosen on 1,000 samples each: see LOG.md.
         sampling=Sampling(
             10, DpmSolverPP(), schedule=Karras(sigma_min=0.05), clip_denoised=False, guidance=Guidance(3.0)
         ),
@@ -170,9 +170,9 @@ def cifar10_fast() -> Recipe:
 
 
 def small() -> Recipe:
-    """Your own pictures at 32x32, without classes: `limpid train small --data.root FOLDER`. Else it is cifar10-small.
+    """Your own images at 32x32, without classes: `limpid train small --data.root FOLDER`. Else it is cifar10-small.
 
-    Cost: half an hour on two CPU cores. No FID is published: it depends on the pictures.
+    Cost: half an hour on two CPU cores. No FID is published: it depends on the images.
     """
     recipe = cifar10_small()
     sampling = replace(recipe.sampling, guidance=Guidance())

@@ -1,4 +1,4 @@
-"""A run as frozen data: everything that decides what is learnt, and nothing about where or on what."""
+"""A run as frozen data: everything that decides the trained weights, and nothing about paths or devices."""
 
 from dataclasses import dataclass, field, fields, replace
 
@@ -25,17 +25,17 @@ class TrainingSchedule:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How pictures are drawn."""
+    """How samples are generated."""
 
     steps: int = 1000
     """Steps of the sampler."""
     sampler: Sampler = Ancestral("large")
     schedule: Schedule | TrainingSchedule = TrainingSchedule()
-    """The schedule whose levels the steps visit."""
+    """The schedule of the sampler's levels."""
     spacing: Spacing = "trailing"
-    """How a schedule of T steps is cut; the others are what published code does."""
+    """Timestep spacing of a schedule of T steps, as in diffusers."""
     clip_denoised: bool = True
-    """Hold every predicted picture in [-1, 1]."""
+    """Clip every predicted x0 to [-1, 1]."""
     guidance: Guidance = Guidance()
     guidance_model: str = ""
     """A run or checkpoint of a weaker network to be guided away from (autoguidance); without one it is the network
@@ -53,9 +53,9 @@ class Every:
     """Checkpoints that are kept for good; of the others only the last two are."""
     snapshot: int = 1_280_000
     score: int = 0
-    """Scores, by limpid's own judge, of few pictures; the checkpoint that scored best is kept. 0 is never."""
+    """Scores of few samples, by limpid's own feature network; the checkpoint with the best one is kept. 0 is never."""
     score_images: int = 1000
-    """Pictures of each score: only scores of equal numbers compare."""
+    """Samples of each score: only scores of equal numbers compare."""
 
     def __post_init__(self) -> None:
         if negative := [f"{spec.name} {value}" for spec in fields(self) if (value := getattr(self, spec.name)) < 0]:
@@ -69,16 +69,16 @@ class Recipe:
     duration: int = 102_400_000
     """How long to train."""
     batch_size: int = 128
-    """Images a step."""
+    """Images per step."""
     seed: int = 0
-    """What all randomness of the run begins from."""
+    """Seed of all random numbers of the run."""
     data: Data = field(default_factory=Cifar10)
     augment: Augment = Augment()
     network: Network = UNet()
     class_conditional: bool = False
-    """Tell the network the class of each picture."""
+    """Condition the network on the class of each image."""
     label_dropout: float = 0.0
-    """Share of pictures whose class is withheld, so that the network can be guided."""
+    """Share of images whose label is dropped in training, as classifier-free guidance needs."""
     schedule: Schedule = LinearBeta()
     target: Target = Eps()
     learned_variance: bool = False
@@ -113,7 +113,7 @@ class Recipe:
 
     @property
     def sampling_schedule(self) -> Schedule:
-        """The schedule that samplers walk down."""
+        """The schedule of the sampler's levels."""
         return self.schedule if isinstance(self.sampling.schedule, TrainingSchedule) else self.sampling.schedule
 
 
@@ -139,13 +139,13 @@ def with_root(data: Data, root: str) -> Data:
 
 
 def build_denoiser(recipe: Recipe, shape: tuple[int, int, int], num_classes: int) -> Denoiser:
-    """The recipe's denoiser of pictures of `shape` (channels, height, width), untrained.
+    """The recipe's denoiser of images of `shape` (channels, height, width), untrained.
 
-    Raises ValueError if the network is to be told classes, and the pictures have none.
+    Raises ValueError for a class-conditional network of images without classes.
     """
     if recipe.class_conditional and not num_classes:
         advice = "add --no-class-conditional --sampling.guidance.scale 1"
-        raise ValueError(f"the network is to be told classes, and these pictures have none: {advice}")
+        raise ValueError(f"a class-conditional network needs images with classes, and these have none: {advice}")
     num_classes = num_classes if recipe.class_conditional else 0
     learned = recipe.learned_variance
     net = recipe.network.build(shape, num_classes, out_multiplier=2 if learned else 1)

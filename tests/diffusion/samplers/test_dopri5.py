@@ -35,7 +35,7 @@ def test_the_adaptive_solver_is_as_exact_as_asked_and_no_slower_than_it_says(tol
     assert len(calls) <= 6 * len(steps) * 1.5 + 1  # at most one try in three is refused
 
 
-def test_each_adaptive_step_goes_down_and_shows_the_picture_that_it_saw():
+def test_each_adaptive_step_goes_down_and_yields_its_x0():
     levels = sampling_levels(Karras(), 18)
     steps = list(Dopri5()(LAW, 80 * torch.randn(3, 2, dtype=torch.float64), levels, silent))
     assert all(here.level.edm_sigma > there.level.edm_sigma for here, there in pairwise(steps))
@@ -55,5 +55,5 @@ def test_the_adaptive_solver_refuses_what_no_step_can_solve(answer: float):
 
 
 def test_the_adaptive_solver_refuses_more_digits_than_there_are():
-    with pytest.raises(ValueError, match=r"more digits than torch\.float32"):
+    with pytest.raises(ValueError, match=r"below the precision of torch\.float32"):
         list(Dopri5(1e-14, 1e-14)(EmpiricalData(torch.eye(2)), torch.ones(1, 2), sampling_levels(Karras(), 9), silent))

@@ -89,7 +89,7 @@ def test_every_kind_of_sampler_is_tested_here():
     assert set(get_args(Sampler)) == {type(sampler) for sampler in SAMPLERS}
 
 
-def test_both_exact_steps_are_exact_when_picture_and_noise_stay():
+def test_both_exact_steps_are_exact_for_constant_x0_and_noise():
     x0, eps = torch.randn(2, 3, 5, dtype=torch.float64)
     levels = sampling_levels(LinearBeta(), 3)
     here, there = levels[1], levels[2]
@@ -100,7 +100,7 @@ def test_both_exact_steps_are_exact_when_picture_and_noise_stay():
     assert_close(step_x0(x, x0, here, levels[3]), x0)
 
 
-def test_the_change_of_the_noise_is_known_from_the_pictures():
+def test_the_change_of_the_noise_is_known_from_x0_at_both_ends():
     x, x0, x0_there, away = torch.randn(4, 3, 5, dtype=torch.float64)
     levels = sampling_levels(LinearBeta(), 3)
     here, there = levels[1], levels[2]
@@ -170,7 +170,7 @@ def test_a_known_law_is_drawn(sampler: Sampler, schedule: Schedule, combinations
     levels = sampling_levels(schedule, 200)
     mean, std = combinations.output_moments(sampler, LAW, levels, torch.float64)
     # Computed without chance: what remains is the error of 200 steps of order 1, and that the noisiest level of Karras
-    # and LinearBeta still holds a trace of the picture.
+    # and LinearBeta still holds a trace of x0.
     assert combinations.error(mean, std, LAW) < 0.06
 
 
@@ -189,7 +189,7 @@ WALKS = [(schedule, steps) for schedule in CONTINUOUS for steps in (1, 2, 3, 10,
 
 
 def end_in(dtype: torch.dtype, sampler: Sampler, levels: Level) -> Tensor:
-    """What a sampler makes of pictures and noises if all but the levels is of this type; they are the same for all."""
+    """The samples of a sampler if all but the levels is of this dtype; noise and denoiser are the same for all."""
     law, draw = Gaussian(LAW.mean.to(dtype), LAW.std.to(dtype)), generator("cpu", 7)
 
     def noise() -> Tensor:
@@ -203,7 +203,7 @@ def test_a_sampler_ends_in_float32_where_it_does_in_float64(sampler: Sampler):
     for schedule, steps in WALKS:
         levels = sampling_levels(schedule, steps)
         single, double = (end_in(dtype, sampler, levels) for dtype in (torch.float32, torch.float64))
-        # A step of Heun multiplies the rounding of two pictures by that by which sigma / alpha falls.
+        # A step of Heun multiplies the rounding of two x0 by that by which sigma / alpha falls.
         fall = (levels.edm_sigma[:-2] / levels.edm_sigma[1:-1]).nan_to_num(posinf=0).max().item() if steps > 1 else 1
         tolerance = 1e-3 if isinstance(sampler, Heun) and fall > 100 else 1e-5
         assert (single - double).norm() < tolerance * double.norm(), (schedule, steps)

@@ -1,7 +1,7 @@
-"""A sampler that chooses its own steps, each as long as its error allows.
+"""An adaptive sampler: each step is as long as its error estimate allows.
 
 On the circle alpha = cos(a), sigma = sin(a) the probability-flow ODE is dx/da = v, the velocity of Salimans and Ho
-(2022), and every path is that circle, scaled. Nothing in it is infinite at pure noise, a = pi / 2.
+(2022), and every path is that circle, scaled. v is finite at pure noise, a = pi / 2.
 """
 
 import math
@@ -14,8 +14,8 @@ from limpid.diffusion.denoiser import Denoise
 from limpid.diffusion.level import Batch, Level
 from limpid.diffusion.samplers.steps import Noise, SamplerStep, step_x0
 
-# Dormand and Prince (1980), the pair of orders 5 and 4: how far along each slope is taken, and by which mean of those
-# before it. The last mean is the result of order 5, whose slope is the first of the next step.
+# The tableau of Dormand and Prince (1980), orders 5 and 4: nodes C and coefficients A. The last row of A is the result
+# of order 5, whose slope is the first of the next step.
 C = (1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0)
 A = (
     (1 / 5,),
@@ -34,12 +34,13 @@ DTMIN = 1e-9  # radians: no step that a finite denoiser needs is so short
 class Dopri5:
     """Dormand and Prince's pair on the probability-flow ODE (as Song et al. 2021b): order 5, six evaluations a try.
 
-    For trajectories as exact as one likes, not for speed: n tries take 6 n + 1 evaluations, usually 40 to 200. A try is
-    taken if the error of no sample is above `atol + rtol |x|`, root mean square, and the next width follows from it;
-    so a picture depends on its batch, by less than that. The levels give the range: their first, and their last with
-    noise, from which a plain step goes to none. Reads one number back from the device each try.
+    For accurate trajectories, not for speed: n tries take 6 n + 1 network evaluations, usually 40 to 200. A step is
+    accepted if no sample's error is above `atol + rtol |x|`, root mean square, and the next step size follows from it;
+    so a sample depends on its batch, by less than that. The levels give the range: the first, and the last with noise,
+    from which a first-order step goes to 0. Each try reads one number back from the device.
 
-    Raises ValueError if asked for more digits than x has, FloatingPointError if the denoiser's answer is not finite.
+    Raises ValueError for tolerances below the precision of x, FloatingPointError if the denoiser's output is
+    not finite.
     """
 
     rtol: float = 1e-3
@@ -47,7 +48,7 @@ class Dopri5:
 
     def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[SamplerStep]:
         if self.atol + self.rtol < torch.finfo(x.dtype).eps:
-            raise ValueError(f"rtol={self.rtol} and atol={self.atol} ask for more digits than {x.dtype} has")
+            raise ValueError(f"rtol={self.rtol} and atol={self.atol} are below the precision of {x.dtype}")
         low = levels[-1] if levels[-1].sigma > 0 else levels[-2]
         here, end, width = _angle(levels[0]), _angle(low), _angle(levels[0]) - _angle(levels[1])
         x = x / torch.hypot(levels[0].alpha, levels[0].sigma)
@@ -59,36 +60,36 @@ class Dopri5:
             if excess <= 1:
                 x, v, here = ahead, v_ahead, there
                 level = _level(here) if here > end else low
-                yield SamplerStep(torch.hypot(level.alpha, level.sigma) * x, _picture(x, v, here), level)
-            # The error of a try goes with the fifth power of its width; .9, .2 and 5 keep that from swinging.
+                yield SamplerStep(torch.hypot(level.alpha, level.sigma) * x, _x0(x, v, here), level)
+            # The error goes with the fifth power of the step size; 0.9, 0.2 and 5 keep the step size from oscillating.
             width *= min(5.0, max(0.2, 0.9 * max(excess, 1e-10) ** -0.2)) if math.isfinite(excess) else 0.2
             if width < DTMIN:
                 raise FloatingPointError(
-                    f"no step is short enough at {_level(here)}: the denoiser's answer is not finite"
+                    f"no step is short enough at {_level(here)}: the denoiser's output is not finite"
                 )
         if levels[-1].sigma == 0:
-            x0 = _picture(x, v, here)
+            x0 = _x0(x, v, here)
             yield SamplerStep(step_x0(x * torch.hypot(low.alpha, low.sigma), x0, low, levels[-1]), x0, levels[-1])
 
     def error_ratio(self, error: Batch, x: Batch, ahead: Batch) -> float:
-        """The largest error of a sample as a multiple of what is allowed."""
-        allowed = self.atol + self.rtol * torch.maximum(x.abs(), ahead.abs())
-        return (error / allowed).flatten(1).square().mean(1).sqrt().max().item()
+        """The largest error of a sample over its tolerance."""
+        tolerance = self.atol + self.rtol * torch.maximum(x.abs(), ahead.abs())
+        return (error / tolerance).flatten(1).square().mean(1).sqrt().max().item()
 
 
 def _try(denoise: Denoise, x: Batch, v: Batch, here: float, there: float) -> tuple[Batch, Batch, Batch]:
     """One step of the pair: x there, the velocity there, and the error of x."""
     slopes, ahead = [v], x
-    for place, mean in zip(C, A, strict=True):
-        ahead = x + (there - here) * _mean(mean, slopes)
-        slopes.append(_velocity(denoise, ahead, here + place * (there - here)))
-    return ahead, slopes[-1], (there - here) * _mean(B_ERROR, slopes)
+    for node, row in zip(C, A, strict=True):
+        ahead = x + (there - here) * _weighted_sum(row, slopes)
+        slopes.append(_velocity(denoise, ahead, here + node * (there - here)))
+    return ahead, slopes[-1], (there - here) * _weighted_sum(B_ERROR, slopes)
 
 
-def _mean(shares: Sequence[float], slopes: Sequence[Batch]) -> Batch:
-    total = shares[0] * slopes[0]
-    for share, slope in zip(shares[1:], slopes[1:], strict=True):
-        total = total + share * slope
+def _weighted_sum(weights: Sequence[float], slopes: Sequence[Batch]) -> Batch:
+    total = weights[0] * slopes[0]
+    for weight, slope in zip(weights[1:], slopes[1:], strict=True):
+        total = total + weight * slope
     return total
 
 
@@ -105,6 +106,6 @@ def _velocity(denoise: Denoise, x: Batch, angle: float) -> Batch:
     return (math.cos(angle) * x - denoise(x, _level(angle))) / math.sin(angle)
 
 
-def _picture(x: Batch, v: Batch, angle: float) -> Batch:
-    """The picture that was seen, from the velocity that it made."""
+def _x0(x: Batch, v: Batch, angle: float) -> Batch:
+    """x0 from the velocity."""
     return math.cos(angle) * x - math.sin(angle) * v

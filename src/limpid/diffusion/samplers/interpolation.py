@@ -1,7 +1,7 @@
-"""The average of a polynomial over a step, from its values at a few times: what every multistep solver holds still.
+"""The weighted mean over a step of the polynomial through a few values, as multistep solvers need it.
 
-Time runs over [0, 1] during the step and weighs exp(rate * time); the values may lie before, in or after it. Adams and
-Bashforth's weights are those of rate 0, DEIS's and DPM-Solver++'s those of a rate that follows log-SNR.
+Time is in [0, 1] during the step and weighted by exp(rate * time); the values may lie before, in or after it. A rate of
+0 gives the weights of Adams and Bashforth, a rate that follows log-SNR those of DEIS and DPM-Solver++.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ from limpid.diffusion.level import Batch
 
 
 def polynomial_mean(values: Sequence[Batch], times: Sequence[float], rate: float) -> Batch:
-    """The weighted mean over [0, 1] of the polynomial that meets `values` at `times`."""
+    """The weighted mean over [0, 1] of the polynomial through `values` at `times`."""
     total = values[0]
-    for share, value in zip(lagrange_means(times, rate)[1:], values[1:], strict=True):
-        total = total + share * (value - values[0])
+    for weight, value in zip(lagrange_means(times, rate)[1:], values[1:], strict=True):
+        total = total + weight * (value - values[0])
     return total
 
 
@@ -31,7 +31,7 @@ def lagrange_means(times: Sequence[float], rate: float) -> list[float]:
 
 
 def exponential_moments(rate: float, n: int) -> Float[Tensor, " n"]:
-    """The means of 1, t ... t^(n - 1) over [0, 1] weighed by exp(rate * t): (k + 1)! phi_(k+1) / phi_1, at any rate."""
+    """The means of 1, t ... t^(n - 1) over [0, 1] with weight exp(rate * t): (k + 1)! phi_(k+1) / phi_1."""
     t, dt = _gauss()
     density = dt * (rate * t - max(rate, 0.0)).exp()
     return (t ** torch.arange(n)[:, None]) @ density / density.sum()
@@ -40,5 +40,5 @@ def exponential_moments(rate: float, n: int) -> Float[Tensor, " n"]:
 @lru_cache(maxsize=1)
 def _gauss() -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
     """Gauss and Legendre's points and weights on [0, 1], to rounding for every rate within +-100."""
-    points, shares = np.polynomial.legendre.leggauss(64)
-    return torch.from_numpy(points + 1) / 2, torch.from_numpy(shares) / 2
+    points, weights = np.polynomial.legendre.leggauss(64)
+    return torch.from_numpy(points + 1) / 2, torch.from_numpy(weights) / 2

@@ -1,6 +1,6 @@
-"""The moves that all samplers are made of: exact steps between two levels, and fresh noise.
+"""What all samplers are made of: exact steps between two levels, and fresh noise.
 
-The two exact steps say the same with different things held still: `step_x0` holds the picture, `step_eps` a noise.
+The two exact steps differ in what is held constant: `step_x0` holds x0, `step_eps` holds eps.
 """
 
 from collections import deque
@@ -17,7 +17,7 @@ Noise: TypeAlias = Callable[[], Batch]
 
 
 class SamplerStep(NamedTuple):
-    """Where a sampler is: `x` at `level`, and `x0`, the picture it saw on the way there."""
+    """The state of a sampler after a step: `x` at `level`, and `x0`, the denoiser's output of the step."""
 
     x: Batch
     x0: Batch
@@ -25,24 +25,25 @@ class SamplerStep(NamedTuple):
 
 
 def step_x0(x: Batch, x0: Batch, here: Level, there: Level) -> Batch:
-    """The exact move if the picture stays: x' = k x + (alpha' - k alpha) x0, k = sigma' / sigma. Lands on 0."""
+    """The exact step for a constant x0: x' = k x + (alpha' - k alpha) x0, k = sigma' / sigma. Exact at sigma' = 0."""
     k = there.sigma / here.sigma
     return k * x + (there.alpha - k * here.alpha) * x0
 
 
 def step_eps(x: Batch, x0: Batch, away: Batch, here: Level, there: Level) -> Batch:
-    """The exact move if the noise is that beside `x0`, plus `away`: `step_x0` plus (sigma' - alpha' r) away.
+    """The exact step for a constant eps, that of x and `x0` plus `away`: `step_x0` plus (sigma' - alpha' r) away.
 
-    r is sigma / alpha. The noise itself does not enter: x alpha' / alpha and alpha' r eps are both large where there is
-    little signal, and in float32 their difference would be rounding. Needs alpha > 0.
+    r is sigma / alpha. The noise itself does not appear: x alpha' / alpha and alpha' r eps are both large where there
+    is little signal, and in float32 their difference would be rounding. Needs alpha > 0.
     """
     return step_x0(x, x0, here, there) + (there.sigma - there.alpha * here.edm_sigma) * away
 
 
 def eps_change(x0: Batch, x0_there: Batch, away: Batch | None, here: Level, there: Level) -> Batch:
-    """The noise beside `x0_there`, where such a step ended, less that beside `x0`: (x0 - x0') / r' + (1 - r / r') away.
+    """The noise of `x0_there`, at the end of such a step, less that of `x0`: (x0 - x0') / r' + (1 - r / r') away.
 
-    Exact to rounding of the change itself, where the two noises would differ in their last digits. None is no `away`.
+    Exact up to rounding of the change itself, where two computed noises would differ in their last digits only. None is
+    an `away` of 0.
     """
     change = (x0 - x0_there) / there.edm_sigma
     return change if away is None else change + (1 - here.edm_sigma / there.edm_sigma) * away
@@ -55,21 +56,22 @@ def ancestral_std(here: Level, there: Level) -> Float[Tensor, "*b"]:
 
 
 def step_to_mean(x: Batch, x0: Batch, std: Float[Tensor, ""], here: Level, there: Level) -> Batch:
-    """To where fresh noise of `std` makes the level `there`: the mean of Song et al. (2021), eq. 12, on every path."""
+    """The mean of q(x' | x, x0) with variance std^2: noise of `std` added to it gives the level `there`
+    (Song et al. 2021, eq. 12, on every path)."""
     rest = (there.sigma.square() - std.square()).clamp(min=0).sqrt()
     return step_x0(x, x0, here, Level(there.alpha, rest))
 
 
 def add_fresh_noise(x: Batch, std: Float[Tensor, ""], noise: Noise) -> Batch:
-    """`x` with fresh noise of `std`; none is drawn where it is 0."""
+    """`x` plus fresh noise of standard deviation `std`; the generator is not used where it is 0."""
     return x + std * noise() if std > 0 else x
 
 
 def final_step(steps: Iterator[SamplerStep]) -> SamplerStep:
-    """Where a sampler ends; the steps before it are let go on the way, so memory does not grow with their number."""
+    """The last step of a sampler; earlier steps are freed, so memory does not grow with their number."""
     return deque(steps, maxlen=1).pop()
 
 
 def level_pairs(levels: Level) -> Iterator[tuple[Level, Level]]:
-    """The steps down a list of levels: (here, there) of each."""
+    """The pairs (here, there) of neighbouring levels."""
     return pairwise(levels[i] for i in range(len(levels)))
