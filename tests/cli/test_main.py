@@ -8,16 +8,18 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from limpid.cli.main import COMMANDS, main
 from limpid.cli.parser import parse
 from limpid.cli.train import Train
 from limpid.diffusion.samplers import Sampler
-from limpid.diffusion.schedules import Cosine
+from limpid.diffusion.schedules import Cosine, Karras
 from limpid.recipes.recipe import Recipe
 from limpid.recipes.registry import RECIPES
 from limpid.runtime.device import Runtime
+from limpid.sampling.figures import level_title
 from limpid.sampling.samples import row_labels
 from limpid.training.run import run
 
@@ -302,7 +304,7 @@ def test_a_misspelt_option_is_answered_with_the_nearest(args: list[str], said: s
     ("args", "said"),
     [
         (["--labels", "cat"], "no class 'cat': choose from 0, 1, 2"),
-        (["--n", "0"], "--n 0 --batch-size 80: expected at least 1 of each"),
+        (["--n", "0"], "--num-samples 0 --batch-size 80: expected at least 1 of each"),
         (["--steps", "0"], "at least 1 step"),
         (["--schedule", "LogNormal"], "infinitely noisy at its end"),
         (["--sampler", "Ddim", "--sampler.eta", "nan"], "--sampler.eta nan: expected a number"),
@@ -349,3 +351,60 @@ def test_a_folder_that_cannot_be_written_to_gets_one_clear_line(tmp_path: Path, 
 def test_a_choice_among_values_is_no_choice_of_a_kind(word: str, value: bool | str):
     options = parse(Train(RECIPES["demo"](), Runtime(), Path("run")), ["--compile", word], "limpid train demo")
     assert options.runtime.compile == value
+
+
+def test_samples_never_replace_earlier_ones_unless_they_are_to(pipeline: Path, tmp_path: Path, capsys):
+    args = ["sample", str(pipeline), "--n", "2", "--npz", "--out", str(tmp_path), "--device", "cpu"]
+    assert main(args) == main([*args, "--seed", "7"]) == main([*args, "--seed", "8", "--overwrite"]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"grid.png", "grid-2.png", "pictures.npz", "pictures-2.npz"}
+    assert np.load(tmp_path / "pictures.npz")["seeds"].tolist() == [8, 9]
+    said = capsys.readouterr().err
+    assert re.search(r"sampling from \S+\.safetensors \(ema weights, \d+ images seen, saved .* ago\)", said)
+
+
+def test_an_out_with_a_suffix_is_a_file_and_one_without_is_a_folder(pipeline: Path, tmp_path: Path):
+    assert main(["sample", str(pipeline), "--n", "2", "--out", str(tmp_path / "mine.png")]) == 0
+    assert main(["show", "schedule", "demo", "--out", str(tmp_path / "figures")]) == 0
+    assert main(["edit", "img2img", str(pipeline), "--steps", "2", "--threads", "1", "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "mine.png").is_file()
+    assert (tmp_path / "figures" / "schedule.png").is_file()
+    assert (tmp_path / "img2img.png").is_file()
+
+
+@pytest.mark.parametrize("name", ["photos", "photos.zip"])
+def test_training_on_a_folder_of_images_leads_to_the_recipe_for_them(name: str, tmp_path: Path, capsys):
+    place = tmp_path / name
+    place.mkdir() if name == "photos" else place.touch()
+    assert main(["train", str(place)]) == 2
+    assert f"limpid train small --data.root {place}" in capsys.readouterr().err
+
+
+def test_epochs_are_passes_over_the_training_set(tmp_path: Path, capsys):
+    args = ["train", "demo", *TINY[2:], "--epochs", "0.02", "--batch-size", "18", "--run", str(tmp_path / "run")]
+    assert main(args) == 0
+    assert "--epochs 0.02 of 1,797 images: --duration 36" in capsys.readouterr().out
+    assert main([*args, "--epochs", "-1"]) == 2
+
+
+def test_show_data_refuses_what_training_would(capsys):
+    assert main(["show", "data", "demo", "--network.channel-mult", "1", "2", "2", "2", "2", "2", "2"]) == 2
+    assert capsys.readouterr().err.startswith("limpid: ")
+
+
+@pytest.mark.parametrize(("given", "code"), [([], 0), (["--n", "900"], 2)])
+def test_a_folder_of_fewer_images_is_scored_by_as_many_as_it_has(given: list[str], code: int, tmp_path: Path, capsys):
+    (tmp_path / "images").mkdir()
+    for number in range(44):
+        pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{number}.png")
+    reference = ["--reference", str(tmp_path / "images"), "--device", "cpu", "--threads", "1"]
+    assert main(["evaluate", str(tmp_path / "images"), *reference, *given]) == code
+    said = capsys.readouterr().err
+    assert ("holds 44 images, fewer than --n 900" if code else "holds 44 images: --n 44; only scores of equal") in said
+
+
+def test_a_level_is_called_by_its_timestep_where_the_schedule_is_discrete():
+    u = torch.tensor([0.0, 0.25, 1.0], dtype=torch.float64)
+    cosine = Cosine(T=400)
+    assert [level_title(cosine, cosine(u)[i]) for i in range(3)] == ["t = 0", "t = 100", "t = 400"]
+    assert level_title(Karras(), Karras()(u)[2]) == "σ = 80"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from limpid.cli.sample import Sample, save_outputs
+from limpid.cli.sample import Sample, output_names, save_outputs
 from limpid.recipes.recipe import Sampling
 from limpid.sampling.samples import Samples
 
@@ -121,7 +121,8 @@ def test_a_write_is_found(text: str, tmp_path: Path):
 def test_arrays_that_could_not_be_written_leave_the_earlier_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pixels = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
     options = Sample(tmp_path, Sampling(), npz=True)
-    arrays = save_outputs(Samples(pixels, None, (0, 1)), options)[-1]
+    files = output_names(options)
+    arrays = save_outputs(Samples(pixels, None, (0, 1)), options, files)[-1]
     before = arrays.read_bytes()
 
     def half(file, **_: object) -> None:
@@ -131,6 +132,6 @@ def test_arrays_that_could_not_be_written_leave_the_earlier_ones(tmp_path: Path,
     with monkeypatch.context() as patch:
         patch.setattr(np, "savez", half)
         with pytest.raises(OSError, match="No space left"):
-            save_outputs(Samples(pixels + 1, None, (0, 1)), options)
+            save_outputs(Samples(pixels + 1, None, (0, 1)), options, files)
     assert arrays.read_bytes() == before
     assert {path.name for path in tmp_path.iterdir()} == {"grid.png", arrays.name}

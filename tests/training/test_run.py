@@ -241,7 +241,7 @@ def test_options_and_weights_are_of_one_checkpoint_though_the_run_saves_meanwhil
     parse = place.parse
 
     def draw(verb: str) -> object:
-        n = ["--n", "2", "--npz"] if verb == "sample" else ["--n", "40", "--seed", str(len(drawn))]
+        n = ["--n", "2", "--npz", "--overwrite"] if verb == "sample" else ["--n", "40", "--seed", str(len(drawn))]
         assert main([verb, str(folder), *n, "--device", "cpu", "--precision", "float32"]) == 0
         if verb == "sample":
             return np.load(folder / "drawn" / "pictures.npz")["images"].tolist()

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from tiny_recipes import TINY
 
-from limpid.cli.sample import Sample, save_outputs
+from limpid.cli.sample import Sample, output_names, save_outputs
 from limpid.recipes.recipe import build_denoiser
 from limpid.runtime.rng import random_subset
 from limpid.sampling import figures
@@ -60,7 +60,7 @@ def test_a_grid_of_samples_has_ten_rows_at_most(n: int, classes: int, tmp_path: 
     options = Sample(tmp_path, pipeline.recipe.sampling, num_samples=n)
     pixels = torch.zeros(n, 1, 8, 8, dtype=torch.uint8)
     samples = Samples(pixels, None if labels is None else tuple(labels), tuple(range(n)), pipeline.class_names)
-    (sheet,) = save_outputs(samples, options)
+    (sheet,) = save_outputs(samples, options, output_names(options))
     with Image.open(sheet) as image:
         assert image.height < 3500
     shown = sheet_images(labels or [0] * n)

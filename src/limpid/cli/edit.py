@@ -1,13 +1,13 @@
 """`limpid edit`: change real images with a trained model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 from PIL import Image
 
-from limpid.cli.inputs import load_images, parse_labels, parse_mask
+from limpid.cli.inputs import load_images, output_file, parse_labels, parse_mask
 from limpid.cli.parser import FLATTEN, parse, positional
 from limpid.diffusion.samplers import Heun, Sampler
 from limpid.recipes.recipe import DataPlace
@@ -67,6 +67,7 @@ def main(arguments: Sequence[str]) -> int:
     what = match_choice("edit", FORMER_EDITS.get(what, what), EDITS)
     name, rest = positional(f"edit {what}", "RUN", rest)
     options = parse(Edit(output_folder(Path(name)) / f"{what}.png"), rest, f"limpid edit {what} {name}")
+    options = replace(options, out=output_file(options.out, f"{what}.png"))
     runtime, ref = options.runtime.resolved().configure_process(), find_checkpoint(name)
     pipeline = load_checkpoint(ref, runtime)
     if options.data.root or any(word.isdecimal() for word in options.pictures):

@@ -1,20 +1,17 @@
 """Judging: `limpid evaluate`, `limpid compare`, `limpid likelihood`."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress
-
-from limpid.cli.parser import FLATTEN, parse, positional
+from limpid.cli.parser import FLATTEN, gives_option, parse, positional
+from limpid.cli.progress import progress_bar
 from limpid.cli.sweep import parse_sweep, sweep_plot, sweep_table, to_arguments
 from limpid.data import Cifar10, Folder
 from limpid.evaluation.baselines import EvalOptions, data_or_why, reference_set, train_test_pair, with_data
 from limpid.evaluation.evaluate import ExtractedImages, ReferenceSet, check_sample_size, evaluate
-from limpid.evaluation.generated import GeneratedImages, from_images, generated_by
+from limpid.evaluation.generated import from_images, generated_by
 from limpid.evaluation.model_metrics import ModelMetrics, TrainTestPair, check, model_metrics
 from limpid.evaluation.reference import TrainingData, load_all_images
 from limpid.evaluation.report import EvalReport, add_report, check_place
@@ -158,7 +155,7 @@ def sweep_point(
     guide = pipeline.guide
     pipeline = replace(pipeline.with_sampling(options.sampling), guide=guide)
     subject = generated_by(pipeline, str(path), folder, options.weights, seeds, options.batch_size)
-    with progress_bar(subject) as told:
+    with progress_bar(subject.n, "images") as told:
         return evaluate(subject, real, pipeline.runtime, told)
 
 
@@ -209,40 +206,14 @@ def assess_files(path: Path, rest: Sequence[str]) -> int:
         raise ValueError(f"{path} is no run: name what to compare it with by --reference")
     images = load_all_images(options.pictures)
     if len(images) < judged.n:
-        raise ValueError(
-            f"{path} holds {len(images):,} pictures, --n asks for {judged.n:,}: scores of fewer would not compare"
-        )
+        if gives_option(rest, "--n", default):
+            raise ValueError(f"{path} holds {len(images):,} images, fewer than --n {judged.n:,}")
+        judged = replace(judged, n=len(images))
+        echo(f"{path} holds {len(images):,} images: --n {len(images)}; only scores of equal n compare", to_stderr=True)
     subject = from_images(images.subset(judged.n), str(path))
     real = reference_set(judged, Cifar10(), runtime)
-    with progress_bar(subject) as told:
+    with progress_bar(subject.n, "images") as told:
         report, looked = evaluate(subject, real, runtime, told)
     if distributed.is_main_process():
         print_and_save(report, looked, judged)
     return 0
-
-
-@contextmanager
-def progress_bar(subject: GeneratedImages) -> Iterator[Callable[[int], None]]:
-    """A bar for the pictures of a subject, or a line now and then where there is no terminal."""
-    console = Console(stderr=True, highlight=False)
-    with Progress(
-        *Progress.get_default_columns(),
-        MofNCompleteColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal or not distributed.is_main_process(),
-    ) as bar:
-        task, told = bar.add_task("pictures", total=subject.n), 0
-
-        def tell(done: int) -> None:
-            nonlocal told
-            bar.update(task, completed=done)
-            if (
-                not console.is_terminal
-                and distributed.is_main_process()
-                and 10 * done // subject.n > 10 * told // subject.n
-            ):
-                told = done
-                console.print(f"{done:,} of {subject.n:,} pictures")
-
-        yield tell

@@ -15,6 +15,11 @@ from limpid.sampling.labels import label_from_word
 from limpid.sampling.sample import ImageShape
 
 
+def output_file(out: Path, name: str) -> Path:
+    """The file that `--out` means: a file of this name in it if it is a folder, or has no suffix."""
+    return out / name if out.is_dir() or not out.suffix else out
+
+
 def load_images(words: Sequence[str], data: Data, shape: ImageShape) -> tuple[UInt8[Tensor, "n c h w"], list[str]]:
     """The pictures that are meant, numbers of the data set or files, and what to call them. Raises ValueError."""
     if not words:

@@ -51,6 +51,12 @@ def parse(default: Options, args: Sequence[str], program: str) -> Options:
     )
 
 
+def gives_option(args: Sequence[str], name: str, default: Any) -> bool:
+    """Whether the arguments set this option of `default`, under any of its names."""
+    possible = possible_options(type(default))
+    return any(accepted_alias(option.name, possible) == name for option in split_words(args))
+
+
 def list_kinds(default: Any) -> str:
     """What the help says of the options that choose a kind."""
     kinds = [f"- {name}  {' | '.join(option.members)}" for name, option in union_options(default).items()]

@@ -1,50 +1,56 @@
-"""Drawing: `limpid sample` and `limpid edit`."""
+"""`limpid sample`: generate samples from a run."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 
 from limpid.cli.parser import FLATTEN, parse, positional
+from limpid.cli.progress import counted, progress_bar
 from limpid.recipes.recipe import Sampling
 from limpid.runtime import distributed
 from limpid.runtime.device import Runtime
 from limpid.runtime.terminal import echo
-from limpid.sampling.checkpoints import find_checkpoint, load_guides, output_folder
+from limpid.sampling.checkpoints import PRETRAINED_DIR, CheckpointRef, find_checkpoint, load_guides, output_folder
 from limpid.sampling.figures import denoising_animation
 from limpid.sampling.pipeline import load_checkpoint
 from limpid.sampling.samples import Samples
+from limpid.training.progress import duration
 from limpid.viz.class_sheets import sheet_images
 from limpid.viz.image_grid import save_png
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Draw new pictures from the newest checkpoint of a run, or from one checkpoint."""
+    """Generate samples from the latest checkpoint of a run, or from one checkpoint."""
 
     out: Path
-    """The folder to write to."""
+    """The folder to write to, or the .png of the grid."""
     sampling: Annotated[Sampling, FLATTEN]
     runtime: Annotated[Runtime, FLATTEN] = Runtime()
     num_samples: int = 80
-    """How many pictures."""
+    """How many samples."""
     seed: int = 0
-    """Seed of the first picture; each has its own, the next the next."""
+    """Seed of the first sample; the next sample has the next seed."""
     labels: tuple[str, ...] = ()
-    """Classes to draw, in equal parts: by name, or by index (from 0) where no class is named so. All of them if none is
-    given, or ten where there are more of them than pictures."""
+    """Classes to sample, in equal parts: by name, or by index (from 0). If not given, all of them, or ten if there are
+    more classes than samples."""
     save_images: bool = False
-    """Also write every picture as a PNG of its own."""
+    """Also write each sample as a PNG file."""
     npz: bool = False
-    """Also write all pictures, labels, what those are called, and seeds as arrays."""
+    """Also write an .npz of all samples with their labels, class names and seeds."""
     animation: bool = False
-    """Also write how the pictures come out of the noise, as WebP."""
+    """Also write an animation of the denoising, as WebP."""
     batch_size: int = 80
-    """Pictures drawn at a time."""
+    """Samples generated at a time."""
     weights: Literal["ema", "raw"] = "ema"
-    """The average of the weights along training, or the last of them."""
+    """The EMA of the weights, or the raw weights of the last step."""
+    overwrite: bool = False
+    """Replace earlier samples; without it new ones get a number, as in grid-2.png."""
 
 
 def default_options() -> dict[str, object]:
@@ -59,8 +65,12 @@ def main(arguments: Sequence[str]) -> int:
     ref = find_checkpoint(path)
     options = parse(Sample(output_folder(path) / "drawn", ref.about.recipe.sampling), rest, f"limpid sample {name}")
     if options.num_samples < 1 or options.batch_size < 1:
-        raise ValueError(f"--n {options.num_samples} --batch-size {options.batch_size}: expected at least 1 of each")
+        raise ValueError(
+            f"--num-samples {options.num_samples} --batch-size {options.batch_size}: expected at least 1 of each"
+        )
     runtime = options.runtime.resolved().configure_process()
+    if distributed.is_main_process():
+        echo(checkpoint_line(ref, options.weights), to_stderr=True)
     distributed.init(runtime.device)
     ref, sampling = distributed.broadcast_object(lambda: (ref, options.sampling))
     pipeline = load_checkpoint(ref, runtime, options.weights).with_sampling(sampling)
@@ -68,24 +78,55 @@ def main(arguments: Sequence[str]) -> int:
     labels = pipeline.label_indices(options.labels or None, options.num_samples)
     seeds = range(options.seed, options.seed + options.num_samples)
     batches = pipeline.sample_batches(seeds, labels, options.batch_size, map_fn=distributed.parallel_map)
-    pixels = torch.cat(list(batches))
+    with progress_bar(options.num_samples, "samples") as on_progress:
+        pixels = torch.cat(list(counted(batches, on_progress)))
     if not distributed.is_main_process():
         return 0
     samples = Samples(pixels, None if labels is None else tuple(labels), tuple(seeds), pipeline.class_names)
-    for path in save_outputs(samples, options):
+    names = output_names(options)
+    for path in save_outputs(samples, options, names):
         echo(path)
     if options.animation:
         shown = sheet_images(labels or [0] * len(samples))[:80]
         animated = [seeds[i] for i in shown], labels and [labels[i] for i in shown]
-        echo(denoising_animation(pipeline, options.out / "denoising.webp", *animated))
+        echo(denoising_animation(pipeline, names.animation, *animated))
     return 0
 
 
-def save_outputs(samples: Samples, options: Sample) -> list[Path]:
+class OutputNames(NamedTuple):
+    """Where samples are written."""
+
+    grid: Path
+    arrays: Path
+    animation: Path
+    images: Path
+
+
+def output_names(options: Sample) -> OutputNames:
+    """Names in the folder of `out` that no earlier samples have, unless those are to be replaced."""
+    is_file = options.out.suffix.lower() == ".png" and not options.out.is_dir()
+    grid = options.out if is_file else options.out / "grid.png"
+    folder = grid.parent
+    first = OutputNames(grid, folder / "pictures.npz", folder / "denoising.webp", folder / "singles")
+    for number in count(1):
+        names = first if number == 1 else OutputNames(*(p.with_stem(f"{p.stem}-{number}") for p in first))
+        if options.overwrite or not any(path.exists() for path in names):
+            return names
+    raise AssertionError
+
+
+def checkpoint_line(ref: CheckpointRef, weights: str) -> str:
+    """Which checkpoint is sampled from: its file, how many images it was trained on, and when it was saved."""
+    age = time.time() - ref.file.stat().st_mtime
+    saved = "" if PRETRAINED_DIR in ref.file.parents else f", saved {duration(max(age, 0))} ago"
+    return f"sampling from {ref.file} ({weights} weights, {ref.about.images_seen:,} images seen{saved})"
+
+
+def save_outputs(samples: Samples, options: Sample, names: OutputNames) -> list[Path]:
     """The samples as a grid, and in the other forms asked for."""
-    files = [save_png(samples.grid(), options.out / "grid.png")]
+    files = [save_png(samples.grid(), names.grid)]
     if options.save_images:
-        files += samples.save(options.out / "singles")
+        files += samples.save(names.images)
     if options.npz:
-        files.append(samples.to_npz(options.out / "pictures.npz"))
+        files.append(samples.to_npz(names.arrays))
     return files

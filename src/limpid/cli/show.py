@@ -1,10 +1,11 @@
-"""Pictures of the process itself: `limpid show`."""
+"""`limpid show`: figures of the diffusion process."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from limpid.cli.inputs import output_file
 from limpid.cli.parser import FLATTEN, parse, positional
 from limpid.recipes.recipe import Recipe
 from limpid.recipes.registry import find_recipe
@@ -15,12 +16,14 @@ from limpid.sampling.checkpoints import output_folder
 from limpid.sampling.figures import trajectory_strip
 from limpid.sampling.labels import balanced_labels
 from limpid.sampling.pipeline import load
+from limpid.sampling.training_data import open_data
+from limpid.training.preflight import preflight
 from limpid.viz import show as pictures
 
 
 @dataclass(frozen=True)
 class ShowRecipe:
-    """Draw what a recipe does to pictures, or its schedule."""
+    """Show the training images of a recipe, augmented as the network sees them, or its noise schedule."""
 
     recipe: Annotated[Recipe, FLATTEN]
     out: Path
@@ -29,18 +32,18 @@ class ShowRecipe:
 
 @dataclass(frozen=True)
 class ShowForward:
-    """Draw real pictures sinking into noise."""
+    """Show the forward process: training images with more and more noise."""
 
     recipe: Annotated[Recipe, FLATTEN]
     out: Path
     """The file to write."""
     timesteps: tuple[int, ...] = ()
-    """The columns, for a schedule of T steps; without any, equal steps of noise."""
+    """The timesteps of the columns, for a schedule of T steps; if not given, equal steps of the angle of the noise."""
 
 
 @dataclass(frozen=True)
 class ShowLoss:
-    """Draw the loss of a run."""
+    """Plot the training loss of a run, and its scores if it has any."""
 
     out: Path
     """The file to write."""
@@ -48,16 +51,17 @@ class ShowLoss:
 
 @dataclass(frozen=True)
 class ShowTrajectory:
-    """Draw the way from noise to pictures, and what the network sees on it."""
+    """Show the sampling trajectory from noise to samples, with the denoised estimate at each step."""
 
     out: Path
     """The file to write."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """The pictures whose way is drawn."""
+    """The seeds of the samples whose trajectory is shown."""
+    runtime: Annotated[Runtime, FLATTEN] = Runtime()
 
 
 FIGURES = {"forward": "RECIPE", "schedule": "RECIPE", "data": "RECIPE", "trajectory": "RUN", "loss": "RUN"}
-"""What can be shown, and of what."""
+"""The figures, and whether each is of a recipe or of a run."""
 
 
 def default_options() -> dict[str, object]:
@@ -74,28 +78,38 @@ def default_options() -> dict[str, object]:
 def main(arguments: Sequence[str]) -> int:
     """`limpid show WHAT RECIPE [options]`."""
     what, rest = positional("show", f"WHAT ({', '.join(FIGURES)}) and a RECIPE or RUN", arguments)
-    what = match_choice("picture", what, FIGURES)
+    what = match_choice("figure", what, FIGURES)
     name, rest = positional(f"show {what}", FIGURES[what], rest)
     out = default_output(name, FIGURES[what]) / f"{what}.png"
     program = f"limpid show {what} {name}"
     if what == "forward":
         forward = parse(ShowForward(find_recipe(name), out), rest, program)
-        echo(pictures.forward(forward.recipe, forward.out, forward.timesteps))
+        echo(pictures.forward(forward.recipe, output_file(forward.out, f"{what}.png"), forward.timesteps))
     elif FIGURES[what] == "RECIPE":
         options = parse(ShowRecipe(find_recipe(name), out), rest, program)
-        echo((pictures.schedule if what == "schedule" else pictures.data)(options.recipe, options.out))
+        if what == "data":
+            check_trainable(options.recipe)
+        figure = pictures.schedule if what == "schedule" else pictures.data
+        echo(figure(options.recipe, output_file(options.out, f"{what}.png")))
     elif what == "loss":
-        echo(pictures.loss(Path(name), parse(ShowLoss(out), rest, program).out))
+        echo(pictures.loss(Path(name), output_file(parse(ShowLoss(out), rest, program).out, "loss.png")))
     else:
-        walk, runtime = parse(ShowTrajectory(out), rest, program), Runtime().resolved().configure_process()
-        pipeline, seeds = load(name, runtime=runtime), list(walk.seeds)
+        options = parse(ShowTrajectory(out), rest, program)
+        runtime = options.runtime.resolved().configure_process()
+        pipeline, seeds = load(name, runtime=runtime), list(options.seeds)
         labels = balanced_labels(len(seeds), len(pipeline.class_names))
-        echo(trajectory_strip(pipeline, walk.out, seeds, labels))
+        echo(trajectory_strip(pipeline, output_file(options.out, f"{what}.png"), seeds, labels))
     return 0
 
 
+def check_trainable(recipe: Recipe) -> None:
+    """Raise ValueError for a recipe that `limpid train` refuses."""
+    source = open_data(recipe.data, "cpu")
+    preflight(recipe, source.shape, len(source.class_names), Runtime("cpu").resolved())
+
+
 def default_output(name: str, kind: str) -> Path:
-    """Where a picture of it belongs: what is drawn of a run, to that run's; of a recipe, to a folder of its name."""
+    """The folder that a figure is written to: the run's for a run, runs/NAME for a recipe."""
     path = Path(name)
     if kind == "RUN":
         return output_folder(path)

@@ -17,6 +17,7 @@ from limpid.storage.download import cache_dir, download, expanded
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 MD5 = "c58f30108f718f92721af3b95e74349a"
+OWN_IMAGES = "images of your own are read with --data Folder"
 SIZES: dict[Cifar10Split, int] = {"train": 50_000, "test": 10_000}
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -93,7 +94,7 @@ class Resized:
 def _read_from(root: str, split: Cifar10Split) -> Arrays:
     path = expanded(root)
     if not (found := find_cifar10(path, split)):
-        raise ValueError(f"no CIFAR-10 at {path}: looked for {SOUGHT}, there and in it")
+        raise ValueError(f"no CIFAR-10 at {path}: looked for {SOUGHT}, there and in it; {OWN_IMAGES}")
     return read_cifar10(*found, split)
 
 

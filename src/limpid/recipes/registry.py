@@ -46,10 +46,17 @@ def find_recipe(name: str) -> Recipe:
     if path.is_dir() and name not in RECIPES:
         path = path / "recipe.json"
         if not path.is_file():
-            raise ValueError(f"{name} is a folder without a recipe.json: not a run")
+            raise ValueError(f"{name} is a folder without a recipe.json: no run; {own_images_hint(path.parent)}")
     if path.suffix in (".toml", ".json"):
         return load_recipe_file(path)
+    if path.suffix.lower() in (".zip", ".npz") and path.is_file():
+        raise ValueError(f"{name} is no recipe; {own_images_hint(path)}")
     return RECIPES[match_choice("recipe", name, RECIPES)]()
+
+
+def own_images_hint(path: Path) -> str:
+    """How to train on one's own images."""
+    return f"to train on the images in it: limpid train small --data.root {path}"
 
 
 def load_recipe_file(path: Path) -> Recipe:

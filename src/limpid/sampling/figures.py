@@ -8,7 +8,9 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from limpid.data.images import to_uint8
+from limpid.diffusion.level import Level
 from limpid.diffusion.samplers.steps import SamplerStep
+from limpid.diffusion.schedules import Schedule
 from limpid.sampling.pipeline import Pipeline
 from limpid.sampling.sample import to_display_pixels
 from limpid.viz import show
@@ -47,8 +49,16 @@ def trajectory_strip(pipeline: Pipeline, path: Path, seeds: Sequence[int], label
     chosen = [steps[round(i)] for i in torch.linspace(0, len(steps) - 1, min(9, len(steps))).tolist()]
     columns = [torch.stack([to_display_pixels(step), to_uint8(step.x0).cpu()], 1).flatten(0, 1) for step in chosen]
     rows = [word for seed in seeds for word in (f"seed {seed}", "it sees")]
-    heads = [f"σ = {step.level.edm_sigma.item():.2g}" for step in chosen]
+    heads = [level_title(pipeline.recipe.sampling_schedule, step.level) for step in chosen]
     return save_png(strip(torch.stack(columns, 1), rows, heads), path)
+
+
+def level_title(schedule: Schedule, level: Level) -> str:
+    """The timestep t of a level of a discrete schedule, the nearest in log-SNR; sigma / alpha of any other."""
+    if not (T := getattr(schedule, "T", 0)):
+        return f"σ = {level.edm_sigma.item():.2g}"
+    table = schedule(torch.arange(T + 1, dtype=torch.float64) / T).logsnr
+    return f"t = {(table - level.logsnr.double().item()).abs().nan_to_num(0.0).argmin().item()}"
 
 
 def preview_trajectory(pipeline: Pipeline, seeds: Sequence[int], labels: list[int] | None) -> Iterator[SamplerStep]:

@@ -1,0 +1,45 @@
+"""Progress of a command: a bar on a terminal, a line for each tenth where the output is a file or a pipe."""
+
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
+
+from limpid.runtime import distributed
+
+Batch = TypeVar("Batch", bound=Sized)
+
+
+@contextmanager
+def progress_bar(total: int, unit: str) -> Iterator[Callable[[int], None]]:
+    """A function that is called with how many of `total` are done, and shows it on stderr, in the main process."""
+    console = Console(stderr=True, highlight=False)
+    shows = distributed.is_main_process()
+    with Progress(
+        *Progress.get_default_columns(),
+        MofNCompleteColumn(),
+        console=console,
+        transient=True,
+        disable=not (console.is_terminal and shows),
+    ) as bar:
+        task, last = bar.add_task(unit, total=total), 0
+
+        def on_progress(done: int) -> None:
+            nonlocal last
+            bar.update(task, completed=done)
+            if shows and not console.is_terminal and 10 * done // total > 10 * last // total:
+                last = done
+                console.print(f"{done:,} of {total:,} {unit}")
+
+        yield on_progress
+
+
+def counted(batches: Iterable[Batch], on_progress: Callable[[int], None]) -> Iterator[Batch]:
+    """The batches as they come, with the number of items so far reported after each."""
+    done = 0
+    for batch in batches:
+        done += len(batch)
+        on_progress(done)
+        yield batch
