@@ -23,7 +23,8 @@ from limpid.recipes.recipe import Recipe, build_denoiser
 from limpid.recipes.registry import find_recipe
 from limpid.runtime.device import Runtime
 from limpid.sampling.sample import make_denoiser, seeded_noise
-from limpid.training.loop import init_state, train
+from limpid.training.loop import training_loop
+from limpid.training.state import init_state
 
 Precision = Literal["float32", "bfloat16"]
 Size = Literal["cifar10", "cifar10-small"]
@@ -81,7 +82,7 @@ def limpid_training(size: Size, precision: Precision, device: str, batch: int) -
     runtime, recipe = Runtime(device, precision).resolved().configure_process(), recipe_of(size, batch)
     source = ImageDataset(pixels(512), torch.zeros(512, dtype=torch.int64)).to(runtime.device)
     state = init_state(recipe, SHAPE, 0, runtime)
-    return partial(next, train(state, recipe, source, runtime))
+    return partial(next, training_loop(state, recipe, source, runtime))
 
 
 def limpid_looking(size: Size, precision: Precision, device: str, batch: int) -> Work:

@@ -32,8 +32,10 @@ from limpid.recipes.recipe import Recipe
 from limpid.runtime import distributed
 from limpid.runtime.device import Runtime
 from limpid.runtime.grad_sync import GradientSync
-from limpid.training import loop as training
-from limpid.training.loop import NoisyBatch, TrainState, init_state, train
+from limpid.training import accumulate
+from limpid.training.accumulate import NoisyBatch
+from limpid.training.loop import training_loop
+from limpid.training.state import TrainState, init_state
 from limpid.viz.plot import Curve, Panel, panels
 
 
@@ -66,10 +68,10 @@ def main() -> None:
 def teams(options: argparse.Namespace) -> list[Team]:
     """Who takes part; the one whose speed the others' are compared with comes first."""
     n = options.processes
-    found = [Team("1 process", 1, 1, train), Team(f"{n} processes", n, 1, train)]
+    found = [Team("1 process", 1, 1, training_loop), Team(f"{n} processes", n, 1, training_loop)]
     found.append(Team(f"{n} processes, DistributedDataParallel", n, 1, summed_by_torch))
     if options.device == "cpu" and not options.quick:
-        found.insert(1, Team(f"1 process, {n} threads", 1, n, train))
+        found.insert(1, Team(f"1 process, {n} threads", 1, n, training_loop))
     return found
 
 
@@ -124,7 +126,7 @@ class Objective(nn.Module):
 
 
 def summed_by_torch(state: TrainState, recipe: Recipe, *given: Any) -> Iterator[Any]:
-    """The steps of `train`, but the gradients added up by DistributedDataParallel."""
+    """The steps of `training_loop`, but the gradients added up by DistributedDataParallel."""
     state.grad_sync = GradientSync([])
     objective = DistributedDataParallel(Objective(state, recipe), gradient_as_bucket_view=True)
 
@@ -134,8 +136,8 @@ def summed_by_torch(state: TrainState, recipe: Recipe, *given: Any) -> Iterator[
         (dist.get_world_size() * share * (loss * part.importance_weight).mean()).backward()
         return loss.detach()
 
-    training.loss_and_backward = backward
-    return train(state, recipe, *given)
+    accumulate.loss_and_backward = backward
+    return training_loop(state, recipe, *given)
 
 
 def plain(batch: int, team: Team, speed: Measurement) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from typing import Protocol
 import pytest
 import torch
 
+from limpid.runtime.log import printed_log
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared" / "cifar10"
 UNPACKED = REPOSITORY / ".cache" / "cifar10"
@@ -26,6 +28,13 @@ torch.set_num_threads(1)
 def same_draws() -> None:
     """Draws that a test makes without a generator of its own are the same in every run."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def log_as_of_a_command() -> Iterator[None]:
+    """What is logged in a test is printed as the commands print it."""
+    with printed_log():
+        yield
 
 
 @pytest.fixture(scope="session")

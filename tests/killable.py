@@ -13,6 +13,7 @@ import torch
 from tiny_recipes import CPU
 
 from limpid.recipes.recipe import Recipe
+from limpid.runtime.log import printed_log
 from limpid.storage import jsonl
 from limpid.training.run import run
 
@@ -42,7 +43,8 @@ def live(recipe: Recipe, folder: Path, said: Path, after: int, touches: int) -> 
         kill_at_touch(folder, after, touches)
     with said.open("w", buffering=1) as sys.stdout:
         sys.stderr = sys.stdout
-        run(recipe, folder, CPU)
+        with printed_log():
+            run(recipe, folder, CPU)
 
 
 def kill_at_touch(folder: Path, after: int, touches: int) -> None:

@@ -14,6 +14,7 @@ import torch
 from killable import LIVES
 
 from limpid.runtime import distributed
+from limpid.runtime.log import printed_log
 
 Act = Callable[..., object]
 
@@ -68,7 +69,7 @@ def live(rank: int, count: int, port: int, said: Path, act: Act, given: tuple[ob
     with said.open("w", buffering=1) as sys.stdout:
         sys.stderr = sys.stdout
         try:
-            with distributed.distributed_session():
+            with distributed.distributed_session(), printed_log():
                 act(*given)
         except Exception:
             traceback.print_exc()

@@ -13,7 +13,8 @@ from limpid.recipes.registry import RECIPES
 from limpid.runtime.device import Runtime
 from limpid.sampling.labels import balanced_labels
 from limpid.sampling.pipeline import Pipeline
-from limpid.training.loop import init_state, train
+from limpid.training.loop import training_loop
+from limpid.training.state import init_state
 
 CPU = Runtime("cpu", "float32").resolved()
 
@@ -33,7 +34,7 @@ def test_a_recipe_trains_on_real_images_and_samples(name: str, cifar_root: Path)
     source = recipe.data.open("cpu")
     state = init_state(recipe, source.shape, source.classes, CPU)
     before = [weight.clone() for weight in state.model.parameters()]
-    losses = [report.loss.mean().item() for report in train(state, recipe, source, CPU)]
+    losses = [report.loss.mean().item() for report in training_loop(state, recipe, source, CPU)]
     assert len(losses) == 2
     assert all(0 < loss < 10 for loss in losses)
     assert any(not torch.equal(a, b) for a, b in zip(before, state.model.parameters(), strict=True))

@@ -13,8 +13,8 @@ from tiny_recipes import TINY
 
 from limpid.runtime import cpu
 from limpid.runtime.device import COMPILE_FROM_IMAGES, Runtime
-from limpid.training.loop import init_state
 from limpid.training.run_folder import previous_threads
+from limpid.training.state import init_state
 
 FREE = {name: value for name, value in os.environ.items() if name not in (*cpu.ALLOCATOR, *cpu.AFFINITY_VARIABLES)}
 

@@ -26,7 +26,8 @@ from limpid.recipes.registry import RECIPES
 from limpid.runtime import rng
 from limpid.runtime.device import Runtime
 from limpid.sampling.pipeline import Pipeline
-from limpid.training.loop import init_state, state_dict, train_step
+from limpid.training.loop import train_step
+from limpid.training.state import init_state, state_dict
 
 ELSEWHERE = Runtime("meta", "bfloat16", compile=False)
 REAL = rng.generator

@@ -29,8 +29,9 @@ from limpid.runtime.fsdp import desynced
 from limpid.runtime.grad_sync import GradientSync, grouped
 from limpid.storage import checkpoint
 from limpid.storage.lock import exclusive
-from limpid.training.loop import init_state
-from limpid.training.run import Run, run
+from limpid.training.loss_log import LossLog
+from limpid.training.run import run
+from limpid.training.state import init_state
 
 Patch = pytest.MonkeyPatch
 
@@ -235,16 +236,16 @@ def test_numbers_that_go_wrong_on_one_process_take_all_back(tmp_path: Path):
 
 def trains_with_other_weights(recipe: Recipe, folder: Path) -> None:
     """One process changes a bit of its average after the first line of the log."""
-    tell = Run.log_line
+    tell = LossLog.write_line
 
-    def telling(self: Run, report) -> tuple[float, float]:
+    def telling(self: LossLog, step) -> None:
         if distributed.rank() == 1:
             with torch.no_grad():
-                next(iter(self.state.ema.parameters())).view(-1)[0] += 1e-6
-        return tell(self, report)
+                next(iter(self.run.state.ema.parameters())).view(-1)[0] += 1e-6
+        return tell(self, step)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Run, "log_line", telling)
+        patch.setattr(LossLog, "write_line", telling)
         run(recipe, folder, CPU)
 
 
@@ -261,15 +262,15 @@ def test_one_process_is_equal_to_itself():
 
 def dies(how: Callable[[], object], recipe: Recipe, folder: Path) -> None:
     """The last process ends in the midst of the run, the others go on."""
-    note = Run.record
+    note = LossLog.record
 
-    def noting(self: Run, report) -> None:
-        if distributed.rank() == distributed.world_size() - 1 and report.data_position == 96:
+    def noting(self: LossLog, step) -> None:
+        if distributed.rank() == distributed.world_size() - 1 and step.data_position == 96:
             how()
-        note(self, report)
+        note(self, step)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Run, "record", noting)
+        patch.setattr(LossLog, "record", noting)
         run(recipe, folder, CPU)
 
 
@@ -324,7 +325,7 @@ def test_a_device_for_one_is_refused_to_many(monkeypatch: Patch):
 
 
 def test_a_second_wish_to_stop_interrupts_none_of_many(monkeypatch: Patch):
-    from limpid.training.progress import stoppable
+    from limpid.training.stop import stoppable
 
     for name, value in environment(0, 2, 0).items():
         monkeypatch.setenv(name, value)

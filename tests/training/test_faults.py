@@ -24,13 +24,14 @@ from tiny_recipes import CPU, TINY
 
 from limpid.cli.main import main
 from limpid.recipes.recipe import Every, Recipe
+from limpid.runtime.log import printed_log
 from limpid.sampling import figures
 from limpid.sampling.pipeline import load
 from limpid.storage import checkpoint, jsonl
 from limpid.storage.lock import exclusive
 from limpid.training.loop import StepMetrics
+from limpid.training.loss_log import LossLog
 from limpid.training.run import run
-from limpid.training.run_folder import Run
 
 SHORT = replace(
     TINY,
@@ -77,14 +78,14 @@ def stopped(straight: Path, tmp_path: Path) -> Path:
 
 def at(seen: int, act: Callable[[], object], patch: pytest.MonkeyPatch) -> None:
     """Do something when a run writes the line of its log after so many images."""
-    tell = Run.log_line
+    tell = LossLog.write_line
 
-    def telling(self: Run, report: StepMetrics) -> tuple[float, float]:
-        if report.images_seen == seen:
+    def telling(self: LossLog, step: StepMetrics) -> None:
+        if step.images_seen == seen:
             act()
-        return tell(self, report)
+        return tell(self, step)
 
-    patch.setattr(Run, "log_line", telling)
+    patch.setattr(LossLog, "write_line", telling)
 
 
 # Broken files
@@ -313,7 +314,7 @@ def limited(folder: Path, said: Path, recipe: Any) -> None:
     """Train where no file may be larger than 100 kB; how it ended is the exit code."""
     torch.set_num_threads(1)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
-    with said.open("w", buffering=1) as sys.stderr:
+    with said.open("w", buffering=1) as sys.stderr, printed_log():
         try:
             run(recipe, folder, CPU)
         except OSError as error:
@@ -346,7 +347,8 @@ import os, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from test_faults import SHORT, CPU, run, checkpoint
+from test_faults import SHORT, CPU, run, checkpoint, printed_log
+printed_log().__enter__()
 folder = Path(sys.argv[1], "run")
 for how in ("size=1m", "size=5m", "ro", "rw,size=99m"):
     assert os.system(f"mount -o remount,{how} {sys.argv[1]}") == 0

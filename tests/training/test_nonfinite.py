@@ -23,12 +23,15 @@ from limpid.runtime.oom import find_executable_batch_size
 from limpid.sampling.pipeline import Pipeline
 from limpid.sampling.sample import check_starts_solvable
 from limpid.storage import checkpoint, jsonl
+from limpid.training import accumulate
 from limpid.training import loop as training
+from limpid.training.accumulate import NoisyBatch
 from limpid.training.anomalies import NonFiniteMonitor, degenerate_samples, loss_spike
-from limpid.training.loop import NoisyBatch, StepMetrics, init_state, state_dict, train
+from limpid.training.loop import StepMetrics, training_loop
+from limpid.training.loss_log import LossLog
 from limpid.training.meter import LossMeter, Means
 from limpid.training.run import run
-from limpid.training.run_folder import Run
+from limpid.training.state import TrainState, init_state, state_dict
 from limpid.viz import show
 
 SHORT = replace(
@@ -55,7 +58,7 @@ def bad_at(places: set[int], patch: pytest.MonkeyPatch) -> None:
     """Put a value that is no number into the batches that begin at these places."""
     prepared = training.make_noisy_batch
 
-    def spoilt(state: training.TrainState, *args) -> NoisyBatch:
+    def spoilt(state: TrainState, *args) -> NoisyBatch:
         noisy = prepared(state, *args)
         if state.data_position in places:
             noisy.x0[2, 0, 0, 0] = math.nan
@@ -69,7 +72,7 @@ def pipeline(recipe: Recipe, *left_out: int) -> dict[str, torch.Tensor]:
     source = recipe.data.open("cpu")
     state = init_state(recipe, source.shape, len(source.class_names), CPU)
     state.skipped_batches = left_out
-    for _ in train(state, recipe, source, CPU):
+    for _ in training_loop(state, recipe, source, CPU):
         pass
     assert state.data_position == recipe.duration + recipe.batch_size * len(left_out)
     return state_dict(state)
@@ -106,26 +109,26 @@ def test_what_was_left_out_stays_so_when_a_run_is_stopped(tmp_path: Path, monkey
 
 def stop_at(seen: int, patch: pytest.MonkeyPatch) -> None:
     """Press Ctrl-C at the line of the log after so many images."""
-    tell = Run.log_line
+    tell = LossLog.write_line
 
-    def telling(self: Run, report: StepMetrics) -> tuple[float, float]:
-        if report.images_seen == seen:
+    def telling(self: LossLog, step: StepMetrics) -> None:
+        if step.images_seen == seen:
             signal.raise_signal(signal.SIGINT)
-        return tell(self, report)
+        return tell(self, step)
 
-    patch.setattr(Run, "log_line", telling)
+    patch.setattr(LossLog, "write_line", telling)
 
 
 def test_a_run_asked_to_stop_while_its_numbers_are_wrong_goes_back_and_stops(tmp_path: Path, monkeypatch):
     bad_at({48}, monkeypatch)
-    note = Run.record
+    note = LossLog.record
 
-    def noting(self: Run, report: StepMetrics) -> None:
-        note(self, report)
-        if report.data_position == 48:
+    def noting(self: LossLog, step: StepMetrics) -> None:
+        note(self, step)
+        if step.data_position == 48:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(Run, "record", noting)
+    monkeypatch.setattr(LossLog, "record", noting)
     assert not run(SHORT, tmp_path, CPU)
     tensors, data = end(tmp_path)
     assert (data["images_seen"], data["skipped_batches"]) == (48, [48])
@@ -203,7 +206,7 @@ def test_a_run_tells_of_samples_without_content(tmp_path: Path, monkeypatch, cap
 
 def small_memory(most: int, patch: pytest.MonkeyPatch) -> None:
     """A network that has no memory for more pictures at a time than `most`."""
-    loss_of = training.denoising_loss
+    loss_of = accumulate.denoising_loss
 
     def frugal(model, x0, *args):
         loss = loss_of(model, x0, *args)
@@ -211,7 +214,7 @@ def small_memory(most: int, patch: pytest.MonkeyPatch) -> None:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore lines")
         return loss
 
-    patch.setattr(training, "denoising_loss", frugal)
+    patch.setattr(accumulate, "denoising_loss", frugal)
 
 
 VARIED = {
@@ -229,7 +232,7 @@ def test_a_batch_in_parts_gives_the_same_losses_and_gradients(recipe: Recipe):
         source = recipe.data.open("cpu")
         state = init_state(recipe, source.shape, len(source.class_names), runtime)
         noisy = training.make_noisy_batch(state, recipe, *next(source.batches(0, 16, 0)))
-        losses.append(training.forward_backward(state, recipe, noisy, runtime))
+        losses.append(accumulate.forward_backward(state, recipe, noisy, runtime))
         learnt = [weight for group in state.optimizer.param_groups for weight in group["params"]]
         gradients.append(torch.cat([weight.grad.flatten() for weight in learnt]))
     assert_close(*losses, rtol=1e-4, atol=1e-6)
@@ -344,13 +347,13 @@ def test_parts_of_less_than_nothing_are_refused():
 
 def deterministic(folder: Path) -> None:
     torch.set_num_threads(1)
-    tell, found = Run.log_line, []
+    tell, found = LossLog.write_line, []
 
-    def telling(self: Run, report: StepMetrics) -> tuple[float, float]:
+    def telling(self: LossLog, step: StepMetrics) -> None:
         found.append(torch.are_deterministic_algorithms_enabled())
-        return tell(self, report)
+        return tell(self, step)
 
-    Run.log_line = telling
+    LossLog.write_line = telling
     run(SHORT, folder, Runtime("cpu", "float32", deterministic=True))
     assert found
     assert all(found)

@@ -26,7 +26,8 @@ from limpid.recipes.recipe import Recipe
 from limpid.sampling.checkpoints import find_checkpoint
 from limpid.sampling.pipeline import load, load_checkpoint
 from limpid.storage import checkpoint, jsonl
-from limpid.training.run import Run, run
+from limpid.training.loss_log import LossLog
+from limpid.training.run import run
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -51,15 +52,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def stop_after(lines: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Press Ctrl-C when the log has so many lines."""
-    written = Run.log_line
+    written = LossLog.write_line
 
-    def tell_and_stop(self: Run, report):
-        result = written(self, report)
-        if len(jsonl.read_jsonl(self.folder / "log.jsonl")) == lines:
+    def tell_and_stop(self: LossLog, step):
+        result = written(self, step)
+        if len(jsonl.read_jsonl(self.run.folder / "log.jsonl")) == lines:
             signal.raise_signal(signal.SIGINT)
         return result
 
-    monkeypatch.setattr(Run, "log_line", tell_and_stop)
+    monkeypatch.setattr(LossLog, "write_line", tell_and_stop)
 
 
 @pytest.mark.parametrize("lines", [1, 2, 4])

@@ -24,8 +24,9 @@ from limpid.runtime.rng import default_generators_seeded
 from limpid.sampling import figures
 from limpid.sampling.pipeline import load
 from limpid.storage import checkpoint
-from limpid.training.loop import init_state, train
+from limpid.training.loop import training_loop
 from limpid.training.run import run
+from limpid.training.state import init_state
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -64,7 +65,7 @@ def whole_run(folder: Path) -> None:
 
 def steps(_: Path) -> None:
     source = FULL.data.open("cpu")
-    list(train(init_state(FULL, source.shape, 10, CPU), FULL, source, CPU))
+    list(training_loop(init_state(FULL, source.shape, 10, CPU), FULL, source, CPU))
 
 
 def samples(folder: Path) -> None:

@@ -13,8 +13,8 @@ from limpid.runtime import cpu
 from limpid.runtime.device import Runtime
 from limpid.storage import checkpoint
 from limpid.training import step_times
+from limpid.training.active_run import Run
 from limpid.training.run import run
-from limpid.training.run_folder import Run
 from limpid.training.step_times import StepTimes
 
 QUICK, SLOW, AFTER = list(repeat(0.1, 1000)), list(repeat(0.4, 200)), list(repeat(0.1, 1000))

@@ -10,7 +10,7 @@ from pathlib import Path
 from limpid.cli.main import main
 from limpid.runtime import distributed
 from limpid.training.loop import StepMetrics
-from limpid.training.run import Run
+from limpid.training.loss_log import LossLog
 
 
 def break_down() -> None:
@@ -26,16 +26,16 @@ FAULTS: dict[str, Callable[[], object]] = {
 
 if __name__ == "__main__":
     fault, *words = sys.argv[1:]
-    note = Run.record
+    note = LossLog.record
 
-    def noting(self: Run, report: StepMetrics) -> None:
+    def noting(self: LossLog, step: StepMetrics) -> None:
         if fault == "slow":
             time.sleep(0.2)
-        elif distributed.rank() == distributed.world_size() - 1 and report.data_position == 112:
+        elif distributed.rank() == distributed.world_size() - 1 and step.data_position == 112:
             FAULTS[fault]()
-        note(self, report)
+        note(self, step)
 
-    Run.record = noting
+    LossLog.record = noting
     code = main(words)
     # One that is left asks for Python when there is none any more, and the process aborts: one time in fifteen.
     left = [name for task in Path("/proc/self/task").glob("*/comm") if "gloo" in (name := task.read_text())]

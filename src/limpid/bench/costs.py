@@ -16,7 +16,8 @@ from limpid.recipes.recipe import Recipe, build_denoiser
 from limpid.runtime import cpu
 from limpid.runtime.device import Runtime
 from limpid.sampling.sample import make_denoiser, seeded_noise
-from limpid.training.loop import init_state, train
+from limpid.training.loop import training_loop
+from limpid.training.state import init_state
 
 UNBOUNDED = 2**62
 """Images of a run that does not end while it is measured."""
@@ -70,7 +71,7 @@ def training_step(recipe: Recipe, runtime: Runtime) -> Work:
     runtime = runtime.resolved().configure_process()
     source = source_of(recipe, runtime.device)
     state = init_state(recipe, source.shape, len(source.class_names), runtime)
-    return partial(next, train(state, replace(recipe, duration=UNBOUNDED), source, runtime))
+    return partial(next, training_loop(state, replace(recipe, duration=UNBOUNDED), source, runtime))
 
 
 def source_of(recipe: Recipe, device: str) -> DataSource:

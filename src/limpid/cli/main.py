@@ -75,7 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print_help(verb, rest[:-1])
             return 0
         act = import_module(f"limpid.cli.{COMMANDS[verb]}").main
-        with import_module("limpid.runtime.distributed").distributed_session(allowed=verb in DISTRIBUTED_COMMANDS):
+        session = import_module("limpid.runtime.distributed").distributed_session(allowed=verb in DISTRIBUTED_COMMANDS)
+        with session, import_module("limpid.runtime.log").printed_log():
             code = act(rest)
             if verb != "train" and sys.stdout is not None:  # the result of train is its folder, not what it prints
                 sys.stdout.flush()

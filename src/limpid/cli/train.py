@@ -13,6 +13,7 @@ from limpid.runtime import distributed
 from limpid.runtime.device import Runtime
 from limpid.runtime.terminal import echo
 from limpid.sampling.training_data import open_data
+from limpid.training.progress import ProgressDisplay
 from limpid.training.run import run
 from limpid.training.run_folder import previous_threads
 
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     options = with_epochs(parse(Train(find_recipe(name), Runtime(), folder), rest, f"limpid train {name}"))
     threads = options.runtime.threads or previous_threads(options.run)
     replace(options.runtime, threads=threads).resolved(options.recipe.duration).configure_process()
-    return 0 if run(options.recipe, options.run, options.runtime, options.allow_rewarm) else 130
+    return 0 if run(options.recipe, options.run, options.runtime, options.allow_rewarm, [ProgressDisplay()]) else 130
 
 
 def with_epochs(options: Train) -> Train:

@@ -6,8 +6,9 @@ from limpid.data.cifar10 import Cifar10
 from limpid.data.digits import Digits
 from limpid.data.fingerprint import Fingerprint
 from limpid.data.folder import Folder
+from limpid.data.in_memory import InMemory, images_from_python
 from limpid.data.stream import DataSource
 
-Data: TypeAlias = Cifar10 | Digits | Folder
+Data: TypeAlias = Cifar10 | Digits | Folder | InMemory
 
-__all__ = ["Cifar10", "Data", "DataSource", "Digits", "Fingerprint", "Folder"]
+__all__ = ["Cifar10", "Data", "DataSource", "Digits", "Fingerprint", "Folder", "InMemory", "images_from_python"]

@@ -11,7 +11,7 @@ from limpid.metrics.extractors.base import CHANNELS, FeatureExtractor, extract_f
 from limpid.metrics.frechet import Distance, distance_to
 from limpid.metrics.moments import Moments
 from limpid.recipes.recipe import Recipe
-from limpid.runtime.log import warn
+from limpid.runtime.log import logger
 from limpid.sampling.labels import labels_by_share
 from limpid.sampling.pipeline import Pipeline
 
@@ -52,7 +52,9 @@ class OnlineScorer:
         features = torch.cat([extract_features(self.extractor, pixels)["features"] for pixels in batches])
         statistics = Moments.of(features).statistics
         if statistics.alike:
-            warn(f"the {self.n:,} pictures that were scored are all alike, after {pipeline.images_seen:,} images")
+            logger.warning(
+                f"the {self.n:,} pictures that were scored are all alike, after {pipeline.images_seen:,} images"
+            )
         return self.distance(statistics)
 
 

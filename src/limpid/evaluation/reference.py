@@ -62,7 +62,7 @@ def name_of(data: Data) -> str:
 
 def load_all_images(data: Data) -> ImageDataset:
     """All pictures of a data set at once, read in this process."""
-    source = (data if isinstance(data, Digits) else replace(data, workers=0)).open("cpu")
+    source = (replace(data, workers=0) if hasattr(data, "workers") else data).open("cpu")
     assert isinstance(source, ImageDataset)
     return source
 

@@ -3,8 +3,9 @@
 from typing import TypeAlias
 
 from limpid.nets.dit import DiT
+from limpid.nets.own import OwnNetwork, own_network
 from limpid.nets.unet import UNet
 
-Network: TypeAlias = UNet | DiT
+Network: TypeAlias = UNet | DiT | OwnNetwork
 
-__all__ = ["DiT", "Network", "UNet"]
+__all__ = ["DiT", "Network", "OwnNetwork", "UNet", "own_network"]

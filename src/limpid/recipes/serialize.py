@@ -1,6 +1,7 @@
 """Frozen dataclasses to and from plain data (dicts, lists, numbers, words), as JSON and TOML hold it.
 
-A member of a union is a dict with its class name under "kind", or that name alone. Every mistake is a ValueError that
+A member of a union is a dict with its class name under "kind", or that name alone; a class of one's own has its
+package and module before it. Every mistake is a ValueError that
 says where it is, what was given and what was expected.
 """
 
@@ -14,6 +15,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from limpid.recipes.own_classes import class_from_path, class_path
 from limpid.storage.renamed import KINDS, with_new_names
 
 MAX_INT = 1 << 63
@@ -23,13 +25,28 @@ ABBREVIATE = reprlib.Repr()
 ABBREVIATE.maxstring = ABBREVIATE.maxother = 60
 
 
-def to_dict(value: Any) -> Any:
-    """Plain data that `from_plain` turns back into `value`."""
-    if is_dataclass(value):
-        return {"kind": type(value).__name__} | {f.name: to_dict(getattr(value, f.name)) for f in fields(value)}
+def to_dict(value: Any, kind: Any = None) -> Any:
+    """Plain data that `from_dict` turns back into `value`; `kind` is the type of the field that it stands in.
+
+    A class that is not a member of the field's union is one's own, and is named `package.module:Class`. Fields that do
+    not count when two values are compared are left out. Raises ValueError for what a file cannot hold.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        members, hints = union_members(kind), get_type_hints(type(value))
+        own = members and type(value) not in members.values()
+        name = class_path(type(value)) if own else type(value).__name__
+        return {"kind": name} | {
+            f.name: to_dict(getattr(value, f.name), hints[f.name]) for f in fields(value) if f.compare
+        }
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)  # JSON has no infinity
-    return [to_dict(part) for part in value] if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return [to_dict(part) for part in value]
+    if value is not None and not isinstance(value, str | int | float | list | dict):
+        raise ValueError(
+            f"a {type(value).__name__} in a recipe: expected numbers, words, tuples and frozen dataclasses"
+        )
+    return value
 
 
 def from_dict(kind: Any, value: Any, where: str = "recipe", default: Any = None) -> Any:
@@ -116,6 +133,8 @@ def _from_member(members: dict[str, type], value: Any, where: str, default: Any)
     name = value.get("kind", type(default).__name__)
     if not isinstance(name, str) or name == "NoneType":
         raise ValueError(f"{where} needs a kind: choose from {', '.join(members)}")
+    if ":" in name:
+        return _from_fields(class_from_path(name, members.values(), where), value, where, default)
     member = members[match_choice(where, KINDS.get(name, name), members)]
     return _from_fields(member, value, where, default)
 

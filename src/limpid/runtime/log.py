@@ -1,10 +1,47 @@
-"""What a run says when something is wrong and it goes on all the same."""
+"""What limpid tells while it works: records of the logger "limpid", printed by its commands alone.
+
+In another program nothing is printed but warnings, by logging's default, until the program configures logging.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from limpid.runtime import distributed
-from limpid.runtime.terminal import echo
+from limpid.runtime.terminal import echo, printable_lines
+
+logger = logging.getLogger("limpid")
 
 
-def warn(problem: str) -> None:
-    """Say a problem in one line, on the stream for errors, so that what a command prints stays clean."""
-    who = "limpid" if distributed.is_main_process() else f"limpid, process {distributed.rank()}"
-    echo(f"{who}: {problem}", to_stderr=True)
+def spell_out(record: logging.LogRecord) -> bool:
+    """Spell out the control characters of a message, which names of files and classes may hold; always True."""
+    record.msg, record.args = printable_lines(record.getMessage()), ()
+    return True
+
+
+logger.addFilter(spell_out)
+
+
+class CommandHandler(logging.Handler):
+    """Prints plain lines to stdout, and warnings to stderr after the name of the program and the rank of its process,
+    so that what a command prints stays clean."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno < logging.WARNING:
+            echo(record.getMessage())
+        else:
+            who = "limpid" if distributed.is_main_process() else f"limpid, process {distributed.rank()}"
+            echo(f"{who}: {record.getMessage()}", to_stderr=True)
+
+
+@contextmanager
+def printed_log() -> Iterator[None]:
+    """Inside, the log is printed as commands print it."""
+    handler, level = CommandHandler(), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)

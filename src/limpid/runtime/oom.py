@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import torch
 
-from limpid.runtime.log import warn
+from limpid.runtime.log import logger
 
 Result = TypeVar("Result")
 SAID = re.compile(
@@ -42,7 +42,7 @@ def find_executable_batch_size(
         size = (size + 1) // 2
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        warn(f"out of memory: from now on {size} pictures at a time, of the same batch")
+        logger.warning(f"out of memory: from now on {size} pictures at a time, of the same batch")
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -19,7 +19,7 @@ from limpid.diffusion.schedules import sampling_levels
 from limpid.diffusion.targets import Target, abs_c_out
 from limpid.recipes.recipe import Recipe
 from limpid.runtime.device import Runtime
-from limpid.runtime.log import warn
+from limpid.runtime.log import logger
 from limpid.runtime.randn import seeded_randn
 from limpid.runtime.rng import generator
 
@@ -99,7 +99,7 @@ def check_starts_solvable(model: Denoiser, levels: Level) -> None:
 def warn_near_pure_noise(target: Target, gain: float) -> None:
     """Warn, once a process, that an error of the network is multiplied by `gain` in the sampler's first x0."""
     rounding = gain * torch.finfo(torch.float32).eps
-    warn(
+    logger.warning(
         f"{target} near pure noise: an error of the network counts {gain:.1g} times in the sampler's first x0, and "
         f"rounding alone is {rounding:.1g} there; sample along a schedule with less noise, like Karras, or train V"
     )

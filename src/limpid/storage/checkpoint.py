@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from limpid.runtime.log import warn
+from limpid.runtime.log import logger
 from limpid.storage.atomic import durable_write
 from limpid.storage.renamed import tensor_name, with_new_names
 
@@ -75,7 +75,7 @@ def _remove(old: Path) -> None:
     try:
         old.unlink(missing_ok=True)
     except OSError as error:
-        warn(f"cannot remove {old} ({error.strerror}): it stays, and going on does not need it")
+        logger.warning(f"cannot remove {old} ({error.strerror}): it stays, and going on does not need it")
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
@@ -110,7 +110,7 @@ def latest(folder: Path, check: Callable[[Path], None] = lambda file: None) -> P
         if faults and int(path.stem) == 0:
             break
         for fault in faults:
-            warn(f"{fault}; taking one before it")
+            logger.warning(f"{fault}; taking one before it")
         return path
     if faults:
         raise ValueError(f"{faults[0]}; there is none before it to go on from: move them away to begin anew")

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from limpid.runtime.log import warn
+from limpid.runtime.log import logger
 from limpid.storage.atomic import atomic_write, remove_abandoned
 from limpid.storage.regular_files import require_regular
 
@@ -87,10 +87,10 @@ def _read(file: Path) -> Chunk | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, SafetensorError) as error:
-        warn(f"{file} cannot be read ({str(error).splitlines()[0]}): what it held is made again")
+        logger.warning(f"{file} cannot be read ({str(error).splitlines()[0]}): what it held is made again")
         return None
     if stated != checksum(tensors, file):
-        warn(f"{file} is not as it was written: what it held is made again")
+        logger.warning(f"{file} is not as it was written: what it held is made again")
         return None
     return tensors
 
@@ -98,4 +98,4 @@ def _read(file: Path) -> Chunk | None:
 @cache
 def _warn_uncached(folder: Path, reason: str) -> None:
     """Warn once for a folder, not for every file."""
-    warn(f"cannot keep anything in {folder} ({reason}): it is made again the next time")
+    logger.warning(f"cannot keep anything in {folder} ({reason}): it is made again the next time")

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from limpid.runtime.log import warn
+from limpid.runtime.log import logger
 from limpid.storage.atomic import durable_write, fsync
 from limpid.storage.regular_files import open_unlinked, read_bytes
 from limpid.storage.renamed import with_new_names
@@ -62,7 +62,7 @@ class JsonlLog:
         if damaged := {number: text for number, (text, line) in enumerate(parsed, 1) if not line}:
             aside = self.path.with_name(f"{self.path.name}.aside")
             what = f"line{'s' * (len(damaged) > 1)} {', '.join(map(str, list(damaged)[:10]))}"
-            warn(f"{self.path} is damaged in {what}: set aside in {aside.name}, all others are kept")
+            logger.warning(f"{self.path} is damaged in {what}: set aside in {aside.name}, all others are kept")
             with suppress(OSError):
                 append(aside, b"".join(text.rstrip(b"\n") + b"\n" for text in damaged.values()))
         remaining = [text for text, line in parsed if line and line["images_seen"] <= seen]

@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from limpid.runtime.log import warn
-from limpid.runtime.terminal import echo, printable
+from limpid.runtime.log import logger
+from limpid.runtime.terminal import printable
 from limpid.storage.regular_files import open_unlinked
 
 if sys.platform == "win32":
@@ -36,7 +36,7 @@ def exclusive(folder: Path) -> Iterator[None]:
             holder = printable(file.read(200).strip()) or "another process"
             raise ValueError(f"{folder} is in use by {holder}: stop it, or name another folder with --run")
         if gone := file.read(200).strip():
-            echo(f"{folder} was left by {gone}, which was ended before it could stop")
+            logger.info(f"{folder} was left by {gone}, which was ended before it could stop")
         _write_holder(
             file, f"{_owner()} on {socket.gethostname()}, pid {os.getpid()}, since {time.strftime('%F %T %z')}"
         )
@@ -86,7 +86,7 @@ def _lock(file: IO[str]) -> bool:
     except (BlockingIOError, PermissionError):
         return False
     except OSError as error:
-        warn(f"this file system has no locks ({error}): see to it that no two runs share {file.name}")
+        logger.warning(f"this file system has no locks ({error}): see to it that no two runs share {file.name}")
     return True
 
 

@@ -1,105 +1,47 @@
-"""What a person sees of a run while it goes on: a bar on a terminal, a line now and then elsewhere."""
+"""What a person sees of a run while it trains: a progress bar on a terminal, a line now and then elsewhere."""
 
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Mapping
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from limpid.runtime import distributed
-from limpid.runtime.terminal import echo
-
-HANGUP = getattr(signal, "SIGHUP", None)
-"""Sent when a terminal closes; Windows has none."""
-
-
-class Abandoned(BaseException):
-    """What a wish to stop raises in the midst of something that may be left undone."""
+from limpid.runtime.log import logger
+from limpid.training.callbacks import Callback
+from limpid.training.loop import StepMetrics
+from limpid.training.training import Training
 
 
-class StopRequest:
-    """Whether someone has asked the run to stop."""
+class ProgressDisplay(Callback):
+    """Shows the progress of a run, with its loss and speed at each line of the log."""
 
-    requested = False
-    abandons = False
-
-    @contextmanager
-    def interruptible(self) -> Iterator[None]:
-        """What is done in here ends at once, without a word, when someone asks to stop: others need not wait for it."""
-        try:
-            self.abandons = True
-            try:
-                yield
-            finally:
-                self.abandons = False
-        except Abandoned:
-            self.abandons = False  # also where it came in the midst of the line that says so above
-
-
-@contextmanager
-def stoppable() -> Iterator[StopRequest]:
-    """Turns the first Ctrl-C or SIGTERM into a wish that the loop sees after its step; a second one interrupts.
-
-    SIGHUP, of a terminal that closes, is such a wish too, unless it is ignored, as under nohup. It never interrupts, as
-    a shell and the system may each send it. Of many processes none is interrupted: a scheduler and torchrun may each
-    send the same one, and torchrun ends at once, after 30 seconds, those that do not stop. Signals reach the main
-    thread alone: a run in another is stopped by none, and leaves their handlers as they are.
-    """
-    stop, insisted = StopRequest(), False
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal insisted
-        if insisted and number != HANGUP and distributed.world_size() == 1:
-            raise KeyboardInterrupt
-        stop.requested, insisted = True, insisted or number != HANGUP
-        if stop.abandons:
-            raise Abandoned
-
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if HANGUP and signal.getsignal(HANGUP) != signal.SIG_IGN:
-        numbers.append(HANGUP)
-    before = {number: signal.signal(number, ask) for number in numbers}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-class ProgressDisplay:
-    """Progress through a run of `total` images."""
-
-    def __init__(self, total: int, seen: int):
+    def __init__(self) -> None:
         self.console = Console(highlight=False, soft_wrap=True)
-        self.total = total
+        self.visible = self.console.is_terminal and distributed.is_main_process()
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-        self.bar = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
-        self.task = self.bar.add_task("starting", total=total, completed=seen)
+        self.bar = Progress(*columns, console=self.console, disable=not self.visible)
+        self.task = self.bar.add_task("starting")
+        self.total = 0
 
-    def __enter__(self) -> "ProgressDisplay":
+    def on_start(self, training: Training) -> None:
+        self.total = training.recipe.duration
+        self.bar.update(self.task, total=self.total, completed=training.state.images_seen)
         self.bar.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
+    def on_step(self, step: StepMetrics, training: Training) -> None:
+        self.bar.update(self.task, completed=step.images_seen)
+
+    def on_end(self, training: Training) -> None:
         self.bar.stop()
 
-    def advance(self, seen: int) -> None:
-        """Move the bar."""
-        self.bar.update(self.task, completed=seen)
-
-    def tell(self, seen: int, loss: float, speed: float) -> None:
-        """The state at a line of the log."""
-        said = f"loss {loss:.4f}  {speed:,.0f} images/s"
-        self.bar.update(self.task, description=said)
-        if not self.console.is_terminal:
-            left = (self.total - seen) / max(speed, 1e-9)
-            echo(f"{seen:>12,} of {self.total:,} images  {said}  {duration(left)} left")
+    def on_log(self, line: Mapping[str, Any], images_seen: int) -> None:
+        speed = line["images_per_second"]
+        state = f"loss {line['loss']:.4f}  {speed:,.0f} images/s"
+        self.bar.update(self.task, description=state)
+        if not self.visible:
+            left = (self.total - images_seen) / max(speed, 1e-9)
+            logger.info(f"{images_seen:>12,} of {self.total:,} images  {state}  {duration(left)} left")
 
 
 def duration(seconds: float) -> str:

@@ -1,153 +1,212 @@
-"""The loop around `train`: it logs, draws, saves, stops when asked, and goes back where numbers went wrong."""
+"""A run in a folder: the training loop with callbacks that log, save, sample and score. The same call resumes it, and
+it goes back to its last good checkpoint where numbers were not finite."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
 
-from limpid.evaluation import online
+from limpid.data import DataSource
+from limpid.evaluation.online import check_online_scoring
 from limpid.recipes.recipe import Recipe, with_absolute_root
+from limpid.recipes.serialize import to_dict
 from limpid.runtime import distributed
 from limpid.runtime.device import Runtime
 from limpid.runtime.fsdp import full_tensor
-from limpid.runtime.log import warn
+from limpid.runtime.log import logger
 from limpid.runtime.output import lossy_output
-from limpid.runtime.terminal import echo
 from limpid.sampling import figures
+from limpid.sampling.checkpoints import load_info
 from limpid.sampling.training_data import open_data
+from limpid.storage import checkpoint
+from limpid.storage.jsonl import JsonlLog
 from limpid.storage.lock import exclusive
-from limpid.training.anomalies import NonFiniteStep
-from limpid.training.loop import train
+from limpid.storage.regular_files import refuse_linked_folders
+from limpid.training.active_run import NonFiniteError, Run
+from limpid.training.anomalies import NonFiniteMonitor, NonFiniteStep
+from limpid.training.callbacks import Callback, CallbackList
+from limpid.training.checkpointing import Checkpoints, EmaSnapshots
+from limpid.training.loss_log import LossLog
+from limpid.training.meter import LossMeter
+from limpid.training.online_scores import OnlineScores
 from limpid.training.preflight import preflight
-from limpid.training.progress import ProgressDisplay, StopRequest, stoppable
-from limpid.training.run_folder import NonFiniteError, Run, open_run, previous_threads, write_json
+from limpid.training.run_folder import (
+    environment,
+    latest_of_run,
+    new_run_id,
+    previous_threads,
+    read_run_id,
+    remove_partial_files,
+    write_json,
+)
+from limpid.training.same_run import check_no_rewarm, check_same_data, check_same_recipe
+from limpid.training.sample_grids import SampleGrids
+from limpid.training.state import init_state
+from limpid.training.stop import stoppable
+from limpid.training.training import Training
 
 MAX_ROLLBACKS = 3
-"""Batches that are left out after one checkpoint before a run whose numbers go wrong is given up."""
+"""Batches that are skipped after one checkpoint before a run whose numbers are not finite is given up."""
 
 
 @lossy_output()
-def run(recipe: Recipe, folder: Path, runtime: Runtime, allow_rewarm: bool = False) -> bool:
-    """Train `recipe` in `folder`, from its newest checkpoint if there is one; whether it came to its end.
+def run(
+    recipe: Recipe, folder: Path, runtime: Runtime, allow_rewarm: bool = False, callbacks: Sequence[Callback] = ()
+) -> bool:
+    """As `run_in_folder`, for a command; whether the run came to its end. What it prints may be lost."""
+    return run_in_folder(recipe, folder, runtime, allow_rewarm, callbacks).finished
 
-    A run of fewer images is made longer where its learning rate is constant, or else with `allow_rewarm`. Raises
-    ValueError if not, or if the folder is in use or holds a run of another recipe, FloatingPointError if the numbers
-    went wrong again and again, OSError if what it has learnt cannot be written. What it prints may be lost. Of many
-    processes each calls this; the first alone holds the folder and writes to it. Torch's settings are afterwards as
-    they were, its default generator too.
+
+def run_in_folder(
+    recipe: Recipe, folder: Path, runtime: Runtime, allow_rewarm: bool = False, callbacks: Sequence[Callback] = ()
+) -> Training:
+    """Train `recipe` in `folder`, from its newest checkpoint if there is one, to the end or until asked to stop.
+
+    A finished run of fewer images is extended if its learning rate is constant, or else with `allow_rewarm`. Raises
+    ValueError if not, or if the folder is in use or holds a run of another recipe, FloatingPointError if numbers are
+    not finite again and again, OSError if the weights cannot be written. With several processes each calls this; the
+    first alone locks the folder and writes to it. Torch's settings and default generator are afterwards as before.
     """
     recipe, runtime = with_absolute_root(recipe), runtime.resolved(recipe.duration)
     with replace(runtime, threads=runtime.threads or previous_threads(folder)).settings():
-        return came_to_its_end(recipe, folder, runtime, allow_rewarm)
+        distributed.init(runtime.device)
+        source = distributed.local_main_first(lambda: open_data(recipe.data, runtime.device))
+        preflight(recipe, source.shape, len(source.class_names), runtime)  # before anything is written
+        check_online_scoring(recipe, source)
+        with exclusive(folder) if distributed.is_main_process() else nullcontext():
+            current = open_run(recipe, folder, runtime, source, allow_rewarm, callbacks)
+            train_with_rollback(current)
+            if current.training.finished:
+                write_final_figures(current)
+            else:
+                seen = current.state.images_seen
+                logger.info(f"stopped after {seen:,} images, and saved: the same command goes on from there")
+        return current.training
 
 
-def came_to_its_end(recipe: Recipe, folder: Path, runtime: Runtime, allow_rewarm: bool) -> bool:
-    """As `run`, under torch's settings of now."""
-    distributed.init(runtime.device)
-    source = distributed.local_main_first(lambda: open_data(recipe.data, runtime.device))
-    preflight(recipe, source.shape, len(source.class_names), runtime)  # before anything is written
-    online.check_online_scoring(recipe, source)
-    with exclusive(folder) if distributed.is_main_process() else nullcontext():
-        now = open_run(recipe, folder, runtime, source, allow_rewarm)
-        if not train_with_rollback(now):
-            echo(f"stopped after {now.state.images_seen:,} images, and saved: the same command goes on from there")
-            return False
-        echo("drawing what it has learnt")
-        pipeline = now.ema_pipeline()
-        with now.runtime.sampling_threads():
-            for path in figures.final_figures(pipeline, folder) if distributed.is_main_process() else ():
-                echo(f"  {path}")
-        return True
+def open_run(
+    recipe: Recipe,
+    folder: Path,
+    runtime: Runtime,
+    source: DataSource,
+    allow_rewarm: bool = False,
+    callbacks: Sequence[Callback] = (),
+) -> Run:
+    """The run of a folder at its newest checkpoint, or a new one.
 
-
-def train_with_rollback(now: Run) -> bool:
-    """Train as `follow` does; where numbers went wrong, go back and on without the batch at which that began.
-
-    Raises FloatingPointError if `PATIENCE` batches left out after the same checkpoint did not help.
+    Raises ValueError if the folder holds a run of another recipe, or one of fewer images whose learning rate has
+    decayed for them, unless that is allowed.
     """
-    with stoppable() as stop:
-        while True:
-            try:
-                return run_loop(now, stop)
-            except NonFiniteError as error:
-                rollback(now, error.wrong)
-
-
-def run_loop(now: Run, stop: StopRequest) -> bool:
-    """Train to the end or until asked to stop, logging, drawing and saving on the way; whether it came to the end."""
-    recipe, every = now.recipe, now.recipe.every
-    now.speed_mark = now.state.images_seen, now.clock()
-
-    def asked() -> bool:
-        return distributed.any_rank(stop.requested)
-
-    with ProgressDisplay(recipe.duration, now.state.images_seen) as display:
-        if crossed(now.state.images_seen, recipe.batch_size, every.sample) and distributed.broadcast_object(
-            lambda: not now.grid.exists()
-        ):
-            now.draw_samples(stop)  # it was asked to stop before it had drawn this
-        if crossed(now.state.images_seen, recipe.batch_size, every.score) and distributed.broadcast_object(
-            lambda: not now.has_score
-        ):
-            now.score(stop)
-        for report in train(now.state, recipe, now.source, now.runtime):
-            now.record(report)
-            display.advance(report.images_seen)
-            ended = report.images_seen >= recipe.duration
-            if crossed(report.images_seen, recipe.batch_size, every.log) or ended:
-                display.tell(report.images_seen, *now.log_line(report))
-            if crossed(report.images_seen, recipe.batch_size, every.snapshot) or ended:
-                now.save_ema_snapshots()
-            if any(crossed(report.images_seen, recipe.batch_size, n) for n in (every.save, every.milestone)) or ended:
-                now.save(last=ended)  # before it draws: nothing that goes wrong there may cost what was learnt
-            if crossed(report.images_seen, recipe.batch_size, every.sample) and not asked():
-                now.draw_samples(stop)
-            if crossed(report.images_seen, recipe.batch_size, every.score) and not asked():
-                now.score(stop)
-            if asked():
-                now.save(last=True)
-                break
-    return now.state.images_seen >= recipe.duration
-
-
-def crossed(seen: int, batch: int, period: int) -> bool:
-    """Whether the last batch took the count of images to or past a multiple of `period`; 0 is never."""
-    return period > 0 and seen // period > max(seen - batch, 0) // period
-
-
-def rollback(now: Run, wrong: NonFiniteStep) -> None:
-    """Put a run back to its last good checkpoint, to go on without the batch where numbers went wrong.
-
-    Raises FloatingPointError, and writes a report, if that was done `PATIENCE` times from there already.
-    """
-    file = distributed.broadcast_object(now.newest)
-    assert file is not None, "a run begins with a checkpoint"
-    left_out, state = now.state.skipped_batches, now.state
-    now.resume(file)
-    lately = [place for place in left_out if place >= state.data_position]
-    if len(lately) >= MAX_ROLLBACKS:
-        report = {
-            "checkpoint": str(file),
-            "left_out": lately,
-            **wrong._asdict(),
-            "weights": parameter_norms(state.model.net),
-        }
+    if distributed.is_main_process():
+        refuse_linked_folders(folder)
+        check_same_recipe(recipe, folder)
+    file = distributed.broadcast_object(lambda: latest_of_run(recipe, folder, read_run_id(folder)))
+    run_id = distributed.broadcast_object(lambda: (load_info(file).run_id if file else "") or new_run_id(recipe))
+    if distributed.is_main_process() and file:
+        about = load_info(file)
+        check_same_data(recipe, folder, about, source)
+        if not allow_rewarm:
+            check_no_rewarm(recipe, folder, about.images_seen)
+    state = init_state(recipe, source.shape, len(source.class_names), runtime)
+    current = Run(
+        Training(recipe, source, state, runtime),
+        folder,
+        run_id,
+        JsonlLog(folder / "log.jsonl"),
+        LossMeter(runtime.device),
+        NonFiniteMonitor(runtime.device),
+    )
+    checkpoints = Checkpoints(current)
+    own = [LossLog(current), EmaSnapshots(current), checkpoints, SampleGrids(current), OnlineScores(current)]
+    current.callbacks = CallbackList([*own, *callbacks])
+    if distributed.is_main_process():
+        write_json(folder / "recipe.json", to_dict(recipe))
+        write_json(folder / "environment.json", {"run_id": run_id} | environment(runtime))
+        remove_partial_files(folder)
+        parameters = sum(weight.numel() for weight in state.model.parameters())
+        logger.info(f"{folder}: {parameters:,} parameters, {recipe.duration:,} images, on {runtime}")
+    if file:
+        current.resume(file)
         if distributed.is_main_process():
-            write_json(now.folder / "trouble.json", report)
+            checkpoint.set_aside(file.parent, file)
+            logger.info(f"going on after {state.images_seen:,} images")
+    else:
+        if distributed.is_main_process():
+            current.log.cut(0)
+        checkpoints.save(last=True)  # finds out now if the disk refuses, and there is always one to go back to
+    return current
+
+
+def train_with_rollback(current: Run) -> None:
+    """Train to the end or until asked to stop; where numbers are not finite, go back and skip the batch at which that
+    began.
+
+    Raises FloatingPointError if skipping `MAX_ROLLBACKS` batches after the same checkpoint did not help.
+    """
+    with stoppable() as current.stop:
+        try:
+            while (wrong := train_to_end(current)) is not None:
+                rollback(current, wrong)
+        finally:
+            current.callbacks.on_end(current.training)
+
+
+def train_to_end(current: Run) -> NonFiniteStep | None:
+    """Train to the end or until asked to stop, and call the callbacks after each step; the first step whose numbers are
+    not finite ends it, and is returned."""
+    try:
+        current.callbacks.on_start(current.training)
+        for step in current.training:
+            current.callbacks.on_step(step, current.training)
+            if current.stop_requested():
+                Checkpoints(current).save(last=True)
+                break
+    except NonFiniteError as error:
+        return error.wrong
+    return None
+
+
+def rollback(current: Run, wrong: NonFiniteStep) -> None:
+    """Go back to the last good checkpoint, and skip the batch where numbers were not finite from then on.
+
+    Raises FloatingPointError, and writes a report, if `MAX_ROLLBACKS` batches after it are skipped already.
+    """
+    file = distributed.broadcast_object(current.newest_checkpoint)
+    assert file is not None, "a run begins with a checkpoint"
+    skipped, state = current.state.skipped_batches, current.state
+    current.resume(file)
+    lately = [position for position in skipped if position >= state.data_position]
+    if len(lately) >= MAX_ROLLBACKS:
+        norms = parameter_norms(state.model.net)
+        report = {"checkpoint": str(file), "left_out": lately, **wrong._asdict(), "weights": norms}
+        if distributed.is_main_process():
+            write_json(current.folder / "trouble.json", report)
         what = f"{wrong}, whatever batch is left out after {state.images_seen:,} images"
         raise FloatingPointError(
-            f"{what}: the last good checkpoint is {file}, more is in {now.folder / 'trouble.json'}"
+            f"{what}: the last good checkpoint is {file}, more is in {current.folder / 'trouble.json'}"
         )
-    state.skipped_batches = (*left_out, wrong.place)
-    now.save()
+    state.skipped_batches = (*skipped, wrong.place)
+    Checkpoints(current).save()
     if distributed.is_main_process():
-        warn(f"{wrong}: back to {state.images_seen:,} images, and on without the batch at {wrong.place:,}")
+        logger.warning(f"{wrong}: back to {state.images_seen:,} images, and on without the batch at {wrong.place:,}")
 
 
 def parameter_norms(net: nn.Module) -> dict[str, float]:
-    """How large the weights of each part of a network are together."""
+    """The norm of all weights in each part of a network."""
     return {
         name: sum(full_tensor(w.detach().square().sum()).item() for w in part.parameters()) ** 0.5
         for name, part in net.named_children()
     }
+
+
+def write_final_figures(current: Run) -> None:
+    """Sample from the finished run and draw its loss, on the first process."""
+    pipeline = current.training.live_pipeline()
+    if not distributed.is_main_process():
+        return
+    logger.info("drawing what it has learnt")
+    with current.runtime.sampling_threads():
+        for path in figures.final_figures(pipeline, current.folder):
+            logger.info(f"  {path}")

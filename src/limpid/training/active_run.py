@@ -1,0 +1,144 @@
+"""A run that is training in a folder: what its callbacks share."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor
+
+from limpid.data import DataSource
+from limpid.recipes.recipe import Recipe
+from limpid.runtime import distributed
+from limpid.runtime.device import Runtime
+from limpid.runtime.log import logger
+from limpid.sampling.checkpoints import CheckpointInfo, load_info
+from limpid.storage import checkpoint
+from limpid.storage.jsonl import JsonlLog
+from limpid.training.anomalies import NonFiniteMonitor, NonFiniteStep
+from limpid.training.callbacks import CallbackList
+from limpid.training.meter import LossMeter
+from limpid.training.run_folder import latest_of_run
+from limpid.training.state import TrainState, load_state_dict, state_dict
+from limpid.training.stop import StopRequest
+from limpid.training.training import Training
+
+
+@dataclass
+class Run:
+    """A run that is training, and the folder that holds it.
+
+    With several processes all call the same methods at the same moments; the first alone writes, samples and scores.
+    """
+
+    training: Training
+    folder: Path
+    run_id: str
+    log: JsonlLog
+    meter: LossMeter
+    nonfinite: NonFiniteMonitor
+    stop: StopRequest = field(default_factory=StopRequest)
+    callbacks: CallbackList = field(default_factory=lambda: CallbackList([]))
+    seconds_untimed: float = 0.0
+    """Time spent on sampling, scoring and saving, which is not training."""
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.training.recipe
+
+    @property
+    def state(self) -> TrainState:
+        return self.training.state
+
+    @property
+    def source(self) -> DataSource:
+        return self.training.source
+
+    @property
+    def runtime(self) -> Runtime:
+        return self.training.runtime
+
+    def clock(self) -> float:
+        """Seconds of training, since an arbitrary moment."""
+        return time.perf_counter() - self.seconds_untimed
+
+    @contextmanager
+    def untimed(self) -> Iterator[None]:
+        """What happens inside does not count as training when speed is measured."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds_untimed += time.perf_counter() - begin
+
+    def stop_requested(self) -> bool:
+        """Whether any process was asked to stop; all processes call this at the same moment."""
+        return distributed.any_rank(self.stop.requested)
+
+    def raise_if_nonfinite(self) -> None:
+        """Raise NonFiniteError if a loss or gradient so far was not finite: the weights are useless since then."""
+        if wrong := self.nonfinite.read():
+            raise NonFiniteError(wrong)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor that is needed to resume; of sharded ones the shard of this process."""
+        return state_dict(self.state) | {"meter": self.meter.total}
+
+    def checkpoint_info(self) -> CheckpointInfo:
+        """What a checkpoint holds besides its tensors, so that it can be rebuilt alone."""
+        state, source = self.state, self.source
+        return CheckpointInfo(
+            images_seen=state.images_seen,
+            image_shape=source.shape,
+            class_names=source.class_names,
+            recipe=self.recipe,
+            data_position=state.data_position,
+            skipped_batches=state.skipped_batches,
+            class_counts=source.class_counts,
+            run_id=self.run_id,
+            data=source.fingerprint,
+        )
+
+    def newest_checkpoint(self) -> Path | None:
+        """The newest intact checkpoint of this run."""
+        return latest_of_run(self.recipe, self.folder, self.run_id)
+
+    def resume(self, file: Path) -> None:
+        """Restore the state and the log of a checkpoint. Raises ValueError if it is of another run.
+
+        The first process reads it and sends it to the others.
+        """
+        about = distributed.broadcast_object(lambda: load_info(file))
+        tensors = distributed.broadcast_tensors(lambda: checkpoint.read_tensors(file))
+        fixed = {name: value for name, value in self.tensors().items() if not name.startswith("optimizer.")}
+        checkpoint.check_matches({n: t for n, t in tensors.items() if not n.startswith("optimizer.")}, fixed, file)
+        self.meter.total.copy_(tensors["meter"])
+        try:
+            load_state_dict(self.state, tensors)
+        except (LookupError, ValueError, RuntimeError) as error:
+            raise ValueError(f"{file} does not fit: {str(error).splitlines()[0]}") from error
+        self.state.images_seen = about.images_seen
+        self.state.data_position = about.data_position
+        self.state.skipped_batches = about.skipped_batches
+        self.nonfinite = NonFiniteMonitor(self.runtime.device)
+        if distributed.is_main_process():
+            with tolerate_disk_errors("the log"):
+                self.log.cut(about.images_seen)
+
+
+class NonFiniteError(FloatingPointError):
+    """A loss or a gradient was not finite."""
+
+    def __init__(self, wrong: NonFiniteStep):
+        super().__init__(str(wrong))
+        self.wrong = wrong
+
+
+@contextmanager
+def tolerate_disk_errors(what: str, kinds: tuple[type[Exception], ...] = (OSError,)) -> Iterator[None]:
+    """Warn of an error of these kinds, as when the disk refuses `what` is written inside; the run continues."""
+    try:
+        yield
+    except kinds as error:
+        logger.warning(f"cannot write {what} ({error}); going on")

@@ -1,0 +1,107 @@
+"""Training from Python: `train` to the end, or `train_steps` for a loop of one's own."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeAlias, get_args
+
+from torch import nn
+
+from limpid.data import Cifar10, Data, Digits, Folder, InMemory, images_from_python
+from limpid.data.in_memory import PythonImages
+from limpid.nets import own_network
+from limpid.recipes.recipe import Recipe, with_absolute_root, with_root
+from limpid.runtime.device import Runtime
+from limpid.sampling.pipeline import Pipeline
+from limpid.sampling.training_data import open_data
+from limpid.training.anomalies import NonFiniteMonitor
+from limpid.training.callbacks import Callback, CallbackList, crossed
+from limpid.training.preflight import preflight
+from limpid.training.run import run_in_folder
+from limpid.training.state import init_state
+from limpid.training.training import Training
+
+DataLike: TypeAlias = str | Path | Data | PythonImages
+"""What `train` takes as data: a folder, .zip or .npz by its path, a data set of limpid's, or images from Python."""
+
+
+def train(
+    recipe: Recipe,
+    data: DataLike | None = None,
+    *,
+    run: Path | str | None = None,
+    network: nn.Module | None = None,
+    callbacks: Sequence[Callback] = (),
+    runtime: Runtime | None = None,
+) -> Pipeline:
+    """Train a recipe to its end, and return the EMA network, to sample from.
+
+    `data` and `network`, a module called as net(x, c_noise, labels), replace those of the recipe; a copy of the module
+    is trained. With a `run` folder the run is logged and saved there, and the same call resumes it bit for bit; Ctrl-C
+    saves and raises KeyboardInterrupt. Without one nothing is written, and no signal handler is changed. Raises
+    ValueError for a recipe that cannot be trained, FloatingPointError where a loss or gradient is not finite, which a
+    run folder gets over unless it happens again and again.
+    """
+    recipe, runtime = with_own_parts(recipe, data, network), runtime or Runtime()
+    if run is not None:
+        training = run_in_folder(recipe, Path(run), runtime, callbacks=callbacks)
+        if not training.finished:
+            raise KeyboardInterrupt(f"stopped after {training.state.images_seen:,} images, and saved in {run}")
+        return training.live_pipeline()
+    training = train_steps(recipe, runtime=runtime)
+    with training.runtime.settings():
+        train_to_end(training, CallbackList(callbacks))
+    return training.live_pipeline()
+
+
+def train_steps(
+    recipe: Recipe,
+    data: DataLike | None = None,
+    *,
+    network: nn.Module | None = None,
+    runtime: Runtime | None = None,
+) -> Training:
+    """A training run whose loop is yours: `for step in train_steps(recipe): ...` makes one step at a time.
+
+    `data` and `network` as in `train`. Raises ValueError for a recipe that cannot be trained.
+    """
+    recipe = with_own_parts(recipe, data, network)
+    chosen = (runtime or Runtime()).resolved(recipe.duration)
+    source = open_data(recipe.data, chosen.device)
+    preflight(recipe, source.shape, len(source.class_names), chosen)
+    return Training(recipe, source, init_state(recipe, source.shape, len(source.class_names), chosen), chosen)
+
+
+def with_own_parts(recipe: Recipe, data: DataLike | None, network: nn.Module | None) -> Recipe:
+    """The recipe with this data and network in place of its own."""
+    if data is not None:
+        recipe = replace(recipe, data=data_from(data, recipe.data))
+    if network is not None:
+        recipe = replace(recipe, network=own_network(network))
+    return with_absolute_root(recipe)
+
+
+def data_from(data: DataLike, current: Data) -> Data:
+    """Data by what names or holds it. A path keeps the size and other choices of the recipe's own folder."""
+    if isinstance(data, str | Path):
+        return with_root(current if isinstance(current, Folder) else Folder(), str(data))
+    if isinstance(data, Cifar10 | Digits | Folder | InMemory):
+        return data
+    if not isinstance(data, get_args(PythonImages)):
+        raise ValueError(f"data is a {type(data).__name__}: expected a path, or images as an array, tensor or Dataset")
+    return images_from_python(data)
+
+
+def train_to_end(training: Training, callbacks: CallbackList) -> None:
+    """Make every step. Raises FloatingPointError where a loss or gradient is not finite."""
+    recipe, monitor = training.recipe, NonFiniteMonitor(training.runtime.device)
+    callbacks.on_start(training)
+    try:
+        for step in training:
+            monitor.see(step.data_position, step.loss, step.logsnr, step.grad_norm)
+            callbacks.on_step(step, training)
+            due = crossed(step.images_seen, recipe.batch_size, recipe.every.log) or training.finished
+            if due and (wrong := monitor.read()):
+                raise FloatingPointError(f"{wrong}, at image {wrong.place:,}: train with a run folder to skip it")
+    finally:
+        callbacks.on_end(training)

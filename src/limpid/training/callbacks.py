@@ -1,0 +1,88 @@
+"""Callbacks: what is called while a run trains. The parts of a run and those of its user are called alike."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import UInt8
+from torch import Tensor
+
+from limpid.training.loop import StepMetrics
+from limpid.training.training import Training
+
+
+class Callback:
+    """Derive from this class and define the methods that are needed; each does nothing here.
+
+    With several processes `on_start` and `on_step` are called on all of them, the others on the first alone. An error
+    that a method raises ends the run.
+    """
+
+    def on_start(self, training: Training) -> None:
+        """Before the first step; also after the run has resumed, or gone back to an earlier checkpoint."""
+
+    def on_step(self, step: StepMetrics, training: Training) -> None:
+        """After each step. Its tensors are on the device: to read one in every step makes training slower."""
+
+    def on_end(self, training: Training) -> None:
+        """After the last step, whether the run has finished, was asked to stop, or failed."""
+
+    def on_log(self, line: Mapping[str, Any], images_seen: int) -> None:
+        """After a line was added to the log: mean loss since the line before, learning rate, gradient norm, speed."""
+
+    def on_samples(self, samples: UInt8[Tensor, "n c h w"], images_seen: int) -> None:
+        """After images were sampled, always from the same seeds."""
+
+    def on_checkpoint(self, path: Path, images_seen: int) -> None:
+        """After a checkpoint was written."""
+
+    def on_score(self, name: str, score: float, images_seen: int) -> None:
+        """After the current weights were scored."""
+
+
+EVENTS = [name for name in vars(Callback) if name.startswith("on_")]
+
+
+class CallbackList(Callback):
+    """Several callbacks as one: each event goes to all of them, in their order."""
+
+    def __init__(self, callbacks: Sequence[Callback]):
+        for callback in callbacks:
+            if unknown := [name for name in dir(callback) if name.startswith("on_") and name not in EVENTS]:
+                raise ValueError(
+                    f"{type(callback).__name__}.{unknown[0]} is never called: choose from {', '.join(EVENTS)}"
+                )
+        self.callbacks = list(callbacks)
+
+    def on_start(self, training: Training) -> None:
+        for callback in self.callbacks:
+            callback.on_start(training)
+
+    def on_step(self, step: StepMetrics, training: Training) -> None:
+        for callback in self.callbacks:
+            callback.on_step(step, training)
+
+    def on_end(self, training: Training) -> None:
+        for callback in self.callbacks:
+            callback.on_end(training)
+
+    def on_log(self, line: Mapping[str, Any], images_seen: int) -> None:
+        for callback in self.callbacks:
+            callback.on_log(line, images_seen)
+
+    def on_samples(self, samples: UInt8[Tensor, "n c h w"], images_seen: int) -> None:
+        for callback in self.callbacks:
+            callback.on_samples(samples, images_seen)
+
+    def on_checkpoint(self, path: Path, images_seen: int) -> None:
+        for callback in self.callbacks:
+            callback.on_checkpoint(path, images_seen)
+
+    def on_score(self, name: str, score: float, images_seen: int) -> None:
+        for callback in self.callbacks:
+            callback.on_score(name, score, images_seen)
+
+
+def crossed(images_seen: int, batch_size: int, period: int) -> bool:
+    """Whether the last batch took the number of images to a multiple of `period` or past it; 0 is never."""
+    return period > 0 and images_seen // period > max(images_seen - batch_size, 0) // period

@@ -1,0 +1,82 @@
+"""The checkpoints of a run, and the EMA snapshots from which EMAs of other lengths are built afterwards."""
+
+from dataclasses import replace
+
+from limpid.optim.ema import folder_name
+from limpid.recipes.serialize import to_dict
+from limpid.runtime import distributed
+from limpid.runtime.fsdp import desynced, gather_full
+from limpid.runtime.log import logger
+from limpid.storage import checkpoint
+from limpid.training.active_run import Run, tolerate_disk_errors
+from limpid.training.callbacks import Callback, crossed
+from limpid.training.loop import StepMetrics
+from limpid.training.training import Training
+
+
+class Checkpoints(Callback):
+    """Writes checkpoints/."""
+
+    def __init__(self, run: Run):
+        self.run = run
+
+    def on_step(self, step: StepMetrics, training: Training) -> None:
+        every, batch_size = training.recipe.every, training.recipe.batch_size
+        due = any(crossed(step.images_seen, batch_size, period) for period in (every.save, every.milestone))
+        if due or training.finished:
+            self.save(last=training.finished)
+
+    def save(self, last: bool = False) -> None:
+        """Write a checkpoint. If the disk refuses, the run continues and tries again at the next, unless this is the
+        `last`.
+
+        Raises OSError then, naming the newest intact one; FloatingPointError if the processes hold different weights.
+        """
+        run = self.run
+        run.raise_if_nonfinite()
+        if differing := desynced(run.tensors()):
+            raise FloatingPointError(f"the processes no longer hold the same {differing[0]}: are their machines alike?")
+        tensors = gather_full(run.tensors())
+        if not distributed.is_main_process():
+            return
+        try:
+            with run.untimed():
+                run.log.sync()
+                path = checkpoint.save_checkpoint(
+                    run.folder / "checkpoints",
+                    run.state.images_seen,
+                    tensors,
+                    to_dict(run.checkpoint_info()),
+                    milestone=run.recipe.every.milestone,
+                )
+        except OSError as error:
+            if last:
+                good = run.newest_checkpoint() or "none"
+                raise OSError(f"cannot write a checkpoint ({error}); the last good one is {good}") from error
+            logger.warning(f"cannot write a checkpoint ({error}); going on, and trying again at the next")
+        else:
+            run.callbacks.on_checkpoint(path, run.state.images_seen)
+
+
+class EmaSnapshots(Callback):
+    """Writes snapshots/: the power-function EMAs from time to time, in half precision."""
+
+    def __init__(self, run: Run):
+        self.run = run
+
+    def on_step(self, step: StepMetrics, training: Training) -> None:
+        if crossed(step.images_seen, training.recipe.batch_size, training.recipe.every.snapshot) or training.finished:
+            self.save()
+
+    def save(self) -> None:
+        """Write the EMAs as they are now."""
+        run = self.run
+        run.raise_if_nonfinite()
+        with run.untimed(), tolerate_disk_errors("an average"):
+            for std, net in zip(run.recipe.ema_snapshots, run.state.power_emas, strict=True):
+                full = gather_full(net.state_dict())
+                if distributed.is_main_process():
+                    tensors = {f"ema.{name}": value.half() for name, value in full.items()}
+                    about = replace(run.checkpoint_info(), std=std)
+                    folder = run.folder / "snapshots" / folder_name(std)
+                    checkpoint.save_checkpoint(folder, about.images_seen, tensors, to_dict(about), keep=0)

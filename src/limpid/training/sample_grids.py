@@ -1,0 +1,60 @@
+"""The sample grids of a run, always from the same seeds, so that one sees them improve."""
+
+from pathlib import Path
+
+from limpid.runtime import distributed
+from limpid.runtime.log import logger
+from limpid.sampling import figures
+from limpid.storage.atomic import fsync
+from limpid.training.active_run import Run, tolerate_disk_errors
+from limpid.training.anomalies import degenerate_samples
+from limpid.training.callbacks import Callback, crossed
+from limpid.training.loop import StepMetrics
+from limpid.training.training import Training
+
+
+class SampleGrids(Callback):
+    """Writes samples/."""
+
+    def __init__(self, run: Run):
+        self.run = run
+
+    @property
+    def path(self) -> Path:
+        """The file of the grid of this moment."""
+        return self.run.folder / "samples" / f"{self.run.state.images_seen:012d}.png"
+
+    def due(self) -> bool:
+        """Whether the last batch reached the next grid."""
+        recipe = self.run.recipe
+        return crossed(self.run.state.images_seen, recipe.batch_size, recipe.every.sample)
+
+    def on_start(self, training: Training) -> None:
+        """Sample the grid that is missing because the run was stopped before it."""
+        if self.due() and distributed.broadcast_object(lambda: not self.path.exists()):
+            self.sample()
+
+    def on_step(self, step: StepMetrics, training: Training) -> None:
+        if self.due() and not self.run.stop_requested():
+            self.sample()
+
+    def sample(self) -> None:
+        """Sample the grid of this moment, unless the run is asked to stop meanwhile."""
+        run = self.run
+        run.raise_if_nonfinite()
+        pipeline = run.training.live_pipeline()
+        if not distributed.is_main_process():
+            return
+        pixels = None
+        with (
+            run.untimed(),
+            tolerate_disk_errors("the samples", (OSError, FloatingPointError)),
+            run.stop.interruptible(),
+            run.runtime.sampling_threads(),
+        ):
+            pixels = figures.preview_samples(pipeline)
+            fsync(figures.save_sample_grid(pixels, pipeline.class_names, self.path))
+            if problem := degenerate_samples(pixels):
+                logger.warning(f"{problem}, after {run.state.images_seen:,} images")
+        if pixels is not None:
+            run.callbacks.on_samples(pixels, run.state.images_seen)
