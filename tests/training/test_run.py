@@ -131,16 +131,16 @@ def test_a_run_does_not_go_on_where_its_labels_mean_other_classes(tmp_path: Path
 
     assert run(of("cat", "dog", "emu"), tmp_path / "run", CPU)
     for names, said in (
-        (("cat", "doe", "emu"), "was told 3 classes, and the data has 3: number 1 was 'dog' and is 'doe'"),
-        (("dog", "cat", "emu"), "was told 3 classes, and the data has 3: number 0 was 'cat' and is 'dog'"),
-        (("cat", "dog"), "was told 3 classes, and the data has 2: number 2 was 'emu' and is none"),
-        (("cat", "dog", "emu", "fox"), "was told 3 classes, and the data has 4: number 3 was none and is 'fox'"),
+        (("cat", "doe", "emu"), "was trained with 3 classes, and the data has 3: class 1 was 'dog' and is 'doe'"),
+        (("dog", "cat", "emu"), "was trained with 3 classes, and the data has 3: class 0 was 'cat' and is 'dog'"),
+        (("cat", "dog"), "was trained with 3 classes, and the data has 2: class 2 was 'emu' and is none"),
+        (("cat", "dog", "emu", "fox"), "was trained with 3 classes, and the data has 4: class 3 was none and is 'fox'"),
     ):
         with pytest.raises(ValueError, match=said):
             run(of(*names, images=32), tmp_path / "run", CPU)
     assert run(of("cat", "dog", "emu", images=32), tmp_path / "run", CPU)
-    assert run(of("cat", "dog", conditional=False), tmp_path / "told nothing", CPU)
-    assert run(of("cat", "emu", images=32, conditional=False), tmp_path / "told nothing", CPU)
+    assert run(of("cat", "dog", conditional=False), tmp_path / "unconditional", CPU)
+    assert run(of("cat", "emu", images=32, conditional=False), tmp_path / "unconditional", CPU)
 
 
 def test_a_run_at_a_constant_learning_rate_is_made_longer_and_no_bit_differs(tmp_path: Path):
@@ -271,7 +271,7 @@ def test_a_checkpoint_that_goes_or_is_another_after_it_was_found_is_refused(fini
     with pytest.raises(ValueError, match="is not what it was a moment ago, since its run goes on"):
         load_checkpoint(ref, CPU)
     ref.file.unlink()
-    with pytest.raises(ValueError, match="has gone, since its run has saved others: give the command again"):
+    with pytest.raises(ValueError, match="is gone: its run has saved newer ones, so give the command again"):
         load_checkpoint(ref, CPU)
 
 
