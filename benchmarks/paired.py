@@ -5,7 +5,6 @@ import json
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from limpid.bench.costs import processor
 from limpid.bench.timing import IsolatedWorker, Measurement, Work, interleaved
 from limpid.runtime import cpu
 from limpid.runtime.device import Runtime
+from limpid.runtime.versions import version
 from limpid.viz.plot import Curve, Panel, panels
 
 

@@ -1,1 +1,3 @@
 """What a recipe costs on this machine."""
+
+__all__ = ["costs", "timing"]

@@ -7,7 +7,6 @@ score: no model needs to be better than real.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from typing import NamedTuple
 
 import torch
@@ -32,6 +31,7 @@ from limpid.recipes.serialize import match_choice
 from limpid.runtime import distributed
 from limpid.runtime.device import Runtime
 from limpid.runtime.rng import generator, random_subset
+from limpid.runtime.versions import version
 from limpid.storage.atomic import remove_abandoned
 from limpid.storage.chunk_cache import Chunk, cached_chunk, chunk_ranges, concat
 from limpid.storage.hashing import CHUNK

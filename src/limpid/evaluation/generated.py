@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from limpid.data.images import ImageDataset
 from limpid.diffusion.denoiser import Denoiser
 from limpid.recipes.serialize import to_dict
+from limpid.runtime.versions import version
 from limpid.sampling.labels import labels_by_share
 from limpid.sampling.pipeline import Pipeline
 from limpid.storage.chunk_cache import Chunk

@@ -1,1 +1,3 @@
 """Optimisers, and exponential and power-function averages of the weights (EMA)."""
+
+__all__ = ["ema", "muon", "optimizers"]

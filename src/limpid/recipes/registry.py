@@ -2,8 +2,10 @@
 
 import json
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
 
 from limpid.recipes.cifar10 import (
     cifar10,
@@ -70,3 +72,32 @@ def load_recipe_file(path: Path) -> Recipe:
         base = plain.pop("base", None) if isinstance(plain, dict) else None
         default = Recipe() if base is None else RECIPES[match_choice("recipe", str(base), RECIPES)]()
         return from_dict(Recipe, plain, default=default)
+
+
+def recipe(name: str | Path, changes: Mapping[str, Any] | None = None, /, **other: Any) -> Recipe:
+    """The recipe of a name, a .toml or .json file or a run folder, with other values for some of its fields.
+
+    `recipe("demo", batch_size=64, schedule=Cosine())`, or a field of a field by its dotted name:
+    `recipe("demo", {"optimizer.lr": 1e-3, "schedule": "Cosine"})`. Raises ValueError, with the nearest name, for a
+    field that does not exist, and for a value of the wrong type.
+    """
+    return with_changes(find_recipe(str(name)), {**(changes or {}), **other})
+
+
+Fields = TypeVar("Fields")
+
+
+def with_changes(current: Fields, changes: Mapping[str, Any], where: str = "recipe") -> Fields:
+    """A dataclass with other values for some of its fields, those of its fields by dotted names."""
+    for name, value in changes.items():
+        first, dot, rest = name.partition(".")
+        first = match_choice(f"field of {where}", first, [spec.name for spec in fields(current)])  # pyright: ignore[reportArgumentType]
+        inner = getattr(current, first)
+        if dot and not is_dataclass(inner):
+            raise ValueError(f"{where}.{first} is {inner!r}, which has no field {rest}")
+        if dot:
+            value = with_changes(inner, {rest: value}, f"{where}.{first}")
+        elif not is_dataclass(value):
+            value = from_dict(get_type_hints(type(current))[first], value, f"{where}.{first}", inner)
+        current = replace(current, **{first: value})  # pyright: ignore[reportArgumentType, reportCallIssue]
+    return current

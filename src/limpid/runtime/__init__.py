@@ -1,1 +1,17 @@
 """The process that limpid runs in: device, precision, threads, memory, random numbers, other processes, terminal."""
+
+__all__ = [
+    "cpu",
+    "device",
+    "distributed",
+    "fsdp",
+    "grad_sync",
+    "log",
+    "oom",
+    "output",
+    "progress_line",
+    "randn",
+    "rng",
+    "terminal",
+    "versions",
+]

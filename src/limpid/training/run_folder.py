@@ -6,7 +6,7 @@ import platform
 import sys
 import time
 from hashlib import sha256
-from importlib.metadata import version
+from limpid.runtime.versions import version
 from pathlib import Path
 from typing import Any
 

@@ -1,1 +1,15 @@
 """Readers: from files, archives and arrays as people have them to uint8 images."""
+
+__all__ = [
+    "cifar10_files",
+    "decode",
+    "labels",
+    "listing",
+    "messages",
+    "npz",
+    "pack",
+    "packed",
+    "safe_pickle",
+    "scan",
+    "zip_files",
+]
