@@ -46,7 +46,7 @@ def options(path: Path, **changed) -> Edit:
 
 
 @pytest.mark.parametrize("what", EDITS)
-@pytest.mark.parametrize("labels", [(), ("3",)], ids=["told nothing", "told a class"])
+@pytest.mark.parametrize("labels", [(), ("3",)], ids=["no label", "a label"])
 def test_every_edit_writes_its_sheet(what: str, labels: tuple[str, ...], pipeline: Pipeline, tmp_path: Path):
     sheet = edit_sheet(what, pipeline, options(tmp_path, labels=labels))
     assert sheet.width > 4 * CELL
@@ -65,14 +65,14 @@ def test_inversion_begins_lower_than_a_recipe_stops_to_draw(pipeline: Pipeline, 
 @pytest.mark.parametrize("what", EDITS)
 def test_the_same_edit_gives_the_same_sheet_and_another_seed_another(what: str, pipeline: Pipeline, tmp_path: Path):
     def drawn(seed: int) -> bytes:
-        chosen = options(tmp_path, seed=seed, pictures=("0", "7"), strengths=(0.5,))
+        chosen = options(tmp_path, seed=seed, images=("0", "7"), strengths=(0.5,))
         return edit_sheet(what, pipeline, chosen).tobytes()
 
     assert drawn(1) == drawn(1)
     assert (drawn(1) == drawn(2)) == (what in ("invert", "interpolate"))
 
 
-@pytest.mark.parametrize("labels", [(), ("3",)], ids=["told nothing", "told a class"])
+@pytest.mark.parametrize("labels", [(), ("3",)], ids=["no label", "a label"])
 def test_a_learnt_variance_is_there_to_vary_with(labels: tuple[str, ...], pipeline: Pipeline, tmp_path: Path):
     recipe = replace(pipeline.recipe, schedule=LinearBeta(), learned_variance=True)
     recipe = replace(recipe, sampling=replace(recipe.sampling, schedule=TrainingSchedule(), guidance=Guidance()))
@@ -140,14 +140,14 @@ WRONG = [
     ("inpaint", {"num_variations": 0}, "--num-variations 0: expected at least 1"),
     ("img2img", {"strengths": (0.5, 1.5)}, "strength 1.5: expected a number from 0 (the image) to 1 (noise)"),
     ("img2img", {"steps": 0}, "--steps 0: expected at least 1"),
-    ("img2img", {"pictures": ("1797",)}, "no picture 1797: the data set has 1,797, numbered from 0"),
-    ("img2img", {"pictures": ("cat.png",)}, "cannot read the image cat.png: No such file or directory"),
-    ("img2img", {"pictures": (__file__,)}, "test_edit.py: it is in no known format"),
-    ("img2img", {"pictures": ()}, "--pictures names none: expected numbers in the data set, or files"),
-    ("interpolate", {"pictures": ("1", "2", "3")}, "3 images: interpolation takes them in pairs"),
+    ("img2img", {"images": ("1797",)}, "no image 1797: the data set has 1,797, numbered from 0"),
+    ("img2img", {"images": ("cat.png",)}, "cannot read the image cat.png: No such file or directory"),
+    ("img2img", {"images": (__file__,)}, "test_edit.py: it is in no known format"),
+    ("img2img", {"images": ()}, "--images is empty: expected indices in the data set, or files"),
+    ("interpolate", {"images": ("1", "2", "3")}, "3 images: interpolation takes them in pairs"),
     ("interpolate", {"labels": ("1", "2", "3", "3")}, "interpolation gives the network one class for both"),
     ("invert", {"labels": ("cat",)}, "no class 'cat': choose from 0, 1, 2"),
-    ("invert", {"labels": ("1", "2")}, "2 --labels for 4 pictures: expected one for each, or one for all"),
+    ("invert", {"labels": ("1", "2")}, "2 --labels for 4 images: expected one for each, or one for all"),
 ]
 
 
@@ -169,10 +169,10 @@ def test_a_mask_of_one_colour_is_refused(colour: int, said: str, tmp_path: Path)
 
 def test_a_network_that_was_always_told_a_class_asks_for_one(pipeline: Pipeline, tmp_path: Path):
     always = replace(pipeline, recipe=replace(pipeline.recipe, label_dropout=0.0))
-    with pytest.raises(ValueError, match=r"always told a class: name one with --labels \(0, 1, 2"):
+    with pytest.raises(ValueError, match=r"trained with a label for every image: name one with --labels \(0, 1, 2"):
         edit_sheet("img2img", always, options(tmp_path))
 
 
 def test_a_network_without_classes_cannot_be_told_one(pipeline: Pipeline, tmp_path: Path):
-    with pytest.raises(ValueError, match="knows no classes, so it cannot be told --labels 3"):
+    with pytest.raises(ValueError, match="is unconditional, so it takes no --labels 3"):
         edit_sheet("img2img", replace(pipeline, class_names=()), options(tmp_path, labels=("3",)))

@@ -138,7 +138,7 @@ def test_every_sampler_draws_from_any_model(sampler: str, pipeline: Path, tmp_pa
 
 @pytest.mark.parametrize("what", ["inpaint", "img2img", "vary", "invert", "interpolate"])
 def test_real_pictures_can_be_changed(what: str, pipeline: Path, tmp_path: Path):
-    args = ["--steps", "3", "--pictures", "0", "1", "--resample", "2", "--num-variations", "2"]
+    args = ["--steps", "3", "--images", "0", "1", "--resample", "2", "--num-variations", "2"]
     assert main(["edit", what, str(pipeline), *args, "--out", str(tmp_path / "sheet.png")]) == 0
     assert width(tmp_path / "sheet.png") > 200
 
@@ -166,7 +166,7 @@ def test_guidance_without_labels_or_a_weaker_network_is_refused(tmp_path: Path, 
         == 0
     )
     assert main(["sample", run_folder, "--guidance.scale", "2", "--out", str(tmp_path / "out")]) == 2
-    assert "guidance needs labels, or a weaker network as its guide" in capsys.readouterr().err
+    assert "guidance needs labels, or a weaker model" in capsys.readouterr().err
 
 
 def test_guidance_of_a_network_that_was_told_every_label_is_refused(tmp_path: Path, capsys):
@@ -174,7 +174,7 @@ def test_guidance_of_a_network_that_was_told_every_label_is_refused(tmp_path: Pa
     told = ["--label-dropout", "0", "--sampling.guidance.scale", "1"]
     assert main(["train", "demo", *TINY, *told, "--run", run_folder]) == 0
     assert main(["sample", run_folder, "--guidance.scale", "2", "--out", str(tmp_path / "out")]) == 2
-    assert "told every label, so guidance needs a weaker one" in capsys.readouterr().err
+    assert "trained without label dropout, so guidance needs a weaker model" in capsys.readouterr().err
 
 
 def test_the_forward_strip_is_drawn_at_the_timesteps_asked_for(tmp_path: Path, capsys):

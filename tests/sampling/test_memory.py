@@ -1,4 +1,4 @@
-"""Drawing and editing take the memory of one step, however many there are."""
+"""Sampling and editing take the memory of one step, however many there are."""
 
 import weakref
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""The networks that come with limpid draw on a machine that has nothing else: no run, no data, no download."""
+"""Pretrained networks sample on a machine that has nothing else: no run, no data, no download."""
 
 from pathlib import Path
 from typing import Literal
@@ -29,8 +29,8 @@ def test_a_name_draws_at_once(name: str, tmp_path: Path, monkeypatch: pytest.Mon
     assert main(["sample", name, "--n", "2", "--steps", "2"]) == 0
     grid = Path("runs", "shipped", "cifar10-small", "drawn", "grid.png")
     assert str(grid) in capsys.readouterr().out
-    with Image.open(grid) as picture:
-        assert picture.width > 2 * 32
+    with Image.open(grid) as image:
+        assert image.width > 2 * 32
 
 
 def test_what_lies_here_by_that_name_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -70,7 +70,7 @@ def test_it_names_no_place_of_the_machine_it_was_trained_on(file: str):
     assert getattr(load_info(PRETRAINED_DIR / file).recipe.data, "root", "") == ""
 
 
-def test_it_draws_the_classes_it_is_asked_for():
+def test_it_samples_the_classes_that_it_is_given():
     runtime = Runtime("cpu").resolved()
     pipeline = load("cifar10-small", runtime=runtime)
     labels = balanced_labels(40, len(pipeline.class_names))

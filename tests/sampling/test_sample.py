@@ -1,4 +1,4 @@
-"""What is drawn, for whom: labels that are classes, and none that are not."""
+"""Sampling: labels are classes of the model, in the shares of its data; samples are finite."""
 
 import re
 from collections import Counter

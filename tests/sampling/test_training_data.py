@@ -127,7 +127,7 @@ def test_every_command_takes_the_new_place(moved: tuple[Path, Path], capsys: pyt
         "train": ["--images", "96"],
         "evaluate": ["--n", "40"],
         "likelihood": ["--n", "4", "--num-levels", "2", "--steps", "4"],
-        "edit img2img": ["--pictures", "0", "--strengths", "0.5", "--steps", "2", "--labels", "cat"],
+        "edit img2img": ["--images", "0", "--strengths", "0.5", "--steps", "2", "--labels", "cat"],
     }
     for command, options in commands.items():
         device = [] if command == "edit img2img" else ["--device", "cpu", "--precision", "float32"]

@@ -30,7 +30,7 @@ class Edit:
     out: Path
     """The file to write."""
     runtime: Annotated[Runtime, FLATTEN] = Runtime()
-    pictures: tuple[str, ...] = ("0", "1", "2", "3")
+    images: tuple[str, ...] = ("0", "1", "2", "3")
     """The images to begin with: indices in the data set of the run, or files, which are cropped and resized to fit."""
     data: DataPlace = DataPlace()
     labels: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
     options = replace(options, out=output_file(options.out, f"{what}.png"))
     runtime, ref = options.runtime.resolved().configure_process(), find_checkpoint(name)
     pipeline = load_checkpoint(ref, runtime)
-    if options.data.root or any(word.isdecimal() for word in options.pictures):
+    if options.data.root or any(word.isdecimal() for word in options.images):
         pipeline = pipeline.with_data(data_of_run(ref.about, options.data.root, name))
     echo(save_png(edit_sheet(what, pipeline, options), options.out))
     return 0
@@ -85,7 +85,7 @@ def edit_sheet(what: str, pipeline: Pipeline, options: Edit) -> Image.Image:
             raise ValueError(f"--{name} {value}: expected at least 1")
     labels, mask = edit_labels(options, pipeline), parse_mask(options.mask, pipeline.image_shape)
     given = "none" if labels is None else labels
-    pixels, names = load_images(options.pictures, pipeline.recipe.data, pipeline.image_shape)
+    pixels, names = load_images(options.images, pipeline.recipe.data, pipeline.image_shape)
     n, steps, seed = options.num_variations, options.steps, options.seed
     if what == "inpaint":
         resample = options.resample
@@ -103,9 +103,10 @@ def edit_sheet(what: str, pipeline: Pipeline, options: Edit) -> Image.Image:
 def edit_labels(options: Edit, pipeline: Pipeline) -> list[int] | None:
     """A label for each image; None where the model is given no class. Raises ValueError for what is no class."""
     if options.labels:
-        return parse_labels(options.labels, pipeline.class_names, len(options.pictures))
+        return parse_labels(options.labels, pipeline.class_names, len(options.images))
     if pipeline.class_names and not pipeline.recipe.label_dropout:
         raise ValueError(
-            f"this network was always told a class: name one with --labels ({', '.join(pipeline.class_names)})"
+            "this model was trained with a label for every image: name one with --labels "
+            f"({', '.join(pipeline.class_names)})"
         )
     return None

@@ -1,4 +1,4 @@
-"""What an edit is given, by the words of a command: pictures, their classes, the part to change."""
+"""From the words of a command to values: images, labels, masks."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,9 +21,9 @@ def output_file(out: Path, name: str) -> Path:
 
 
 def load_images(words: Sequence[str], data: Data, shape: ImageShape) -> tuple[UInt8[Tensor, "n c h w"], list[str]]:
-    """The pictures that are meant, numbers of the data set or files, and what to call them. Raises ValueError."""
+    """Images by their index in the data set or by file, and a name for each. Raises ValueError for what is neither."""
     if not words:
-        raise ValueError("--pictures names none: expected numbers in the data set, or files")
+        raise ValueError("--images is empty: expected indices in the data set, or files")
     found = {word: (read_image(word, shape), Path(word).stem) for word in words if not word.isdecimal()}
     if len(found) < len(set(words)):
         source = data.open("cpu")
@@ -32,9 +32,9 @@ def load_images(words: Sequence[str], data: Data, shape: ImageShape) -> tuple[UI
 
 
 def dataset_image(index: int, source: DataSource) -> tuple[UInt8[Tensor, "c h w"], str]:
-    """A picture of a data set, and the name of its class. Raises ValueError if there is none of that number."""
+    """An image of a data set, and the name of its class. Raises ValueError for an index outside the set."""
     if index >= len(source):
-        raise ValueError(f"no picture {index}: the data set has {len(source):,}, numbered from 0")
+        raise ValueError(f"no image {index}: the data set has {len(source):,}, numbered from 0")
     if isinstance(source, StreamingDataset):
         pixels, label = source.converted[index]
     else:
@@ -43,17 +43,17 @@ def dataset_image(index: int, source: DataSource) -> tuple[UInt8[Tensor, "c h w"
 
 
 def parse_labels(words: Sequence[str], names: Sequence[str], n: int) -> list[int]:
-    """The labels that are meant, by name or index, for n pictures: one for each, or one for all. Raises ValueError."""
+    """The labels of n images by name or index: one for each, or one for all. Raises ValueError for other numbers."""
     if not names:
-        raise ValueError(f"this network knows no classes, so it cannot be told --labels {' '.join(words)}")
+        raise ValueError(f"this model is unconditional, so it takes no --labels {' '.join(words)}")
     if len(words) not in (1, n):
-        raise ValueError(f"{len(words)} --labels for {n} pictures: expected one for each, or one for all")
+        raise ValueError(f"{len(words)} --labels for {n} images: expected one for each, or one for all")
     labels = [label_from_word(word, names) for word in words]
     return labels * n if len(labels) == 1 else labels
 
 
 def parse_mask(mask: str, shape: ImageShape) -> Bool[Tensor, "h w"]:
-    """Where pictures are drawn anew. Raises ValueError for a mask that changes nothing or leaves nothing."""
+    """True where images are generated anew. Raises ValueError for a mask that is True everywhere or nowhere."""
     _, h, w = shape
     if Path(mask).suffix:
         hole = read_image(mask, (1, h, w))[0] > 127

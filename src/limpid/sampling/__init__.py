@@ -1,3 +1,3 @@
-"""Sampling: load a model, draw images from seeds."""
+"""Sampling: load a model, generate images from seeds, edit images, show both."""
 
 __all__ = ["checkpoints", "edit_sheets", "figures", "labels", "pipeline", "sample", "samples", "training_data"]

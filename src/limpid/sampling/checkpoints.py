@@ -21,47 +21,48 @@ ImageShape = tuple[int, int, int]
 
 
 LONGEST_CLASS_NAME = 10 * 255
-"""Letters that the name of a class may have: that of a folder, with all that cannot be printed spelt out."""
+"""Letters that the name of a class may have: a folder's name, with what cannot be printed spelt out."""
 
 
 PRETRAINED_DIR = Path(__file__).parents[1] / "pretrained"
-"""Networks that come with limpid: averages of the weights, in half precision (`benchmarks/ship.py` wrote them)."""
+"""Networks that come with limpid: EMA weights in half precision (`benchmarks/ship.py` wrote them)."""
 
 
 PRETRAINED = {"cifar10-small": "cifar10-small.safetensors"}
-"""Their files, by the names they can be asked for."""
+"""Their files, by the names that `load` takes."""
 
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """What a checkpoint says of itself besides its tensors."""
+    """The metadata of a checkpoint: all but its tensors."""
 
     images_seen: int
     image_shape: ImageShape
-    """Channels, height and width of a picture."""
+    """Channels, height and width of an image."""
     class_names: tuple[str, ...]
-    """What the classes are called, also where the network is not told them."""
+    """The names of the classes of the data, also for an unconditional model."""
     recipe: Recipe
     data_position: int
-    """Where the run stood in its row of pictures; and the places of batches it has left out."""
+    """How many images of the endless sequence of batches the run has passed, skipped ones included."""
     skipped_batches: tuple[int, ...] = ()
+    """Positions of the batches that were skipped because their loss was not finite."""
     std: float = 0.0
-    """The relative length of the average that it holds, if it holds only that."""
+    """The relative length of the power-function EMA, where the checkpoint holds only that."""
     class_counts: tuple[int, ...] = ()
-    """How many training images each class has; empty where nobody counted them."""
+    """How many training images each class has; empty where that is not known."""
     run_id: str = ""
-    """Of which run it is: what `folder.id_of` says of the recipe that the run was begun with."""
+    """The run that it belongs to: a hash of the recipe that the run began with."""
     data: Fingerprint = Fingerprint()
-    """What identifies the images that it was trained on, wherever they are; older checkpoints do not say."""
+    """What identifies the training images, wherever they are; unknown in older checkpoints."""
 
 
 @dataclass(frozen=True)
 class CheckpointRef:
-    """One checkpoint of a run, found once, so that its options and its weights are read from the same file."""
+    """One checkpoint file, found once, so that metadata and weights are read from the same file."""
 
     file: Path
     sha256: str
-    """The checksum of all bytes of the file."""
+    """Checksum of the whole file."""
     about: CheckpointInfo = field(compare=False)
 
 
@@ -77,7 +78,7 @@ def load_model(ref: CheckpointRef, runtime: Runtime, weights: Literal["ema", "ra
         raise ValueError(f"{file} is gone: its run has saved newer ones, so give the command again") from None
     with errors_name_file(file), torch.device("meta"):  # a network of absurd size is refused before it takes memory
         check_matches(tensors, build_denoiser(recipe, shape, classes).net.state_dict(), file)
-    with torch.random.fork_rng(devices=[]):  # weights are drawn, and then replaced
+    with torch.random.fork_rng(devices=[]):  # weights are initialised, and then replaced
         model = runtime.to_device(build_denoiser(recipe, shape, classes))
     model.net.load_state_dict(tensors)
     if runtime.compile is True:
@@ -102,15 +103,17 @@ def load_guides(samplings: Sequence[Sampling], runtime: Runtime) -> list[Denoise
 
 
 def find_checkpoint(path: Path | str) -> CheckpointRef:
-    """The checkpoint that a name stands for at this moment, as `checkpoint_of` says; later it may be another, since a
-    run that goes on saves newer ones. Raises ValueError if there is none."""
+    """The checkpoint of a name, as `checkpoint_path` finds it now: a run that goes on saves newer ones.
+
+    Raises ValueError if there is none.
+    """
     file = checkpoint_path(Path(path))
     data, checksum = read_header(file)
     return CheckpointRef(file, checksum, info_from(data, file))
 
 
 def checkpoint_path(path: Path) -> Path:
-    """The file itself, the newest checkpoint of a run folder, or a network that comes with limpid and has this name.
+    """The file itself, the newest checkpoint of a run folder, or the pretrained network of this name.
 
     Raises ValueError if there is none.
     """
@@ -124,7 +127,7 @@ def checkpoint_path(path: Path) -> Path:
 
 
 def pretrained_hint(path: Path) -> str:
-    """What to type instead of a name that stands for no run."""
+    """What to type instead of a name that is no run."""
     shipped = f"for a network that comes with limpid type {' or '.join(PRETRAINED)}"
     return f"{shipped}, for the run of that name {Path('runs') / path}" if (Path("runs") / path).is_dir() else shipped
 
@@ -135,10 +138,10 @@ def is_pretrained(path: Path) -> bool:
 
 
 def output_folder(path: Path) -> Path:
-    """Where what is made of a run belongs: its folder, or that of its checkpoint; of a network that comes with limpid
-    a folder that no run is in.
+    """The folder for what is made of a run: its own, or that of its checkpoint; runs/shipped/NAME for a pretrained
+    network.
 
-    Raises ValueError if a folder in it is a link: what is written there would be elsewhere.
+    Raises ValueError if a folder in it is a link: what is written there would land elsewhere.
     """
     folder = _folder_of(path)
     refuse_linked_folders(folder)
@@ -152,12 +155,12 @@ def _folder_of(path: Path) -> Path:
 
 
 def load_info(file: Path) -> CheckpointInfo:
-    """What a checkpoint says of itself. Raises ValueError if it is broken, or says what cannot be."""
+    """The metadata of a checkpoint file. Raises ValueError if it is broken or not valid."""
     return info_from(read_data(file), file)
 
 
 def info_from(data: Plain, file: Path) -> CheckpointInfo:
-    """What the plain data of a checkpoint says. Raises ValueError, with the file's name, if it says what cannot be."""
+    """The metadata from its plain data. Raises ValueError, with the file's name, if it is not valid."""
     with errors_name_file(file):
         about = from_dict(CheckpointInfo, data, "its data")
         if long := [name for name in about.class_names if len(name) > LONGEST_CLASS_NAME]:

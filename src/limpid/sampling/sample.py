@@ -51,9 +51,14 @@ def make_denoiser(
             raise ValueError(f"{classes}: a label would mean another class to each")
         denoise = guided(denoise, partial(guide, labels=labels if guide.null_label else None), guidance)
     elif guidance.enabled and labels is None:
-        raise ValueError("guidance needs labels, or a weaker network as its guide: else set the guidance scale to 1")
+        raise ValueError(
+            "guidance needs labels, or a weaker model (--guidance-model): else set the guidance scale to 1"
+        )
     elif guidance.enabled and not recipe.label_dropout:
-        raise ValueError("this network was told every label, so guidance needs a weaker one: name it as the guide")
+        raise ValueError(
+            "this model was trained without label dropout, so guidance needs a weaker model: name one with "
+            "--guidance-model"
+        )
     elif guidance.enabled and labels is not None:
         denoise = classifier_free(model, labels, guidance)
 

@@ -1,4 +1,4 @@
-"""Whether images are those that a run was trained on, wherever they are now: their fingerprint tells it."""
+"""The training data of a run, wherever it is now, checked by its fingerprint."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from limpid.storage.download import expanded
 
 
 def open_data(data: Data, device: torch.device | str) -> DataSource:
-    """The images of a run. Raises ValueError if they cannot be had, and says what to do if their place has gone."""
+    """The images of a run. Raises ValueError if they cannot be read, with what to do if they were moved."""
     try:
         return data.open(device)
     except ValueError as error:
@@ -23,7 +23,7 @@ def open_data(data: Data, device: torch.device | str) -> DataSource:
 
 
 def check_data(about: CheckpointInfo, source: DataSource, run: Path | str) -> None:
-    """Raise ValueError if images are not those that a run was trained on, or their classes not those it was told."""
+    """Raise ValueError if images are not those that a run was trained on, or have other classes."""
     if about.recipe.class_conditional:
         check_class_names(about.class_names, source.class_names, str(run))
     if changed := about.data.differences(source.fingerprint):
