@@ -14,11 +14,9 @@ from limpid.recipes.serialize import errors_name_file, from_dict
 from limpid.runtime import distributed
 from limpid.runtime.device import Runtime
 from limpid.runtime.terminal import printable
+from limpid.sampling.sample import ImageShape
 from limpid.storage.checkpoint import Plain, check_matches, latest, read_data, read_header, read_tensors
 from limpid.storage.regular_files import refuse_linked_folders
-
-ImageShape = tuple[int, int, int]
-
 
 LONGEST_CLASS_NAME = 10 * 255
 """Letters that the name of a class may have: a folder's name, with what cannot be printed spelt out."""
