@@ -14,6 +14,7 @@ __all__ = [
     "option_values",
     "parser",
     "posthoc_ema",
+    "progress",
     "recipes",
     "sample",
     "show",

@@ -1,3 +1,25 @@
 """Training: the step and its loop, the run around it, its folder, its log, and what is checked before and meanwhile."""
 
-__all__ = ["anomalies", "loop", "meter", "optimizer_state", "preflight", "progress", "run", "run_folder", "step_times"]
+__all__ = [
+    "accumulate",
+    "active_run",
+    "anomalies",
+    "api",
+    "callbacks",
+    "checkpointing",
+    "loop",
+    "loss_log",
+    "meter",
+    "online_scores",
+    "optimizer_state",
+    "preflight",
+    "progress",
+    "run",
+    "run_folder",
+    "same_run",
+    "sample_grids",
+    "state",
+    "step_times",
+    "stop",
+    "training",
+]

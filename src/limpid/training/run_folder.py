@@ -6,7 +6,6 @@ import platform
 import sys
 import time
 from hashlib import sha256
-from limpid.runtime.versions import version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from limpid.recipes.registry import MAX_RECIPE_BYTES
 from limpid.recipes.serialize import to_dict
 from limpid.runtime import distributed
 from limpid.runtime.device import Runtime
+from limpid.runtime.versions import version
 from limpid.sampling.checkpoints import load_info
 from limpid.storage import checkpoint
 from limpid.storage.atomic import durable_write
