@@ -7,6 +7,7 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
+from limpid.diffusion.guidance import Guidance
 from limpid.recipes.cifar10 import (
     cifar10,
     cifar10_64,
@@ -88,7 +89,10 @@ Fields = TypeVar("Fields")
 
 
 def with_changes(current: Fields, changes: Mapping[str, Any], where: str = "recipe") -> Fields:
-    """A dataclass with other values for some of its fields, those of its fields by dotted names."""
+    """A dataclass with other values for some of its fields, those of its fields by dotted names.
+
+    A kind may be given by its name, and guidance by its scale. Raises ValueError as `recipe`.
+    """
     for name, value in changes.items():
         first, dot, rest = name.partition(".")
         first = match_choice(f"field of {where}", first, [spec.name for spec in fields(current)])  # pyright: ignore[reportArgumentType]
@@ -97,6 +101,8 @@ def with_changes(current: Fields, changes: Mapping[str, Any], where: str = "reci
             raise ValueError(f"{where}.{first} is {inner!r}, which has no field {rest}")
         if dot:
             value = with_changes(inner, {rest: value}, f"{where}.{first}")
+        elif isinstance(inner, Guidance) and isinstance(value, int | float):
+            value = replace(inner, scale=float(value))
         elif not is_dataclass(value):
             value = from_dict(get_type_hints(type(current))[first], value, f"{where}.{first}", inner)
         current = replace(current, **{first: value})  # pyright: ignore[reportArgumentType, reportCallIssue]

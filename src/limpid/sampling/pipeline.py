@@ -1,15 +1,15 @@
 """A trained model with all that sampling and editing need: one object from a checkpoint, a file or a training run."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 from limpid.data import Data
 from limpid.data.convert import ImagesLike, pixels_from_images
@@ -21,8 +21,10 @@ from limpid.diffusion.level import Level
 from limpid.diffusion.samplers import Heun, Sampler
 from limpid.diffusion.samplers.steps import SamplerStep, final_step
 from limpid.diffusion.schedules import extended_to_sigma, sampling_levels
+from limpid.nets import own_network
 from limpid.recipes.recipe import Recipe, Sampling, preview_recipe
-from limpid.recipes.serialize import match_choice, to_dict
+from limpid.recipes.registry import with_changes
+from limpid.recipes.serialize import to_dict
 from limpid.runtime.device import Runtime
 from limpid.runtime.oom import find_executable_batch_size
 from limpid.sampling.checkpoints import CheckpointInfo, CheckpointRef, find_checkpoint, guidance_model, load_model
@@ -79,10 +81,7 @@ class Pipeline:
         Raises ValueError for a name that is no setting.
         """
         old = self.recipe.sampling
-        if isinstance(scale := changes.get("guidance"), int | float):
-            changes["guidance"] = replace(old.guidance, scale=float(scale))
-        check_names(changes, Sampling)
-        new = replace(sampling or old, **changes)  # pyright: ignore[reportArgumentType]
+        new = with_changes(sampling or old, changes, "sampling")
         guide = self.guide if new.guidance_model == old.guidance_model else None
         return replace(self, recipe=replace(self.recipe, sampling=new), guide=guide)
 
@@ -342,12 +341,22 @@ class Pipeline:
         return write_checkpoint(Path(path), tensors, to_dict(info))
 
 
-def load(path: Path | str, *, weights: Literal["ema", "raw"] = "ema", runtime: Runtime | None = None) -> Pipeline:
+def load(
+    path: Path | str,
+    *,
+    weights: Literal["ema", "raw"] = "ema",
+    network: nn.Module | None = None,
+    runtime: Runtime | None = None,
+) -> Pipeline:
     """The model of a run folder (its newest checkpoint), of a checkpoint, or of a pretrained name.
 
-    Raises ValueError if there is none, or the file is broken or does not fit its own recipe.
+    A model that was trained with one's own `network` is given such a module again. Raises ValueError if there is no
+    checkpoint, or the file is broken or does not fit its own recipe.
     """
-    return load_checkpoint(find_checkpoint(path), runtime, weights)
+    ref = find_checkpoint(path)
+    if network is not None:
+        ref = replace(ref, about=replace(ref.about, recipe=replace(ref.about.recipe, network=own_network(network))))
+    return load_checkpoint(ref, runtime, weights)
 
 
 def load_checkpoint(
@@ -358,9 +367,3 @@ def load_checkpoint(
     model = load_model(ref, runtime, weights)
     names, counts = (about.class_names, about.class_counts) if about.recipe.class_conditional else ((), ())
     return Pipeline(model, about.recipe, about.image_shape, names, about.images_seen, counts, runtime)
-
-
-def check_names(changes: Mapping[str, object], kind: type) -> None:
-    """Raise ValueError for a keyword that is no field of a dataclass, with the nearest one."""
-    for name in changes:
-        match_choice("setting", name, [spec.name for spec in fields(kind)])
