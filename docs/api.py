@@ -39,8 +39,16 @@ def methods(kind: type) -> Iterator[str]:
     for name, value in vars(kind).items():
         function = value.fget if isinstance(value, property) else value
         if not name.startswith("_") and inspect.isfunction(function):
-            yield f"- `.{name}`: {(inspect.getdoc(function) or '').splitlines()[0]}"
+            call = "" if isinstance(value, property) else arguments(function)
+            yield f"- `.{name}{call}`: {(inspect.getdoc(function) or '').splitlines()[0]}"
     yield ""
+
+
+def arguments(function: Any) -> str:
+    """The parameters of a method with their defaults, without self and types."""
+    signature = inspect.signature(function)
+    own = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values() if p.name != "self"]
+    return str(signature.replace(parameters=own, return_annotation=inspect.Signature.empty))
 
 
 def signature(value: Any) -> str:

@@ -12,7 +12,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from limpid.evaluation.api import compare, evaluate
     from limpid.evaluation.report import EvalReport
     from limpid.recipes.recipe import Recipe
     from limpid.recipes.registry import recipe
@@ -31,8 +30,6 @@ HOMES = {
     "recipe": "limpid.recipes.registry",
     "train": "limpid.training.api",
     "train_steps": "limpid.training.api",
-    "evaluate": "limpid.evaluation.api",
-    "compare": "limpid.evaluation.api",
     "Recipe": "limpid.recipes.recipe",
     "Pipeline": "limpid.sampling.pipeline",
     "Samples": "limpid.sampling.samples",
@@ -40,9 +37,9 @@ HOMES = {
     "Training": "limpid.training.training",
     "Callback": "limpid.training.callbacks",
     "EvalReport": "limpid.evaluation.report",
-    "show": "limpid.viz",
+    "show": "limpid.viz.show",
 }
-"""The module that each name is imported from."""
+"""The module that each name is imported from, or that it is."""
 __all__ = [
     "Callback",
     "EvalReport",
@@ -51,8 +48,6 @@ __all__ = [
     "Runtime",
     "Samples",
     "Training",
-    "compare",
-    "evaluate",
     "load",
     "recipe",
     "show",
@@ -64,7 +59,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in HOMES:
         raise AttributeError(f"module 'limpid' has no attribute {name!r}")
-    value = getattr(import_module(HOMES[name]), name)
+    module = import_module(HOMES[name])
+    value = module if HOMES[name].endswith(f".{name}") else getattr(module, name)
     globals()[name] = value
     return value
 
