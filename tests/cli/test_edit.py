@@ -26,7 +26,7 @@ from limpid.runtime.rng import generator
 from limpid.sampling.pipeline import INVERSION_SIGMA_MIN, Pipeline
 
 CPU = Runtime("cpu", "float32").resolved()
-CELL = 96  # a picture of 8x8 on a sheet
+CELL = 96  # the size of an 8x8 image on a sheet, in pixels
 
 
 @pytest.fixture(scope="module")
@@ -53,27 +53,27 @@ def test_every_edit_writes_its_sheet(what: str, labels: tuple[str, ...], pipelin
     assert sheet.height > 2 * CELL
 
 
-def test_inversion_begins_lower_than_a_recipe_stops_to_draw(pipeline: Pipeline, tmp_path: Path):
+def test_inversion_begins_at_a_lower_level_than_sampling_ends(pipeline: Pipeline, tmp_path: Path):
     stops = replace(pipeline.recipe, sampling=replace(pipeline.recipe.sampling, schedule=Karras(sigma_min=0.05)))
-    way = partial(replace(pipeline, recipe=stops).levels, 4)
-    assert [way().sigma[-2].item(), way(INVERSION_SIGMA_MIN).sigma[-2].item()] == pytest.approx(
+    levels = partial(replace(pipeline, recipe=stops).levels, 4)
+    assert [levels().sigma[-2].item(), levels(INVERSION_SIGMA_MIN).sigma[-2].item()] == pytest.approx(
         [0.05, INVERSION_SIGMA_MIN]
     )
-    assert way().sigma[0] == way(INVERSION_SIGMA_MIN).sigma[0]
+    assert levels().sigma[0] == levels(INVERSION_SIGMA_MIN).sigma[0]
 
 
 @pytest.mark.parametrize("what", EDITS)
 def test_the_same_edit_gives_the_same_sheet_and_another_seed_another(what: str, pipeline: Pipeline, tmp_path: Path):
-    def drawn(seed: int) -> bytes:
+    def sheet_bytes(seed: int) -> bytes:
         chosen = options(tmp_path, seed=seed, images=("0", "7"), strengths=(0.5,))
         return edit_sheet(what, pipeline, chosen).tobytes()
 
-    assert drawn(1) == drawn(1)
-    assert (drawn(1) == drawn(2)) == (what in ("invert", "interpolate"))
+    assert sheet_bytes(1) == sheet_bytes(1)
+    assert (sheet_bytes(1) == sheet_bytes(2)) == (what in ("invert", "interpolate"))
 
 
 @pytest.mark.parametrize("labels", [(), ("3",)], ids=["no label", "a label"])
-def test_a_learnt_variance_is_there_to_vary_with(labels: tuple[str, ...], pipeline: Pipeline, tmp_path: Path):
+def test_img2img_can_sample_with_the_learned_variance(labels: tuple[str, ...], pipeline: Pipeline, tmp_path: Path):
     recipe = replace(pipeline.recipe, schedule=LinearBeta(), learned_variance=True)
     recipe = replace(recipe, sampling=replace(recipe.sampling, schedule=TrainingSchedule(), guidance=Guidance()))
     learnt = replace(pipeline, recipe=recipe, model=build_denoiser(recipe, pipeline.image_shape, 10).eval())
@@ -82,9 +82,9 @@ def test_a_learnt_variance_is_there_to_vary_with(labels: tuple[str, ...], pipeli
 
 @pytest.mark.parametrize("mask", ["left", "right", "top", "bottom", "centre"])
 def test_a_mask_by_name_is_the_part_it_says(mask: str):
-    hole = parse_mask(mask, (3, 8, 4))
-    y, x = (where.double().mean().item() for where in hole.nonzero().T)
-    assert hole.double().mean() == (0.25 if mask == "centre" else 0.5)
+    part = parse_mask(mask, (3, 8, 4))
+    y, x = (where.double().mean().item() for where in part.nonzero().T)
+    assert part.double().mean() == (0.25 if mask == "centre" else 0.5)
     towards = {"left": (3.5, 0.5), "right": (3.5, 2.5), "top": (1.5, 1.5), "bottom": (5.5, 1.5), "centre": (3.5, 1.5)}
     assert (y, x) == towards[mask]
 
@@ -94,15 +94,15 @@ def drawing(path: Path, pixels: np.ndarray) -> str:
     return str(path)
 
 
-def test_a_mask_can_be_drawn(tmp_path: Path):
+def test_a_mask_can_be_a_file(tmp_path: Path):
     white = np.zeros((32, 32), np.uint8)
     white[:8, 8:] = 255
-    hole = parse_mask(drawing(tmp_path / "mask.png", white), (1, 8, 8))
-    assert hole.nonzero().tolist() == [[y, x] for y in range(2) for x in range(2, 8)]
+    part = parse_mask(drawing(tmp_path / "mask.png", white), (1, 8, 8))
+    assert part.nonzero().tolist() == [[y, x] for y in range(2) for x in range(2, 8)]
 
 
-def test_a_file_becomes_a_picture_of_the_networks_shape(tmp_path: Path):
-    """A wide colour picture: its middle is kept, and its grey is what Pillow makes of its colours."""
+def test_a_file_becomes_an_image_of_the_networks_shape(tmp_path: Path):
+    """A wide colour image is cropped to its middle, and made grey as Pillow does."""
     wide = np.zeros((16, 48, 3), np.uint8)
     wide[:, 16:32] = (200, 100, 50)
     file = drawing(tmp_path / "wide.png", wide)
@@ -111,7 +111,7 @@ def test_a_file_becomes_a_picture_of_the_networks_shape(tmp_path: Path):
     assert read_image(file, (1, 8, 8)).min() > 100, "the black sides are cut away"
 
 
-def test_pictures_keep_their_order_whether_numbers_or_files(tmp_path: Path):
+def test_images_keep_their_order_whether_indices_or_files(tmp_path: Path):
     file = drawing(tmp_path / "mine.png", np.full((8, 8), 77, np.uint8))
     found, names = load_images(["5", file, "2", "5"], Digits(size=8), (1, 8, 8))
     digits = Digits(size=8).load()
@@ -120,14 +120,14 @@ def test_pictures_keep_their_order_whether_numbers_or_files(tmp_path: Path):
     assert names == [digits.class_names[digits.labels[5]], "mine", digits.class_names[digits.labels[2]], names[0]]
 
 
-def test_a_streamed_data_set_has_the_same_numbers():
+def test_a_streamed_data_set_has_the_same_image_at_each_index():
     digits = Digits(size=8).load()
     streamed = StreamingDataset(
         [(digits.pixels[i], int(digits.labels[i])) for i in range(9)], digits.shape, digits.class_names
     )
     for index in (0, 8):
-        (here, name), (there, same) = dataset_image(index, digits), dataset_image(index, streamed)
-        assert torch.equal(here, there)
+        (pixels, name), (streamed_pixels, same) = dataset_image(index, digits), dataset_image(index, streamed)
+        assert torch.equal(pixels, streamed_pixels)
         assert name == same
     assert dataset_image(0, ImageDataset(digits.pixels[:1], digits.labels[:1]))[1] == "0"
 
@@ -161,18 +161,18 @@ def test_a_mistake_gets_one_clear_line(what, changed, said, pipeline: Pipeline, 
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("colour", "said"), [(255, "white all over"), (0, "white nowhere")])
+@pytest.mark.parametrize(("colour", "said"), [(255, "white everywhere"), (0, "white nowhere")])
 def test_a_mask_of_one_colour_is_refused(colour: int, said: str, tmp_path: Path):
     with pytest.raises(ValueError, match=said):
         parse_mask(drawing(tmp_path / "mask.png", np.full((8, 8), colour, np.uint8)), (1, 8, 8))
 
 
-def test_a_network_that_was_always_told_a_class_asks_for_one(pipeline: Pipeline, tmp_path: Path):
+def test_a_network_that_was_trained_with_every_label_needs_one(pipeline: Pipeline, tmp_path: Path):
     always = replace(pipeline, recipe=replace(pipeline.recipe, label_dropout=0.0))
     with pytest.raises(ValueError, match=r"trained with a label for every image: name one with --labels \(0, 1, 2"):
         edit_sheet("img2img", always, options(tmp_path))
 
 
-def test_a_network_without_classes_cannot_be_told_one(pipeline: Pipeline, tmp_path: Path):
+def test_a_network_without_classes_takes_no_label(pipeline: Pipeline, tmp_path: Path):
     with pytest.raises(ValueError, match="is unconditional, so it takes no --labels 3"):
         edit_sheet("img2img", replace(pipeline, class_names=()), options(tmp_path, labels=("3",)))

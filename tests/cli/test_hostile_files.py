@@ -141,9 +141,9 @@ READERS: dict[str, Callable[[Path], object]] = {
     "000000000016.safetensors": lambda path: load(path, runtime=CPU),
     "statistics.npz": stats_file.load_stats,
     "weights.pth": inception_weights.load_inception,
-    "pictures.npz": lambda path: Folder(str(path)).open("cpu"),
-    "pictures.zip": lambda path: Folder(str(path)).open("cpu"),
-    "pictures": lambda path: Folder(str(path)).open("cpu"),
+    "images.npz": lambda path: Folder(str(path)).open("cpu"),
+    "images.zip": lambda path: Folder(str(path)).open("cpu"),
+    "images": lambda path: Folder(str(path)).open("cpu"),
     "cifar-10-python.tar.gz": lambda path: Cifar10(root=str(path)).open("cpu"),
 }
 
@@ -198,11 +198,11 @@ def test_statistics_that_claim_more_than_any_has_are_not_unpacked(tmp_path: Path
 
 @pytest.mark.parametrize("name", ["a" * 65_000 + "/0.png", "a/" * 32_500 + "0.png", "a" * 256 + "/0.png"])
 def test_a_zip_with_names_that_no_file_has_is_refused(name: str, tmp_path: Path):
-    with zipfile.ZipFile(tmp_path / "pictures.zip", "w") as archive:
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
         for part in range(3):
             archive.writestr(f"{part}{name}", b"")
     with pytest.raises(ValueError, match="is longer than a file's can be") as error:
-        Folder(str(tmp_path / "pictures.zip")).open("cpu")
+        Folder(str(tmp_path / "images.zip")).open("cpu")
     assert len(str(error.value)) < 500
 
 

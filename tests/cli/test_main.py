@@ -92,18 +92,18 @@ def test_training_again_goes_on_and_its_folder_is_a_recipe(pipeline: Path, capsy
     assert "going on after 32 images" in capsys.readouterr().out
 
 
-def test_sampling_writes_what_was_asked_for(pipeline: Path, tmp_path: Path, capsys):
+def test_sampling_writes_the_files_that_the_options_name(pipeline: Path, tmp_path: Path, capsys):
     out = tmp_path / "out"
     args = ["--n", "6", "--labels", "3", "7", "--seed", "5", "--save-images", "--npz", "--animation", "--out", str(out)]
     assert main(["sample", str(pipeline), *args]) == 0
     printed = capsys.readouterr().out.split()
-    assert {Path(line) for line in printed} >= {out / "grid.png", out / "pictures.npz", out / "denoising.webp"}
-    assert sorted(p.name for p in (out / "singles").iterdir()) == [f"{seed:06d}.png" for seed in range(5, 11)]
-    arrays = np.load(out / "pictures.npz")
+    assert {Path(line) for line in printed} >= {out / "grid.png", out / "samples.npz", out / "denoising.webp"}
+    assert sorted(p.name for p in (out / "images").iterdir()) == [f"{seed:06d}.png" for seed in range(5, 11)]
+    arrays = np.load(out / "samples.npz")
     assert arrays["images"].shape == (6, 8, 8, 1)
     assert arrays["labels"].tolist() == [3, 3, 3, 7, 7, 7]
     assert arrays["class_names"].tolist() == list("0123456789")
-    with Image.open(out / "singles" / "000007.png") as single:
+    with Image.open(out / "images" / "000007.png") as single:
         assert np.array_equal(np.array(single), arrays["images"][2, :, :, 0])
 
 
@@ -117,27 +117,27 @@ def test_sampling_writes_what_was_asked_for(pipeline: Path, tmp_path: Path, caps
         ([], []),
     ],
 )
-def test_rows_are_named_where_every_class_has_as_many_pictures(labels: list[int], rows: list[str]):
+def test_rows_are_named_where_every_class_has_equally_many_samples(labels: list[int], rows: list[str]):
     assert row_labels(labels, ["cat", "dog"]) == rows
 
 
-def test_a_picture_can_be_drawn_again_alone(pipeline: Path, tmp_path: Path):
+def test_a_sample_can_be_generated_again_alone(pipeline: Path, tmp_path: Path):
     for seed, n in ((0, 4), (2, 1)):
         args = ["--n", str(n), "--seed", str(seed), "--labels", "4", "--npz", "--out", str(tmp_path / str(n))]
         assert main(["sample", str(pipeline), *args, "--precision", "float32"]) == 0
-    four, one = (np.load(tmp_path / name / "pictures.npz")["images"].astype(int) for name in ("4", "1"))
+    four, one = (np.load(tmp_path / name / "samples.npz")["images"].astype(int) for name in ("4", "1"))
     assert abs(four[2] - one[0]).max() <= 1
 
 
 @pytest.mark.parametrize("sampler", [kind.__name__ for kind in get_args(Sampler)])
-def test_every_sampler_draws_from_any_model(sampler: str, pipeline: Path, tmp_path: Path):
+def test_every_sampler_samples_from_any_model(sampler: str, pipeline: Path, tmp_path: Path):
     args = ["--sampler", sampler, "--steps", "4", "--n", "2", "--guidance.scale", "2", "--schedule", "Cosine"]
     assert main(["sample", str(pipeline), *args, "--out", str(tmp_path)]) == 0
     assert (tmp_path / "grid.png").exists()
 
 
 @pytest.mark.parametrize("what", ["inpaint", "img2img", "vary", "invert", "interpolate"])
-def test_real_pictures_can_be_changed(what: str, pipeline: Path, tmp_path: Path):
+def test_real_images_can_be_edited(what: str, pipeline: Path, tmp_path: Path):
     args = ["--steps", "3", "--images", "0", "1", "--resample", "2", "--num-variations", "2"]
     assert main(["edit", what, str(pipeline), *args, "--out", str(tmp_path / "sheet.png")]) == 0
     assert width(tmp_path / "sheet.png") > 200
@@ -153,8 +153,8 @@ def test_the_likelihood_states_its_protocol(method: str, pipeline: Path, capsys)
 
 
 @pytest.mark.parametrize("what", ["forward", "schedule", "data"])
-def test_what_a_recipe_does_can_be_seen(what: str, tmp_path: Path):
-    out = tmp_path / "picture.png"
+def test_every_figure_of_a_recipe_is_written(what: str, tmp_path: Path):
+    out = tmp_path / "figure.png"
     assert main(["show", what, "demo", "--schedule", "LinearBeta", "--out", str(out)]) == 0
     assert width(out) > 300
 
@@ -169,15 +169,15 @@ def test_guidance_without_labels_or_a_weaker_network_is_refused(tmp_path: Path, 
     assert "guidance needs labels, or a weaker model" in capsys.readouterr().err
 
 
-def test_guidance_of_a_network_that_was_told_every_label_is_refused(tmp_path: Path, capsys):
+def test_guidance_of_a_network_that_was_given_every_label_is_refused(tmp_path: Path, capsys):
     run_folder = str(tmp_path / "run")
-    told = ["--label-dropout", "0", "--sampling.guidance.scale", "1"]
-    assert main(["train", "demo", *TINY, *told, "--run", run_folder]) == 0
+    always = ["--label-dropout", "0", "--sampling.guidance.scale", "1"]
+    assert main(["train", "demo", *TINY, *always, "--run", run_folder]) == 0
     assert main(["sample", run_folder, "--guidance.scale", "2", "--out", str(tmp_path / "out")]) == 2
     assert "trained without label dropout, so guidance needs a weaker model" in capsys.readouterr().err
 
 
-def test_the_forward_strip_is_drawn_at_the_timesteps_asked_for(tmp_path: Path, capsys):
+def test_the_forward_strip_has_a_column_for_each_timestep(tmp_path: Path, capsys):
     args = [
         "show",
         "forward",
@@ -197,8 +197,8 @@ def test_the_forward_strip_is_drawn_at_the_timesteps_asked_for(tmp_path: Path, c
 
 
 @pytest.mark.parametrize("what", ["trajectory", "loss"])
-def test_what_a_run_did_can_be_seen(what: str, pipeline: Path, tmp_path: Path):
-    out = tmp_path / "picture.png"
+def test_every_figure_of_a_run_is_written(what: str, pipeline: Path, tmp_path: Path):
+    out = tmp_path / "figure.png"
     assert main(["show", what, str(pipeline), "--out", str(out)]) == 0
     assert width(out) > 300
 
@@ -310,7 +310,9 @@ def test_a_misspelt_option_is_answered_with_the_nearest(args: list[str], said: s
         (["--sampler", "Ddim", "--sampler.eta", "nan"], "--sampler.eta nan: expected a number"),
     ],
 )
-def test_a_wish_that_cannot_be_drawn_gets_one_clear_line(args: list[str], said: str, pipeline: Path, tmp_path, capsys):
+def test_options_that_cannot_be_sampled_with_get_one_clear_line(
+    args: list[str], said: str, pipeline: Path, tmp_path, capsys
+):
     assert main(["sample", str(pipeline), *args, "--out", str(tmp_path / "out")]) == 2
     assert said in capsys.readouterr().err
 
@@ -353,11 +355,11 @@ def test_a_choice_among_values_is_no_choice_of_a_kind(word: str, value: bool | s
     assert options.runtime.compile == value
 
 
-def test_samples_never_replace_earlier_ones_unless_they_are_to(pipeline: Path, tmp_path: Path, capsys):
+def test_samples_replace_earlier_ones_only_with_overwrite(pipeline: Path, tmp_path: Path, capsys):
     args = ["sample", str(pipeline), "--n", "2", "--npz", "--out", str(tmp_path), "--device", "cpu"]
     assert main(args) == main([*args, "--seed", "7"]) == main([*args, "--seed", "8", "--overwrite"]) == 0
-    assert {path.name for path in tmp_path.iterdir()} == {"grid.png", "grid-2.png", "pictures.npz", "pictures-2.npz"}
-    assert np.load(tmp_path / "pictures.npz")["seeds"].tolist() == [8, 9]
+    assert {path.name for path in tmp_path.iterdir()} == {"grid.png", "grid-2.png", "samples.npz", "samples-2.npz"}
+    assert np.load(tmp_path / "samples.npz")["seeds"].tolist() == [8, 9]
     said = capsys.readouterr().err
     assert re.search(r"sampling from \S+\.safetensors \(ema weights, \d+ images seen, saved .* ago\)", said)
 
@@ -403,7 +405,7 @@ def test_a_folder_of_fewer_images_is_scored_by_as_many_as_it_has(given: list[str
     assert ("holds 44 images, fewer than --n 900" if code else "holds 44 images: --n 44; only scores of equal") in said
 
 
-def test_a_level_is_called_by_its_timestep_where_the_schedule_is_discrete():
+def test_a_level_is_labelled_with_its_timestep_where_the_schedule_is_discrete():
     u = torch.tensor([0.0, 0.25, 1.0], dtype=torch.float64)
     cosine = Cosine(T=400)
     assert [level_title(cosine, cosine(u)[i]) for i in range(3)] == ["t = 0", "t = 100", "t = 400"]

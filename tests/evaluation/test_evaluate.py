@@ -335,8 +335,8 @@ def test_files_are_scored_as_the_run_that_drew_them(cache: Path, folder: Path, c
     )
     against = ["--reference", "Digits", "--reference.size", "8"]
     look = ["--pictures.size", "8", "--pictures.channels", "L", "--n", "40", "--device", "cpu"]
-    assert main(["evaluate", str(out / "pictures.npz"), *look, *against]) == 0
-    report = load_reports(out / "pictures.npz.scores.json")[-1]
+    assert main(["evaluate", str(out / "samples.npz"), *look, *against]) == 0
+    report = load_reports(out / "samples.npz.scores.json")[-1]
     assert report.protocol.reference == "Digits"
     ours = scored(load(folder, runtime=CPU), folder / "again", 40, feature_extractor("cifar"))
     # The command spreads its classes in blocks, an evaluation in turns: other pictures, but of one distribution.

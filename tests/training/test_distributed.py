@@ -375,7 +375,7 @@ def test_many_draw_the_pictures_of_one(alone_of_odd: Path, tmp_path: Path):
     assert main([*words, "--out", str(tmp_path / "one"), "--precision", "float32"]) == 0
     ended = together(3, tmp_path, commanded, *words, "--out", str(tmp_path / "three"), "--precision", "float32")
     assert ended.codes == [0, 0, 0], ended.said
-    one, three = (np.load(tmp_path / name / "pictures.npz") for name in ("one", "three"))
+    one, three = (np.load(tmp_path / name / "samples.npz") for name in ("one", "three"))
     for name in ("images", "labels", "seeds"):
         assert np.array_equal(one[name], three[name])
     assert (tmp_path / "one" / "grid.png").read_bytes() == (tmp_path / "three" / "grid.png").read_bytes()

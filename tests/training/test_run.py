@@ -245,7 +245,7 @@ def test_options_and_weights_are_of_one_checkpoint_though_the_run_saves_meanwhil
         n = ["--n", "2", "--npz", "--overwrite"] if verb == "sample" else ["--n", "40", "--seed", str(len(drawn))]
         assert main([verb, str(folder), *n, "--device", "cpu", "--precision", "float32"]) == 0
         if verb == "sample":
-            return np.load(folder / "drawn" / "pictures.npz")["images"].tolist()
+            return np.load(folder / "drawn" / "samples.npz")["images"].tolist()
         told = load_reports(folder / "scores.json")[-1].provenance
         return told["steps"], told["images seen"], told["weights sha256"]
 

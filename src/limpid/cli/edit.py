@@ -39,17 +39,17 @@ class Edit:
     mask: str = "right"
     """inpaint: the part to generate: left, right, top, bottom, centre, or a PNG that is white there."""
     resample: int = 5
-    """inpaint: how often each step is repeated, for the new part to agree with the known one."""
+    """inpaint: how often each sampling step is taken, so that the new part agrees with the known one."""
     strengths: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
     """img2img: how much noise is added to each image before it is sampled again, from 0 (none) to 1 (pure noise)."""
     num_variations: int = 6
-    """inpaint: how many fillings; interpolate: how many images from one to the other."""
+    """inpaint: how many different fillings of each image; interpolate: how many images from one to the other."""
     steps: int = 50
-    """Sampling steps from pure noise to an image."""
+    """Sampling steps from pure noise to an image; img2img takes fewer, in proportion to its strength."""
     sampler: Sampler = Heun()
     """img2img: the sampler."""
     seed: int = 0
-    """Seed of the first filling or variation; the next ones have the following seeds."""
+    """Seed of the first filling or image; each next one has the next seed."""
 
 
 FORMER_EDITS = {"vary": "img2img", "sdedit": "img2img"}
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def edit_sheet(what: str, pipeline: Pipeline, options: Edit) -> Image.Image:
-    """The sheet of one of `EDITS`. Raises ValueError for options that cannot be used."""
+    """The image sheet of one of `EDITS`. Raises ValueError for options that cannot be used."""
     what = match_choice("edit", what, EDITS)
     counts = {"resample": options.resample, "num-variations": options.num_variations, "steps": options.steps}
     for name, value in counts.items():
@@ -101,7 +101,7 @@ def edit_sheet(what: str, pipeline: Pipeline, options: Edit) -> Image.Image:
 
 
 def edit_labels(options: Edit, pipeline: Pipeline) -> list[int] | None:
-    """A label for each image; None where the model is given no class. Raises ValueError for what is no class."""
+    """A label for each image; None where the model is given none. Raises ValueError for what is no class."""
     if options.labels:
         return parse_labels(options.labels, pipeline.class_names, len(options.images))
     if pipeline.class_names and not pipeline.recipe.label_dropout:

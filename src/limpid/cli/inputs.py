@@ -56,12 +56,12 @@ def parse_mask(mask: str, shape: ImageShape) -> Bool[Tensor, "h w"]:
     """True where images are generated anew. Raises ValueError for a mask that is True everywhere or nowhere."""
     _, h, w = shape
     if Path(mask).suffix:
-        hole = read_image(mask, (1, h, w))[0] > 127
+        part = read_image(mask, (1, h, w))[0] > 127
     else:
         y, x = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
         centre = (y >= h // 4) & (y < h - h // 4) & (x >= w // 4) & (x < w - w // 4)
         parts = {"left": x < w // 2, "right": x >= w // 2, "top": y < h // 2, "bottom": y >= h // 2, "centre": centre}
-        hole = parts[match_choice("mask", mask, parts)]
-    if hole.all() or not hole.any():
-        raise ValueError(f"--mask {mask} is white {'all over' if hole.all() else 'nowhere'}: expected some of both")
-    return hole
+        part = parts[match_choice("mask", mask, parts)]
+    if part.all() or not part.any():
+        raise ValueError(f"--mask {mask} is white {'everywhere' if part.all() else 'nowhere'}: expected some of both")
+    return part

@@ -94,7 +94,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 class OutputNames(NamedTuple):
-    """Where samples are written."""
+    """The files of samples, and the folder of single images."""
 
     grid: Path
     arrays: Path
@@ -103,11 +103,11 @@ class OutputNames(NamedTuple):
 
 
 def output_names(options: Sample) -> OutputNames:
-    """Names in the folder of `out` that no earlier samples have, unless those are to be replaced."""
+    """Names in the folder of `out` that no earlier samples have, unless `overwrite` says to replace those."""
     is_file = options.out.suffix.lower() == ".png" and not options.out.is_dir()
     grid = options.out if is_file else options.out / "grid.png"
     folder = grid.parent
-    first = OutputNames(grid, folder / "pictures.npz", folder / "denoising.webp", folder / "singles")
+    first = OutputNames(grid, folder / "samples.npz", folder / "denoising.webp", folder / "images")
     for number in count(1):
         names = first if number == 1 else OutputNames(*(p.with_stem(f"{p.stem}-{number}") for p in first))
         if options.overwrite or not any(path.exists() for path in names):
@@ -123,7 +123,7 @@ def checkpoint_line(ref: CheckpointRef, weights: str) -> str:
 
 
 def save_outputs(samples: Samples, options: Sample, names: OutputNames) -> list[Path]:
-    """The samples as a grid, and in the other forms asked for."""
+    """Write the samples as a grid, and as single images and arrays if the options say so; returns the files."""
     files = [save_png(samples.grid(), names.grid)]
     if options.save_images:
         files += samples.save(names.images)

@@ -18,7 +18,7 @@ from limpid.sampling.labels import balanced_labels
 from limpid.sampling.pipeline import load
 from limpid.sampling.training_data import open_data
 from limpid.training.preflight import preflight
-from limpid.viz import show as pictures
+from limpid.viz import show as figures
 
 
 @dataclass(frozen=True)
@@ -84,15 +84,15 @@ def main(arguments: Sequence[str]) -> int:
     program = f"limpid show {what} {name}"
     if what == "forward":
         forward = parse(ShowForward(find_recipe(name), out), rest, program)
-        echo(pictures.forward(forward.recipe, output_file(forward.out, f"{what}.png"), forward.timesteps))
+        echo(figures.forward(forward.recipe, output_file(forward.out, f"{what}.png"), forward.timesteps))
     elif FIGURES[what] == "RECIPE":
         options = parse(ShowRecipe(find_recipe(name), out), rest, program)
         if what == "data":
             check_trainable(options.recipe)
-        figure = pictures.schedule if what == "schedule" else pictures.data
+        figure = figures.schedule if what == "schedule" else figures.data
         echo(figure(options.recipe, output_file(options.out, f"{what}.png")))
     elif what == "loss":
-        echo(pictures.loss(Path(name), output_file(parse(ShowLoss(out), rest, program).out, "loss.png")))
+        echo(figures.loss(Path(name), output_file(parse(ShowLoss(out), rest, program).out, "loss.png")))
     else:
         options = parse(ShowTrajectory(out), rest, program)
         runtime = options.runtime.resolved().configure_process()
