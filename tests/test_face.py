@@ -3,6 +3,7 @@
 import importlib.util
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,12 @@ def test_a_recipe_takes_changes_by_keyword_by_dotted_name_and_by_value():
     recipe = limpid.recipe("demo", {"optimizer.lr": 1e-3}, batch_size=7, schedule=Cosine(T=10))
     assert (recipe.optimizer.lr, recipe.batch_size, recipe.schedule) == (1e-3, 7, Cosine(T=10))
     assert limpid.recipe("demo", schedule="Cosine").schedule == Cosine()
+
+
+def test_a_recipe_shows_its_fields_in_a_notebook():
+    shown = limpid.recipe("demo", batch_size=7)._repr_html_()
+    assert "<td>batch_size</td><td><code>7</code></td>" in shown
+    assert shown.count("<tr>") == len(fields(limpid.Recipe))
 
 
 @pytest.fixture(scope="module")

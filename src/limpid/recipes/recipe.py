@@ -1,6 +1,7 @@
 """A run as frozen data: everything that decides the trained weights, and nothing about paths or devices."""
 
 from dataclasses import dataclass, field, fields, replace
+from html import escape
 
 from limpid.data import Cifar10, Data
 from limpid.data.augment import Augment
@@ -110,6 +111,12 @@ class Recipe:
             std_to_exp(std)
         if len({folder_name(std) for std in self.ema_snapshots}) < len(self.ema_snapshots):
             raise ValueError(f"snapshots {self.ema_snapshots}: expected lengths that differ by 0.001 or more")
+
+    def _repr_html_(self) -> str:
+        """The fields as a table, for a notebook."""
+        rows = ((spec.name, getattr(self, spec.name)) for spec in fields(self))
+        cells = "".join(f"<tr><td>{name}</td><td><code>{escape(str(value))}</code></td></tr>" for name, value in rows)
+        return f"<table>{cells}</table>"
 
     @property
     def sampling_schedule(self) -> Schedule:

@@ -11,7 +11,7 @@ from torch import Tensor
 from limpid.diffusion.samplers import Sampler
 from limpid.diffusion.samplers.steps import final_step
 from limpid.sampling.labels import UNCONDITIONAL
-from limpid.sampling.pipeline import LabelsLike, Pipeline
+from limpid.sampling.pipeline import SampleLabels, Pipeline
 from limpid.sampling.sample import pixels_from, to_display_pixels
 from limpid.viz.image_grid import strip
 
@@ -26,7 +26,7 @@ def inpaint_sheet(
     names: Sequence[str],
     mask: Bool[Tensor, "h w"],
     *,
-    labels: LabelsLike = UNCONDITIONAL,
+    labels: SampleLabels = UNCONDITIONAL,
     seed: int = 0,
     num_variations: int = 6,
     steps: int = 50,
@@ -49,7 +49,7 @@ def img2img_sheet(
     names: Sequence[str],
     strengths: Sequence[float],
     *,
-    labels: LabelsLike = UNCONDITIONAL,
+    labels: SampleLabels = UNCONDITIONAL,
     seed: int = 0,
     steps: int = 50,
     sampler: Sampler,
@@ -67,7 +67,7 @@ def img2img_sheet(
 
 
 def inversion_sheet(
-    pipeline: Pipeline, pixels: Pixels, names: Sequence[str], *, labels: LabelsLike = UNCONDITIONAL, steps: int = 50
+    pipeline: Pipeline, pixels: Pixels, names: Sequence[str], *, labels: SampleLabels = UNCONDITIONAL, steps: int = 50
 ) -> Image.Image:
     """A row for each image: itself, the noise that it is made of, what is made of that noise, and the error."""
     noise = pipeline.invert(pixels, labels=labels, steps=steps)

@@ -43,7 +43,7 @@ from limpid.viz.class_sheets import sheet_classes
 
 MapFn: TypeAlias = Callable[[Callable[[int], Tensor], Iterable[int]], Iterator[Tensor]]
 """What calls a function for each of some numbers, in their order: `map`, or `distributed.parallel_map`."""
-LabelsLike: TypeAlias = Sequence[int | str] | int | str | None
+SampleLabels: TypeAlias = Sequence[int | str] | int | str | None
 """Classes by name or index, in equal parts or one for each sample; "none" for no label, None for all classes."""
 ODE = Heun()
 """The solver of inversion and interpolation."""
@@ -102,7 +102,7 @@ class Pipeline:
         """The model alone: guidance and clipping make an ODE that is hard to invert."""
         return self.with_sampling(guidance=Guidance(), guidance_model="", clip_denoised=clip)
 
-    def label_indices(self, labels: LabelsLike, n: int) -> list[int] | None:
+    def label_indices(self, labels: SampleLabels, n: int) -> list[int] | None:
         """The label of each of n samples: of the named classes in equal blocks, or one for each.
 
         None is all classes, or ten of them where there are more than n; "none" is no label, which is the answer for an
@@ -131,7 +131,7 @@ class Pipeline:
         self,
         n: int = 64,
         *,
-        labels: LabelsLike = None,
+        labels: SampleLabels = None,
         seed: int = 0,
         seeds: Sequence[int] | None = None,
         steps: int | None = None,
@@ -213,7 +213,7 @@ class Pipeline:
         images: ImagesLike,
         mask: Bool[Tensor, "h w"],
         *,
-        labels: LabelsLike = UNCONDITIONAL,
+        labels: SampleLabels = UNCONDITIONAL,
         seed: int = 0,
         num_variations: int = 1,
         steps: int = 50,
@@ -239,7 +239,7 @@ class Pipeline:
         images: ImagesLike,
         strength: float = 0.5,
         *,
-        labels: LabelsLike = UNCONDITIONAL,
+        labels: SampleLabels = UNCONDITIONAL,
         seed: int = 0,
         steps: int = 50,
         sampler: Sampler = ODE,
@@ -271,7 +271,7 @@ class Pipeline:
         x0 = normalize(pixels).to(self.runtime.device)
         return editing.sdedit(sampler, self.edit_denoiser(labels), x0, levels, noise)
 
-    def invert(self, images: ImagesLike, *, labels: LabelsLike = UNCONDITIONAL, steps: int = 50) -> SamplerStep:
+    def invert(self, images: ImagesLike, *, labels: SampleLabels = UNCONDITIONAL, steps: int = 50) -> SamplerStep:
         """The noise that the probability-flow ODE makes the images of (Song et al. 2021): x of the step, at its level.
 
         Without guidance or clipping. `decode` makes images of it again. Raises as `inpaint`.
@@ -282,14 +282,20 @@ class Pipeline:
         return final_step(editing.invert(ODE, denoise, x0, levels))
 
     def decode(
-        self, x: Float[Tensor, "n c h w"], *, labels: LabelsLike = UNCONDITIONAL, steps: int = 50
+        self, x: Float[Tensor, "n c h w"], *, labels: SampleLabels = UNCONDITIONAL, steps: int = 50
     ) -> UInt8[Tensor, "n c h w"]:
         """The images that the ODE makes of noise such as `invert` gives, as uint8."""
         denoise = self.without_guidance().edit_denoiser(self.label_indices(labels, len(x)))
         return pixels_from(final_step(ODE(denoise, x, self.levels(steps, INVERSION_SIGMA_MIN), editing.no_noise)).x)
 
     def interpolate(
-        self, first: ImagesLike, second: ImagesLike, n: int = 6, *, labels: LabelsLike = UNCONDITIONAL, steps: int = 50
+        self,
+        first: ImagesLike,
+        second: ImagesLike,
+        n: int = 6,
+        *,
+        labels: SampleLabels = UNCONDITIONAL,
+        steps: int = 50,
     ) -> UInt8[Tensor, "n c h w"]:
         """n images from the one to the other, both ends included, by the noise between theirs (Song et al. 2021).
 
