@@ -160,7 +160,7 @@ def test_shares_are_a_batch_in_order(monkeypatch: Patch):
                 shares.append(list(range(batch))[share])
             assert [place for share in shares for place in share] == list(range(batch))
             assert max(map(len, shares)) - min(map(len, shares)) <= 1
-    with pytest.raises(ValueError, match="batch 6 for 7 processes: expected at least one picture for each"):
+    with pytest.raises(ValueError, match="batch 6 for 7 processes: expected at least one image for each"):
         distributed.local_slice(6)
 
 
@@ -185,7 +185,7 @@ def test_a_process_that_runs_out_of_memory_halves_its_share_alone(alone_of_odd: 
     ended = together(2, tmp_path, trains_where_one_has_little_memory, ODD, folder)
     assert ended.codes == [0, 0], ended.said
     assert ended.said[1].splitlines() == [
-        f"limpid, process 1: out of memory: from now on {n} pictures at a time, of the same batch" for n in (4, 2)
+        f"limpid, process 1: out of memory: from now on {n} images at a time, of the same batch" for n in (4, 2)
     ]
     assert_near(alone_of_odd, folder)
 

@@ -348,7 +348,8 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from test_faults import SHORT, CPU, run, checkpoint, printed_log
-printed_log().__enter__()
+printing = printed_log()
+printing.__enter__()
 folder = Path(sys.argv[1], "run")
 for how in ("size=1m", "size=5m", "ro", "rw,size=99m"):
     assert os.system(f"mount -o remount,{how} {sys.argv[1]}") == 0

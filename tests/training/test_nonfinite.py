@@ -20,6 +20,7 @@ from limpid.diffusion.targets import Eps, V
 from limpid.recipes.recipe import Every, Recipe, build_denoiser
 from limpid.runtime.device import Runtime
 from limpid.runtime.oom import find_executable_batch_size
+from limpid.sampling import figures
 from limpid.sampling.pipeline import Pipeline
 from limpid.sampling.sample import check_starts_solvable
 from limpid.storage import checkpoint, jsonl
@@ -32,7 +33,6 @@ from limpid.training.loss_log import LossLog
 from limpid.training.meter import LossMeter, Means
 from limpid.training.run import run
 from limpid.training.state import TrainState, init_state, state_dict
-from limpid.viz import show
 
 SHORT = replace(
     TINY,
@@ -193,19 +193,19 @@ def test_pictures_without_content_are_told_of():
     assert degenerate_samples(noise) == ""
     assert (
         degenerate_samples(torch.zeros_like(noise))
-        == "the pictures drawn are flat: each is of one colour, 0 of 255 on average"
+        == "the samples are flat: each is of one colour, 0 of 255 on average"
     )
-    assert degenerate_samples(noise[:1].expand_as(noise)) == "the pictures drawn are all the same"
+    assert degenerate_samples(noise[:1].expand_as(noise)) == "the samples are all the same"
 
 
 def test_a_run_tells_of_samples_without_content(tmp_path: Path, monkeypatch, capsys):
-    monkeypatch.setattr(show, "preview_samples", lambda pipeline, runtime: torch.zeros(80, 1, 8, 8, dtype=torch.uint8))
+    monkeypatch.setattr(figures, "preview_samples", lambda pipeline: torch.zeros(80, 1, 8, 8, dtype=torch.uint8))
     assert run(replace(SHORT, every=replace(SHORT.every, sample=64)), tmp_path, CPU)
-    assert capsys.readouterr().err.count("the pictures drawn are flat") == 2
+    assert capsys.readouterr().err.count("the samples are flat") == 2
 
 
 def small_memory(most: int, patch: pytest.MonkeyPatch) -> None:
-    """A network that has no memory for more pictures at a time than `most`."""
+    """A network that has no memory for more images at a time than `most`."""
     loss_of = accumulate.denoising_loss
 
     def frugal(model, x0, *args):
@@ -252,7 +252,7 @@ def test_a_run_out_of_memory_goes_on_in_halves(tmp_path: Path, monkeypatch, caps
     small_memory(7, monkeypatch)
     assert run(SHORT, tmp_path / "halved", CPU)
     said = capsys.readouterr().err.splitlines()
-    assert said == [f"limpid: out of memory: from now on {n} pictures at a time, of the same batch" for n in (8, 4)]
+    assert said == [f"limpid: out of memory: from now on {n} images at a time, of the same batch" for n in (8, 4)]
     assert same(end(tmp_path / "by hand")[0], end(tmp_path / "halved")[0])
 
 
@@ -273,13 +273,13 @@ def test_pictures_for_which_memory_is_short_are_drawn_in_parts(monkeypatch, caps
     assert [len(pixels) for pixels in halved] == [12, 2]
     assert (torch.cat(halved).int() - torch.cat(by_hand).int()).abs().max() <= 1
     said = capsys.readouterr().err.splitlines()
-    assert said == [f"limpid: out of memory: from now on {n} pictures at a time, of the same batch" for n in (6, 3)]
+    assert said == [f"limpid: out of memory: from now on {n} images at a time, of the same batch" for n in (6, 3)]
 
 
 def test_memory_for_less_than_one_picture_is_one_clear_line(tmp_path: Path, monkeypatch):
     small_memory(0, monkeypatch)
     with pytest.raises(
-        MemoryError, match=r"^out of memory with one picture at a time: CUDA out of memory. Tried to"
+        MemoryError, match=r"^out of memory with one image at a time: CUDA out of memory. Tried to"
     ) as error:
         run(SHORT, tmp_path, CPU)
     assert "\n" not in str(error.value)
@@ -341,7 +341,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory():
 
 
 def test_parts_of_less_than_nothing_are_refused():
-    with pytest.raises(ValueError, match=r"--micro-batch -1: expected a number of pictures"):
+    with pytest.raises(ValueError, match=r"--micro-batch -1: expected a number of images"):
         Runtime("cpu", micro_batch=-1).resolved()
 
 
@@ -382,7 +382,7 @@ def test_eps_near_pure_noise_is_warned_of_once(capsys: pytest.CaptureFixture[str
     for sigma_max in (9_999.0, 12_345.0, 12_345.0):
         check_starts_solvable(model, sampling_levels(Karras(sigma_max=sigma_max), 4))
     (line,) = capsys.readouterr().err.splitlines()
-    assert "Eps() near pure noise: an error counts 1e+04 times" in line
+    assert "Eps() near pure noise: an error of the network counts 1e+04 times" in line
 
 
 def test_v_is_as_good_near_pure_noise_as_anywhere(capsys: pytest.CaptureFixture[str]):

@@ -23,7 +23,7 @@ MIN_SPEEDUP = 0.8
 """The share of the time of more threads that fewer must take to be chosen: in doubt it is more."""
 NEVER, LARGE = 2**31 - 1, 2**25
 """Bytes: a threshold that is never reached, and the size from which a block is handed back alone: the most that glibc
-before 2.35 takes. Were all kept, they would leave holes, 0.2 GB in a step of DDPM's network with 64 pictures."""
+before 2.35 takes. Were all kept, they would leave holes, 0.2 GB in a step of DDPM's network with 64 images."""
 
 
 @cache

@@ -30,7 +30,7 @@ class Runtime:
     """Compile the network: minutes at the start, faster steps on a GPU, nothing won on a CPU; "auto" does it on a GPU,
     for runs of a million images or more."""
     micro_batch: int = 0
-    """Pictures that training computes at a time where memory is short, 0 for the whole batch: the sums are the same."""
+    """Images in one forward and backward pass where memory is short, 0 for the complete batch; the sums are equal."""
     threads: int = 0
     """Threads on a CPU; 0 takes one for each core, or as many as get the most done beside other programs."""
     deterministic: bool = False
@@ -46,7 +46,7 @@ class Runtime:
         device that is not there.
         """
         if self.micro_batch < 0:
-            raise ValueError(f"--micro-batch {self.micro_batch}: expected a number of pictures, 0 for the whole batch")
+            raise ValueError(f"--micro-batch {self.micro_batch}: expected a number of images, 0 for the complete batch")
         if self.threads < 0:
             raise ValueError(f"--threads {self.threads}: expected a number of threads, 0 to choose them here")
         if self.fsdp and distributed.world_size() == 1:

@@ -1,8 +1,8 @@
 """Many processes that train one network: the one file that knows how many there are, and which one this is.
 
 torchrun starts them and tells each its number; without it there is one, and nothing here does anything. All draw the
-same batch, each studies a share of it, and gradients and losses are summed: what follows from them is the same on all,
-and what one process would come to, up to the order of sums.
+same batch, each trains on a slice of it, and gradients and losses are summed: what follows from them is the same on
+all, and what one process would come to, up to the order of sums.
 """
 
 import os
@@ -69,12 +69,12 @@ def device_of(device: str) -> str:
 
 
 def local_slice(batch: int) -> slice:
-    """Which pictures of a batch this process studies: stretches in order, whose lengths differ by one at most.
+    """The slice of a batch that this process trains on: consecutive slices, whose lengths differ by one at most.
 
     Raises ValueError if there are fewer than processes.
     """
     if batch < world_size():
-        raise ValueError(f"batch {batch} for {world_size()} processes: expected at least one picture for each")
+        raise ValueError(f"batch {batch} for {world_size()} processes: expected at least one image for each")
     return slice(batch * rank() // world_size(), batch * (rank() + 1) // world_size())
 
 
@@ -128,7 +128,7 @@ def shutdown() -> None:
 
 @contextmanager
 def peer_errors() -> Iterator[None]:
-    """Raises Lost for what the libraries say in here of processes that do not answer."""
+    """Raises PeerLostError for what the libraries say in here of processes that do not answer."""
     try:
         yield
     except torch.OutOfMemoryError:
@@ -166,7 +166,7 @@ def broadcast_object(ask: Callable[[], Made]) -> Made:
 
 
 def broadcast_tensors(ask: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """As `told`, for tensors by name, in the memory of the host."""
+    """As `broadcast_object`, for tensors by name, in the memory of the host."""
     if world_size() == 1:
         return ask()
     own = ask() if is_main_process() else {}

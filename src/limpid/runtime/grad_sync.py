@@ -66,12 +66,12 @@ class GradientSync:
         self.overlapping = False
         """Whether buckets go out as they are complete."""
         self.size, self.proven = 0, 0
-        """Pictures in the parts of this step, and in those of the last that came through."""
+        """Images in the micro-batches of this step, and of the last step that completed."""
         for weight in self.weights:
             weight.register_post_accumulate_grad_hook(self._arrive)
 
     def begin_micro_batch(self, size: int, last: bool) -> None:
-        """Say that a part of the batch comes next, of `size` pictures or fewer, and whether it is the `last`."""
+        """Say that a part of the batch comes next, of `size` images or fewer, and whether it is the `last`."""
         self.size, self.overlapping, self.arrived = size, last and size == self.proven, []
         self.missing = [len(bucket.weights) for bucket in self.buckets]
         for module in self.sharded:
@@ -82,20 +82,20 @@ class GradientSync:
         return not self.sent and not self.sharded
 
     def all_reduce(self, loss: Float[Tensor, " own"], own: slice, batch: int) -> Float[Tensor, " b"]:
-        """The losses of the whole batch, of which these are those of `own`; the gradients are then of all of it too."""
+        """The losses of the complete batch, of which `loss` has the slice `own`; the gradients are complete too."""
         if distributed.world_size() == 1:
             return loss
-        whole = loss.new_zeros(batch)
-        whole[own] = loss
+        losses = loss.new_zeros(batch)
+        losses[own] = loss
         if self.weights and not self.buckets:
             self.buckets = self._grouped()
         self._send(all_of_them=True)
         with distributed.peer_errors():
-            dist.all_reduce(whole)
+            dist.all_reduce(losses)
             for work in self.sent:
                 work.wait()
         self.sent, self.overlapping, self.proven = [], False, self.size
-        return whole
+        return losses
 
     def _arrive(self, weight: Tensor) -> None:
         """The gradient of one more weight is complete."""

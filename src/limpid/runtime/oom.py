@@ -25,7 +25,7 @@ def find_executable_batch_size(
 ) -> tuple[Result, int]:
     """`work(size)` and that size, which is halved each time memory runs out, if the work can be begun `again` then.
 
-    Raises MemoryError if it cannot, or if one at a time is too many.
+    Raises MemoryError if it cannot, or if one image at a time is too many.
     """
     while True:
         try:
@@ -36,13 +36,13 @@ def find_executable_batch_size(
             why = str(error).partition("\n")[0]
         # Only here, outside of the except, does the error no longer hold what the failed attempt has computed.
         if size == 1:
-            raise MemoryError(f"out of memory with one picture at a time: {why}")
+            raise MemoryError(f"out of memory with one image at a time: {why}")
         if not again():
             raise MemoryError(f"out of memory in the midst of a sum: go on with --micro-batch {size // 2}: {why}")
         size = (size + 1) // 2
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        logger.warning(f"out of memory: from now on {size} pictures at a time, of the same batch")
+        logger.warning(f"out of memory: from now on {size} images at a time, of the same batch")
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -1,4 +1,4 @@
-"""Noise for pictures, drawn by address: the same numbers whatever the number of threads."""
+"""Noise for images, drawn by address: the same numbers whatever the number of threads."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ PIECE = 2**14
 
 
 def randn(shape: Sequence[int], device: torch.device | str, *address: int | str) -> Float[Tensor, "b c h w"]:
-    """Standard normal numbers for pictures of `shape`, (b, c, h, w), laid out with channels last.
+    """Standard normal numbers for images of `shape`, (b, c, h, w), laid out with channels last.
 
     On a CPU every block has an address of its own, so threads draw them side by side. They are drawn where they lie:
     torch takes five times as long to draw into any layout but the plain one.

@@ -50,6 +50,6 @@ def _default_generators(device: torch.device) -> list[torch.Generator]:
 def random_subset(n: int, of: int) -> Int64[Tensor, " m"]:
     """Which n of so many stand for all, in their order: drawn evenly, the same each time; all where there are no more.
 
-    Pictures often lie sorted by class or name, so that the first n are of one kind.
+    Images are often sorted by class or name, so that the first n are of one kind.
     """
     return torch.randperm(of, generator=generator("cpu", "chosen"))[:n].sort().values

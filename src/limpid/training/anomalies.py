@@ -1,4 +1,4 @@
-"""What goes wrong in a run and is told: losses that are no numbers or leap, pictures without content."""
+"""Anomalies that a run warns of: losses that are not finite or jump up, samples without content."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -10,16 +10,16 @@ from torch import Tensor
 
 NEVER = torch.iinfo(torch.int64).max
 LEAP = 3.0
-"""How many times its median of late a loss is that is worth a word."""
+"""A loss of this many times the median of the recent ones is warned of."""
 FLAT = 2.0
-"""The least standard deviation of pixels, of 255, that pictures have within and between them."""
+"""The least standard deviation of pixels (0 to 255) within and between samples that have content."""
 
 
 class NonFiniteStep(NamedTuple):
-    """The first step whose loss or gradient was no number."""
+    """The first step whose loss or gradient was not finite."""
 
     place: int
-    """Where in the run's row of pictures its batch begins."""
+    """Where its batch begins in the sequence of training images."""
     gradient: float
     losses: list[float]
     logsnrs: list[float]
@@ -31,7 +31,7 @@ class NonFiniteStep(NamedTuple):
 
 
 class NonFiniteMonitor:
-    """Keeps, on the device, what the first step was like whose loss or gradient was no number."""
+    """Keeps, on the device, the first step whose loss or gradient was not finite."""
 
     def __init__(self, device: str):
         self.place = torch.tensor(NEVER, device=device)
@@ -41,14 +41,14 @@ class NonFiniteMonitor:
     def see(
         self, place: int, loss: Float[Tensor, " b"], logsnr: Float[Tensor, " b"], gradient: Float[Tensor, ""]
     ) -> None:
-        """Look at a step."""
+        """Check a step, without waiting for the device."""
         first = ~(loss.sum() + gradient).isfinite() & (self.place == NEVER)
         self.place = torch.where(first, place, self.place)
         self.gradient = torch.where(first, gradient, self.gradient)
         self.batch = torch.where(first, torch.stack([loss, logsnr.float()]), self.batch)
 
     def read(self) -> NonFiniteStep | None:
-        """The first step that went wrong, if any did: waits for the device."""
+        """The first step that was not finite, if there was one: waits for the device."""
         place = int(self.place)
         if place == NEVER:
             return None
@@ -56,7 +56,7 @@ class NonFiniteMonitor:
 
 
 def loss_spike(loss: float, before: Sequence[float]) -> str:
-    """What to say of a loss that is several times the median of those before; nothing of others and of the first."""
+    """A warning if the loss is several times the median of those before; empty if not, or for the first few."""
     usual = median(before) if len(before) >= 5 else torch.inf
     if loss <= LEAP * usual:
         return ""
@@ -64,10 +64,10 @@ def loss_spike(loss: float, before: Sequence[float]) -> str:
 
 
 def degenerate_samples(pixels: UInt8[Tensor, "n c h w"]) -> str:
-    """What to say of drawn pictures without content, each of one colour or all alike; nothing of others."""
+    """A warning if samples have no content: each of one colour, or all the same; empty if not."""
     x = pixels.float()
     if x.flatten(1).std(1).mean() < FLAT:
-        return f"the pictures drawn are flat: each is of one colour, {x.mean():.0f} of 255 on average"
+        return f"the samples are flat: each is of one colour, {x.mean():.0f} of 255 on average"
     if len(x) > 1 and x.std(0).mean() < FLAT:
-        return "the pictures drawn are all the same"
+        return "the samples are all the same"
     return ""

@@ -1,4 +1,4 @@
-"""Means of the loss over steps, in all and by level of noise, summed on the device."""
+"""Mean losses over steps, in total and by log-SNR, summed on the device."""
 
 from typing import NamedTuple
 
@@ -10,11 +10,11 @@ from limpid.storage.jsonl import EDGES, LOGSNR_BINS
 
 
 class Means(NamedTuple):
-    """What a meter has gathered."""
+    """The mean losses since they were last read."""
 
     loss: float
     parts: dict[str, float]
-    """The mean loss in each part of the log-SNR that was met."""
+    """The mean loss in each bin of the log-SNR that was sampled."""
 
 
 class LossMeter:
@@ -22,20 +22,22 @@ class LossMeter:
 
     def __init__(self, device: str):
         self.total = torch.zeros(len(LOGSNR_BINS), 3, device=device)
-        """For each part of the log-SNR the sum of the losses, of their rarities, and how many: part of a checkpoint."""
+        """For each bin of the log-SNR the sums of losses and importance weights, and a count: part of a checkpoint."""
         self.edges = torch.tensor(EDGES, device=device)
         self.parts = torch.arange(len(LOGSNR_BINS), device=device)
 
-    def add(self, loss: Float[Tensor, " b"], rarity: Float[Tensor, " b"], logsnr: Float[Tensor, " b"]) -> None:
-        """Count the loss of each sample of a batch, which its rarity is a factor of already."""
+    def add(
+        self, loss: Float[Tensor, " b"], importance_weight: Float[Tensor, " b"], logsnr: Float[Tensor, " b"]
+    ) -> None:
+        """Add the loss of each image of a batch, already multiplied by its importance weight."""
         inside = torch.bucketize(logsnr.float(), self.edges)[:, None] == self.parts
-        values = torch.stack([loss, rarity.float(), torch.ones_like(loss)], 1)
-        # Sums of a fixed order, and no product: a loss that is no number spoils its own part alone.
+        values = torch.stack([loss, importance_weight.float(), torch.ones_like(loss)], 1)
+        # Sums of a fixed order, and no product: a loss that is not finite spoils its own bin alone.
         self.total += torch.where(inside[:, :, None], values[:, None, :], 0.0).sum(0)
 
     def read(self) -> Means:
-        """The means, which start anew; NaN if a loss was."""
+        """The means, NaN if a loss was; the sums are reset."""
         rows = self.total.tolist()
         self.total.zero_()
-        parts = {name: loss / rarity for name, (loss, rarity, _) in zip(LOGSNR_BINS, rows, strict=True) if rarity}
+        parts = {name: loss / weight for name, (loss, weight, _) in zip(LOGSNR_BINS, rows, strict=True) if weight}
         return Means(sum(row[0] for row in rows) / sum(row[2] for row in rows), parts)

@@ -1,4 +1,4 @@
-"""A recipe tried out before hours go into it: what could not be learnt or drawn in the end is found out at once."""
+"""A recipe checked before hours of training: what cannot be built, trained or sampled from is found at once."""
 
 from itertools import islice
 
@@ -14,10 +14,10 @@ from limpid.sampling.sample import ImageShape
 
 
 def preflight(recipe: Recipe, shape: ImageShape, classes: int, runtime: Runtime) -> None:
-    """Build the recipe's network without its weights, and begin to draw with one that answers nothing.
+    """Build the recipe's network without its weights, and begin to sample with one that returns zeros.
 
-    Raises ValueError for what cannot be built, learnt, guided or drawn; a weaker network that guides is loaded and
-    asked once.
+    Raises ValueError for what cannot be built, trained, guided or sampled from; a guidance model is loaded and
+    evaluated once.
     """
     with torch.device("meta"):
         model = build_denoiser(recipe, shape, classes)
@@ -32,7 +32,7 @@ def preflight(recipe: Recipe, shape: ImageShape, classes: int, runtime: Runtime)
 
 
 class ZeroNetwork(nn.Module):
-    """A network with nothing in it: zeros of so many channels, whatever it is shown."""
+    """A network without weights that returns zeros with this many channels."""
 
     def __init__(self, channels: int):
         super().__init__()

@@ -25,7 +25,7 @@ from limpid.training.same_run import recipe_changes
 
 
 def new_run_id(recipe: Recipe) -> str:
-    """What tells runs apart: a hash of the recipe that a run was begun with, its length and sampling too.
+    """The identity of a run: a hash of the complete recipe that it began with.
 
     Two runs of one recipe are one run, to the bit, and so are their checkpoints.
     """
@@ -33,7 +33,7 @@ def new_run_id(recipe: Recipe) -> str:
 
 
 def read_run_id(folder: Path) -> str:
-    """Which run the folder says it holds; empty if it does not say."""
+    """The identity of the run in a folder; empty if it is not recorded."""
     try:
         plain = json.loads(read_bytes(folder / "environment.json", MAX_RECIPE_BYTES))
     except (OSError, ValueError, RecursionError):
@@ -43,9 +43,9 @@ def read_run_id(folder: Path) -> str:
 
 
 def latest_of_run(recipe: Recipe, folder: Path, run_id: str) -> Path | None:
-    """The last good checkpoint in a folder that is of this run: of its recipe, and of its id where both are known.
+    """The newest intact checkpoint in a folder that belongs to this run: same recipe, and same id where both are known.
 
-    Those after it that are not are named. Raises as `checkpoint.newest` does.
+    Later ones that do not are warned of. Raises as `checkpoint.latest` does.
     """
 
     def check(file: Path) -> None:
@@ -59,8 +59,8 @@ def latest_of_run(recipe: Recipe, folder: Path, run_id: str) -> Path | None:
 
 
 def previous_threads(folder: Path) -> int:
-    """On how many CPU threads a run was begun, which its last bits depend on; 0 if unknown, or too many here, or begun
-    by another number of processes. Raises ValueError, naming the file that says so, if that is damaged."""
+    """The number of CPU threads that a run began with, on which its last bits depend; 0 if it is unknown, more than
+    this machine has, or of another number of processes. Raises ValueError, with the file's name, if it is damaged."""
     path = folder / "environment.json"
     try:
         before = json.loads(read_bytes(path, MAX_RECIPE_BYTES)) if path.exists() else {}
@@ -74,7 +74,7 @@ def previous_threads(folder: Path) -> int:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove what a run that was killed had begun to write."""
+    """Remove the unfinished files of a run that was killed."""
     for kind in ("checkpoints", "samples", "snapshots/*"):
         for part in folder.glob(f"{kind}/[0-9]*.part"):
             part.unlink()
@@ -87,7 +87,7 @@ def write_json(path: Path, plain: Any) -> None:
 
 
 def environment(runtime: Runtime) -> dict[str, Any]:
-    """What a run was made with, for whoever asks later."""
+    """The command, machine and versions of packages, which environment.json records."""
     packages = {name: version(name) for name in ("limpid", "torch", "numpy", "pillow", "safetensors")}
     return {
         "command": sys.argv,

@@ -30,9 +30,9 @@ def check_same_recipe(recipe: Recipe, folder: Path) -> None:
 
 
 def recipe_changes(before: Recipe, after: Recipe) -> list[str]:
-    """In what two recipes differ that may not change when a run goes on, in words.
+    """The differences between two recipes that prevent resuming, in words.
 
-    Where the data is, and how many processes read it, may change: what it holds is for `check_same_data` to tell.
+    Where the data is, and how many processes read it, may change: `check_same_data` compares its content.
     """
     free = {name: getattr(after, name) for name in MUTABLE_FIELDS}
     if type(before.data) is type(after.data):
@@ -43,8 +43,8 @@ def recipe_changes(before: Recipe, after: Recipe) -> list[str]:
 
 
 def check_same_data(recipe: Recipe, folder: Path, about: CheckpointInfo, source: DataSource) -> None:
-    """Raise ValueError if the data is not what a run was trained on: by its fingerprint, or by its place where the run
-    has none, which older ones have not."""
+    """Raise ValueError if the data differs from what the run was trained on: by its fingerprint, or by its path if the
+    run has none, as in early versions."""
     check_data(about, source, folder)
     if about.data.images:
         return
@@ -70,7 +70,7 @@ def check_no_rewarm(recipe: Recipe, folder: Path, seen: int) -> None:
 
 
 def recipe_differences(before: Any, after: Any, where: str = "") -> list[str]:
-    """Where two plain values differ, in words: `batch 128 -> 64`."""
+    """The differences between two plain values, in words: `batch 128 -> 64`."""
     if isinstance(before, dict) and isinstance(after, dict):
         names = dict.fromkeys([*before, *after])
         return [

@@ -1,4 +1,4 @@
-"""How long a run's steps take: usually, and now that another program may be using the same processor."""
+"""The duration of training steps, and a warning when they become slow, as when another program uses the CPU."""
 
 from collections import deque
 from statistics import median
@@ -9,17 +9,17 @@ from limpid.runtime import cpu
 from limpid.runtime.device import Runtime
 
 SLOW = 3.0
-"""How many times its usual time a step takes that is worth a word."""
+"""Steps of this many times their usual duration are warned of."""
 MINUTE = 60.0
-"""Seconds that it takes so long before a word is said."""
+"""Seconds that steps must be slow before the warning."""
 PART = 1.0
-"""Seconds of steps that count as one measurement, so that short steps are not judged one by one."""
+"""Seconds of steps that count as one measurement, so that short steps are not measured one by one."""
 FEWEST = 3
 """Measurements that are needed on either side: one alone may be a program that was suspended."""
 
 
 class StepTimes:
-    """The seconds that steps took, of late and before."""
+    """The durations of steps in seconds: the recent ones, and those before."""
 
     def __init__(self):
         self.before: deque[float] = deque(maxlen=1000)
@@ -30,7 +30,7 @@ class StepTimes:
         self.said = False
 
     def add(self, clock: float) -> str:
-        """Take note of a step that ended at `clock` seconds; what to say if steps have become slow, once."""
+        """Record a step that ended at `clock` seconds; returns a warning, once, if steps have become slow."""
         if self.since is None:
             self.since = clock
             return ""
@@ -50,7 +50,7 @@ class StepTimes:
 
 
 def advice(runtime: Runtime) -> str:
-    """What would make steps quicker while another program uses the same processor, measured on a CPU."""
+    """What would make steps faster while another program uses the same CPU, measured if training is on a CPU."""
     if runtime.device != "cpu":
         return f"see what else uses {runtime.device} or the CPU"
     threads = torch.get_num_threads()

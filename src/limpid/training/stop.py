@@ -13,18 +13,18 @@ HANGUP = getattr(signal, "SIGHUP", None)
 
 
 class Abandoned(BaseException):
-    """What a wish to stop raises in the midst of something that may be left undone."""
+    """Raised by a stop request inside work that may be left unfinished."""
 
 
 class StopRequest:
-    """Whether someone has asked the run to stop."""
+    """Whether the run was asked to stop."""
 
     requested = False
     abandons = False
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """What is done in here ends at once, without a word, when someone asks to stop: others need not wait for it."""
+        """Work inside ends at once, silently, when a stop is requested: nobody has to wait for it."""
         try:
             self.abandons = True
             try:
@@ -32,17 +32,17 @@ class StopRequest:
             finally:
                 self.abandons = False
         except Abandoned:
-            self.abandons = False  # also where it came in the midst of the line that says so above
+            self.abandons = False  # also if the signal came during the same assignment above
 
 
 @contextmanager
 def stoppable() -> Iterator[StopRequest]:
-    """Turns the first Ctrl-C or SIGTERM into a wish that the loop sees after its step; a second one interrupts.
+    """Turns the first Ctrl-C or SIGTERM into a stop request, which the loop reads after its step; a second interrupts.
 
-    SIGHUP, of a terminal that closes, is such a wish too, unless it is ignored, as under nohup. It never interrupts, as
-    a shell and the system may each send it. Of many processes none is interrupted: a scheduler and torchrun may each
-    send the same one, and torchrun ends at once, after 30 seconds, those that do not stop. Signals reach the main
-    thread alone: a run in another is stopped by none, and leaves their handlers as they are.
+    SIGHUP, from a terminal that closes, is such a request too, unless it is ignored, as under nohup. It never
+    interrupts, since a shell and the system may each send it. With several processes none is interrupted: a scheduler
+    and torchrun may each send the same signal, and torchrun kills those that have not stopped after 30 seconds. Signals
+    reach only the main thread: a run in another thread is stopped by none, and leaves their handlers as they are.
     """
     stop, insisted = StopRequest(), False
 
