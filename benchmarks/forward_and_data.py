@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from limpid.bench.timing import IsolatedWorker, Work, interleaved
+from limpid.bench.timing import IsolatedWorker, Work, time_interleaved
 from limpid.data.augment import Augment
 from limpid.data.images import ImageDataset, channels_last, normalize, resize
 from limpid.data.readers.packed import mapped
@@ -174,7 +174,7 @@ def timed(values: list[int], maker: Callable[[int], Callable[[], Work]], options
     """Milliseconds of the work made for each value, by turns in this process."""
     from limpid.bench.timing import clock
 
-    taken = interleaved(
+    taken = time_interleaved(
         {str(n): clock(maker(n)(), options.device) for n in values}, options.rounds, options.seconds / 10
     )
     return {"x": [float(n) for n in values], "ms": [1000 * taken[str(n)].median for n in values]}
@@ -186,9 +186,9 @@ def mapped_costs(numbers: list[int], options: Any) -> dict[str, list[float]]:
     with tempfile.TemporaryDirectory(dir=".cache" if Path(".cache").is_dir() else None) as folder:
         for n in numbers:
             with IsolatedWorker(options.device, mapped_batches, str(Path(folder, f"{n}.bytes")), n) as work:
-                taken = interleaved({"": work.lasting}, options.rounds, options.seconds / 4)
+                taken = time_interleaved({"": work.time_seconds}, options.rounds, options.seconds / 4)
                 milliseconds.append(1000 * taken[""].median)
-                megabytes.append(work.private() / 1e6)  # pages of the file are the system's to take back
+                megabytes.append(work.anonymous_rss() / 1e6)  # pages of the file are the system's to take back
     return {"x": [float(n) for n in numbers], "ms": milliseconds, "MB": megabytes}
 
 

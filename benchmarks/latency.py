@@ -45,8 +45,8 @@ def main() -> None:
         commands["limpid sample --n 1"] += ["--device", options.device]
         figures = waits(commands, options.rounds)
         with IsolatedWorker(options.device, first_image, run) as work:
-            work.lasting(1)
-            network = min(work.lasting(1) for _ in range(options.rounds))
+            work.time_seconds(1)
+            network = min(work.time_seconds(1) for _ in range(options.rounds))
     own = Measurement(tuple(turn - network for turn in figures["limpid sample --n 1"].rounds))
     figures |= {"the network's own time": Measurement((network,)), "first image, beyond the network": own}
     for name, figure in figures.items():

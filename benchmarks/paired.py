@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from limpid.bench.costs import processor
-from limpid.bench.timing import IsolatedWorker, Measurement, Work, interleaved
+from limpid.bench.timing import IsolatedWorker, Measurement, Work, time_interleaved
 from limpid.runtime import cpu
 from limpid.runtime.device import Runtime
 from limpid.runtime.versions import version
@@ -80,9 +80,9 @@ def duel(
         IsolatedWorker(device, ours.make, *ours.given, device, batch) as first,
         IsolatedWorker(device, theirs.make, *theirs.given, device, batch) as second,
     ):
-        taken = interleaved({"a": first.lasting, "b": second.lasting}, options.rounds, options.seconds)
+        taken = time_interleaved({"a": first.time_seconds, "b": second.time_seconds}, options.rounds, options.seconds)
         speeds = taken["a"].per(batch), taken["b"].per(batch)
-        sizes = first.memory(), second.memory()
+        sizes = first.peak_memory(), second.peak_memory()
     result = Duel(network, batch, (pair[0].name, pair[1].name), speeds, sizes, wanted)
     print(result, flush=True)
     return result

@@ -25,7 +25,7 @@ from peers import Size, pixels, recipe_of
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from limpid.bench.timing import IsolatedWorker, Measurement, Work, interleaved
+from limpid.bench.timing import IsolatedWorker, Measurement, Work, time_interleaved
 from limpid.data.images import ImageDataset
 from limpid.diffusion.losses import denoising_loss
 from limpid.recipes.recipe import Recipe
@@ -79,7 +79,7 @@ def measured(batch: int, every: list[Team], options: argparse.Namespace) -> dict
     """Images a second of each team, all by turns."""
     with ExitStack() as stack:
         clocks = {team.name: stack.enter_context(assembled(team, batch, options)) for team in every}
-        taken = interleaved(clocks, options.rounds, options.seconds)
+        taken = time_interleaved(clocks, options.rounds, options.seconds)
     speeds = {team: taken[team.name].per(batch) for team in every}
     for team, speed in speeds.items():
         ratio = speed.ratio(speeds[every[0]])
@@ -98,7 +98,7 @@ def assembled(team: Team, batch: int, options: argparse.Namespace) -> Iterator[C
         free.close()
         given = [(team, rank, port, options.device, options.network, batch) for rank in range(team.processes)]
         members = [stack.enter_context(IsolatedWorker(options.device, member, *each)) for each in given]
-        yield lambda count: max(ask.map(lambda one: one.lasting(count), members))
+        yield lambda count: max(ask.map(lambda one: one.time_seconds(count), members))
 
 
 def member(team: Team, rank: int, port: int, device: str, network: Size, batch: int) -> Work:

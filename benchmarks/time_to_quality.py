@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from limpid.bench.costs import training_step
-from limpid.bench.timing import IsolatedWorker, Work, interleaved
+from limpid.bench.timing import IsolatedWorker, Work, time_interleaved
 from limpid.data import Cifar10
 from limpid.data.images import to_uint8
 from limpid.recipes.registry import find_recipe
@@ -89,7 +89,9 @@ def planned(options: argparse.Namespace) -> dict[str, int]:
             IsolatedWorker("cpu", training_step, recipe, Runtime(options.device)) as ours,
             IsolatedWorker("cpu", peer_steps) as theirs,
         ):
-            taken = interleaved({"a": ours.lasting, "b": theirs.lasting}, options.rounds, options.seconds)
+            taken = time_interleaved(
+                {"a": ours.time_seconds, "b": theirs.time_seconds}, options.rounds, options.seconds
+            )
         sizes = {LIMPID: (taken["a"], recipe.batch_size), PEER: (taken["b"], BATCH)}
         images = {
             name: max(2, round(60 * options.minutes / figure.median)) * size for name, (figure, size) in sizes.items()

@@ -14,9 +14,9 @@ from limpid.bench.costs import (
     StepCost,
     bench_table,
     bench_to_dict,
-    parameters,
+    count_parameters,
+    open_source,
     sampling_step,
-    source_of,
     training_step,
 )
 from limpid.bench.timing import Measurement, count_flops
@@ -25,13 +25,13 @@ from limpid.data import Cifar10
 from limpid.optim.optimizers import AdamW
 
 
-def test_a_step_costs_three_looks():
-    by_adam = replace(TINY, optimizer=AdamW())  # Muon's own products come on top
-    look, step = count_flops(sampling_step(TINY, CPU)), count_flops(training_step(by_adam, CPU))
-    assert 2.8 < step / look < 3
+def test_a_training_step_costs_three_network_evaluations():
+    by_adam = replace(TINY, optimizer=AdamW())  # Muon adds matrix products of its own
+    evaluation, step = count_flops(sampling_step(TINY, CPU)), count_flops(training_step(by_adam, CPU))
+    assert 2.8 < step / evaluation < 3
 
 
-def test_the_step_that_is_measured_is_a_step_of_training():
+def test_the_step_that_is_measured_is_a_training_step():
     step = training_step(replace(TINY, duration=1), CPU)
     first, second = step(), step()
     assert (first.images_seen, second.images_seen) == (TINY.batch_size, 2 * TINY.batch_size)
@@ -40,8 +40,8 @@ def test_the_step_that_is_measured_is_a_step_of_training():
 
 
 @pytest.mark.parametrize("data", [Cifar10(root="/nowhere"), Cifar10(split="test", size=16, workers=1)])
-def test_a_network_is_timed_without_its_data(data: Cifar10, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Random pictures take the place of those that would be downloaded: as many, of the same shape and classes."""
+def test_a_recipe_is_timed_without_its_download(data: Cifar10, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Random images replace those that would be downloaded: as many, of the same shape and classes."""
     monkeypatch.setenv("LIMPID_DATA", str(tmp_path))
     monkeypatch.setattr("limpid.data.cifar10.download", lambda *_: pytest.fail("it downloads"))
     network = replace(TINY.network, attn_resolutions=())
@@ -49,17 +49,17 @@ def test_a_network_is_timed_without_its_data(data: Cifar10, tmp_path: Path, monk
     step = training_step(recipe, CPU)()
     assert step.loss.isfinite().all()
     assert sampling_step(recipe, CPU)().shape == (4, 3, data.size, data.size)
-    source = source_of(recipe, "cpu")
+    source = open_source(recipe, "cpu")
     assert (len(source), source.shape, len(source.class_names)) == (
         50_000 if data.split == "train" else 10_000,
         (3, data.size, data.size),
         10,
     )
-    assert parameters(recipe) > 0
+    assert count_parameters(recipe) > 0
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_share_of_the_peak_is_arithmetic_over_time():
+def test_the_share_of_the_peak_is_flops_over_time():
     cost = StepCost(batch=10, seconds=Measurement((0.5, 1.0, 2.0)), flops=3_000, peak_memory=2**30)
     made = BenchResult("cpu", "Some CPU", 123, {"train, eager": cost}, {"product": 1e5, "convolution": 2e4})
     assert cost.speed.median == 10
@@ -68,7 +68,7 @@ def test_the_share_of_the_peak_is_arithmetic_over_time():
     assert "123 parameters, on Some CPU" in bench_table(made)
 
 
-def test_the_command_tells_people_and_files_the_same(tmp_path: Path, capsys, monkeypatch):
+def test_the_table_and_the_file_have_the_same_numbers(tmp_path: Path, capsys, monkeypatch):
     small = costs.peak_kernels
     monkeypatch.setattr(costs, "peak_kernels", lambda device, dtype: small(device, dtype, 64))
     out = tmp_path / "bench.json"
@@ -94,6 +94,6 @@ def test_the_command_tells_people_and_files_the_same(tmp_path: Path, capsys, mon
     assert figures["torch"] == torch.__version__
 
 
-def test_no_turns_at_all_are_refused(capsys):
+def test_a_measurement_of_no_rounds_is_refused(capsys):
     assert main(["bench", "demo", "--rounds", "0"]) == 2
-    assert "expected at least one turn" in capsys.readouterr().err
+    assert "expected at least 1 round" in capsys.readouterr().err

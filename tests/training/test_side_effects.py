@@ -82,7 +82,7 @@ GUESTS: dict[str, Callable[[Path], object]] = {
     "sampling": samples,
     "a judge": lambda _: cifar_classifier.cifar_extractor(),
     "a classifier": lambda _: classifier(0, CPU),
-    "counting parameters": lambda _: costs.parameters(TINY),
+    "counting parameters": lambda _: costs.count_parameters(TINY),
 }
 
 
