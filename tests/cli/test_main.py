@@ -136,11 +136,32 @@ def test_every_sampler_samples_from_any_model(sampler: str, pipeline: Path, tmp_
     assert (tmp_path / "grid.png").exists()
 
 
-@pytest.mark.parametrize("what", ["inpaint", "img2img", "vary", "invert", "interpolate"])
-def test_real_images_can_be_edited(what: str, pipeline: Path, tmp_path: Path):
-    args = ["--steps", "3", "--images", "0", "1", "--resample", "2", "--num-variations", "2"]
+@pytest.mark.parametrize(
+    ("what", "evaluations"), [("inpaint", 5), ("img2img", 15), ("vary", 15), ("invert", 9), ("interpolate", 9)]
+)
+def test_real_images_can_be_edited_and_the_progress_ends_with_the_edit(
+    what: str, evaluations: int, pipeline: Path, tmp_path: Path, capsys
+):
+    args = [
+        "--steps",
+        "3",
+        "--images",
+        "0",
+        "1",
+        "--resample",
+        "2",
+        "--num-variations",
+        "2",
+        "--strengths",
+        "1",
+        "1",
+        "1",
+    ]
     assert main(["edit", what, str(pipeline), *args, "--out", str(tmp_path / "sheet.png")]) == 0
     assert width(tmp_path / "sheet.png") > 200
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1] == f"{evaluations} of {evaluations} network evaluations"
+    assert f"{evaluations} of {evaluations}" not in "".join(said[:-1])
 
 
 @pytest.mark.parametrize("method", ["bound", "continuous", "ode"])
@@ -197,10 +218,11 @@ def test_the_forward_strip_has_a_column_for_each_timestep(tmp_path: Path, capsys
 
 
 @pytest.mark.parametrize("what", ["trajectory", "loss"])
-def test_every_figure_of_a_run_is_written(what: str, pipeline: Path, tmp_path: Path):
+def test_every_figure_of_a_run_is_written(what: str, pipeline: Path, tmp_path: Path, capsys):
     out = tmp_path / "figure.png"
     assert main(["show", what, str(pipeline), "--out", str(out)]) == 0
     assert width(out) > 300
+    assert ("3 of 3 network evaluations" in capsys.readouterr().err) == (what == "trajectory")
 
 
 def options(*args: str) -> Recipe:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from limpid.cli.inputs import load_images, output_file, parse_labels, parse_mask
 from limpid.cli.parser import FLATTEN, parse, positional
+from limpid.cli.progress import evaluation_progress, sampler_evaluations
 from limpid.diffusion.samplers import Heun, Sampler
 from limpid.recipes.recipe import DataPlace
 from limpid.recipes.serialize import match_choice
@@ -72,7 +73,9 @@ def main(arguments: Sequence[str]) -> int:
     pipeline = load_checkpoint(ref, runtime)
     if options.data.root or any(word.isdecimal() for word in options.images):
         pipeline = pipeline.with_data(data_of_run(ref.about, options.data.root, name))
-    echo(save_png(edit_sheet(what, pipeline, options), options.out))
+    with evaluation_progress(pipeline.model.net, edit_evaluations(what, options)):
+        sheet = edit_sheet(what, pipeline, options)
+    echo(save_png(sheet, options.out))
     return 0
 
 
@@ -98,6 +101,17 @@ def edit_sheet(what: str, pipeline: Pipeline, options: Edit) -> Image.Image:
     if what == "invert":
         return inversion_sheet(pipeline, pixels, names, labels=given, steps=steps)
     return interpolation_sheet(pipeline, pixels, names, labels=labels, num_variations=n, steps=steps)
+
+
+def edit_evaluations(what: str, options: Edit) -> int:
+    """About how many network evaluations an edit takes, to show its progress."""
+    steps = options.steps
+    if what == "inpaint":
+        return (steps - 1) * options.resample + 1
+    if what == "img2img":
+        return sum(sampler_evaluations(options.sampler, round(steps * strength)) for strength in options.strengths)
+    there_and_back = 2 * (steps - 1) + sampler_evaluations(Heun(), steps)
+    return there_and_back * (len(options.images) // 2 if what == "interpolate" else 1)
 
 
 def edit_labels(options: Edit, pipeline: Pipeline) -> list[int] | None:

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
+from itertools import count
 from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
+from torch import nn
 
+from limpid.diffusion.samplers import Dopri5, Heun, Sampler
 from limpid.runtime import distributed
 
 Batch = TypeVar("Batch", bound=Sized)
@@ -43,3 +46,23 @@ def counted(batches: Iterable[Batch], on_progress: Callable[[int], None]) -> Ite
         done += len(batch)
         on_progress(done)
         yield batch
+
+
+@contextmanager
+def evaluation_progress(net: nn.Module, total: int) -> Iterator[None]:
+    """Shows how many of about `total` evaluations of a network are done while it samples."""
+    evaluations = count(1)
+    with progress_bar(max(total, 1), "network evaluations") as on_progress:
+        hook = net.register_forward_hook(lambda *_: on_progress(min(next(evaluations), total)))
+        try:
+            yield
+        finally:
+            hook.remove()
+
+
+def sampler_evaluations(sampler: Sampler, steps: int) -> int:
+    """Network evaluations of a sampler in this many steps, the last one to sigma = 0; a guess for `Dopri5`, which
+    chooses its own steps."""
+    if isinstance(sampler, Dopri5):
+        return 6 * steps
+    return 2 * steps - 1 if isinstance(sampler, Heun) else steps

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, NamedTuple
 import torch
 
 from limpid.cli.parser import FLATTEN, parse, positional
-from limpid.cli.progress import counted, progress_bar
+from limpid.cli.progress import counted, evaluation_progress, progress_bar, sampler_evaluations
 from limpid.recipes.recipe import Sampling
 from limpid.runtime import distributed
 from limpid.runtime.device import Runtime
@@ -89,7 +89,10 @@ def main(arguments: Sequence[str]) -> int:
     if options.animation:
         shown = sheet_images(labels or [0] * len(samples))[:80]
         animated = [seeds[i] for i in shown], labels and [labels[i] for i in shown]
-        echo(denoising_animation(pipeline, names.animation, *animated))
+        preview = pipeline.for_preview().recipe.sampling
+        with evaluation_progress(pipeline.model.net, sampler_evaluations(preview.sampler, preview.steps)):
+            denoising_animation(pipeline, names.animation, *animated)
+        echo(names.animation)
     return 0
 
 

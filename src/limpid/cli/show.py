@@ -7,6 +7,7 @@ from typing import Annotated
 
 from limpid.cli.inputs import output_file
 from limpid.cli.parser import FLATTEN, parse, positional
+from limpid.cli.progress import evaluation_progress, sampler_evaluations
 from limpid.recipes.recipe import Recipe
 from limpid.recipes.registry import find_recipe
 from limpid.recipes.serialize import match_choice
@@ -98,7 +99,10 @@ def main(arguments: Sequence[str]) -> int:
         runtime = options.runtime.resolved().configure_process()
         pipeline, seeds = load(name, runtime=runtime), list(options.seeds)
         labels = balanced_labels(len(seeds), len(pipeline.class_names))
-        echo(trajectory_strip(pipeline, output_file(options.out, f"{what}.png"), seeds, labels))
+        sampling = pipeline.for_preview().recipe.sampling
+        with evaluation_progress(pipeline.model.net, sampler_evaluations(sampling.sampler, sampling.steps)):
+            path = trajectory_strip(pipeline, output_file(options.out, f"{what}.png"), seeds, labels)
+        echo(path)
     return 0
 
 
