@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 from limpid.bench.timing import IsolatedWorker, Work, time_interleaved
 from limpid.data.augment import Augment
 from limpid.data.images import ImageDataset, channels_last, normalize, resize
-from limpid.data.readers.packed import mapped
+from limpid.data.readers.packed import map_file
 from limpid.diffusion.level import add_noise
 from limpid.diffusion.schedules import LinearBeta, stratified
 from limpid.runtime.device import Runtime
@@ -197,7 +197,7 @@ def mapped_batches(path: str, n: int) -> Work:
     shape = (n, 3, 32, 32)
     with open(path, "wb") as file:
         file.truncate(math.prod(shape))
-    return batches(ImageDataset(mapped(Path(path), shape), torch.zeros(n, dtype=torch.int64)), 128)
+    return batches(ImageDataset(map_file(Path(path), shape), torch.zeros(n, dtype=torch.int64)), 128)
 
 
 def draw(lines: dict[str, dict[str, list[float]]], path: Path) -> Path:

@@ -13,7 +13,7 @@ from paired import Contestant, arguments, duel, parsed, written
 from peers import SHAPE, common_looking, diffusers_looking, limpid_looking, recipe_of
 
 from limpid.bench.timing import Work
-from limpid.diffusion.guidance import Guidance, guided
+from limpid.diffusion.guidance import Guidance, guide_away_from
 from limpid.diffusion.schedules import sampling_levels
 from limpid.recipes.recipe import build_denoiser
 from limpid.runtime.device import Runtime
@@ -59,7 +59,7 @@ def both(together: bool, device: str, batch: int) -> Work:
         return partial(make_denoiser(model, recipe, labels, runtime), x, level)
     plain = replace(recipe, sampling=replace(recipe.sampling, guidance=Guidance()))
     strong, weak = (make_denoiser(model, plain, told, runtime) for told in (labels, torch.full_like(labels, 10)))
-    return partial(guided(strong, weak, recipe.sampling.guidance), x, level)
+    return partial(guide_away_from(strong, weak, recipe.sampling.guidance), x, level)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from limpid.diffusion.guidance import Guidance, guided
+from limpid.diffusion.guidance import Guidance, guide_away_from
 from limpid.diffusion.oracle import Gaussian
 from limpid.diffusion.samplers import Sampler
 from limpid.diffusion.schedules import Schedule
@@ -58,7 +58,9 @@ def test_guidance_away_from_another_law_draws_the_law_beyond(
     main, guide = combinations.LAW, Gaussian(torch.tensor([0.1, 0.2]), combinations.LAW.std)
     beyond = Gaussian(torch.lerp(guide.mean, main.mean, scale), main.std)
     levels, _ = combinations.levels_for(schedule, kind, steps)
-    denoise = guided(combinations.exact_denoiser(kind, main), combinations.exact_denoiser(kind, guide), Guidance(scale))
+    denoise = guide_away_from(
+        combinations.exact_denoiser(kind, main), combinations.exact_denoiser(kind, guide), Guidance(scale)
+    )
     with torch.no_grad():
         found = combinations.output_moments(sampler, denoise, levels, torch.float32)
     # The same law as by the exact denoiser of the third, up to float32 rounding and the adaptive solver's tolerance.

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from limpid.diffusion.denoiser import Denoiser, LogSigma
-from limpid.diffusion.guidance import Guidance, classifier_free, clipped, guided
+from limpid.diffusion.guidance import Guidance, classifier_free, clip_x0, guide_away_from
 from limpid.diffusion.level import Level
 from limpid.diffusion.oracle import EmpiricalData
 from limpid.diffusion.schedules import Karras, sampling_levels
@@ -25,7 +25,7 @@ def two(x: Tensor, level: Level) -> Tensor:
 @pytest.mark.parametrize(("scale", "expected"), [(1.0, 2.0), (2.0, 3.0), (0.0, 1.0), (1.5, 2.5)])
 def test_guidance_extrapolates_from_the_guide_past_the_main_denoiser(scale: float, expected: float):
     level = sampling_levels(Karras(), 2)[0]
-    assert guided(two, one, Guidance(scale))(torch.zeros(2), level).tolist() == [expected] * 2
+    assert guide_away_from(two, one, Guidance(scale))(torch.zeros(2), level).tolist() == [expected] * 2
 
 
 def test_a_scale_of_one_is_the_main_denoiser_and_leaves_the_guide_alone():
@@ -33,7 +33,10 @@ def test_a_scale_of_one_is_the_main_denoiser_and_leaves_the_guide_alone():
         raise AssertionError("the guide was evaluated")
 
     assert not Guidance().enabled
-    assert guided(two, never, Guidance(1.0))(torch.zeros(2), sampling_levels(Karras(), 2)[0]).tolist() == [2.0] * 2
+    assert (
+        guide_away_from(two, never, Guidance(1.0))(torch.zeros(2), sampling_levels(Karras(), 2)[0]).tolist()
+        == [2.0] * 2
+    )
 
 
 @pytest.mark.parametrize("weight", [-0.5, 0.1, 0.5, 0.7, 1.0, 2.0, 1 / 3])
@@ -54,13 +57,13 @@ class ByLabel(nn.Module):
 def test_guidance_in_one_batch_is_guidance_in_two():
     model = Denoiser(ByLabel(), X0(), LogSigma(), Karras(), no_label=10)
     labels, x, level = torch.tensor([3, 7]), torch.zeros(2, 5), sampling_levels(Karras(), 2)[0]
-    apart = guided(lambda x, level: model(x, level, labels), model, Guidance(1.7))(x, level)
+    apart = guide_away_from(lambda x, level: model(x, level, labels), model, Guidance(1.7))(x, level)
     assert_close(classifier_free(model, labels, Guidance(1.7))(x, level), apart)
 
 
 def test_clipping_keeps_x0_in_range():
     points = EmpiricalData(torch.tensor([[3.0, -2.0]]))
-    assert clipped(points)(torch.zeros(1, 2), sampling_levels(Karras(), 2)[0]).tolist() == [[1, -1]]
+    assert clip_x0(points)(torch.zeros(1, 2), sampling_levels(Karras(), 2)[0]).tolist() == [[1, -1]]
 
 
 def test_guidance_is_limited_to_its_interval_of_sigma():
@@ -71,7 +74,7 @@ def test_guidance_is_limited_to_its_interval_of_sigma():
         return one(x, level)
 
     levels = sampling_levels(Karras(), 8)
-    guide = guided(two, weaker, Guidance(2.0, sigma_lo=0.1, sigma_hi=10.0))
+    guide = guide_away_from(two, weaker, Guidance(2.0, sigma_lo=0.1, sigma_hi=10.0))
     predicted = [guide(torch.zeros(1), levels[i]).item() for i in range(8)]
     inside = [0.1 <= levels[i].edm_sigma.item() <= 10 for i in range(8)]
     assert predicted == [3.0 if active else 2.0 for active in inside]

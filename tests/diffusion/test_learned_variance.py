@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from limpid.diffusion.denoiser import Denoiser, DenoiserWithVariance, Timestep
-from limpid.diffusion.guidance import Guidance, classifier_free, clipped
+from limpid.diffusion.guidance import Guidance, classifier_free, clip_x0
 from limpid.diffusion.learned_variance import posterior_bounds, vlb_loss
 from limpid.diffusion.level import Level
 from limpid.diffusion.likelihood import decoder_nats
@@ -124,7 +124,7 @@ def test_a_learnt_variance_at_either_end_is_the_one_published(share: float, same
 def test_the_share_passes_through_guidance_and_clipping():
     model, x = learner(), draw(9).float()
     level = sampling_levels(LinearBeta(), 5)[1]
-    guess = clipped(classifier_free(model, torch.tensor([0, 1, 2, 3]), Guidance(2.0)))
+    guess = clip_x0(classifier_free(model, torch.tensor([0, 1, 2, 3]), Guidance(2.0)))
     x0, share = guess.denoise_with_variance(x, level)
     assert share is not None
     assert_close(share, torch.full(SHAPE, 0.6))

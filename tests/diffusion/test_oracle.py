@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from limpid.diffusion.guidance import Guidance, guided
+from limpid.diffusion.guidance import Guidance, guide_away_from
 from limpid.diffusion.level import Level
 from limpid.diffusion.oracle import DataDistribution, EmpiricalData, Gaussian, Mixture
 from limpid.diffusion.samplers import Heun
@@ -125,7 +125,7 @@ def test_guidance_denoises_the_tilted_law_of_each_level(main: DataDistribution, 
     tilted = scale * main.log_density(x, here) - (scale - 1) * guide.log_density(x, here)
     (score,) = torch.autograd.grad(tilted.sum(), x)
     expected = (x + here.sigma.square() * score) / here.alpha
-    assert_close(guided(main, guide, Guidance(scale))(x, here), expected)
+    assert_close(guide_away_from(main, guide, Guidance(scale))(x, here), expected)
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -134,7 +134,7 @@ def test_guidance_of_two_gaussians_of_one_width_is_a_gaussian_further_on(scale: 
     further = gaussian(-0.1 + scale * 0.5, 0.3)
     x = torch.linspace(-2, 2, 9, dtype=F64)[:, None]
     for point in LEVELS:
-        assert_close(guided(main, guide, Guidance(scale))(x, level(*point)), further(x, level(*point)))
+        assert_close(guide_away_from(main, guide, Guidance(scale))(x, level(*point)), further(x, level(*point)))
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -151,7 +151,7 @@ def test_guidance_of_two_gaussians_of_one_mean_ends_where_its_equation_does(scal
     def silent() -> Tensor:
         raise AssertionError("Heun's method drew noise")
 
-    *_, end = Heun()(guided(main, guide, Guidance(scale)), start, levels, silent)
+    *_, end = Heun()(guide_away_from(main, guide, Guidance(scale)), start, levels, silent)
     spread = {std: math.hypot(std, 0.01) / math.hypot(std, 20) for std in (0.3, 0.7)}
     expected = mean + spread[0.3] ** scale * spread[0.7] ** (1 - scale) * (start - mean)
     # 800 steps of a method of order two: the error is about 1e-4 of the way.

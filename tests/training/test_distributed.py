@@ -25,8 +25,8 @@ from limpid.optim.optimizers import AdamW, Muon
 from limpid.recipes.recipe import Every, Recipe
 from limpid.recipes.serialize import to_dict
 from limpid.runtime import distributed, grad_sync
-from limpid.runtime.fsdp import desynced
-from limpid.runtime.grad_sync import GradientSync, grouped
+from limpid.runtime.fsdp import find_desynced
+from limpid.runtime.grad_sync import GradientSync, group_by_size
 from limpid.storage import checkpoint
 from limpid.storage.lock import exclusive
 from limpid.training.loss_log import LossLog
@@ -166,7 +166,7 @@ def test_shares_are_a_batch_in_order(monkeypatch: Patch):
 
 def test_groups_are_all_weights_in_order_and_none_too_large(monkeypatch: Patch):
     monkeypatch.setattr(grad_sync, "BUCKET", 10)
-    groups = list(grouped([torch.empty(n) for n in (4, 5, 2, 20, 1, 9)]))
+    groups = list(group_by_size([torch.empty(n) for n in (4, 5, 2, 20, 1, 9)]))
     assert [[len(weight) for weight in group] for group in groups] == [[4, 5], [2], [20], [1, 9]]
 
 
@@ -257,7 +257,7 @@ def test_processes_that_no_longer_hold_the_same_are_found_out_before_they_are_sa
 
 
 def test_one_process_is_equal_to_itself():
-    assert desynced({"a": torch.ones(3)}) == []
+    assert find_desynced({"a": torch.ones(3)}) == []
 
 
 def dies(how: Callable[[], object], recipe: Recipe, folder: Path) -> None:

@@ -13,7 +13,7 @@ from limpid.data.readers.cifar10_files import SOUGHT, Arrays, Cifar10Split, find
 from limpid.data.stream import DataSource, StreamingDataset
 from limpid.runtime.rng import generator
 from limpid.storage.atomic import remove_abandoned
-from limpid.storage.download import cache_dir, download, expanded
+from limpid.storage.download import cache_dir, download, expand_home
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 MD5 = "c58f30108f718f92721af3b95e74349a"
@@ -92,7 +92,7 @@ class Resized:
 
 
 def _read_from(root: str, split: Cifar10Split) -> Arrays:
-    path = expanded(root)
+    path = expand_home(root)
     if not (found := find_cifar10(path, split)):
         raise ValueError(f"no CIFAR-10 at {path}: looked for {SOUGHT}, there and in it; {OWN_IMAGES}")
     return read_cifar10(*found, split)

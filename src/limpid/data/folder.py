@@ -21,7 +21,7 @@ from limpid.data.readers.zip_files import scan_zip
 from limpid.data.stream import DataSource, StreamingDataset
 from limpid.runtime.terminal import echo, printable
 from limpid.storage.atomic import remove_abandoned
-from limpid.storage.download import cache_dir, expanded
+from limpid.storage.download import cache_dir, expand_home
 from limpid.storage.regular_files import require_regular
 
 Split: TypeAlias = Literal["train", "test", "all"]
@@ -74,7 +74,7 @@ class Folder:
         """The images at the root. Raises ValueError if there are none."""
         if not self.root:
             raise ValueError("no images are named: name a folder, a .zip or an .npz with --data.root PATH")
-        root = expanded(self.root)
+        root = expand_home(self.root)
         if not root.exists():
             raise ValueError(f"no folder, .zip or .npz at {printable(str(root))}")
         if not root.is_dir():

@@ -84,7 +84,7 @@ class DenoiserWithVariance:
 def map_x0(denoise: Denoise, change: Callable[[Batch, Batch, Level], Batch]) -> DenoiserWithVariance:
     """`denoise` with its x0 replaced by change(x0, x, level), and its variance unchanged."""
 
-    def changed(x: Batch, level: Level) -> tuple[Batch, Batch | None]:
+    def denoise_and_change(x: Batch, level: Level) -> tuple[Batch, Batch | None]:
         x0, variance_fraction = (
             denoise.denoise_with_variance(x, level)
             if isinstance(denoise, DenoiserWithVariance)
@@ -92,7 +92,7 @@ def map_x0(denoise: Denoise, change: Callable[[Batch, Batch, Level], Batch]) -> 
         )
         return change(x0, x, level), variance_fraction
 
-    return DenoiserWithVariance(changed)
+    return DenoiserWithVariance(denoise_and_change)
 
 
 class Denoiser(nn.Module):

@@ -54,7 +54,7 @@ class Guidance:
         return guided * torch.lerp(torch.ones_like(ratio), ratio, self.rescale)
 
 
-def guided(main: Denoise, guide: Denoise, guidance: Guidance) -> DenoiserWithVariance:
+def guide_away_from(main: Denoise, guide: Denoise, guidance: Guidance) -> DenoiserWithVariance:
     """`main` guided away from `guide`: autoguidance, where the guide is a weaker network (Karras et al. 2024)."""
     return map_x0(main, lambda x0, x, level: guidance(x0, guide(x, level)) if guidance.active(level) else x0)
 
@@ -72,6 +72,6 @@ def classifier_free(model: Denoiser, labels: Labels, guidance: Guidance) -> Deno
     return DenoiserWithVariance(denoise)
 
 
-def clipped(denoise: Denoise) -> DenoiserWithVariance:
+def clip_x0(denoise: Denoise) -> DenoiserWithVariance:
     """`denoise` with x0 clipped to [-1, 1] (as Ho et al. 2020 sample)."""
     return map_x0(denoise, lambda x0, x, level: x0.clamp(-1, 1))

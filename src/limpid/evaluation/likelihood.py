@@ -15,7 +15,7 @@ from limpid.data.images import LabelledBatch as Pictures
 from limpid.data.images import normalize
 from limpid.diffusion import likelihood
 from limpid.diffusion.denoiser import Denoise
-from limpid.diffusion.guidance import clipped
+from limpid.diffusion.guidance import clip_x0
 from limpid.diffusion.level import Level
 from limpid.diffusion.likelihood import BIN_WIDTH, DEQUANTISED, bits_per_dimension
 from limpid.diffusion.schedules import extended_to_sigma, sampling_levels
@@ -136,7 +136,7 @@ def batch_nll(
     pixels, labels = pictures
     x0 = normalize(pixels).contiguous(memory_format=torch.channels_last)
     denoise: Denoise = partial(pipeline.model, labels=labels if pipeline.class_names else None)
-    denoise = clipped(denoise) if pipeline.recipe.sampling.clip_denoised else denoise
+    denoise = clip_x0(denoise) if pipeline.recipe.sampling.clip_denoised else denoise
     levels = chain_levels(pipeline, protocol)
     top, draws = levels[0], protocol.num_levels
     noisy = Level(torch.ones_like(top.edm_sigma), top.edm_sigma.clamp(max=MAX_EDM_SIGMA))

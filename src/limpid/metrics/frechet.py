@@ -37,7 +37,7 @@ def distance_to(reference: Statistics) -> Distance:
             given = f"{len(other.mean)} and {len(reference.mean)}"
             raise ValueError(f"features of {given} numbers have no distance: expected the same network's")
         products = torch.linalg.eigvalsh(root.T @ other.covariance @ root)
-        check_positive(products, other.rounding * largest)
+        check_definite(products, other.rounding * largest)
         across = products.clamp(min=0).sqrt().sum() * (not other.alike)
         apart = (other.mean - reference.mean).square().sum() + other.covariance.trace() + spread - 2 * across
         return max(apart.item(), 0.0)
@@ -110,13 +110,13 @@ def line(points: Sequence[tuple[float, float]]) -> Extrapolated:
 def _root(statistics: Statistics) -> Float64[Tensor, "d r"]:
     """A factor R with R R^T the covariance, as wide as its rank: what rounding adds to a lower rank would sum up."""
     values, vectors = torch.linalg.eigh(statistics.covariance)
-    check_positive(values, statistics.rounding)
+    check_definite(values, statistics.rounding)
     eps = torch.finfo(values.dtype).eps
     kept = values > max(len(values) * eps * values.max().item(), statistics.rounding)
     return vectors[:, kept] * values[kept].sqrt()
 
 
-def check_positive(values: Float64[Tensor, " d"], rounding: float) -> None:
+def check_definite(values: Float64[Tensor, " d"], rounding: float) -> None:
     """Raises ValueError if one of these eigenvalues is further below zero than by `rounding`, or by that of float32."""
     if len(values) and values.min() < -max(rounding, 1e-4 * values.abs().max().item()):
         given = f"eigenvalues from {values.min():.3g} to {values.max():.3g}"

@@ -145,10 +145,10 @@ class ResBlock(nn.Module):
             y = self.norm2.silu(y, scale=scale, shift=shift)
         else:
             y = self.norm2.silu(y, shift_in=emb)
-        return scaled(self.shortcut(self.resample(x)) + self.conv2(self.dropout(y)), self.skip_scale)
+        return rescale(self.shortcut(self.resample(x)) + self.conv2(self.dropout(y)), self.skip_scale)
 
 
-def scaled(x: FeatureMap, factor: float) -> FeatureMap:
+def rescale(x: FeatureMap, factor: float) -> FeatureMap:
     """`x` times `factor`; `x` itself where that is 1."""
     return x if factor == 1 else x * factor
 
@@ -168,7 +168,7 @@ class Attention(nn.Module):
         pixels = self.qkv(self.norm(x)).flatten(2).mT
         q, k, v = pixels.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         y = attend(q, k, v).transpose(1, 2).flatten(2)
-        return scaled(x + self.out(y.mT.unflatten(2, x.shape[2:])), self.skip_scale)
+        return rescale(x + self.out(y.mT.unflatten(2, x.shape[2:])), self.skip_scale)
 
 
 class Downsample(nn.Module):

@@ -16,7 +16,7 @@ from limpid.diffusion.weightings import Unweighted, Weight
 from limpid.nets import Network, UNet
 from limpid.optim.ema import Ema, EmaKind, folder_name, std_to_exp
 from limpid.optim.optimizers import AdamW, Optimizer
-from limpid.storage.download import expanded
+from limpid.storage.download import expand_home
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def with_root(data: Data, root: str) -> Data:
     """The same data at another place. Raises ValueError for data that has none."""
     if not hasattr(data, "root"):
         raise ValueError(f"--data.root {root}: {type(data).__name__} come with limpid, and are at no place")
-    return replace(data, root=str(expanded(root).absolute()))  # pyright: ignore[reportCallIssue]
+    return replace(data, root=str(expand_home(root).absolute()))  # pyright: ignore[reportCallIssue]
 
 
 def build_denoiser(recipe: Recipe, shape: tuple[int, int, int], num_classes: int) -> Denoiser:

@@ -76,7 +76,7 @@ def broadcast_parameters(module: nn.Module) -> None:
         state[name].copy_(value)
 
 
-def desynced(tensors: Mapping[str, Tensor]) -> list[str]:
+def find_desynced(tensors: Mapping[str, Tensor]) -> list[str]:
     """The names of those tensors that are whole on each process and whose bits are not the same on all."""
     whole = {name: value for name, value in tensors.items() if not is_sharded(value)}
     if distributed.world_size() == 1 or not whole:

@@ -109,7 +109,7 @@ class GradientSync:
         number = {id(weight): place for place, weight in enumerate(self.weights)}
         order = distributed.broadcast_object(lambda: [number[id(weight)] for weight in self.arrived])
         every = [self.weights[place] for place in dict.fromkeys([*order, *range(len(self.weights))])]
-        groups = list(grouped(every))
+        groups = list(group_by_size(every))
         rooms = self.flat.split([sum(weight.numel() for weight in group) for group in groups])
         return [Bucket(group, room) for group, room in zip(groups, rooms, strict=True)]
 
@@ -124,7 +124,7 @@ class GradientSync:
             self.sent.append(self.buckets[len(self.sent)].begin())
 
 
-def grouped(weights: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+def group_by_size(weights: Iterable[Tensor]) -> Iterator[list[Tensor]]:
     """Weights in groups of the size of a bucket at most, in their order; a larger one is alone."""
     group: list[Tensor] = []
     for weight in weights:

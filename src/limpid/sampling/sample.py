@@ -12,7 +12,7 @@ from torch import Tensor
 
 from limpid.data.images import to_uint8
 from limpid.diffusion.denoiser import Denoiser, DenoiserWithVariance, Labels
-from limpid.diffusion.guidance import classifier_free, clipped, guided
+from limpid.diffusion.guidance import classifier_free, clip_x0, guide_away_from
 from limpid.diffusion.level import Batch, Level
 from limpid.diffusion.samplers.steps import Noise, SamplerStep
 from limpid.diffusion.schedules import sampling_levels
@@ -49,7 +49,7 @@ def make_denoiser(
         if labels is not None and guide.null_label not in (0, model.null_label):
             classes = f"the guidance model has {guide.null_label} classes, and this one {model.null_label}"
             raise ValueError(f"{classes}: a label would mean another class to each")
-        denoise = guided(denoise, partial(guide, labels=labels if guide.null_label else None), guidance)
+        denoise = guide_away_from(denoise, partial(guide, labels=labels if guide.null_label else None), guidance)
     elif guidance.enabled and labels is None:
         raise ValueError(
             "guidance needs labels, or a weaker model (--guidance-model): else set the guidance scale to 1"
@@ -67,7 +67,7 @@ def make_denoiser(
         with runtime.autocast():
             return denoise.denoise_with_variance(x, level)
 
-    return clipped(DenoiserWithVariance(evaluate)) if recipe.sampling.clip_denoised else DenoiserWithVariance(evaluate)
+    return clip_x0(DenoiserWithVariance(evaluate)) if recipe.sampling.clip_denoised else DenoiserWithVariance(evaluate)
 
 
 def sampler_steps(

@@ -8,7 +8,7 @@ from limpid.data import Data, DataSource
 from limpid.recipes.recipe import with_root
 from limpid.sampling.checkpoints import CheckpointInfo
 from limpid.sampling.labels import check_class_names
-from limpid.storage.download import expanded
+from limpid.storage.download import expand_home
 
 
 def open_data(data: Data, device: torch.device | str) -> DataSource:
@@ -17,7 +17,7 @@ def open_data(data: Data, device: torch.device | str) -> DataSource:
         return data.open(device)
     except ValueError as error:
         root = getattr(data, "root", "")
-        if not root or expanded(root).exists():
+        if not root or expand_home(root).exists():
             raise
         raise ValueError(f"{error}; if it was moved, say where it is now with --data.root") from error
 

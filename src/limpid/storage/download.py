@@ -22,12 +22,12 @@ def cache_dir() -> Path:
     Raises ValueError if neither that variable nor a home folder is set.
     """
     if named := os.environ.get("LIMPID_DATA"):
-        return expanded(named)
+        return expand_home(named)
     variable, usual = ("LOCALAPPDATA", "AppData/Local") if os.name == "nt" else ("XDG_CACHE_HOME", ".cache")
-    return Path(os.environ.get(variable) or expanded("~") / usual, "limpid")
+    return Path(os.environ.get(variable) or expand_home("~") / usual, "limpid")
 
 
-def expanded(path: str | Path) -> Path:
+def expand_home(path: str | Path) -> Path:
     """A path with ~ as the user's home, and ~name as another's. Raises ValueError where there is no such home."""
     try:
         return Path(path).expanduser()

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-NEVER = torch.iinfo(torch.int64).max
+NO_POSITION = torch.iinfo(torch.int64).max
 LEAP = 3.0
 """A loss of this many times the median of the recent ones is warned of."""
 FLAT = 2.0
@@ -34,7 +34,7 @@ class NonFiniteMonitor:
     """Keeps, on the device, the first step whose loss or gradient was not finite."""
 
     def __init__(self, device: str):
-        self.place = torch.tensor(NEVER, device=device)
+        self.place = torch.tensor(NO_POSITION, device=device)
         self.gradient = torch.zeros((), device=device)
         self.batch = torch.zeros(2, 1, device=device)
 
@@ -42,7 +42,7 @@ class NonFiniteMonitor:
         self, place: int, loss: Float[Tensor, " b"], logsnr: Float[Tensor, " b"], gradient: Float[Tensor, ""]
     ) -> None:
         """Check a step, without waiting for the device."""
-        first = ~(loss.sum() + gradient).isfinite() & (self.place == NEVER)
+        first = ~(loss.sum() + gradient).isfinite() & (self.place == NO_POSITION)
         self.place = torch.where(first, place, self.place)
         self.gradient = torch.where(first, gradient, self.gradient)
         self.batch = torch.where(first, torch.stack([loss, logsnr.float()]), self.batch)
@@ -50,7 +50,7 @@ class NonFiniteMonitor:
     def read(self) -> NonFiniteStep | None:
         """The first step that was not finite, if there was one: waits for the device."""
         place = int(self.place)
-        if place == NEVER:
+        if place == NO_POSITION:
             return None
         return NonFiniteStep(place, self.gradient.item(), *self.batch.tolist())
 

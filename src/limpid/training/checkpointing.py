@@ -5,7 +5,7 @@ from dataclasses import replace
 from limpid.optim.ema import folder_name
 from limpid.recipes.serialize import to_dict
 from limpid.runtime import distributed
-from limpid.runtime.fsdp import desynced, gather_full
+from limpid.runtime.fsdp import find_desynced, gather_full
 from limpid.runtime.log import logger
 from limpid.storage import checkpoint
 from limpid.training.active_run import Run, tolerate_disk_errors
@@ -34,7 +34,7 @@ class Checkpoints(Callback):
         """
         run = self.run
         run.raise_if_nonfinite()
-        if differing := desynced(run.tensors()):
+        if differing := find_desynced(run.tensors()):
             raise FloatingPointError(f"the processes no longer hold the same {differing[0]}: are their machines alike?")
         tensors = gather_full(run.tensors())
         if not distributed.is_main_process():

@@ -96,7 +96,7 @@ def test_a_judge_looks_through_its_protocol(network: Inception, protocol):
     pixels = drawn_pixels(2, 0)
     seen = extract_fn(network, protocol)(pixels)
     assert_close(seen.features, network(protocol(pixels)))
-    assert_close(seen.logits, network.unbiased(seen.features))
+    assert_close(seen.logits, network.logits_without_bias(seen.features))
 
 
 def test_a_judge_looks_in_float32_and_leaves_torch_as_it_was(network: Inception):

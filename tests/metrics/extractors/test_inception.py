@@ -207,7 +207,7 @@ def test_folding_the_norms_changes_nothing_but_rounding(drawn: dict[str, Tensor]
 
 
 def test_unbiased_logits_lack_the_bias_alone(network: Inception, given: dict[str, Tensor]):
-    assert_close(network.fc(given["features"]) - network.fc.bias, network.unbiased(given["features"]))
+    assert_close(network.fc(given["features"]) - network.fc.bias, network.logits_without_bias(given["features"]))
 
 
 def test_it_only_looks(network: Inception, x: Tensor, given: dict[str, Tensor]):

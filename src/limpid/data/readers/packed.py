@@ -52,7 +52,7 @@ class PackedImages:
     @property
     def pixels(self) -> UInt8[Tensor, "n c h w"]:
         """All images, mapped into memory and read-only: the file is read where pixels are used."""
-        return mapped(self.folder / PIXELS, (self.count, *self.shape))
+        return map_file(self.folder / PIXELS, (self.count, *self.shape))
 
     @property
     def labels(self) -> Int[Tensor, " n"]:
@@ -60,7 +60,7 @@ class PackedImages:
         return torch.from_numpy(np.load(self.folder / LABELS, allow_pickle=False))
 
 
-def mapped(path: Path, shape: tuple[int, int, int, int]) -> UInt8[Tensor, "n c h w"]:
+def map_file(path: Path, shape: tuple[int, int, int, int]) -> UInt8[Tensor, "n c h w"]:
     """The bytes of a file as one tensor, mapped into memory. Raises ValueError if the file has another size."""
     if path.stat().st_size != math.prod(shape):
         raise ValueError(damage(path))

@@ -82,14 +82,14 @@ def features_fn(network: Classifier) -> Callable[[UInt8[Tensor, "b c h w"]], Fea
     """A function from images to features and logits, computed on the classifier's device."""
 
     @torch.no_grad()
-    def seen(pixels: UInt8[Tensor, "b c h w"]) -> Features:
-        shown = to_classifier_input(pixels.cpu()).to(
+    def extract(pixels: UInt8[Tensor, "b c h w"]) -> Features:
+        inputs = to_classifier_input(pixels.cpu()).to(
             network.mean.device
         )  # a GPU has no antialiased resize of whole numbers
-        with in_float32(shown.device):
-            return network(shown)
+        with in_float32(inputs.device):
+            return network(inputs)
 
-    return seen
+    return extract
 
 
 def about() -> dict[str, Any]:

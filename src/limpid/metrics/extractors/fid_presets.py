@@ -93,10 +93,10 @@ def inception_extractor(preset: str, weights: str = "", device: torch.device | s
 def extract_fn(network: Inception, protocol: InputTransform) -> Callable[[UInt8[Tensor, "b c h w"]], Features]:
     """A function from images to features and logits under a protocol, computed on the network's device."""
 
-    def seen(pixels: UInt8[Tensor, "b c h w"]) -> Features:
-        shown = protocol(pixels.to(network.fc.weight.device))
-        with in_float32(shown.device):
-            features = network(shown)
-            return Features(features, network.unbiased(features))
+    def extract(pixels: UInt8[Tensor, "b c h w"]) -> Features:
+        inputs = protocol(pixels.to(network.fc.weight.device))
+        with in_float32(inputs.device):
+            features = network(inputs)
+            return Features(features, network.logits_without_bias(features))
 
-    return seen
+    return extract

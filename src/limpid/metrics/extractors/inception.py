@@ -164,7 +164,7 @@ class Inception(nn.Module):
         return self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x))).mean((2, 3))
 
     @torch.no_grad()
-    def unbiased(self, features: Float[Tensor, "b 2048"]) -> Float[Tensor, "b 1008"]:
+    def logits_without_bias(self, features: Float[Tensor, "b 2048"]) -> Float[Tensor, "b 1008"]:
         """The logits less the bias of `fc`: the first code of the Inception score took these (Salimans et al. 2016)."""
         return features @ self.fc.weight.T
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from limpid.metrics.extractors.inception import Inception
-from limpid.storage.download import download, expanded
+from limpid.storage.download import download, expand_home
 from limpid.storage.regular_files import require_regular
 
 FILENAMES = ("weights-inception-2015-12-05-6726825d.pth", "pt_inception-2015-12-05-6726825d.pth")
@@ -27,7 +27,7 @@ def find_inception_weights(place: str = "") -> Path:
     file is not there, it is downloaded into it (96 MB). Raises ValueError if there is no such file, if it is not the
     published one, byte by byte, or if it cannot be downloaded.
     """
-    folder = expanded(place) if place else expanded(torch.hub.get_dir()) / "checkpoints"
+    folder = expand_home(place) if place else expand_home(torch.hub.get_dir()) / "checkpoints"
     for path in [folder / name for name in FILENAMES] + [folder]:
         if path.is_file():
             return _checked(path)

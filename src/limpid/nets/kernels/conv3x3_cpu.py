@@ -59,7 +59,7 @@ def weight_gradient(x: ImageBatch, gradient: ImageBatch) -> Kernels:
     With a zero pixel after each row, and a zero row after each map, the input pixels of every tap lie at a fixed offset
     from the output pixels: no tap needs a copy.
     """
-    pixels, dy = padded(x), padded(gradient)
+    pixels, dy = pad_and_flatten(x), pad_and_flatten(gradient)
     margin = x.shape[3] + 2
     inner = len(pixels) - 2 * margin
     dy = dy[margin:-margin].T.contiguous()
@@ -71,7 +71,7 @@ def weight_gradient(x: ImageBatch, gradient: ImageBatch) -> Kernels:
     return taps.permute(2, 3, 0, 1)
 
 
-def padded(x: ImageBatch) -> Float[Tensor, "n c"]:
+def pad_and_flatten(x: ImageBatch) -> Float[Tensor, "n c"]:
     """The pixels of all maps as rows, with a zero pixel after each row of a map and a zero row after each map, and a
     margin of zeros at both ends as wide as a tap reaches."""
     b, c, h, w = x.shape
