@@ -26,13 +26,13 @@ EDITS = ("inpaint", "img2img", "interpolate", "invert")
 
 @dataclass(frozen=True)
 class Edit:
-    """Change real images with the newest checkpoint of a run, or with one checkpoint."""
+    """Edit real images with the newest checkpoint of a run, or with one checkpoint."""
 
     out: Path
     """The file to write."""
     runtime: Annotated[Runtime, FLATTEN] = Runtime()
     images: tuple[str, ...] = ("0", "1", "2", "3")
-    """The images to begin with: indices in the data set of the run, or files, which are cropped and resized to fit."""
+    """The images to edit: indices in the training data of the run, or files, which are cropped and resized to fit."""
     data: DataPlace = DataPlace()
     labels: tuple[str, ...] = ()
     """The class to condition on, by name, or by index (from 0) where no class has that name: one for each image, or one

@@ -5,10 +5,14 @@ from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hi
 
 import tyro
 
+from limpid.data import InMemory
+from limpid.nets import OwnNetwork
 from limpid.recipes.serialize import union_members
 
 FLATTEN = tyro.conf.arg(name="")
 """Marks a field whose own fields are options without its name before them."""
+FROM_PYTHON = (InMemory, OwnNetwork)
+"""Kinds that hold Python objects, which a command line cannot give."""
 
 
 class Option(NamedTuple):
@@ -21,7 +25,7 @@ class Option(NamedTuple):
     @property
     def members(self) -> dict[str, type]:
         """The kinds that it chooses from, by name; empty if it is no choice of a kind."""
-        return union_members(self.hint)
+        return {name: kind for name, kind in union_members(self.hint).items() if kind not in FROM_PYTHON}
 
 
 def list_options(value: Any, prefix: str = "--", attributes: tuple[str, ...] = ()) -> dict[str, Option]:

@@ -1,9 +1,8 @@
 """Progress of a command: a bar on a terminal, a line for each tenth where the output is a file or a pipe."""
 
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
-from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
@@ -11,8 +10,6 @@ from torch import nn
 
 from limpid.diffusion.samplers import Dopri5, Heun, Sampler
 from limpid.runtime import distributed
-
-Batch = TypeVar("Batch", bound=Sized)
 
 
 @contextmanager
@@ -37,15 +34,6 @@ def progress_bar(total: int, unit: str) -> Iterator[Callable[[int], None]]:
                 console.print(f"{done:,} of {total:,} {unit}")
 
         yield on_progress
-
-
-def counted(batches: Iterable[Batch], on_progress: Callable[[int], None]) -> Iterator[Batch]:
-    """The batches as they come, with the number of items so far reported after each."""
-    done = 0
-    for batch in batches:
-        done += len(batch)
-        on_progress(done)
-        yield batch
 
 
 @contextmanager

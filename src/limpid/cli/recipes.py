@@ -1,4 +1,4 @@
-"""`limpid recipes`: what there is to train."""
+"""`limpid recipes`: the recipes, with what they cost and the scores that are known."""
 
 import inspect
 from collections.abc import Sequence
@@ -16,6 +16,8 @@ def main(arguments: Sequence[str]) -> int:
     """`limpid recipes`."""
     if arguments:
         raise ValueError(f"limpid recipes takes no options, but was given {' '.join(arguments)}")
-    for name, recipe in RECIPES.items():
-        echo(f"{name}\n    " + inspect.cleandoc(recipe.__doc__ or "").replace("\n", "\n    ") + "\n")
+    for recipe in dict.fromkeys(RECIPES.values()):
+        names = [name for name, other in RECIPES.items() if other is recipe]
+        text = inspect.cleandoc(recipe.__doc__ or "").replace("\n", "\n    ").replace("\n    \n", "\n\n")
+        echo(f"{' or '.join(names)}\n    {text}\n")
     return 0

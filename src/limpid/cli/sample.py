@@ -10,7 +10,7 @@ from typing import Annotated, Literal, NamedTuple
 import torch
 
 from limpid.cli.parser import FLATTEN, parse, positional
-from limpid.cli.progress import counted, evaluation_progress, progress_bar, sampler_evaluations
+from limpid.cli.progress import evaluation_progress, sampler_evaluations
 from limpid.recipes.recipe import Sampling
 from limpid.runtime import distributed
 from limpid.runtime.device import Runtime
@@ -78,8 +78,10 @@ def main(arguments: Sequence[str]) -> int:
     labels = pipeline.label_indices(options.labels or None, options.num_samples)
     seeds = range(options.seed, options.seed + options.num_samples)
     batches = pipeline.sample_batches(seeds, labels, options.batch_size, map_fn=distributed.parallel_map)
-    with progress_bar(options.num_samples, "samples") as on_progress:
-        pixels = torch.cat(list(counted(batches, on_progress)))
+    num_batches = -(-options.num_samples // options.batch_size)
+    evaluations = -(-num_batches // distributed.world_size()) * sampler_evaluations(sampling.sampler, sampling.steps)
+    with evaluation_progress(pipeline.model.net, evaluations):
+        pixels = torch.cat(list(batches))
     if not distributed.is_main_process():
         return 0
     samples = Samples(pixels, None if labels is None else tuple(labels), tuple(seeds), pipeline.class_names)

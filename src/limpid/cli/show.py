@@ -23,8 +23,17 @@ from limpid.viz import show as figures
 
 
 @dataclass(frozen=True)
-class ShowRecipe:
-    """Show the training images of a recipe, augmented as the network sees them, or its noise schedule."""
+class ShowData:
+    """Show the training images of a recipe, resized and augmented as the network sees them."""
+
+    recipe: Annotated[Recipe, FLATTEN]
+    out: Path
+    """The file to write."""
+
+
+@dataclass(frozen=True)
+class ShowSchedule:
+    """Plot the noise schedule of a recipe: alpha_bar, the signal-to-noise ratio and, in T steps, beta_t."""
 
     recipe: Annotated[Recipe, FLATTEN]
     out: Path
@@ -39,7 +48,7 @@ class ShowForward:
     out: Path
     """The file to write."""
     timesteps: tuple[int, ...] = ()
-    """The timesteps of the columns, for a schedule of T steps; if not given, equal steps of the angle of the noise."""
+    """The timesteps of the columns, in a schedule of T steps; if not given, at equal angles atan(sigma / alpha)."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +78,8 @@ def default_options() -> dict[str, object]:
     """The options of the command, by what is typed before them."""
     return {
         "limpid show forward RECIPE": ShowForward(Recipe(), Path("runs/RECIPE/forward.png")),
-        "limpid show schedule RECIPE": ShowRecipe(Recipe(), Path("runs/RECIPE/schedule.png")),
-        "limpid show data RECIPE": ShowRecipe(Recipe(), Path("runs/RECIPE/data.png")),
+        "limpid show schedule RECIPE": ShowSchedule(Recipe(), Path("runs/RECIPE/schedule.png")),
+        "limpid show data RECIPE": ShowData(Recipe(), Path("runs/RECIPE/data.png")),
         "limpid show trajectory RUN": ShowTrajectory(Path("RUN/trajectory.png")),
         "limpid show loss RUN": ShowLoss(Path("RUN/loss.png")),
     }
@@ -85,13 +94,14 @@ def main(arguments: Sequence[str]) -> int:
     program = f"limpid show {what} {name}"
     if what == "forward":
         forward = parse(ShowForward(find_recipe(name), out), rest, program)
-        echo(figures.forward(forward.recipe, output_file(forward.out, f"{what}.png"), forward.timesteps))
-    elif FIGURES[what] == "RECIPE":
-        options = parse(ShowRecipe(find_recipe(name), out), rest, program)
-        if what == "data":
-            check_trainable(options.recipe)
-        figure = figures.schedule if what == "schedule" else figures.data
-        echo(figure(options.recipe, output_file(options.out, f"{what}.png")))
+        echo(figures.forward(forward.recipe, output_file(forward.out, "forward.png"), forward.timesteps))
+    elif what == "schedule":
+        options = parse(ShowSchedule(find_recipe(name), out), rest, program)
+        echo(figures.schedule(options.recipe, output_file(options.out, "schedule.png")))
+    elif what == "data":
+        options = parse(ShowData(find_recipe(name), out), rest, program)
+        check_trainable(options.recipe)
+        echo(figures.data(options.recipe, output_file(options.out, "data.png")))
     elif what == "loss":
         echo(figures.loss(Path(name), output_file(parse(ShowLoss(out), rest, program).out, "loss.png")))
     else:
@@ -101,7 +111,7 @@ def main(arguments: Sequence[str]) -> int:
         labels = balanced_labels(len(seeds), len(pipeline.class_names))
         sampling = pipeline.for_preview().recipe.sampling
         with evaluation_progress(pipeline.model.net, sampler_evaluations(sampling.sampler, sampling.steps)):
-            path = trajectory_strip(pipeline, output_file(options.out, f"{what}.png"), seeds, labels)
+            path = trajectory_strip(pipeline, output_file(options.out, "trajectory.png"), seeds, labels)
         echo(path)
     return 0
 

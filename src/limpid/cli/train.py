@@ -20,16 +20,16 @@ from limpid.training.run_folder import previous_threads
 
 @dataclass(frozen=True)
 class Train:
-    """Train a recipe in a run folder, or go on where that run stopped."""
+    """Train a recipe in a run folder, or continue the run that is there."""
 
     recipe: Annotated[Recipe, FLATTEN]
     runtime: Annotated[Runtime, FLATTEN]
     run: Path
-    """The folder that holds the run."""
+    """The run folder: checkpoints, samples and the log are written to it."""
     epochs: float = 0.0
-    """Passes over the training images, in place of --duration; 0 leaves the duration as it is."""
+    """How long to train in passes over the training images, in place of --duration; 0 is off."""
     allow_rewarm: bool = False
-    """Make a run longer although its learning rate has decayed for fewer images, and would jump up."""
+    """Allow a longer --duration for a run whose learning rate has decayed already, although the rate then jumps up."""
 
 
 def default_options() -> dict[str, object]:

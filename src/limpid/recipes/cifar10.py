@@ -29,7 +29,7 @@ def cifar10() -> Recipe:
 
 
 def cifar10_64() -> Recipe:
-    """The same, with the images resized to 64x64.
+    """`cifar10` with the images resized to 64x64.
 
     Cost: four times the arithmetic of `cifar10` for each image. Published FID: none.
     """
@@ -38,7 +38,7 @@ def cifar10_64() -> Recipe:
 
 def cifar10_iddpm() -> Recipe:
     """Improved DDPM (Nichol and Dhariwal 2021) on CIFAR-10 by the flags of their code: cosine schedule of 4000 steps,
-    variance learnt by the hybrid loss, 4 heads of attention, no mirroring; 52.5M parameters.
+    learned variance with the hybrid loss, 4 attention heads, no flips; 52.5M parameters.
 
     Cost: 64M images. Published FID: 2.90 to 3.3 (4000 steps).
     """
@@ -70,9 +70,9 @@ def cifar10_v() -> Recipe:
 def cifar10_edm() -> Recipe:
     """EDM (Karras et al. 2022) on CIFAR-10 with the network of their code, a DDPM++ of 55,732,739 parameters.
 
-    Their augmentation is not in limpid but for mirroring: they also turn images upside down, scale, stretch, rotate and
-    move them, each with probability 0.12, and condition the network on that. Their loss is the sum over an
-    image's values; Adam's step is the same for the mean but for its eps of 1e-8.
+    Of their augmentation limpid has the horizontal flip only: they also flip vertically, scale, stretch, rotate and
+    shift images, each with probability 0.12, and condition the network on it. Their loss is a sum over the values of
+    an image, and here it is a mean: Adam takes the same steps for both, apart from its eps of 1e-8.
 
     Cost: 200M images, about 384 V100-hours. Published FID: 1.97 (Heun, 35 evaluations), with their augmentation.
     """
@@ -170,7 +170,7 @@ def cifar10_fast() -> Recipe:
 
 
 def small() -> Recipe:
-    """Your own images at 32x32, without classes: `limpid train small --data.root FOLDER`. Else it is cifar10-small.
+    """Your own images at 32x32, without classes: `limpid train small --data.root FOLDER`. Otherwise as cifar10-small.
 
     Cost: half an hour on two CPU cores. No FID is published: it depends on the images.
     """

@@ -1,4 +1,4 @@
-"""The demo: handwritten digits, from random weights to samples in a minute."""
+"""The demo: handwritten digits, from random weights to samples in a minute or two."""
 
 from limpid.data import Digits
 from limpid.data.augment import Augment
@@ -16,7 +16,7 @@ from limpid.recipes.recipe import Every, Recipe, Sampling
 def demo() -> Recipe:
     """1,797 real handwritten digits at 16x16, class-conditional; 1.1M parameters.
 
-    Cost: a minute on two CPU cores.
+    Cost: one to two minutes on two CPU cores.
     """
     return Recipe(
         duration=24_000,

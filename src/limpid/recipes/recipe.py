@@ -68,7 +68,7 @@ class Recipe:
     """A training run. Durations are counted in images shown to the network, so they survive a change of batch size."""
 
     duration: int = 102_400_000
-    """How long to train."""
+    """How long to train, in images: steps times batch size."""
     batch_size: int = 128
     """Images per step."""
     seed: int = 0

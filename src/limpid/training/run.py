@@ -206,7 +206,7 @@ def write_final_figures(current: Run) -> None:
     pipeline = current.training.live_pipeline()
     if not distributed.is_main_process():
         return
-    logger.info("drawing what it has learnt")
+    logger.info("sampling for the final figures:")
     with current.runtime.sampling_threads():
         for path in figures.final_figures(pipeline, current.folder):
             logger.info(f"  {path}")
