@@ -28,7 +28,16 @@ HELP = ("--help", "-h")
 
 def parse(default: Options, args: Sequence[str], program: str) -> Options:
     """`default` with the options in `args`. Raises ValueError, in one line, for an option that is not there or a value
-    that it cannot have."""
+    that it cannot have; several processes have the same options, so that only the first reports it."""
+    try:
+        return _parse(default, args, program)
+    except ValueError:
+        if distributed.is_main_process():
+            raise
+        raise SystemExit(2) from None
+
+
+def _parse(default: Options, args: Sequence[str], program: str) -> Options:
     possible = possible_options(type(default))
     given = [resolved for option in split_words(args) for resolved in resolve_alias(option, possible)]
     default, given = select_union_members(default, given)
