@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from paired import Contestant, Duel, about, arguments, duel, parsed, save
+from paired import Contestant, Duel, about, arguments, duel, parse_options, save
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -38,7 +38,7 @@ LARGE = 50_000
 
 def main() -> None:
     """Measure everything, and write it down."""
-    options = parsed(arguments(__doc__ or "", "forward_and_data"))
+    options = parse_options(arguments(__doc__ or "", "forward_and_data"))
     sizes, n = ((32,), 500) if options.quick else ((32, 64), 5_000)
     duels = [forward_duel(8 if options.quick else 128, 64, options)]
     duels += [data_duel(size, n, workers, options) for size in sizes for workers in ((0,) if options.quick else (0, 2))]
@@ -162,15 +162,15 @@ def costs(options: Any) -> dict[str, dict[str, list[float]]]:
     by_size = [16, 32] if few else [16, 32, 48, 64, 96, 128]
     by_number = [100, 1_000] if few else [1_000, 10_000, 100_000, 1_000_000]
     return {
-        "forward, batch": timed(by_batch, lambda n: partial(ours_forward, 32, options.device, n), options),
-        "data, batch": timed(by_batch, lambda n: partial(ours_data, 32, 5_000, options.device, n), options),
-        "forward, size": timed(by_size, lambda n: partial(ours_forward, n, options.device, 128), options),
-        "data, size": timed(by_size, lambda n: partial(ours_data, n, 1_000, options.device, 128), options),
+        "forward, batch": time_works(by_batch, lambda n: partial(ours_forward, 32, options.device, n), options),
+        "data, batch": time_works(by_batch, lambda n: partial(ours_data, 32, 5_000, options.device, n), options),
+        "forward, size": time_works(by_size, lambda n: partial(ours_forward, n, options.device, 128), options),
+        "data, size": time_works(by_size, lambda n: partial(ours_data, n, 1_000, options.device, 128), options),
         "data, number": mapped_costs(by_number, options),
     }
 
 
-def timed(values: list[int], maker: Callable[[int], Callable[[], Work]], options: Any) -> dict[str, list[float]]:
+def time_works(values: list[int], maker: Callable[[int], Callable[[], Work]], options: Any) -> dict[str, list[float]]:
     """Milliseconds of the work made for each value, by turns in this process."""
     from limpid.bench.timing import clock
 

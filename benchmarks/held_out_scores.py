@@ -36,7 +36,7 @@ from limpid.viz.image_grid import save_png, strip
 Pixels = UInt8[Tensor, "n 3 32 32"]
 
 
-def blurred(pixels: Pixels, share: float) -> Pixels:
+def blur(pixels: Pixels, share: float) -> Pixels:
     """The image mixed with its 3x3 mean."""
     x = pixels.float()
     return (x + share * (F.avg_pool2d(F.pad(x, (1, 1, 1, 1), "reflect"), 3, 1) - x)).round().to(torch.uint8)
@@ -58,7 +58,7 @@ def jpeg(pixels: Pixels, quality: int) -> Pixels:
     return torch.from_numpy(np.stack(out)).permute(0, 3, 1, 2)
 
 
-def imbalanced(test: ImageDataset, share: float) -> Pixels:
+def imbalance(test: ImageDataset, share: float) -> Pixels:
     """The images with this share of all of them turned into further ones of the first class, from its own."""
     cats = test.pixels[test.labels == 0]
     others = torch.nonzero(test.labels != 0)[:, 0]
@@ -70,13 +70,13 @@ def imbalanced(test: ImageDataset, share: float) -> Pixels:
 
 SPOILT: dict[str, Callable[[ImageDataset], Pixels]] = {
     "test set": lambda test: test.pixels,
-    "5% of it more airplanes": lambda test: imbalanced(test, 0.05),
+    "5% of it more airplanes": lambda test: imbalance(test, 0.05),
     "JPEG 95": lambda test: jpeg(test.pixels, 95),
     "JPEG 75": lambda test: jpeg(test.pixels, 75),
     "noise of 2/255": lambda test: noisy(test.pixels, 2),
     "noise of 8/255": lambda test: noisy(test.pixels, 8),
-    "a quarter blurred": lambda test: blurred(test.pixels, 0.25),
-    "3x3 blurred": lambda test: blurred(test.pixels, 1.0),
+    "a quarter blurred": lambda test: blur(test.pixels, 0.25),
+    "3x3 blurred": lambda test: blur(test.pixels, 1.0),
 }
 
 
@@ -93,7 +93,7 @@ def main() -> None:
     )
     assert reference.images is not None
     assert reference.features is not None
-    extractors = outside_judges.found()
+    extractors = outside_judges.classifiers()
     outside = {name: statistics(one, reference.images.pixels) for name, one in extractors.items()}
 
     scores: dict[str, dict[str, Score]] = {}

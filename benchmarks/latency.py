@@ -14,7 +14,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from paired import about, arguments, parsed, save
+from paired import about, arguments, parse_options, save
 
 from limpid.bench.timing import IsolatedWorker, Measurement, Work
 from limpid.runtime.device import Runtime
@@ -35,7 +35,7 @@ def main() -> None:
     """Measure, and say whether it is quick enough."""
     parser = arguments(__doc__ or "", "latency")
     parser.add_argument("--run")
-    options = parsed(parser)
+    options = parse_options(parser)
     with tempfile.TemporaryDirectory() as scratch:
         run = options.run or pipeline(scratch)
         commands = {"python": ["-c", "pass"], "limpid --help": ["-m", "limpid", "--help"]}

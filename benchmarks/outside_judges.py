@@ -1,4 +1,4 @@
-"""Two classifiers of CIFAR-10 by others (akamaster/pytorch_resnet_cifar10), as judges from outside.
+"""Two classifiers of CIFAR-10 by others (akamaster/pytorch_resnet_cifar10), as independent feature networks.
 
 Their files are looked for in ../shared/classifier, or in the folder that $LIMPID_JUDGES names; they are no part of this
 project. The networks are those of He et al. (2016), section 4.2, with shortcuts that have no parameters. What they give
@@ -75,8 +75,8 @@ class ResNet(nn.Module):
 
 
 @lru_cache
-def found() -> dict[str, FeatureExtractor]:
-    """The judges whose files are there, by name."""
+def classifiers() -> dict[str, FeatureExtractor]:
+    """The classifiers whose files are there, by name."""
     return {name: extractor(name) for name, (_, file) in FILES.items() if (FOLDER / file).exists()}
 
 
@@ -93,25 +93,25 @@ def extractor(name: str) -> FeatureExtractor:
 
 
 def statistics(extractor: FeatureExtractor, pixels: UInt8[Tensor, "n 3 32 32"], batch: int = 250) -> Statistics:
-    """Mean and covariance of what a judge sees in images."""
+    """Mean and covariance of the features of images."""
     return Moments.of(torch.cat([extractor.extract(part).features for part in pixels.split(batch)])).statistics
 
 
 @lru_cache
 def real() -> dict[str, Statistics]:
-    """What each judge sees in the training images; looked at once, and kept in .cache."""
+    """Mean and covariance of the features of the training images, by classifier; computed once and cached in .cache."""
     if not KEPT.exists():
         pixels, kept = Cifar10().load().pixels, {}
-        for name, one in found().items():
+        for name, one in classifiers().items():
             kept[f"{name}.mean"], kept[f"{name}.covariance"] = statistics(one, pixels)
         KEPT.parent.mkdir(exist_ok=True)
         save_file(kept, KEPT)
     kept = load_file(KEPT)
-    return {name: Statistics(kept[f"{name}.mean"], kept[f"{name}.covariance"]) for name in found()}
+    return {name: Statistics(kept[f"{name}.mean"], kept[f"{name}.covariance"]) for name in classifiers()}
 
 
 def distances(pixels: UInt8[Tensor, "n 3 32 32"]) -> dict[str, float]:
-    """The Frechet distance of images to the training images, by each judge. Raises ValueError if there is none."""
-    if not found():
-        raise ValueError(f"no judges at {FOLDER}: expected {', '.join(file for _, file in FILES.values())}")
-    return {name: frechet(statistics(one, pixels), real()[name]) for name, one in found().items()}
+    """The Frechet distance of images to the training images, by classifier. Raises ValueError if there is none."""
+    if not classifiers():
+        raise ValueError(f"no classifiers at {FOLDER}: expected {', '.join(file for _, file in FILES.values())}")
+    return {name: frechet(statistics(one, pixels), real()[name]) for name, one in classifiers().items()}

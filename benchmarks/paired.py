@@ -99,7 +99,7 @@ def arguments(description: str, out: str) -> argparse.ArgumentParser:
     return parser
 
 
-def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
+def parse_options(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """The options, the quick ones if they were asked for."""
     options = parser.parse_args()
     if options.quick:

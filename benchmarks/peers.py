@@ -85,7 +85,7 @@ def limpid_training(size: Size, precision: Precision, device: str, batch: int) -
     return partial(next, training_loop(state, recipe, source, runtime))
 
 
-def limpid_looking(size: Size, precision: Precision, device: str, batch: int) -> Work:
+def limpid_evaluation(size: Size, precision: Precision, device: str, batch: int) -> Work:
     """A look of limpid's network, as its samplers take it."""
     runtime, recipe = Runtime(device, precision).resolved().configure_process(), recipe_of(size, batch)
     model = runtime.to_device(build_denoiser(recipe, SHAPE, 0)).eval()
@@ -151,7 +151,7 @@ def diffusers_training(size: Size, precision: Precision, device: str, batch: int
     return step
 
 
-def diffusers_looking(size: Size, precision: Precision, device: str, batch: int) -> Work:
+def diffusers_evaluation(size: Size, precision: Precision, device: str, batch: int) -> Work:
     """A look of diffusers' network, as its pipelines take it."""
     net = diffusers_network(size, device).eval()
     x, t = torch.randn(batch, *SHAPE, device=device), torch.tensor(500, device=device)
@@ -189,7 +189,7 @@ def common_training(device: str, batch: int) -> Work:
     return step
 
 
-def common_looking(device: str, batch: int) -> Work:
+def common_evaluation(device: str, batch: int) -> Work:
     """A look of the commonly written network."""
     torch.manual_seed(0)
     net = CommonUNet().to(device).eval()

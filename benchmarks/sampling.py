@@ -9,8 +9,8 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from paired import Contestant, arguments, duel, parsed, written
-from peers import SHAPE, common_looking, diffusers_looking, limpid_looking, recipe_of
+from paired import Contestant, arguments, duel, parse_options, written
+from peers import SHAPE, common_evaluation, diffusers_evaluation, limpid_evaluation, recipe_of
 
 from limpid.bench.timing import Work
 from limpid.diffusion.guidance import Guidance, guide_away_from
@@ -24,7 +24,7 @@ def main() -> None:
     """Measure all pairs, and write down what came of it."""
     parser = arguments(__doc__ or "", "sampling")
     parser.add_argument("--batches", type=int, nargs="+", default=[16, 64])
-    options = parsed(parser)
+    options = parse_options(parser)
     together, apart = Contestant("both guesses in one batch", both, (True,)), Contestant("by turns", both, (False,))
     if options.quick:
         pairs = [("cifar10-small", 2, *between("cifar10-small")[0])]
@@ -37,10 +37,12 @@ def main() -> None:
 
 def between(network: str) -> list[tuple[Contestant, Contestant, float]]:
     """Who meets whom, and how many times as fast is wanted at least."""
-    ours, ours32 = (Contestant(f"limpid, {p}", limpid_looking, (network, p)) for p in ("bfloat16", "float32"))
-    theirs, theirs16 = (Contestant(f"diffusers, {p}", diffusers_looking, (network, p)) for p in ("float32", "bfloat16"))
+    ours, ours32 = (Contestant(f"limpid, {p}", limpid_evaluation, (network, p)) for p in ("bfloat16", "float32"))
+    theirs, theirs16 = (
+        Contestant(f"diffusers, {p}", diffusers_evaluation, (network, p)) for p in ("float32", "bfloat16")
+    )
     pairs = [(ours, theirs, 2.0), (ours, theirs16, 1.2), (ours32, theirs, 0.0)]
-    common = Contestant("as commonly written, float32", common_looking)
+    common = Contestant("as commonly written, float32", common_evaluation)
     return [*pairs, (ours, common, 2.0)] if network == "cifar10" else pairs
 
 

@@ -20,7 +20,7 @@ from typing import Any, get_args
 
 import torch
 import torch.distributed as dist
-from paired import about, arguments, parsed, save
+from paired import about, arguments, parse_options, save
 from peers import Size, pixels, recipe_of
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -55,10 +55,10 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--network", choices=get_args(Size), default="cifar10-small")
     parser.add_argument("--batches", type=int, nargs="+", default=[32, 128])
-    options = parsed(parser)
+    options = parse_options(parser)
     if options.quick:
         options.batches = [2 * options.processes]
-    found = {batch: measured(batch, teams(options), options) for batch in options.batches}
+    found = {batch: measure_batch(batch, teams(options), options) for batch in options.batches}
     figures = [plain(batch, team, speeds) for batch, taken in found.items() for team, speeds in taken.items()]
     out = {"network": options.network, "teams": figures}
     save({"about": about(options.device), **out}, options.out)
@@ -75,10 +75,10 @@ def teams(options: argparse.Namespace) -> list[Team]:
     return found
 
 
-def measured(batch: int, every: list[Team], options: argparse.Namespace) -> dict[Team, Measurement]:
+def measure_batch(batch: int, every: list[Team], options: argparse.Namespace) -> dict[Team, Measurement]:
     """Images a second of each team, all by turns."""
     with ExitStack() as stack:
-        clocks = {team.name: stack.enter_context(assembled(team, batch, options)) for team in every}
+        clocks = {team.name: stack.enter_context(open_team(team, batch, options)) for team in every}
         taken = time_interleaved(clocks, options.rounds, options.seconds)
     speeds = {team: taken[team.name].per(batch) for team in every}
     for team, speed in speeds.items():
@@ -90,7 +90,7 @@ def measured(batch: int, every: list[Team], options: argparse.Namespace) -> dict
 
 
 @contextmanager
-def assembled(team: Team, batch: int, options: argparse.Namespace) -> Iterator[Callable[[int], float]]:
+def open_team(team: Team, batch: int, options: argparse.Namespace) -> Iterator[Callable[[int], float]]:
     """The processes of a team, and how long they take to do so many steps: as long as the last of them."""
     with ExitStack() as stack, socket.socket() as free, ThreadPoolExecutor(team.processes) as ask:
         free.bind(("127.0.0.1", 0))

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from outside_judges import distances
-from paired import about, arguments, parsed, save
+from paired import about, arguments, parse_options, save
 from torch import Tensor
 
 from limpid.diffusion.level import Batch, Level
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=1000)
     parser.add_argument("--batch-size", type=int, default=250)
     parser.add_argument("--evaluations", type=int, nargs="+", default=list(EVALUATIONS))
-    options = parsed(parser)
+    options = parse_options(parser)
     runtime = Runtime(options.device).resolved().configure_process()
     pipeline = load(options.run, runtime=runtime)
     wanted = [(name, n) for n in options.evaluations for name in SAMPLERS]
@@ -58,11 +58,11 @@ def main() -> None:
         wanted, options.n = [("Heun", 5), ("Ancestral", 4)], 80
     else:
         wanted = [REFERENCE, *wanted]
-    found = measured(pipeline, wanted, options)
+    found = score_samplers(pipeline, wanted, options)
     print(draw(found, options.out.with_name(f"{options.out.name}.png")))
 
 
-def measured(pipeline: Pipeline, wanted: list[tuple[str, int]], options: Any) -> list[dict[str, Any]]:
+def score_samplers(pipeline: Pipeline, wanted: list[tuple[str, int]], options: Any) -> list[dict[str, Any]]:
     """A line for each sampler and number of evaluations, those of the file first."""
     head = {"run": options.run, "images_seen": pipeline.images_seen, "n": options.n}
     path = options.out.with_name(f"{options.out.name}.json")
@@ -73,38 +73,42 @@ def measured(pipeline: Pipeline, wanted: list[tuple[str, int]], options: Any) ->
         steps = steps_for(SAMPLERS[name], asked)
         if (name, asked) in known or not steps:
             continue
-        scores = distances(drawn(pipeline, SAMPLERS[name], steps, options))
-        lines.append({"sampler": name, "asked": asked, "steps": steps, "evaluations": asked_of(SAMPLERS[name], steps)})
+        scores = distances(sample_images(pipeline, SAMPLERS[name], steps, options))
+        lines.append(
+            {"sampler": name, "asked": asked, "steps": steps, "evaluations": count_evaluations(SAMPLERS[name], steps)}
+        )
         lines[-1] |= scores
         print(lines[-1], flush=True)
         save({"about": about(options.device)} | head | {"lines": lines}, options.out)
     return lines
 
 
-def drawn(pipeline: Pipeline, sampler: Sampler, steps: int, options: Any) -> Tensor:
+def sample_images(pipeline: Pipeline, sampler: Sampler, steps: int, options: Any) -> Tensor:
     """n images from seeds 0 to n - 1, by this sampler on the recipe's levels."""
     return pipeline.sample(options.n, sampler=sampler, steps=steps, batch_size=options.batch_size).pixels
 
 
 def steps_for(sampler: Sampler, evaluations: int) -> int:
     """The most steps that take no more evaluations; 0 if there are none."""
-    return max((steps for steps in range(1, evaluations + 1) if asked_of(sampler, steps) <= evaluations), default=0)
+    return max(
+        (steps for steps in range(1, evaluations + 1) if count_evaluations(sampler, steps) <= evaluations), default=0
+    )
 
 
-def asked_of(sampler: Sampler, steps: int) -> int:
-    """How often a sampler asks the network on its way of so many steps."""
-    asked = 0
+def count_evaluations(sampler: Sampler, steps: int) -> int:
+    """The network evaluations of a sampler in this many steps."""
+    evaluations = 0
 
     def denoise(x: Batch, level: Level) -> Batch:
-        nonlocal asked
-        asked += 1
+        nonlocal evaluations
+        evaluations += 1
         return torch.zeros_like(x)
 
     x = torch.zeros(1, 1, 1, 1)
-    walk: Iterator[Any] = sampler(denoise, x, sampling_levels(Karras(), steps), lambda: x)
-    for _ in walk:
+    trajectory: Iterator[Any] = sampler(denoise, x, sampling_levels(Karras(), steps), lambda: x)
+    for _ in trajectory:
         pass
-    return asked
+    return evaluations
 
 
 def draw(lines: list[dict[str, Any]], path: Path) -> Path:

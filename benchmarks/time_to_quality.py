@@ -49,9 +49,9 @@ STEPS, BATCH = 50, 16
 
 def main() -> None:
     """Train both, judge both, draw the curve."""
-    options = parsed()
+    options = parse_options()
     options.folder.mkdir(parents=True, exist_ok=True)
-    plan = planned(options)
+    plan = plan_images(options)
     print(plan, flush=True)
     train_limpid(plan, options)
     # In a process of its own: this one has settled the machine as limpid likes it.
@@ -60,11 +60,11 @@ def main() -> None:
     child.join()
     if child.exitcode:
         sys.exit(child.exitcode)
-    lines = judged(options)
+    lines = score_checkpoints(options)
     print(draw(lines, options.out.with_name(f"{options.out.name}.png")))
 
 
-def parsed() -> argparse.Namespace:
+def parse_options() -> argparse.Namespace:
     """The options."""
     parser = arguments(__doc__ or "", "time_to_quality")
     parser.add_argument("--minutes", type=float, default=30.0)
@@ -80,7 +80,7 @@ def parsed() -> argparse.Namespace:
     return options
 
 
-def planned(options: argparse.Namespace) -> dict[str, int]:
+def plan_images(options: argparse.Namespace) -> dict[str, int]:
     """How many images each sees in the time, by its speed now; once for a folder, which is of one length."""
     path = options.folder / "plan.json"
     if not path.exists():
@@ -203,7 +203,7 @@ class Peer:
             getattr(self, name).load_state_dict(state[name])
         self.seen = state["seen"]
 
-    def averaged(self) -> dict[str, Tensor]:
+    def ema_weights(self) -> dict[str, Tensor]:
         """The averaged weights by name."""
         names = [name for name, _ in self.net.named_parameters()]
         return {name: value.clone() for name, value in zip(names, self.average.shadow_params, strict=True)}
@@ -230,38 +230,34 @@ def train_peer(plan: dict[str, int], options: argparse.Namespace) -> None:
         seconds += time.perf_counter() - begun
         if peer.seen // between > (peer.seen - BATCH) // between or peer.seen >= images:
             file = folder / f"{peer.seen:012d}.safetensors"
-            save_file(peer.averaged(), file, {"seconds": str(seconds)})
+            save_file(peer.ema_weights(), file, {"seconds": str(seconds)})
             part = kept.with_suffix(".part")
             torch.save(peer.state() | {"seconds": seconds}, part)
             part.replace(kept)
             print(f"{PEER}: {peer.seen:,} of {images:,} images, {peer.seen / seconds:.1f} a second", flush=True)
 
 
-def judged(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """A line for each snapshot, by both judges; those of the folder first."""
+def score_checkpoints(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """The scores of each snapshot by both feature networks; those that the folder has already come first."""
     path = options.folder / "judged.json"
     lines = json.loads(path.read_text()) if path.exists() else []
+    snapshots = [*limpid_snapshots(options), *peer_snapshots(options)]
     known = {(line["who"], line["images"], line["n"]) for line in lines}
-    for who, images, minutes, images in (*limpid_snapshots(options), *peer_snapshots(options)):
-        last = images == max(seen for name, seen, *_ in found(options) if name == who)
+    for who, seen, minutes, sample_images in snapshots:
+        last = seen == max(images for name, images, *_ in snapshots if name == who)
         for n in (options.n, options.last) if last else (options.n,):
-            if (who, images, n) not in known:
-                line = {"who": who, "minutes": minutes, "images": images, "n": n}
-                lines.append(line | distances(images(n)))
+            if (who, seen, n) not in known:
+                line = {"who": who, "minutes": minutes, "images": seen, "n": n}
+                lines.append(line | distances(sample_images(n)))
                 print(lines[-1], flush=True)
                 path.write_text(json.dumps(lines, indent=1) + "\n")
                 save({"about": about(options.device), "lines": lines}, options.out)
     return lines
 
 
-def found(options: argparse.Namespace) -> list[tuple[Any, ...]]:
-    """All snapshots of both."""
-    return [*limpid_snapshots(options), *peer_snapshots(options)]
-
-
 def limpid_snapshots(options: argparse.Namespace) -> Iterator[tuple[Any, ...]]:
     """Who, images seen, minutes of training, and what draws n images, for each checkpoint of the run."""
-    a_minute = planned(options)[LIMPID] / options.minutes
+    a_minute = plan_images(options)[LIMPID] / options.minutes
     for file in list_checkpoints(options.folder / "limpid" / "checkpoints"):
         if seen := read_data(file)["images_seen"]:
             yield LIMPID, seen, seen / a_minute, partial(limpid_images, file, options)
@@ -276,7 +272,7 @@ def limpid_images(file: Path, options: argparse.Namespace, n: int) -> Tensor:
 
 def peer_snapshots(options: argparse.Namespace) -> Iterator[tuple[Any, ...]]:
     """The same of the peer."""
-    a_minute = planned(options)[PEER] / options.minutes
+    a_minute = plan_images(options)[PEER] / options.minutes
     for file in sorted((options.folder / "peer").glob("[0-9]*.safetensors")):
         yield PEER, int(file.stem), int(file.stem) / a_minute, partial(peer_images, file)
 

@@ -6,7 +6,7 @@ Every contestant has a process of its own, so that none lends another its memory
 with like besides: float32 with float32, bfloat16 with bfloat16. About twenty minutes on two cores.
 """
 
-from paired import Contestant, arguments, duel, parsed, written
+from paired import Contestant, arguments, duel, parse_options, written
 from peers import common_training, diffusers_training, limpid_training
 
 
@@ -14,7 +14,7 @@ def main() -> None:
     """Measure all pairs, and write down what came of it."""
     parser = arguments(__doc__ or "", "training_step")
     parser.add_argument("--batches", type=int, nargs="+", default=[16, 64])
-    options = parsed(parser)
+    options = parse_options(parser)
     if options.quick:
         pairs = [("cifar10-small", 2, *between("cifar10-small")[0])]
     else:

@@ -1,4 +1,4 @@
-"""What limpid is measured against is what it is said to be, and the commands that measure work."""
+"""The networks that limpid is compared with are those of the papers, and the scripts that compare them run."""
 
 import importlib
 import json
@@ -36,15 +36,15 @@ def test_the_small_contestants_have_equal_weights_and_arithmetic(monkeypatch: py
     peers = script("peers", monkeypatch)
     ours = peers.build_denoiser(peers.recipe_of("cifar10-small", 2), (3, 32, 32), 0)
     assert weights(ours) == weights(peers.diffusers_network("cifar10-small", "cpu"))
-    look, their_look = (
+    flops, their_flops = (
         count_flops(made("cifar10-small", "float32", "cpu", 2))
-        for made in (peers.limpid_looking, peers.diffusers_looking)
+        for made in (peers.limpid_evaluation, peers.diffusers_evaluation)
     )
-    assert look == their_look
+    assert flops == their_flops
 
 
-def test_the_outside_judges_name_real_pictures_rightly(cifar_root: Path, monkeypatch: pytest.MonkeyPatch):
-    found = script("outside_judges", monkeypatch).found()
+def test_the_outside_classifiers_recognise_real_images(cifar_root: Path, monkeypatch: pytest.MonkeyPatch):
+    found = script("outside_judges", monkeypatch).classifiers()
     assert set(found) == {"ResNet-56", "ResNet-20"}
     real = Cifar10(split="test", root=str(cifar_root)).load()
     for extractor in found.values():
@@ -53,13 +53,13 @@ def test_the_outside_judges_name_real_pictures_rightly(cifar_root: Path, monkeyp
         assert (said.logits.argmax(1) == real.labels[:250]).double().mean() > 0.86
 
 
-def test_evaluations_are_those_that_a_sampler_takes(monkeypatch: pytest.MonkeyPatch):
+def test_the_network_evaluations_are_those_that_a_sampler_takes(monkeypatch: pytest.MonkeyPatch):
     steps = script("steps", monkeypatch)
-    assert [steps.asked_of(sampler, 5) for sampler in (Ancestral(), Ddim(), Heun())] == [5, 5, 9]
+    assert [steps.count_evaluations(sampler, 5) for sampler in (Ancestral(), Ddim(), Heun())] == [5, 5, 9]
     assert [steps.steps_for(Heun(), n) for n in (1, 2, 9, 10)] == [1, 1, 5, 5]
 
 
-def test_a_duel_tells_speeds_ratio_and_memory(monkeypatch: pytest.MonkeyPatch):
+def test_a_comparison_prints_speeds_ratio_and_memory(monkeypatch: pytest.MonkeyPatch):
     duels = script("paired", monkeypatch)
     speeds = Measurement((20.0, 40.0, 60.0)), Measurement((10.0, 10.0, 20.0))
     made = duels.Duel("net", 16, ("ours", "theirs"), speeds, (10**9, 4 * 10**9), 2.0)
@@ -70,7 +70,7 @@ def test_a_duel_tells_speeds_ratio_and_memory(monkeypatch: pytest.MonkeyPatch):
     )
 
 
-def test_a_duel_is_fought_and_written_down(tmp_path: Path):
+def test_a_comparison_runs_and_is_written_to_a_file(tmp_path: Path):
     words = [str(BENCHMARKS / "training_step.py"), "--quick", "--device", "cpu", "--out", str(tmp_path / "step")]
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True)
     (duel,) = json.loads((tmp_path / "step.json").read_text())["duels"]
