@@ -39,7 +39,7 @@ def log_as_of_a_command() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def cifar_root() -> Path:
-    """A folder with the real CIFAR-10 in its official layout, for tests that are about real pictures."""
+    """A folder with the real CIFAR-10 in its official layout, for tests of real images."""
     if not SHARED.is_dir():
         pytest.skip("real CIFAR-10 is not at ../shared/cifar10")
     if not UNPACKED.is_dir():
@@ -95,10 +95,10 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A test of real pictures may be skipped only where they are missing: elsewhere the skip fails the run."""
+    """A test of real images may be skipped only where they are missing; where they are not, the skip is a failure."""
     report = yield
-    wants_pictures = "cifar_root" in getattr(item, "fixturenames", ())
-    if report.skipped and wants_pictures and SHARED.is_dir() and not hasattr(report, "wasxfail"):
+    needs_images = "cifar_root" in getattr(item, "fixturenames", ())
+    if report.skipped and needs_images and SHARED.is_dir() and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped although real CIFAR-10 is at {SHARED}: {report.longrepr}"
     return report

@@ -22,10 +22,12 @@ from limpid.storage.lock import exclusive
 from limpid.training.run import run
 from limpid.viz.plot import Curve, Panel, panels
 
+QUICK = replace(TINY, duration=16, sampling=replace(TINY.sampling, steps=2), every=replace(TINY.every, log=16, save=16))
+
 
 @contextmanager
 def nobody() -> Iterator[None]:
-    """Without the rights of root, where the tests have them."""
+    """Without the rights of root, if the tests have them."""
     if os.geteuid():
         yield
         return
@@ -39,7 +41,7 @@ def nobody() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("rights") / "run"
-    assert run(TINY, place, CPU)
+    assert run(QUICK, place, CPU)
     return place
 
 
@@ -96,7 +98,7 @@ def test_a_user_without_a_home_gets_one_line(tmp_path: Path, capsys: pytest.Capt
 
 @pytest.mark.usefixtures("homeless")
 def test_a_user_without_a_home_trains(tmp_path: Path):
-    assert run(TINY, tmp_path, CPU)
+    assert run(QUICK, tmp_path, CPU)
 
 
 @pytest.mark.parametrize("writer", [atomic_write, durable_write])
@@ -117,13 +119,13 @@ def test_a_run_that_goes_on_where_the_disk_is_full_says_where_and_what_to_do(fol
 
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(OSError, match="No space left") as error:
-        run(TINY, tmp_path / "run", CPU)
+        run(QUICK, tmp_path / "run", CPU)
     assert error_line(error.value).startswith(
         f"{tmp_path / 'run' / 'recipe.json'}: No space left on device; free some space"
     )
 
 
-def test_a_folder_is_held_where_the_disk_takes_no_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_folder_is_locked_where_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
@@ -160,8 +162,8 @@ def test_an_error_is_one_line_with_words(error: Exception, line: str):
     assert error_line(error) == line
 
 
-def test_names_with_dollar_signs_are_drawn_as_they_are(tmp_path: Path):
-    """Of odd numbers of them matplotlib knows; what stands between two it takes for a formula, which may be none."""
+def test_names_with_dollar_signs_are_printed_literally(tmp_path: Path):
+    """Matplotlib reads the text between two of them as a formula, which may be invalid."""
     words = "run$^{$ $_"
     panel = Panel([Curve(words, [1, 2], [1, 2]), Curve("$", [1, 2], [2, 3])], words, words, words)
     assert panels([panel, Panel([Curve(words, [1, 2], [1, 2])], words)], tmp_path / "a.png", words).exists()

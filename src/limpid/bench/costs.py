@@ -99,6 +99,7 @@ WORKLOADS: dict[str, MakeWork] = {"train": training_step, "sample": sampling_ste
 
 def bench(recipe: Recipe, runtime: Runtime, rounds: int, seconds: float) -> BenchResult:
     """Measure `recipe` with a resolved runtime: eager, and also compiled if the runtime says so, interleaved."""
+    parameters = count_parameters(recipe)  # a recipe that cannot be built is refused before any process starts
     modes = {"eager": replace(runtime, compile=False)} | ({"compiled": runtime} if runtime.compile is True else {})
     kernels = peak_kernels(runtime.device, torch.bfloat16 if runtime.precision == "bfloat16" else torch.float32)
     with ExitStack() as stack:
@@ -116,7 +117,7 @@ def bench(recipe: Recipe, runtime: Runtime, rounds: int, seconds: float) -> Benc
             for (name, mode), worker in workers.items()
         }
     peaks = {name: count / times[name].median for name, (_, count) in kernels.items()}
-    return BenchResult(str(runtime), processor(runtime.device), count_parameters(recipe), costs, peaks)
+    return BenchResult(str(runtime), processor(runtime.device), parameters, costs, peaks)
 
 
 def count_parameters(recipe: Recipe) -> int:
