@@ -8,7 +8,7 @@ from limpid.metrics.extractors.inception import Inception
 
 
 @pytest.fixture(scope="session")
-def drawn() -> dict[str, Tensor]:
+def random_weights() -> dict[str, Tensor]:
     """Random weights under the published names, of the scale that keeps the activations of every layer near 1."""
     generator = torch.Generator().manual_seed(0)
     weights = {}
@@ -24,8 +24,8 @@ def drawn() -> dict[str, Tensor]:
 
 
 @pytest.fixture(scope="session")
-def network(drawn: dict[str, Tensor]) -> Inception:
+def network(random_weights: dict[str, Tensor]) -> Inception:
     """Inception with these weights, as it is loaded for use."""
     inception = Inception()
-    inception.load_state_dict(drawn, strict=False)
+    inception.load_state_dict(random_weights, strict=False)
     return inception.fold()

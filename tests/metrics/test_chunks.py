@@ -1,4 +1,4 @@
-"""However many rows there are, nothing is computed that is larger than a chunk of each set, or than the sets."""
+"""For any number of rows, no tensor is computed that is larger than a product of two chunks, or than the sets."""
 
 from collections.abc import Callable
 from typing import Any
@@ -31,7 +31,7 @@ MEASURES: dict[str, Callable[[Tensor, Tensor], object]] = {
 
 
 class Largest(TorchDispatchMode):
-    """Remembers the bytes of the largest tensor that any operation gave, other than views of what was there."""
+    """Records the bytes of the largest tensor that any operation returned, other than views of its inputs."""
 
     bytes = 0
 
@@ -45,22 +45,23 @@ class Largest(TorchDispatchMode):
 
 @pytest.mark.parametrize("name", MEASURES)
 def test_no_temporary_is_larger_than_a_chunk(name):
-    """The largest of: a product of two chunks, and some directions' quantiles of all rows, both in up to 8 bytes."""
+    """The largest are a product of two chunks, and the quantiles of all rows along a chunk of directions, in 8 bytes
+    or fewer."""
     x, y = torch.randn(N, D), torch.randn(M, D)
-    with Largest() as seen:
+    with Largest() as recorder:
         MEASURES[name](x, y)
-    assert seen.bytes <= 8 * max(ROWS * COLUMNS, DIRECTIONS_PER_CHUNK * (N + M))
-    assert seen.bytes < 4 * N * M / 2
+    assert recorder.bytes <= 8 * max(ROWS * COLUMNS, DIRECTIONS_PER_CHUNK * (N + M))
+    assert recorder.bytes < 4 * N * M / 2
 
 
-def test_the_watch_sees_what_is_made_and_what_is_not():
+def test_the_recorder_counts_new_tensors_but_not_views():
     x = torch.randn(100, 2)
-    with Largest() as seen:
+    with Largest() as recorder:
         _ = x @ x.T
-    assert seen.bytes == 4 * 100 * 100
-    with Largest() as seen:
+    assert recorder.bytes == 4 * 100 * 100
+    with Largest() as recorder:
         _ = x[:50].T
-    assert seen.bytes == 0
+    assert recorder.bytes == 0
 
 
 @pytest.mark.parametrize(

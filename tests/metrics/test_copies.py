@@ -1,4 +1,4 @@
-"""Copies are found where they are, and what is not copied is found as seldom as the threshold says."""
+"""Copies are found, and the false positive rate of other images is the one that the threshold was set for."""
 
 import math
 from pathlib import Path
@@ -32,11 +32,11 @@ def near(samples: Tensor, training: Tensor) -> Tensor:
 
 
 def test_images_like_the_held_out_are_taken_for_copies_as_often_as_the_threshold_says(training):
-    held_out, drawn = near(rows(2_000, 1), training), near(rows(2_000, 2), training)
+    held_out, generated = near(rows(2_000, 1), training), near(rows(2_000, 2), training)
     limit = threshold(held_out, 0.05)
     assert copy_rate(held_out, limit).value == 0.05
-    low, high = copy_rate(drawn, limit).interval
-    # The held-out images scatter as well as the drawn: the interval of their difference is sqrt(2) wider.
+    low, high = copy_rate(generated, limit).interval
+    # The held-out images scatter as well as the generated: the interval of their difference is sqrt(2) wider.
     middle, reach = (low + high) / 2, (high - low) / 2
     assert abs(middle - 0.05) < math.sqrt(2) * reach
 
@@ -44,10 +44,10 @@ def test_images_like_the_held_out_are_taken_for_copies_as_often_as_the_threshold
 def test_copies_with_a_little_noise_are_found_among_the_others(training):
     held_out = near(rows(2_000, 1), training)
     copied = training[:300] * (1 + 0.05 * torch.randn(300, 8))
-    drawn = near(torch.cat([rows(700, 2), copied]), training)
+    generated = near(torch.cat([rows(700, 2), copied]), training)
     limit = threshold(held_out, 0.01)
-    assert copy_rate(drawn[700:], limit).value > 0.95
-    assert copy_rate(drawn, limit).value == pytest.approx(0.3, abs=0.03)
+    assert copy_rate(generated[700:], limit).value > 0.95
+    assert copy_rate(generated, limit).value == pytest.approx(0.3, abs=0.03)
 
 
 def test_nearness_finds_copies_of_busy_images_that_a_distance_misses(training):

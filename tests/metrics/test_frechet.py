@@ -20,13 +20,13 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def drawn(n: int, d: int, seed: int = 0, shift: float = 0.0, scale: float = 1.0) -> Tensor:
+def normal(n: int, d: int, seed: int = 0, shift: float = 0.0, scale: float = 1.0) -> Tensor:
     return torch.randn(n, d, generator=generator(seed), dtype=F64) * scale + shift
 
 
 def mixed(n: int, d: int, seed: int) -> Statistics:
     """The statistics of features that depend on each other."""
-    return Moments.of(drawn(n, d, seed) @ drawn(d, d, seed + 100) + drawn(1, d, seed + 200)).statistics
+    return Moments.of(normal(n, d, seed) @ normal(d, d, seed + 100) + normal(1, d, seed + 200)).statistics
 
 
 def standard(d: int) -> Statistics:
@@ -44,7 +44,7 @@ def reference_distance(a: Statistics, b: Statistics) -> float:
 
 
 def test_the_distance_of_independent_axes_is_that_of_means_and_deviations():
-    means, stds = drawn(2, 9), drawn(2, 9, seed=1).abs()
+    means, stds = normal(2, 9), normal(2, 9, seed=1).abs()
     a, b = (Statistics(mean, std.square().diag()) for mean, std in zip(means, stds, strict=True))
     expected = (means[0] - means[1]).square().sum() + (stds[0] - stds[1]).square().sum()
     assert frechet(a, b) == pytest.approx(expected.item(), rel=1e-13)
@@ -62,7 +62,7 @@ def test_the_distance_is_the_same_both_ways():
 
 def test_rotating_both_changes_nothing_and_scaling_both_scales():
     a, b = mixed(100, 20, 0), mixed(100, 20, 1)
-    turn = torch.linalg.qr(drawn(20, 20, 2)).Q
+    turn = torch.linalg.qr(normal(20, 20, 2)).Q
     turned, grown = (
         [Statistics(factor @ s.mean, factor @ s.covariance @ factor.T) for s in (a, b)]
         for factor in (turn, 3 * torch.eye(20, dtype=F64))
@@ -100,7 +100,7 @@ def test_the_distance_is_torchmetrics():
 def test_fewer_samples_than_features_have_the_distance_of_their_factors(n, m):
     """For rows X and Y the trace of the root is the sum of the singular values of X Y^T, which need no rank."""
     d = 60
-    x, y = drawn(n, d, 0) * torch.arange(1, d + 1), drawn(m, d, 1, shift=0.5)
+    x, y = normal(n, d, 0) * torch.arange(1, d + 1), normal(m, d, 1, shift=0.5)
     a, b = Moments.of(x).statistics, Moments.of(y).statistics
     product = (x - x.mean(0)) @ (y - y.mean(0)).T / math.sqrt((n - 1) * (m - 1))
     apart = (a.mean - b.mean).square().sum() + (a.covariance + b.covariance).trace()
@@ -126,8 +126,8 @@ def test_features_that_never_change_add_nothing():
 @pytest.mark.parametrize(("d", "scale"), [(1, 1.0), (12, 50.0), (64, 0.1), (256, 1.0)])
 def test_a_set_whose_rows_are_all_alike_is_as_far_as_a_point(d, scale, bit):
     """|m1 - m2|^2 + tr C: what raw sums leave in the covariance of equal rows has eigenvalues below zero."""
-    spread, row = Moments.of(drawn(500, d, shift=2.0)).statistics, scale * drawn(1, d, 1).float()
-    rows = row.repeat(400, 1) * (1 + bit * drawn(400, d, 2).sign().float())
+    spread, row = Moments.of(normal(500, d, shift=2.0)).statistics, scale * normal(1, d, 1).float()
+    rows = row.repeat(400, 1) * (1 + bit * normal(400, d, 2).sign().float())
     alike = Moments.of(rows).statistics
     assert alike.alike
     assert not spread.alike
@@ -143,18 +143,18 @@ def test_a_set_whose_rows_are_all_alike_is_as_far_as_a_point(d, scale, bit):
 @pytest.mark.parametrize("ratio", [1e3, 1e5])
 def test_features_far_from_zero_are_no_negative_covariance(ratio):
     """Rows of rank one: the other eigenvalues are rounding of mean^2, which is ratio^2 times the variance."""
-    line = drawn(300, 1) * torch.ones(1, 20, dtype=F64) + ratio
+    line = normal(300, 1) * torch.ones(1, 20, dtype=F64) + ratio
     statistics = Moments.of(line).statistics
     assert not statistics.alike
     assert frechet(statistics, statistics) <= 1e-8 * ratio**2 * 20
 
 
 def test_widths_that_do_not_fit_and_negative_eigenvalues_are_refused():
-    with pytest.raises(ValueError, match="features of 3 and 4 numbers"):
+    with pytest.raises(ValueError, match="features of 3 and of 4 values"):
         frechet(standard(3), standard(4))
     wrong = Statistics(torch.zeros(2, dtype=F64), torch.tensor([[1.0, 2.0], [2.0, 1.0]], dtype=F64))
     for pair in ((wrong, standard(2)), (standard(2), wrong)):
-        with pytest.raises(ValueError, match="a covariance has no negative ones"):
+        with pytest.raises(ValueError, match="a covariance has no negative eigenvalues"):
             frechet(*pair)
 
 
@@ -172,7 +172,7 @@ def test_the_interval_covers_the_spread_between_independent_runs_as_it_claims(n,
     For few samples the jackknife, whose parts have still fewer, is some percent too careful: that is the slack.
     """
     found = [
-        frechet_estimate(blocks_of(drawn(n, d, seed, 0.3, scale), 10, generator(seed)), standard(d))
+        frechet_estimate(blocks_of(normal(n, d, seed, 0.3, scale), 10, generator(seed)), standard(d))
         for seed in range(200)
     ]
     values = torch.tensor([one.value for one in found])
@@ -185,7 +185,7 @@ def test_the_interval_covers_the_spread_between_independent_runs_as_it_claims(n,
 def test_the_error_of_equal_laws_is_careful():
     """Where the distance is nearly zero it has no first order; the jackknife is then too large, never too small."""
     found = [
-        frechet_estimate(blocks_of(drawn(1_000, 8, seed), 10, generator(seed)), standard(8)) for seed in range(100)
+        frechet_estimate(blocks_of(normal(1_000, 8, seed), 10, generator(seed)), standard(8)) for seed in range(100)
     ]
     spread = torch.tensor([one.value for one in found]).std()
     claimed = torch.tensor([one.error for one in found]).square().mean().sqrt()
@@ -193,7 +193,7 @@ def test_the_error_of_equal_laws_is_careful():
 
 
 def test_the_score_is_the_distance_of_all_blocks():
-    features = drawn(300, 5)
+    features = normal(300, 5)
     found = frechet_estimate(blocks_of(features, 10, generator()), standard(5))
     assert found.value == pytest.approx(frechet(Moments.of(features).statistics, standard(5)), rel=1e-12)
     assert found.dof == 9
@@ -222,25 +222,25 @@ def test_the_limit_is_the_distance_of_the_laws_where_that_of_samples_is_too_high
     """30 runs of 20 d samples in each of 10 blocks: the mean is the laws' within four standard errors."""
     d, scale, shift = 10, 1.2, 0.2
     true = d * (shift**2 + (scale - 1) ** 2)
-    runs = [blocks_of(drawn(2_000, d, seed, shift, scale), 10, generator(seed)) for seed in range(40)]
+    runs = [blocks_of(normal(2_000, d, seed, shift, scale), 10, generator(seed)) for seed in range(40)]
     near = torch.tensor([frechet_estimate(blocks, standard(d)).value for blocks in runs])
     far = torch.tensor([frechet_infinity(blocks, standard(d)).value for blocks in runs])
     error = far.std() / math.sqrt(40)
     assert abs(far.mean() - true) < 4 * error
-    # The bias is seen run by run, as the limit moves with the score.
+    # The bias is measured run by run, as the limit varies with the score.
     assert (near - far).mean() > 10 * (near - far).std() / math.sqrt(40)
     # The limit scatters little more than the score itself, so that the score's error serves for it.
     assert far.std() < 1.1 * near.std()
 
 
 def test_the_limit_of_equal_laws_may_be_negative():
-    limits = [frechet_infinity(blocks_of(drawn(1_000, 8, s), 10, generator(s)), standard(8)).value for s in range(40)]
+    limits = [frechet_infinity(blocks_of(normal(1_000, 8, s), 10, generator(s)), standard(8)).value for s in range(40)]
     assert min(limits) < 0 < max(limits)
     assert abs(sum(limits) / 40) < 4 * torch.tensor(limits).std() / math.sqrt(40) + 1e-3
 
 
 def test_points_of_the_limit_are_the_means_of_groups_of_blocks():
-    blocks = blocks_of(drawn(240, 5), 6, generator())
+    blocks = blocks_of(normal(240, 5), 6, generator())
     distance = distance_to(standard(5))
     points = frechet_infinity(blocks, standard(5)).points
     assert_close([x for x, _ in points], [1 / 40, 1 / 80, 1 / 120, 1 / 240])
@@ -248,7 +248,7 @@ def test_points_of_the_limit_are_the_means_of_groups_of_blocks():
     assert_close(points[2][1], sum(distance(half.statistics) for half in halves) / 2)
 
 
-@pytest.mark.parametrize(("n", "count", "said"), [(100, 7, "three sizes"), (50, 10, "more than 5 in each")])
-def test_blocks_that_tell_of_no_limit_are_refused(n, count, said):
-    with pytest.raises(ValueError, match=said):
-        frechet_infinity(blocks_of(drawn(n, 5), count, generator()), standard(5))
+@pytest.mark.parametrize(("n", "count", "message"), [(100, 7, "three sizes"), (50, 10, "more than 5 in each")])
+def test_blocks_that_cannot_be_extrapolated_are_refused(n, count, message):
+    with pytest.raises(ValueError, match=message):
+        frechet_infinity(blocks_of(normal(n, 5), count, generator()), standard(5))

@@ -49,9 +49,9 @@ def test_the_score_is_torchmetrics():
     torch.manual_seed(0)
     mean, std = metric.compute()
     torch.manual_seed(0)
-    theirs, ours = torch.randperm(60), torch.randperm(60, generator=generator())
-    # In such an order that our splits are theirs.
-    logits = images.flatten(1).float()[theirs][ours.argsort()]
+    torchmetrics_order, limpid_order = torch.randperm(60), torch.randperm(60, generator=generator())
+    # Reordered so that both use the same splits.
+    logits = images.flatten(1).float()[torchmetrics_order][limpid_order.argsort()]
     found = inception_score(logits, generator(), 2)
     assert found.value == pytest.approx(mean.item(), rel=1e-5)
     assert found.error * math.sqrt(2) == pytest.approx(std.item(), rel=1e-3)

@@ -26,23 +26,23 @@ def test_mean_and_covariance_are_numpys(features):
     assert_close(moments.covariance, torch.from_numpy(np.cov(features.numpy(), rowvar=False)))
 
 
-def test_moments_of_parts_add_to_those_of_the_whole(features):
+def test_moments_of_parts_add_to_those_of_all_rows(features):
     parts = [Moments.of(part) for part in features.split([1, 0, 500, len(features) - 501])]
     assert_close(astuple(all_of(parts)), astuple(Moments.of(features)))
     assert_close(astuple(all_of(parts) - parts[2]), astuple(parts[0] + parts[3]))
 
 
 def test_moments_of_batches_resumed_anywhere_have_the_same_bits(features):
-    """What was added up before a stop is a number like any other: going on adds the same terms in the same order."""
+    """A resumed run adds the same terms in the same order to the sum that was saved."""
     batches = [Moments.of(batch) for batch in features.float().split(100)]
-    whole = all_of(batches)
+    total = all_of(batches)
     for stop in (1, 7, len(batches) - 1):
         resumed = all_of([all_of(batches[:stop]), *batches[stop:]])
-        assert_close(astuple(resumed), astuple(whole), rtol=0, atol=0)
+        assert_close(astuple(resumed), astuple(total), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.uint8])
-def test_moments_of_narrow_numbers_are_those_of_the_same_numbers_wide(features, dtype):
+def test_moments_of_narrow_dtypes_are_those_of_the_same_values_in_float64(features, dtype):
     narrow = features.abs().to(dtype)
     assert_close(astuple(Moments.of(narrow)), astuple(Moments.of(narrow.double())), rtol=1e-12, atol=0)
     assert Moments.of(narrow).outer.dtype == F64
@@ -83,7 +83,7 @@ def test_features_that_are_no_numbers_are_refused(features, bad):
         Moments.of(features)
 
 
-def test_what_is_too_few_or_does_not_fit_is_refused(features):
+def test_too_few_rows_and_unequal_widths_are_refused(features):
     with pytest.raises(ValueError, match="at least one row"):
         _ = Moments.of(features[:0]).mean
     with pytest.raises(ValueError, match="1 rows of features have no covariance"):

@@ -1,4 +1,4 @@
-"""The nearest neighbours are those of a search by hand, and an exact copy is at distance 0."""
+"""The nearest neighbours are those of a brute-force search, and an exact copy is at distance 0."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ F64 = torch.float64
 
 @pytest.mark.parametrize("dtype", [torch.float32, F64])
 @pytest.mark.parametrize(("n", "m", "d", "k"), [(7, 5, 3, 1), (7, 5, 3, 5), (ROWS + 5, COLUMNS + 9, 8, 4)])
-def test_neighbours_are_those_of_a_search_by_hand(n, m, d, k, dtype):
+def test_neighbours_are_those_of_a_brute_force_search(n, m, d, k, dtype):
     samples, reference = torch.randn(n, d, dtype=dtype), torch.randn(m, d, dtype=dtype)
     found = nearest(samples, reference, k)
     distances, indices = torch.cdist(samples.double(), reference.double()).topk(k, largest=False)
@@ -39,7 +39,7 @@ def test_a_copy_is_found_among_others_that_differ_by_one_level_of_one_pixel():
     assert found.distances[0].tolist() == [0, 1, 1]
 
 
-def test_pixels_are_compared_as_they_are():
+def test_uint8_pixels_give_the_neighbours_of_their_floats():
     samples = torch.randint(0, 256, (20, 48), dtype=torch.uint8)
     reference = torch.randint(0, 256, (30, 48), dtype=torch.uint8)
     found = nearest(samples, reference, 2)
@@ -69,7 +69,7 @@ def test_squared_distances_are_off_by_less_than_their_rounding(d, shift):
     assert (off.abs() < squared_distance_rounding(x, y) / 2).all()
 
 
-def test_the_middle_is_amid_the_rows():
+def test_the_centre_is_near_the_rows():
     rows = torch.randn(3 * ROWS, 4) + 70
     assert (middle_of(rows) - 70).abs().max() < 0.2
 

@@ -1,4 +1,4 @@
-"""Precision, recall, density and coverage are those of their definitions, and of known laws."""
+"""Precision, recall, density and coverage agree with their definitions, and with known distributions."""
 
 import math
 
@@ -11,7 +11,7 @@ from limpid.metrics.chunks import COLUMNS
 from limpid.metrics.prdc import Prdc, expected_coverage, prdc, prdc_for, radii
 
 
-def drawn(n: int, d: int, seed: int, shift: float = 0.0, scale: float = 1.0) -> Tensor:
+def normal(n: int, d: int, seed: int, shift: float = 0.0, scale: float = 1.0) -> Tensor:
     return torch.randn(n, d, generator=torch.Generator().manual_seed(seed)) * scale + shift
 
 
@@ -32,8 +32,8 @@ def by_hand(real: Tensor, fake: Tensor, k: int) -> list[float]:
 
 
 @pytest.mark.parametrize(("n", "m", "d", "k"), [(60, 50, 3, 1), (60, 90, 5, 4), (COLUMNS + 20, 1_100, 4, 3)])
-def test_they_are_those_of_their_definitions(n, m, d, k):
-    real, fake = drawn(n, d, 0), drawn(m, d, 1, 0.5, 0.8)
+def test_all_four_agree_with_their_definitions(n, m, d, k):
+    real, fake = normal(n, d, 0), normal(m, d, 1, 0.5, 0.8)
     assert_close(values(prdc(real, fake, k)), by_hand(real, fake, k), rtol=1e-9, atol=0)
 
 
@@ -47,14 +47,14 @@ def test_radii_reach_to_the_kth_other_row():
 def test_a_set_against_itself_has_density_1_and_one_kth(d, k, shift):
     """Each row is in its own ball, and in those of the rows whose k nearest it is among: k on average, of which one is
     on the edge of the ball."""
-    real = drawn(400, d, 0, shift)
+    real = normal(400, d, 0, shift)
     precision, recall, density, coverage = values(prdc(real, real, k))
     assert precision == recall == coverage == 1
     assert density == pytest.approx((k + 1) / k, abs=1e-12)
 
 
-def test_equal_distances_are_within():
-    """Rows on a grid are at distances of few values, which the edges of nearly all balls share."""
+def test_a_row_on_the_boundary_of_a_ball_is_inside():
+    """Rows on a grid have few different distances, so nearly all balls have rows on their boundary."""
     side = torch.arange(12.0)
     real = torch.cartesian_prod(side, side)
     fake = real[torch.randperm(144)[:100]] + torch.tensor([1.0, 0.0])
@@ -62,8 +62,9 @@ def test_equal_distances_are_within():
     assert values(prdc(real / 8 + 50, fake / 8 + 50, 3)) == by_hand(real, fake, 3)
 
 
-def test_a_row_within_rounding_of_an_edge_is_decided_by_its_distance():
-    """Far from the middle of the rows the product is off by more than what the two fakes are on both sides of it."""
+def test_a_row_within_rounding_of_a_boundary_is_decided_by_its_exact_distance():
+    """Far from the centre of the rows, the error of the matrix product exceeds the distance of the two fake rows from
+    the boundary."""
     real = torch.tensor([[1000.0, 0.0], [1001.0, 0.0], [-1000.0, 0.0], [-1001.0, 0.0]])
     fake = torch.tensor([[999.0, 0.0], [998.9999, 0.0], [5.0, 1.0], [5.0, 0.0]])
     assert prdc(real, fake, 1).precision.value == 1 / 4
@@ -71,16 +72,16 @@ def test_a_row_within_rounding_of_an_edge_is_decided_by_its_distance():
 
 
 def test_several_neighbours_at_once_are_those_one_by_one():
-    real, fake = drawn(300, 6, 0), drawn(200, 6, 1, 0.3)
+    real, fake = normal(300, 6, 0), normal(200, 6, 1, 0.3)
     assert prdc_for(real, fake, (3, 5, 1)) == [prdc(real, fake, k) for k in (3, 5, 1)]
 
 
 def test_sets_far_apart_share_nothing():
-    assert values(prdc(drawn(100, 4, 0), drawn(100, 4, 1, 50.0), 3)) == [0, 0, 0, 0]
+    assert values(prdc(normal(100, 4, 0), normal(100, 4, 1, 50.0), 3)) == [0, 0, 0, 0]
 
 
-def test_fakes_that_are_all_one_image_are_precise_and_nothing_else():
-    real = drawn(500, 4, 0)
+def test_copies_of_one_image_have_precision_1_and_nearly_no_recall_or_coverage():
+    real = normal(500, 4, 0)
     fake = real[real.norm(dim=1).argmin()].repeat(400, 1)
     precision, recall, density, coverage = values(prdc(real, fake, 3))
     assert precision == 1
@@ -90,8 +91,8 @@ def test_fakes_that_are_all_one_image_are_precise_and_nothing_else():
 
 
 def test_fakes_of_one_of_two_modes_recall_and_cover_half():
-    real = torch.cat([drawn(300, 4, 0), drawn(300, 4, 1, 30.0)])
-    precision, recall, density, coverage = values(prdc(real, drawn(600, 4, 2), 3))
+    real = torch.cat([normal(300, 4, 0), normal(300, 4, 1, 30.0)])
+    precision, recall, density, coverage = values(prdc(real, normal(600, 4, 2), 3))
     assert precision > 0.8
     assert density == pytest.approx(1, abs=0.2)
     assert recall == pytest.approx(0.45, abs=0.05)
@@ -99,9 +100,9 @@ def test_fakes_of_one_of_two_modes_recall_and_cover_half():
 
 
 @pytest.mark.parametrize(("n", "m", "k"), [(400, 400, 3), (300, 600, 5), (500, 200, 1)])
-def test_equal_laws_have_density_1_and_the_coverage_of_the_closed_form(n, m, k):
-    """Means of 40 runs within four of their standard errors; whatever the law is, as it is only a matter of ranks."""
-    runs = [prdc(drawn(n, 6, seed), drawn(m, 6, seed + 1_000), k) for seed in range(40)]
+def test_equal_distributions_have_density_1_and_the_coverage_of_the_closed_form(n, m, k):
+    """Means of 40 runs within four of their standard errors, for any distribution, as only ranks matter."""
+    runs = [prdc(normal(n, 6, seed), normal(m, 6, seed + 1_000), k) for seed in range(40)]
     for name, expected in (("density", 1.0), ("coverage", expected_coverage(n, m, k))):
         found = torch.tensor([getattr(run, name).value for run in runs])
         assert abs(found.mean() - expected) < 4 * found.std() / math.sqrt(40)
@@ -116,7 +117,7 @@ def test_the_expected_coverage_of_many_is_1_less_a_half_to_the_kth():
     ("name", "low", "high"),
     [("precision", 0.75, 1.35), ("density", 0.75, 1.35), ("recall", 0.6, 1.25), ("coverage", 0.6, 1.25)],
 )
-def test_errors_are_the_spread_between_draws_of_the_fakes_or_up_to_a_third_less(name, low, high, runs):
+def test_errors_are_the_spread_between_fake_sets_or_up_to_a_third_smaller(name, low, high, runs):
     spread = torch.tensor([getattr(run, name).value for run in runs]).std()
     claimed = torch.tensor([getattr(run, name).error for run in runs]).mean()
     # The standard deviation of 60 is itself known to 9%: low and high leave three times that.
@@ -125,11 +126,11 @@ def test_errors_are_the_spread_between_draws_of_the_fakes_or_up_to_a_third_less(
 
 @pytest.fixture(scope="module")
 def runs() -> list[Prdc]:
-    real = drawn(400, 6, 0)
-    return [prdc(real, drawn(400, 6, seed, 0.3, 0.8), 3) for seed in range(1, 61)]
+    real = normal(400, 6, 0)
+    return [prdc(real, normal(400, 6, seed, 0.3, 0.8), 3) for seed in range(1, 61)]
 
 
 @pytest.mark.parametrize("k", [0, 20])
-def test_balls_wider_than_a_set_are_refused(k):
+def test_as_many_neighbours_as_rows_are_refused(k):
     with pytest.raises(ValueError, match=f"{k} neighbours among 30 and 20 rows"):
-        prdc(drawn(30, 2, 0), drawn(20, 2, 1), k)
+        prdc(normal(30, 2, 0), normal(20, 2, 1), k)

@@ -1,4 +1,4 @@
-"""Statistics in files are those of other programs, both ways, and a file that holds none is refused in a line."""
+"""Files of statistics are exchanged with other programs, and a file without statistics is refused in one line."""
 
 import numpy as np
 import pytest
@@ -11,13 +11,13 @@ from limpid.metrics.stats_file import load_stats, save_stats
 MU, SIGMA = np.arange(3.0), np.cov(np.random.default_rng(0).normal(size=(20, 3)), rowvar=False)
 
 
-def test_what_is_written_is_read_back_to_the_bit(tmp_path):
+def test_saved_statistics_load_bit_for_bit(tmp_path):
     statistics = Moments.of(torch.randn(50, 6)).statistics
     assert_close(load_stats(save_stats(tmp_path / "new" / "a.npz", statistics)), statistics, rtol=0, atol=0)
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.npz"]
 
 
-def test_others_read_what_is_written(tmp_path):
+def test_numpy_reads_saved_statistics(tmp_path):
     statistics = Moments.of(torch.randn(50, 6)).statistics
     with np.load(save_stats(tmp_path / "a.npz", statistics)) as archive:
         assert set(archive.files) == {"mu", "sigma"}
@@ -27,7 +27,7 @@ def test_others_read_what_is_written(tmp_path):
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_what_others_write_is_read_whatever_else_is_there(tmp_path, dtype, save):
+def test_files_of_other_programs_are_read_and_other_arrays_ignored(tmp_path, dtype, save):
     save(tmp_path / "a.npz", mu=MU.astype(dtype), sigma=SIGMA.astype(dtype), arr_0=np.zeros(2, np.uint8))
     found = load_stats(tmp_path / "a.npz")
     assert found.mean.dtype == found.covariance.dtype == torch.float64
@@ -35,7 +35,7 @@ def test_what_others_write_is_read_whatever_else_is_there(tmp_path, dtype, save)
 
 
 @pytest.mark.parametrize(
-    ("arrays", "said"),
+    ("arrays", "message"),
     [
         ({"mu": MU}, "no sigma in it, but mu"),
         ({"features": MU}, "no mu and no sigma in it, but features"),
@@ -50,15 +50,15 @@ def test_what_others_write_is_read_whatever_else_is_there(tmp_path, dtype, save)
     ],
     ids=lambda value: value[:22] if isinstance(value, str) else "",
 )
-def test_arrays_that_are_no_statistics_are_refused(tmp_path, arrays, said):
+def test_arrays_that_are_not_a_mean_and_a_covariance_are_refused(tmp_path, arrays, message):
     np.savez(tmp_path / "a.npz", **arrays)
-    with pytest.raises(ValueError, match=said) as error:
+    with pytest.raises(ValueError, match=message) as error:
         load_stats(tmp_path / "a.npz")
     assert str(error.value).startswith(f"{tmp_path / 'a.npz'} holds no statistics, expected the arrays mu and sigma: ")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no archive", b"PK\x03\x04 cut off"])
-def test_files_that_are_no_archives_are_refused(tmp_path, content):
+def test_files_that_are_not_archives_are_refused(tmp_path, content):
     path = tmp_path / "a.npz"
     if content is not None:
         path.write_bytes(content)
@@ -66,7 +66,7 @@ def test_files_that_are_no_archives_are_refused(tmp_path, content):
         load_stats(path)
 
 
-def test_a_single_array_is_no_archive(tmp_path):
+def test_a_single_array_is_refused(tmp_path):
     np.save(tmp_path / "a.npy", SIGMA)
     with pytest.raises(ValueError, match="no arrays by name"):
         load_stats(tmp_path / "a.npy")

@@ -11,5 +11,5 @@ from limpid.metrics.estimate import Estimate, proportion
 
 
 def accuracy(logits: Float[Tensor, "n k"], labels: Int[Tensor, " n"]) -> Estimate:
-    """The share of images whose label has the highest logit."""
+    """The proportion of images whose label has the highest logit."""
     return proportion(logits.argmax(1) == labels)

@@ -1,6 +1,6 @@
-"""Rows of numbers a few at a time, so that what is computed from them stays small however many there are.
+"""Rows of features a chunk at a time, so that temporary tensors stay small for any number of rows.
 
-With two sets of 50,000 x 2,048 features in float32, 0.8 GB, no measure of this room takes more than 2 GB in all.
+With two sets of 50,000 x 2,048 features in float32, 0.8 GB, no metric of this package takes more than 2 GB in all.
 """
 
 from collections.abc import Iterator
@@ -11,18 +11,18 @@ from jaxtyping import Float, Num
 from torch import Tensor
 
 FeatureRows: TypeAlias = Num[Tensor, "_ d"]
-"""Features, or images laid flat: floating point, or pixels as they are."""
+"""Features, or flattened images: floating point, or uint8 pixels."""
 
 ROWS = 1024
-"""Of the set that is gone through once."""
+"""Rows per chunk of the set in the outer loop."""
 COLUMNS = 4096
-"""Of the set that is gone through again for each chunk of the other: 16 MiB of products in float32."""
+"""Rows per chunk of the set in the inner loop: 16 MiB of products in float32."""
 
 
 def chunks(rows: FeatureRows, size: int) -> Iterator[Float[Tensor, "_ d"]]:
-    """The rows, at most `size` at a time, in float32 or wider; on the CPU, where the device has no float64 (Apple's).
+    """The rows, at most `size` at a time, in float32 or float64; on the CPU if their device has no float64 (Apple's).
 
-    Raises ValueError for what is not finite.
+    Raises ValueError for features that are not finite.
     """
     home = rows.device if rows.device.type in ("cpu", "cuda") else torch.device("cpu")
     for part in rows.split(size):

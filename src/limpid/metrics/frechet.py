@@ -1,7 +1,7 @@
-"""The Frechet distance of two Gaussians, |m1 - m2|^2 + tr(C1 + C2 - 2 (C1^1/2 C2 C1^1/2)^1/2), squared as is usual.
+"""The squared Frechet distance of two Gaussians, |m1 - m2|^2 + tr(C1 + C2 - 2 (C1^1/2 C2 C1^1/2)^1/2).
 
-Heusel et al. (2017), eq. 6; called FID where the features are those of Inception. Scores of n images are too high by
-about c / n (Chong and Forsyth 2020): only equal n compare.
+Heusel et al. (2017), eq. 6; called FID for features of the Inception network. Scores of n images are biased upwards by
+about c / n (Chong and Forsyth 2020): compare only scores with equal n.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,29 +18,30 @@ Distance: TypeAlias = Callable[[Statistics], float]
 
 
 def frechet(a: Statistics, b: Statistics) -> float:
-    """The Frechet distance of two sets by their means and covariances, which may be of any rank.
+    """The Frechet distance of two sets from their means and covariances, which may be of any rank.
 
-    Never negative; right to about 1e-13 of the traces at full rank, and to 1e-7 of the largest eigenvalue where there
-    are fewer samples than features. Of rows that are all alike the covariance is taken for zero. Raises ValueError for
-    features of different widths, and for a covariance with a negative eigenvalue that is no rounding.
+    Never negative; its error is about 1e-13 of the traces at full rank, and 1e-7 of the largest eigenvalue for fewer
+    samples than features. The covariance of equal rows is taken as zero. Raises ValueError for different numbers of
+    features, and for a covariance with an eigenvalue that is negative by more than rounding.
     """
     return distance_to(b)(a)
 
 
 def distance_to(reference: Statistics) -> Distance:
-    """The Frechet distance to one set, whose root is taken here, once: half the work if it is asked for many others."""
+    """The Frechet distance to a fixed set, as a function: the matrix root of its covariance is computed once, which
+    saves half the work for many distances."""
     root, spread = _root(reference), reference.covariance.trace()
     largest = root.square().sum().item()
 
     def distance(other: Statistics) -> float:
         if len(other.mean) != len(reference.mean):
-            given = f"{len(other.mean)} and {len(reference.mean)}"
-            raise ValueError(f"features of {given} numbers have no distance: expected the same network's")
-        products = torch.linalg.eigvalsh(root.T @ other.covariance @ root)
-        check_definite(products, other.rounding * largest)
-        across = products.clamp(min=0).sqrt().sum() * (not other.alike)
-        apart = (other.mean - reference.mean).square().sum() + other.covariance.trace() + spread - 2 * across
-        return max(apart.item(), 0.0)
+            given = f"features of {len(other.mean)} and of {len(reference.mean)} values"
+            raise ValueError(f"{given} have no distance: expected features of one network")
+        eigenvalues = torch.linalg.eigvalsh(root.T @ other.covariance @ root)
+        check_definite(eigenvalues, other.rounding * largest)
+        cross = eigenvalues.clamp(min=0).sqrt().sum() * (not other.alike)
+        squared = (other.mean - reference.mean).square().sum() + other.covariance.trace() + spread - 2 * cross
+        return max(squared.item(), 0.0)
 
     return distance
 
@@ -48,8 +49,8 @@ def distance_to(reference: Statistics) -> Distance:
 def frechet_estimate(blocks: Sequence[Moments], reference: Statistics) -> Estimate:
     """The Frechet distance of all blocks together to a reference, with its standard error over the blocks.
 
-    The error is the delete-a-block jackknife's, and of the sample alone: the reference is taken as it is. It holds for
-    blocks of independent samples and equal size.
+    The error is that of the delete-a-block jackknife, for independent samples in blocks of equal size. It is the error
+    of the samples alone: the reference is taken as exact.
     """
     distance = distance_to(reference)
     parts = torch.tensor([distance(rest.statistics) for rest in without_each(blocks)], dtype=torch.float64)
@@ -57,36 +58,38 @@ def frechet_estimate(blocks: Sequence[Moments], reference: Statistics) -> Estima
 
 
 class Extrapolated(NamedTuple):
-    """A straight line through Frechet distances over 1 / n."""
+    """A straight line fitted to Frechet distances as a function of 1 / n."""
 
     value: float
-    """What it comes to for infinitely many samples."""
+    """The intercept: the distance for infinitely many samples."""
     slope: float
-    """How much too high a distance of n samples is, times n."""
+    """The bias of a distance of n samples, times n."""
     fit: float
-    """The standard error of the value as the line's residuals tell: how straight it is, not how far samples scatter."""
+    """The standard error of the intercept from the residuals of the fit: how straight the line is, not how far the
+    samples scatter."""
     points: list[tuple[float, float]]
-    """1 / n and the mean distance of that many samples."""
+    """1 / n, and the mean distance of n samples."""
 
 
 def frechet_infinity(blocks: Sequence[Moments], reference: Statistics) -> Extrapolated:
     """The Frechet distance to a reference extrapolated to infinitely many samples (Chong and Forsyth 2020).
 
-    Where the paper draws a subset for each n, here every n that blocks make up is measured on all blocks, in groups,
-    and averaged: chance shifts the points of the line alike and does not tilt it. So the value scatters little more
-    than `scored` does. The line is straight where a block has many more samples than features: with twice as many the
-    value is too low by about a sixth of what it corrects, with five times by a twentieth. Raises ValueError for blocks
-    of no more samples than features, and for a count of blocks with fewer than three divisors.
+    The paper samples one subset for each n. This function takes every n that groups of blocks can have, and averages
+    the distances of all groups of that size: the noise of the samples then shifts all points alike and does not tilt
+    the line, so the value scatters little more than `frechet_estimate` does. The line is straight if a block has many
+    more samples than features: with twice as many, the value is too low by about a sixth of the correction, with five
+    times as many by a twentieth. Raises ValueError for blocks with no more samples than features, and for a number of
+    blocks with fewer than three divisors.
     """
     count = len(blocks)
     sizes = [size for size in range(1, count + 1) if count % size == 0]
     if len(sizes) < 3:
         raise ValueError(
-            f"{count} blocks make groups of {sizes} blocks: expected three sizes, as of 4, 6, 10, 12 or 20"
+            f"{count} blocks make groups of {sizes} blocks: expected three sizes, as with 4, 6, 10, 12 or 20 blocks"
         )
     smallest, d = min(block.n for block in blocks), len(reference.mean)
     if smallest <= d:
-        raise ValueError(f"blocks of {smallest} samples do not tell of infinitely many: expected more than {d} in each")
+        raise ValueError(f"blocks of {smallest} samples are too small to extrapolate: expected more than {d} in each")
     distance = distance_to(reference)
     points = []
     for size in sizes:
@@ -108,16 +111,19 @@ def line(points: Sequence[tuple[float, float]]) -> Extrapolated:
 
 
 def _root(statistics: Statistics) -> Float64[Tensor, "d r"]:
-    """A factor R with R R^T the covariance, as wide as its rank: what rounding adds to a lower rank would sum up."""
+    """A factor R with R R^T equal to the covariance and as many columns as its rank.
+
+    The eigenvalues that are zero but for rounding are left out, because their square roots would add up.
+    """
     values, vectors = torch.linalg.eigh(statistics.covariance)
     check_definite(values, statistics.rounding)
     eps = torch.finfo(values.dtype).eps
-    kept = values > max(len(values) * eps * values.max().item(), statistics.rounding)
-    return vectors[:, kept] * values[kept].sqrt()
+    nonzero = values > max(len(values) * eps * values.max().item(), statistics.rounding)
+    return vectors[:, nonzero] * values[nonzero].sqrt()
 
 
 def check_definite(values: Float64[Tensor, " d"], rounding: float) -> None:
-    """Raises ValueError if one of these eigenvalues is further below zero than by `rounding`, or by that of float32."""
+    """Raises ValueError if an eigenvalue is below zero by more than `rounding` and by more than float32 can explain."""
     if len(values) and values.min() < -max(rounding, 1e-4 * values.abs().max().item()):
         given = f"eigenvalues from {values.min():.3g} to {values.max():.3g}"
-        raise ValueError(f"{given}: a covariance has no negative ones")
+        raise ValueError(f"{given}: a covariance has no negative eigenvalues")

@@ -1,7 +1,7 @@
 """The kernel inception distance: the squared maximum mean discrepancy under k(x, y) = (x.y / d + 1)^3.
 
-Unbiased at every n, so scores of different n compare, and near zero it is as often negative as not
-(Binkowski et al. 2018, section 3).
+The estimate is unbiased for every n, so scores of different n can be compared; for equal distributions it is as often
+negative as positive (Binkowski et al. 2018, section 3).
 """
 
 import math
@@ -16,36 +16,36 @@ from limpid.metrics.estimate import Estimate
 
 
 class Kid(NamedTuple):
-    """What subsets say, as the paper has it."""
+    """The estimates of random subsets, summarized as in the paper."""
 
     value: float
-    """Their mean."""
+    """Mean over the subsets."""
     spread: float
-    """Their standard deviation: what most programs print behind the +-."""
+    """Standard deviation over the subsets: what most programs print after the +-."""
     error: float
-    """The standard error of the mean, which knows that subsets share their rows. It errs to the high side."""
+    """Standard error of the mean, which accounts for rows that subsets share; rather too large than too small."""
 
 
 def kid(x: FeatureRows, y: FeatureRows, generator: torch.Generator, subsets: int = 100, size: int = 1000) -> Kid:
-    """The mean over subsets of `size` rows of each set, drawn without repetition. It guesses what `discrepancy` does.
+    """The mean over subsets of `size` rows of each set, sampled without replacement: an estimate of `mmd2`.
 
-    Raises ValueError unless both sets have more rows than a subset, and there are at least two subsets of two rows.
+    Raises ValueError unless both sets have more than `size` rows, and there are at least two subsets of two rows.
     """
     fewest = min(len(x), len(y))
     if not 2 <= size < fewest or subsets < 2:
         raise ValueError(f"{subsets} subsets of {size}: expected at least 2 of 2 or more, and fewer than {fewest} rows")
-    values = [mmd2(_drawn(x, size, generator), _drawn(y, size, generator)).value for _ in range(subsets)]
+    values = [mmd2(_subset(x, size, generator), _subset(y, size, generator)).value for _ in range(subsets)]
     spread = torch.tensor(values, dtype=torch.float64).std().item()
-    # Around the score of the whole set the subsets scatter by spread; that score itself, made of fewest / size of them.
+    # Subsets scatter by `spread` around the score of all rows, which itself is as uncertain as fewest / size subsets.
     error = spread * math.sqrt(1 / subsets + size / (fewest - size))
     return Kid(sum(values) / subsets, spread, error)
 
 
 def mmd2(x: FeatureRows, y: FeatureRows) -> Estimate:
-    """The unbiased squared discrepancy of the whole sets, and its standard error over the rows of both.
+    """The unbiased squared discrepancy of all rows, and its standard error over the rows of both sets.
 
-    The error is the jackknife's to first order, from each row's mean kernel with its own set and the other. For equal
-    distributions it is too high by about the factor sqrt(2). Raises ValueError for fewer than two rows.
+    The error is the jackknife's to first order, from each row's mean kernel with its own set and with the other. For
+    equal distributions it is too large by a factor of about sqrt(2). Raises ValueError for fewer than two rows.
     """
     n, m = len(x), len(y)
     if min(n, m) < 2:
@@ -64,7 +64,7 @@ def kernel(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Float[Tensor, "n
 
 
 def _sums(x: FeatureRows, y: FeatureRows) -> tuple[Float64[Tensor, " n"], Float64[Tensor, " m"]]:
-    """Each row's kernel summed over the other set, for the rows of both."""
+    """The kernel of each row summed over the rows of the other set, for the rows of both sets."""
     rows, columns = torch.zeros(len(x), dtype=torch.float64), torch.zeros(len(y), dtype=torch.float64)
     for i, part in zip(range(0, len(x), ROWS), chunks(x, ROWS), strict=True):
         for j, other in zip(range(0, len(y), COLUMNS), chunks(y, COLUMNS), strict=True):
@@ -79,6 +79,6 @@ def _own(rows: FeatureRows) -> Float64[Tensor, " n"]:
     return torch.cat([(part.double().square().mean(1) + 1).pow(3) for part in chunks(rows, ROWS)]).cpu()
 
 
-def _drawn(rows: FeatureRows, size: int, generator: torch.Generator) -> FeatureRows:
+def _subset(rows: FeatureRows, size: int, generator: torch.Generator) -> FeatureRows:
     chosen = torch.randperm(len(rows), generator=generator, device=generator.device)[:size]
     return rows[chosen.to(rows.device)]

@@ -1,4 +1,4 @@
-"""Running moments of features. They add: batches, shards, processes and a run that goes on are one `+`."""
+"""Running moments of features. Moments of batches, shards, processes or a resumed run are combined by `+`."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,36 +13,37 @@ from torch import Tensor
 from limpid.metrics.chunks import ROWS, FeatureRows, chunks
 
 ROUNDING = 1e-13
-"""Of |mean|^2: the most that rounding of raw sums, or of features in float32, leaves in a covariance of equal rows.
+"""Relative to |mean|^2: the largest covariance of equal rows that comes from rounding alone, of the raw sums or of
+features in float32.
 
-Measured with 1,000 to 50,000 rows of 1 to 2,048 features: 1.2e-14 by the sums, 4e-14 by the last bit of float32.
+Measured with 1,000 to 50,000 rows of 1 to 2,048 features: 1.2e-14 from the sums, 4e-14 from the last bit of float32.
 """
 
 
 class Statistics(NamedTuple):
-    """The Gaussian that a Frechet distance sees in features."""
+    """Mean and covariance of features: the Gaussian that a Frechet distance compares."""
 
     mean: Float64[Tensor, " d"]
     covariance: Float64[Tensor, "d d"]
 
     @property
     def rounding(self) -> float:
-        """How far from zero an eigenvalue of the covariance may be by rounding alone."""
+        """Bound on the absolute value that rounding alone gives to a zero eigenvalue of the covariance."""
         return ROUNDING * self.mean.square().sum().item()
 
     @property
     def alike(self) -> bool:
-        """Whether all rows are the same, up to rounding: the covariance says nothing then."""
+        """Whether all rows are equal up to rounding: the covariance is then nothing but rounding error."""
         return self.covariance.trace().item() <= self.rounding
 
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """How many rows of features there are, their sum and the sum of their outer products, on the CPU.
+    """The number of rows of features, their sum and the sum of their outer products, on the CPU.
 
-    Raw sums lose digits where features lie far from zero: a variance is right to about 4e-15 (mean / std)^2 of itself,
-    however many rows. That is 4e-13 where the mean is ten deviations away, as in features of networks, and 4e-9 at a
-    thousand.
+    Raw sums lose digits where features lie far from zero: the relative error of a variance is about
+    4e-15 (mean / std)^2 for any number of rows. That is 4e-13 for a mean of ten standard deviations, as in features of
+    networks, and 4e-9 for a thousand.
     """
 
     n: int
@@ -51,7 +52,7 @@ class Moments:
 
     @classmethod
     def of(cls, features: FeatureRows) -> "Moments":
-        """The moments of rows of features; of none, zeros. Raises ValueError for what is not finite."""
+        """The moments of rows of features, zeros for no rows. Raises ValueError for features that are not finite."""
         d = features.shape[1]
         total, outer = torch.zeros(d, dtype=torch.float64), torch.zeros(d, d, dtype=torch.float64)
         for part in chunks(features, ROWS):
@@ -90,15 +91,16 @@ class Moments:
 
 
 def check_width(a: Moments, b: Moments) -> None:
-    """Raises ValueError unless both are of features of one width."""
+    """Raises ValueError unless both have the same number of features."""
     if len(a.total) != len(b.total):
-        raise ValueError(f"moments of {len(a.total)} and of {len(b.total)} features do not add: expected one network's")
+        given = f"moments of {len(a.total)} and of {len(b.total)} features"
+        raise ValueError(f"{given} do not add: expected features of one network")
 
 
 def blocks_of(features: FeatureRows, count: int, generator: torch.Generator) -> list[Moments]:
-    """The moments of `count` blocks of the rows in random order, whose sizes differ by one at most.
+    """The moments of `count` blocks of the rows in random order, of sizes that differ by at most one.
 
-    Raises ValueError unless each block has a row.
+    Raises ValueError if there are fewer rows than blocks.
     """
     if not 1 <= count <= len(features):
         raise ValueError(f"{len(features)} rows of features do not make {count} blocks: expected one row in each")
@@ -112,6 +114,6 @@ def all_of(blocks: Sequence[Moments]) -> Moments:
 
 
 def without_each(blocks: Sequence[Moments]) -> Iterator[Moments]:
-    """The moments of all blocks but one, for each that is left out."""
-    whole = all_of(blocks)
-    return (whole - block for block in blocks)
+    """For each block, the moments of all other blocks."""
+    total = all_of(blocks)
+    return (total - block for block in blocks)

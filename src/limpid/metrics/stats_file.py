@@ -1,4 +1,4 @@
-"""Mean and covariance in files as the field shares them: a NumPy archive with the arrays `mu` and `sigma`."""
+"""Mean and covariance in the usual file format of FID tools: a NumPy archive with the arrays `mu` and `sigma`."""
 
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile, is_zipfile
@@ -11,11 +11,11 @@ from limpid.storage.atomic import atomic_write
 from limpid.storage.regular_files import require_regular
 
 MAX_ARRAY_BYTES = 1 << 29
-"""Bytes of the longest array that is read: a covariance of 8,192 features in float64."""
+"""Largest array in bytes that is read: a covariance of 8,192 features in float64."""
 
 
 def save_stats(path: Path | str, statistics: Statistics) -> Path:
-    """Write `mu` and `sigma` in float64; the file is there whole or not at all. Raises ValueError unless it is .npz."""
+    """Write `mu` and `sigma` in float64, atomically. Raises ValueError unless the path ends in .npz."""
     path = Path(path)
     if path.suffix != ".npz":
         raise ValueError(
@@ -27,7 +27,7 @@ def save_stats(path: Path | str, statistics: Statistics) -> Path:
 
 
 def load_stats(path: Path | str) -> Statistics:
-    """The statistics in an archive, whatever else it holds, in float64. No code of the file is run.
+    """The statistics in an archive, in float64; other arrays are ignored, and pickled objects are never loaded.
 
     Raises ValueError if it cannot be read, or `mu` and `sigma` are not a mean and a covariance.
     """
@@ -36,10 +36,10 @@ def load_stats(path: Path | str) -> Statistics:
         _require_small(path)
         with Path(path).open("rb") as file:
             archive = np.load(file, allow_pickle=False)
-            held = archive.files if isinstance(archive, np.lib.npyio.NpzFile) else []
-            missing = [name for name in ("mu", "sigma") if name not in held]
+            names = archive.files if isinstance(archive, np.lib.npyio.NpzFile) else []
+            missing = [name for name in ("mu", "sigma") if name not in names]
             if missing:
-                found = ", ".join(held) or "no arrays by name"
+                found = ", ".join(names) or "no arrays by name"
                 raise ValueError(f"there is no {' and no '.join(missing)} in it, but {found}")
             return statistics_from(archive["mu"], archive["sigma"])
     except (OSError, EOFError, BadZipFile, ValueError, MemoryError) as error:
@@ -47,7 +47,7 @@ def load_stats(path: Path | str) -> Statistics:
 
 
 def _require_small(path: Path | str) -> None:
-    """Raise ValueError if an archive claims arrays that no statistics are as long as."""
+    """Raise ValueError if an archive declares an array larger than MAX_ARRAY_BYTES."""
     if not is_zipfile(path):
         return
     with ZipFile(path) as archive:
@@ -56,14 +56,14 @@ def _require_small(path: Path | str) -> None:
 
 
 def statistics_from(mean: np.ndarray, covariance: np.ndarray) -> Statistics:
-    """These arrays as statistics. Raises ValueError unless they are finite, fit each other, and sigma is symmetric."""
+    """Statistics from arrays. Raises ValueError unless both are finite, their shapes match, and sigma is symmetric."""
     if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)):
         raise ValueError(f"mu has the shape {mean.shape} and sigma {covariance.shape}: expected (d,) and (d, d)")
     if mean.dtype.kind != "f" or covariance.dtype.kind != "f":
         raise ValueError(f"mu is {mean.dtype} and sigma {covariance.dtype}: expected floating point")
     mean, covariance = mean.astype(np.float64), covariance.astype(np.float64)
     if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
-        raise ValueError("mu or sigma has numbers that are not finite")
+        raise ValueError("mu or sigma has values that are not finite")
     # Sums in float32 differ by about 1e-6 above and below the diagonal.
     if np.abs(covariance - covariance.T).max(initial=0) > 1e-4 * np.abs(covariance).max(initial=0):
         raise ValueError("sigma is not symmetric")

@@ -1,4 +1,4 @@
-"""The judge of CIFAR-10 looks alike on every device: images are resized in the host's memory, sums are in float32."""
+"""The CIFAR-10 classifier gives the same features on every device: images are resized on the CPU, sums are float32."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from limpid.metrics.extractors.base import Features
 
 
 class OnGpu(cifar_classifier.Classifier):
-    """A judge that says what it is shown, on a GPU."""
+    """A classifier on a GPU that returns its input as features."""
 
     def __init__(self):
         nn.Module.__init__(self)
@@ -21,9 +21,9 @@ class OnGpu(cifar_classifier.Classifier):
         return Features(pixels.float().flatten(1), self.mean)
 
 
-@pytest.mark.parametrize("home", ["cpu", "cuda:0"])
-def test_images_are_resized_in_the_hosts_memory(monkeypatch: pytest.MonkeyPatch, home: str):
-    """A GPU has no antialiased resize of whole numbers. Of this one there are devices and shapes alone, no numbers."""
+@pytest.mark.parametrize("device", ["cpu", "cuda:0"])
+def test_images_are_resized_on_the_cpu(monkeypatch: pytest.MonkeyPatch, device: str):
+    """torch has no antialiased resize of integers on a GPU. The fake tensors have devices and shapes, but no values."""
     resize = F.interpolate
 
     def resized(x: Tensor, *args: object, **options: object) -> Tensor:
@@ -32,11 +32,11 @@ def test_images_are_resized_in_the_hosts_memory(monkeypatch: pytest.MonkeyPatch,
 
     monkeypatch.setattr(F, "interpolate", resized)
     with FakeTensorMode():
-        said = cifar_classifier.features_fn(OnGpu())(torch.zeros(2, 3, 8, 8, dtype=torch.uint8, device=home))
-    assert said.features.device == torch.device("cuda:0")
+        output = cifar_classifier.features_fn(OnGpu())(torch.zeros(2, 3, 8, 8, dtype=torch.uint8, device=device))
+    assert output.features.device == torch.device("cuda:0")
 
 
-def test_the_judge_looks_in_float32_and_leaves_torch_as_it_was(monkeypatch: pytest.MonkeyPatch):
+def test_the_classifier_computes_in_float32_and_restores_the_settings_of_torch(monkeypatch: pytest.MonkeyPatch):
     """torch lets the convolutions of newer GPUs round to the eleven bits of TF32."""
     extractor, found = cifar_classifier.cifar_extractor(), []
 
@@ -50,7 +50,7 @@ def test_the_judge_looks_in_float32_and_leaves_torch_as_it_was(monkeypatch: pyte
     )
     before = rounding()
     with torch.autocast("cpu", torch.bfloat16):
-        said = extractor.extract(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
+        output = extractor.extract(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
     assert found == [("ieee", *before[1:])]
     assert rounding() == before == ("tf32", *before[1:])
-    assert said.features.dtype == said.logits.dtype == torch.float32
+    assert output.features.dtype == output.logits.dtype == torch.float32

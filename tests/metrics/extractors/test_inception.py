@@ -21,7 +21,7 @@ Pool = Callable[[Tensor], Tensor]
 
 
 class Paper:
-    """Szegedy et al. (2016): each layer by its published name, what it gave, and the tensors that it used.
+    """Szegedy et al. (2016): each layer by its published name, its output, and the tensors that it used.
 
     The pooling of the last block is a parameter, and so is that of the others that keep the size.
     """
@@ -102,14 +102,14 @@ class Paper:
 
 
 def counted_mean(x: Tensor) -> Tensor:
-    """The mean of the pixels around each that lie in the image: sums by a kernel of ones, over how many there are."""
+    """The mean of the 3x3 pixels around each without the padding: sums by a kernel of ones, divided by their number."""
     ones = torch.ones(x.shape[1], 1, 3, 3)
     sums = F.conv2d(x, ones, padding=1, groups=x.shape[1])
     return sums / F.conv2d(torch.ones_like(x), ones, padding=1, groups=x.shape[1])
 
 
 def highest(x: Tensor) -> Tensor:
-    """The highest of the nine pixels around each."""
+    """The maximum of the 3x3 pixels around each."""
     return F.pad(x, (1, 1, 1, 1), value=-torch.inf).unfold(2, 3, 1).unfold(3, 3, 1).amax((-2, -1))
 
 
@@ -119,16 +119,16 @@ def x() -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def paper(drawn: dict[str, Tensor], x: Tensor) -> Paper:
-    """FID's variant of the paper, after it has seen `x`."""
-    paper = Paper(drawn, counted_mean, highest)
+def paper(random_weights: dict[str, Tensor], x: Tensor) -> Paper:
+    """FID's variant of the paper, run on `x`."""
+    paper = Paper(random_weights, counted_mean, highest)
     paper.given["features"] = paper.features(x)
     return paper
 
 
 @pytest.fixture(scope="module")
 def given(network: Inception, x: Tensor) -> dict[str, Tensor]:
-    """What each part of the network gives for `x`, by its name."""
+    """The output of each module of the network for `x`, by name."""
     outputs: dict[str, Tensor] = {}
 
     def keep(name: str) -> Callable[[nn.Module, tuple, Tensor], None]:
@@ -149,10 +149,12 @@ def test_every_part_of_the_network_is_the_papers_arithmetic(paper: Paper, given:
         assert error < 1e-5, f"{name}: {error:.1e}"
 
 
-def test_the_papers_arithmetic_uses_every_tensor_but_those_of_the_logits(paper: Paper, drawn: dict[str, Tensor]):
-    assert drawn.keys() - paper.used == {"fc.weight", "fc.bias"}
-    assert drawn["fc.weight"].shape == (1008, 2048)
-    assert drawn["fc.bias"].shape == (1008,)
+def test_the_papers_arithmetic_uses_every_tensor_but_those_of_the_logits(
+    paper: Paper, random_weights: dict[str, Tensor]
+):
+    assert random_weights.keys() - paper.used == {"fc.weight", "fc.bias"}
+    assert random_weights["fc.weight"].shape == (1008, 2048)
+    assert random_weights["fc.bias"].shape == (1008,)
 
 
 def test_it_has_as_many_weights_as_torchvisions_less_the_side_head_and_with_eight_more_classes():
@@ -161,7 +163,7 @@ def test_it_has_as_many_weights_as_torchvisions_less_the_side_head_and_with_eigh
     assert sum(weights.numel() for weights in Inception().parameters()) == 27_161_264 - side + 8 * (2048 + 1)
 
 
-def test_maps_become_smaller_where_the_paper_says(given: dict[str, Tensor]):
+def test_maps_have_the_sizes_of_the_paper(given: dict[str, Tensor]):
     stages = ["Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "Conv2d_3b_1x1", "Conv2d_4a_3x3", "Mixed_5b"]
     stages += ["Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6e", "Mixed_7a", "Mixed_7b", "Mixed_7c"]
     assert [tuple(given[stage].shape[1:3]) for stage in stages] == [
@@ -171,7 +173,7 @@ def test_maps_become_smaller_where_the_paper_says(given: dict[str, Tensor]):
     assert given["features"].shape == (2, 2048)
 
 
-def test_random_weights_leave_something_to_compare(given: dict[str, Tensor]):
+def test_random_weights_give_outputs_that_differ_enough_to_compare(given: dict[str, Tensor]):
     assert all(0.1 < output.std() < 10 for name, output in given.items() if name != "features")
 
 
@@ -181,21 +183,23 @@ def test_random_weights_leave_something_to_compare(given: dict[str, Tensor]):
     ids=["average pooling that counts what is outside", "a mean in the last block"],
 )
 def test_torchvisions_poolings_give_other_features(
-    drawn: dict[str, Tensor], x: Tensor, given: dict[str, Tensor], in_image: Pool, at_last: Pool
+    random_weights: dict[str, Tensor], x: Tensor, given: dict[str, Tensor], in_image: Pool, at_last: Pool
 ):
-    other = Paper(drawn, in_image, at_last).features(x[:1])
+    other = Paper(random_weights, in_image, at_last).features(x[:1])
     assert (given["features"][:1] - other).norm() / other.norm() > 0.01
 
 
-def test_the_poolings_are_of_what_lies_in_the_image():
-    x = torch.rand(2, 5, 7, 6) - 2  # with zeros around, both would see what is not there
+def test_pooling_does_not_count_the_padding():
+    x = torch.rand(2, 5, 7, 6) - 2  # negative, so that counting the zeros of the padding would change both results
     assert_close(avg_pool3x3(x), counted_mean(x))
     assert_close(max_pool3x3(x), highest(x))
 
 
-def test_folding_the_norms_changes_nothing_but_rounding(drawn: dict[str, Tensor], x: Tensor, given: dict[str, Tensor]):
+def test_folding_the_norms_changes_nothing_but_rounding(
+    random_weights: dict[str, Tensor], x: Tensor, given: dict[str, Tensor]
+):
     plain = Inception()
-    plain.load_state_dict(drawn, strict=False)
+    plain.load_state_dict(random_weights, strict=False)
     features = plain(x[:1])
     assert (features - given["features"][:1]).norm() / features.norm() < 1e-5
     # The epsilon of the norms is no rounding: with PyTorch's own the features are others.
@@ -206,14 +210,16 @@ def test_folding_the_norms_changes_nothing_but_rounding(drawn: dict[str, Tensor]
     assert (features - plain(x[:1])).norm() / features.norm() > 1e-3
 
 
-def test_unbiased_logits_lack_the_bias_alone(network: Inception, given: dict[str, Tensor]):
+def test_logits_without_bias_differ_by_the_bias_alone(network: Inception, given: dict[str, Tensor]):
     assert_close(network.fc(given["features"]) - network.fc.bias, network.logits_without_bias(given["features"]))
 
 
-def test_it_only_looks(network: Inception, x: Tensor, given: dict[str, Tensor]):
-    seen = x.clone()
-    alone = network(seen[1:])
+def test_the_network_leaves_its_input_and_the_random_state_alone(
+    network: Inception, x: Tensor, given: dict[str, Tensor]
+):
+    images = x.clone()
+    alone = network(images[1:])
     assert_close(alone, given["features"][1:], rtol=1e-4, atol=1e-5)
-    assert torch.equal(seen, x)
+    assert torch.equal(images, x)
     assert not alone.requires_grad
     assert not any(weights.requires_grad for weights in Inception().parameters())

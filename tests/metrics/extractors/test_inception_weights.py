@@ -44,14 +44,14 @@ def test_the_weights_are_found_where_torch_keeps_them_under_either_name(cache: P
 
 
 @pytest.mark.parametrize("name", FILENAMES)
-def test_a_folder_is_looked_into_and_a_file_may_have_any_name(cache: Path, tmp_path: Path, name: str):
+def test_the_path_may_be_a_folder_or_a_file_of_any_name(cache: Path, tmp_path: Path, name: str):
     path = written(tmp_path / "mine" / name)
     assert find_inception_weights(str(tmp_path / "mine")) == path
     other = written(tmp_path / "inception.pth")
     assert find_inception_weights(str(other)) == other
 
 
-def test_nothing_is_downloaded_for_a_place_that_the_user_named(cache: Path, tmp_path: Path):
+def test_nothing_is_downloaded_to_a_path_that_the_user_gave(cache: Path, tmp_path: Path):
     with pytest.raises(
         ValueError, match=f"no Inception weights at {tmp_path}: looked .* {FILENAMES[0]} or {FILENAMES[1]}"
     ):
@@ -66,7 +66,7 @@ def test_a_file_that_is_not_the_published_one_is_refused(cache: Path):
 
 
 @pytest.mark.parametrize("first", [{"body": BODY}, {"body": b"", "status": 404}, {"body": b"other"}])
-def test_weights_that_are_nowhere_are_downloaded_once_from_whoever_has_them(
+def test_missing_weights_are_downloaded_once_from_the_first_url_that_works(
     cache: Path, monkeypatch: pytest.MonkeyPatch, serve, first: dict
 ):
     monkeypatch.setattr(inception_weights, "URLS", (serve(**first), serve(BODY)))
@@ -78,7 +78,7 @@ def test_weights_that_are_nowhere_are_downloaded_once_from_whoever_has_them(
     assert find_inception_weights() == path
 
 
-def test_weights_that_cannot_be_had_are_a_clear_line(cache: Path, monkeypatch: pytest.MonkeyPatch, serve):
+def test_a_failed_download_is_refused_in_one_line(cache: Path, monkeypatch: pytest.MonkeyPatch, serve):
     urls = serve(b"", status=503), serve(b"other")
     monkeypatch.setattr(inception_weights, "URLS", urls)
     with pytest.raises(ValueError, match=f"no Inception weights in {cache}, and cannot download {urls[0]}") as error:
@@ -91,11 +91,11 @@ def test_weights_that_cannot_be_had_are_a_clear_line(cache: Path, monkeypatch: p
 
 @pytest.mark.parametrize("of_2019", [True, False])
 def test_weights_are_loaded_from_either_format_of_torch_with_and_without_counts(
-    tmp_path: Path, drawn: dict[str, Tensor], network: Inception, of_2019: bool
+    tmp_path: Path, random_weights: dict[str, Tensor], network: Inception, of_2019: bool
 ):
     path = tmp_path / "inception.pth"
     counts = {name: n for name, n in Inception().state_dict().items() if of_2019 and name.endswith("tracked")}
-    torch.save(OrderedDict(drawn | counts), path, _use_new_zipfile_serialization=not of_2019)
+    torch.save(OrderedDict(random_weights | counts), path, _use_new_zipfile_serialization=not of_2019)
     x = torch.rand(1, 3, 299, 299) * 2 - 1
     assert_close(load_inception(path)(x), network(x), rtol=1e-4, atol=1e-5)
 
@@ -107,7 +107,7 @@ def shaped() -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"fc.bias": None}, "1 tensors missing, as fc.bias$"),
         ({"AuxLogits.fc.bias": torch.zeros(1000)}, "1 tensors unexpected, as AuxLogits.fc.bias$"),
@@ -116,19 +116,19 @@ def shaped() -> dict[str, Tensor]:
     ],
     ids=["missing", "unexpected", "of another shape", "renamed"],
 )
-def test_weights_of_another_network_are_refused(tmp_path: Path, change: dict[str, Tensor | None], said: str):
+def test_weights_of_another_network_are_refused(tmp_path: Path, change: dict[str, Tensor | None], message: str):
     path = tmp_path / "other.pth"
     torch.save({name: tensor for name, tensor in (shaped() | change).items() if tensor is not None}, path)
-    with pytest.raises(ValueError, match=f"{path} does not hold the weights of Inception: {said}"):
+    with pytest.raises(ValueError, match=f"{path} does not hold the weights of Inception: {message}"):
         load_inception(path)
 
 
 class Code:
-    """An object that a file of weights has no business to hold."""
+    """An object that a weight file must not contain."""
 
 
 @pytest.mark.parametrize("content", [[torch.zeros(1)], {"fc.bias": 1.0}, Code()], ids=["list", "number", "code"])
-def test_a_file_of_something_else_is_a_clear_line(tmp_path: Path, content: object):
+def test_a_file_of_other_content_is_refused_in_one_line(tmp_path: Path, content: object):
     path = tmp_path / "other.pth"
     torch.save(content, path)
     with pytest.raises(ValueError, match=f"cannot read the weights in {path}: ") as error:
@@ -136,7 +136,7 @@ def test_a_file_of_something_else_is_a_clear_line(tmp_path: Path, content: objec
     assert "\n" not in str(error.value)
 
 
-def test_a_file_that_is_cut_off_is_a_clear_line(tmp_path: Path):
+def test_a_truncated_file_is_refused_in_one_line(tmp_path: Path):
     path = written(tmp_path / "other.pth", b"")
     with pytest.raises(ValueError, match=f"cannot read the weights in {path}: "):
         load_inception(path)

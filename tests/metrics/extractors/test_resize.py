@@ -19,7 +19,7 @@ GROWING = [(32, 32), (28, 40), (1, 1), (298, 64)]
 SHRINKING = [(400, 512)]
 
 
-def drawn(height: int, width: int) -> Tensor:
+def random_image(height: int, width: int) -> Tensor:
     pixels = torch.randint(256, (2, 3, height, width), generator=torch.Generator().manual_seed(height))
     return pixels.float()
 
@@ -51,53 +51,53 @@ def pixel_by_pixel(image: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("size", GROWING + SHRINKING)
 def test_tensorflows_rule_is_its_formula_pixel_by_pixel(size: tuple[int, int]):
-    x = drawn(*size)
+    x = random_image(*size)
     expected = torch.from_numpy(pixel_by_pixel(x[1, 2].double().numpy())).float()
-    # The place s is of float32, as TensorFlow has it: 400 * 1e-7 off, between pixels that differ by 255.
+    # The position s is in float32, as in TensorFlow: an error of 400 * 1e-7, between pixels that differ by 255.
     assert_close(tensorflow_bilinear(x)[1, 2], expected, rtol=0, atol=0.02)
 
 
 @pytest.mark.parametrize("size", GROWING + SHRINKING)
 def test_tensorflows_rule_is_the_grid_that_nvidias_detector_samples(size: tuple[int, int]):
     height, width = size
-    x = drawn(height, width)
+    x = random_image(height, width)
     shift = torch.tensor([[1, 0, 1 / width - 1 / INCEPTION_SIZE], [0, 1, 1 / height - 1 / INCEPTION_SIZE]]).expand(
         2, 2, 3
     )
     grid = F.affine_grid(shift, [2, 3, INCEPTION_SIZE, INCEPTION_SIZE], align_corners=False)
-    theirs = F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    assert_close(tensorflow_bilinear(x), theirs, rtol=0, atol=0.03)
+    sampled = F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    assert_close(tensorflow_bilinear(x), sampled, rtol=0, atol=0.03)
 
 
 @pytest.mark.parametrize("size", GROWING)
-def test_torchs_rule_is_pillows_where_images_grow(size: tuple[int, int]):
-    x = drawn(*size)
+def test_torchs_rule_is_pillows_for_images_that_are_enlarged(size: tuple[int, int]):
+    x = random_image(*size)
     assert_close(bilinear(x), by_pillow(x, Image.Resampling.BILINEAR), rtol=0, atol=0.01)
     assert_close(bilinear(x), antialiased_bilinear(x), rtol=0, atol=0.01)
 
 
 @pytest.mark.parametrize("size", SHRINKING)
-def test_torchs_rule_is_not_pillows_where_images_shrink(size: tuple[int, int]):
-    x = drawn(*size)
+def test_torchs_rule_is_not_pillows_for_images_that_are_reduced(size: tuple[int, int]):
+    x = random_image(*size)
     assert (bilinear(x) - by_pillow(x, Image.Resampling.BILINEAR)).square().mean().sqrt() > 10
 
 
 @pytest.mark.parametrize("size", GROWING + SHRINKING)
 def test_the_antialiased_rules_are_pillows(size: tuple[int, int]):
-    x = drawn(*size)
+    x = random_image(*size)
     assert_close(antialiased_bilinear(x), by_pillow(x, Image.Resampling.BILINEAR), rtol=0, atol=0.01)
     assert_close(antialiased_bicubic(x), by_pillow(x, Image.Resampling.BICUBIC), rtol=0, atol=1e-4)
 
 
 def test_the_bicubic_rule_clips_nothing():
-    result = antialiased_bicubic(drawn(32, 32))
+    result = antialiased_bicubic(random_image(32, 32))
     assert result.min() < -10
     assert result.max() > 265
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_an_image_of_the_right_size_stays_as_it_is(rule):
-    x = drawn(INCEPTION_SIZE, INCEPTION_SIZE)
+    x = random_image(INCEPTION_SIZE, INCEPTION_SIZE)
     assert torch.equal(rule(x), x)
 
 

@@ -20,24 +20,24 @@ class Features(NamedTuple):
 
 
 class FeatureExtractor(NamedTuple):
-    """A feature network with all that decides its features: scores of different extractors do not compare."""
+    """A feature network and everything that affects its features: scores of different extractors do not compare."""
 
     distance_name: str
-    """What its Frechet distance may be called: FID is the name of one network's alone."""
+    """Name of its Frechet distance: only that of the Inception network is called FID."""
     network: str
     sha256: str
-    """Of the file its weights come from."""
+    """SHA-256 of its weight file."""
     resize: str
-    """How an image comes to the size and range the network takes."""
+    """How images are resized and scaled for the network, in words."""
     extract: Callable[[UInt8[Tensor, "b c h w"]], Features]
 
 
 @contextmanager
 def in_float32(device: torch.device) -> Iterator[None]:
-    """What a network computes in here it computes in float32, on every device.
+    """A context in which networks compute in float32 on every device.
 
-    Without it torch lets convolutions on newer GPUs round to the eleven bits of TF32. Products of matrices it does not,
-    unless it was told to, which limpid never does.
+    By default torch lets convolutions on newer GPUs round to the eleven bits of TF32. Matrix products use TF32 only if
+    that is enabled, which limpid never does.
     """
     convolutions = torch.backends.cudnn.conv  # pyright: ignore[reportAttributeAccessIssue]
     before = convolutions.fp32_precision
@@ -66,7 +66,7 @@ def without_alpha(pixels: UInt8[Tensor, "b c h w"]) -> UInt8[Tensor, "b c2 h w"]
 def extract_features(
     extractor: FeatureExtractor, pixels: UInt8[Tensor, "n c h w"], batch: int = 64
 ) -> dict[str, Tensor]:
-    """The features and logits of images, computed a batch at a time; on the CPU, whatever the extractor's device."""
-    said = [extractor.extract(part) for part in pixels.split(batch)]
-    features, logits = (torch.cat(parts).cpu() for parts in zip(*said, strict=True))
+    """The features and logits of images, computed a batch at a time and returned on the CPU."""
+    outputs = [extractor.extract(part) for part in pixels.split(batch)]
+    features, logits = (torch.cat(parts).cpu() for parts in zip(*outputs, strict=True))
     return {"features": features, "logits": logits}

@@ -1,6 +1,6 @@
 """A feature extractor without a download: a small CIFAR-10 classifier, trained by `benchmarks/train_judge.py`.
 
-Its Frechet distances are called FD-CIFAR, never FID: they live on another scale, and compare only with each other.
+Its Frechet distances are called FD-CIFAR, never FID: their scale differs, and they compare only with each other.
 """
 
 import json
@@ -20,12 +20,12 @@ from limpid.metrics.extractors.base import FeatureExtractor, Features, in_float3
 
 WEIGHTS = Path(__file__).with_name("cifar.safetensors")
 NETWORK = "limpid's CIFAR-10 classifier"
-# Mean and standard deviation of the training images' channels, in units of 1.
+# Mean and standard deviation of the channels of the training images, for pixels in 0..1.
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
 
 class ClassifierBlock(nn.Module):
-    """Convolution and pooling to half the size, then one residual convolution."""
+    """A convolution with max pooling to half the size, then a residual convolution."""
 
     def __init__(self, width: int, out: int):
         super().__init__()
@@ -38,7 +38,7 @@ class ClassifierBlock(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Pixels 0..255 of 32x32 RGB images to 168 features and ten logits: seven convolutions, 0.92M weights."""
+    """Maps 32x32 RGB images, pixels 0..255, to 168 features and ten logits: seven convolutions, 0.92M parameters."""
 
     mean: Tensor
     std: Tensor
@@ -59,19 +59,19 @@ class Classifier(nn.Module):
 
 
 def convolution(width: int, out: int) -> nn.Conv2d:
-    """A 3x3 convolution that keeps the size; the norm that follows has the bias."""
+    """A 3x3 convolution that preserves the size, without bias: the batch norm after it has one."""
     return nn.Conv2d(width, out, 3, padding=1, bias=False)
 
 
 def cifar_extractor(device: str = "cpu") -> FeatureExtractor:
-    """The classifier as it comes with the package, in float32 on `device`.
+    """The feature extractor of the classifier that comes with the package, in float32 on `device`.
 
-    Raises ValueError if its file is not the one whose hash stands beside it.
+    Raises ValueError if the SHA-256 of its weight file is not the one in its description.
     """
     found, expected = sha256(WEIGHTS.read_bytes()).hexdigest(), about()["sha256"]
     if found != expected:
         raise ValueError(f"{WEIGHTS} has the sha256 {found}: expected {expected}; reinstall limpid")
-    with torch.random.fork_rng(devices=[]):  # weights are drawn, and then replaced
+    with torch.random.fork_rng(devices=[]):  # the random initial weights are replaced below
         network = Classifier()
     network.load_state_dict(load_file(WEIGHTS))
     network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -83,9 +83,8 @@ def features_fn(network: Classifier) -> Callable[[UInt8[Tensor, "b c h w"]], Fea
 
     @torch.no_grad()
     def extract(pixels: UInt8[Tensor, "b c h w"]) -> Features:
-        inputs = to_classifier_input(pixels.cpu()).to(
-            network.mean.device
-        )  # a GPU has no antialiased resize of whole numbers
+        # On the CPU, because torch has no antialiased resize of integers on a GPU.
+        inputs = to_classifier_input(pixels.cpu()).to(network.mean.device)
         with in_float32(inputs.device):
             return network(inputs)
 
@@ -93,12 +92,12 @@ def features_fn(network: Classifier) -> Callable[[UInt8[Tensor, "b c h w"]], Fea
 
 
 def about() -> dict[str, Any]:
-    """How the classifier was trained, its hash, and how often it is right."""
+    """How the classifier was trained, the SHA-256 of its weights, and its test accuracy."""
     return json.loads(WEIGHTS.with_suffix(".json").read_text(encoding="utf-8"))
 
 
 def to_classifier_input(pixels: UInt8[Tensor, "b c h w"]) -> UInt8[Tensor, "b 3 32 32"]:
-    """Images as the classifier takes them, 32x32 RGB: grey repeated in three channels, RGBA composited over white.
+    """Images as 32x32 RGB, the classifier's input: grey repeated in three channels, RGBA composited over white.
 
     Raises ValueError for other numbers of channels.
     """

@@ -1,6 +1,6 @@
-"""FID as well-known tools compute it: what each shows to the one Inception network, by the tool's name.
+"""FID as well-known tools compute it: how each prepares the input of the Inception network, by the tool's name.
 
-The network and its weights are the same in all of them; their numbers differ, and compare only under equal protocols.
+The network and its weights are the same in all of them. Their scores differ: compare only scores of one protocol.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ PixelTransform: TypeAlias = Callable[[Float[Tensor, "b c h w"]], Float[Tensor, "
 
 
 def around_128(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-    """From 0..255 to -1..0.992, as the graph of TensorFlow does itself."""
+    """From 0..255 to -1..0.992, as TensorFlow's graph does itself."""
     return (x - 128) / 128
 
 
@@ -31,14 +31,14 @@ def between_ends(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
 
 @dataclass(frozen=True)
 class InputTransform:
-    """What the network is shown of an image: its size by `resize`, its range by `scale`, and both in words."""
+    """The preprocessing of images for the network: `resize`, then `scale`, and a description of both."""
 
     resize: PixelTransform
     scale: PixelTransform
     description: str
 
     def __call__(self, pixels: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b 3 299 299"]:
-        """Images as the network takes them: grey repeated in three channels, RGBA composited over white.
+        """The network's input: resized and scaled; grey repeated in three channels, RGBA composited over white.
 
         Raises ValueError for other numbers of channels.
         """
@@ -78,10 +78,10 @@ PRESETS = {
 
 
 def inception_extractor(preset: str, weights: str = "", device: torch.device | str = "cpu") -> FeatureExtractor:
-    """The extractor of FID by a tool's rules; `weights` is the path of its file, found or downloaded if empty.
+    """The feature extractor of FID with the preprocessing of a tool; `weights` is a path, found or downloaded if empty.
 
-    It computes in float32, takes some 15 MB for each image of a batch, and its logits are without the bias, as the
-    Inception score wants them. Raises ValueError for a preset that there is not, and if the weights cannot be had.
+    It computes in float32 and takes about 15 MB for each image of a batch; its logits are without the bias, as the
+    Inception score uses them. Raises ValueError for an unknown preset, and if the weights are not available.
     """
     if preset not in PRESETS:
         raise ValueError(f"no FID preset {preset!r}: choose from {', '.join(PRESETS)}")

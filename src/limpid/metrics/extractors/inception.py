@@ -1,8 +1,8 @@
-"""The Inception network of FID: TensorFlow's graph of 2015-12-05, by the names of its published PyTorch weights.
+"""The Inception network of FID: TensorFlow's graph of 2015-12-05, with the names of its published PyTorch weights.
 
-It is Inception-v3 (Szegedy et al. 2016, figures 5 to 7 and 10) but for three things that decide its features: average
-pooling does not count what lies outside the image, the last block pools by the maximum where the paper has the mean,
-and there are 1008 classes, of which 1000 are in use.
+It is Inception-v3 (Szegedy et al. 2016, figures 5 to 7 and 10) with three differences that change its features: average
+pooling does not count the padding, the last block uses max pooling where the paper has average pooling, and there are
+1008 classes, of which 1000 are in use.
 """
 
 from collections.abc import Callable
@@ -19,17 +19,17 @@ from limpid.nets.types import FeatureMap
 
 FEATURES, CLASSES = 2048, 1008
 EPSILON = 1e-3
-"""Added to the variance by every batch norm of the graph."""
+"""Epsilon of every batch norm of the graph."""
 
 Pool: TypeAlias = Callable[[Tensor], Tensor]
 Kernel: TypeAlias = tuple[int, int, int]
-"""Channels that a convolution makes, its height and its width."""
+"""Output channels of a convolution, and the height and width of its kernel."""
 Branches: TypeAlias = dict[str, list[list[Kernel]]]
-"""By name: the stages of a branch in their order, each of one convolution or, at its end, two side by side."""
+"""By name: the stages of a branch in order, each of one convolution or, in the last stage, of two in parallel."""
 
 
 def avg_pool3x3(x: FeatureMap) -> FeatureMap:
-    """The mean of the 3x3 pixels around each, of those alone that lie in the image."""
+    """The mean over the 3x3 neighbourhood of each pixel, without the padding."""
     return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
 
 
@@ -38,9 +38,9 @@ max_pool3x3_stride2 = partial(F.max_pool2d, kernel_size=3, stride=2)
 
 
 class BasicConv2d(nn.Module):
-    """A convolution, a batch norm and a relu.
+    """A convolution, a batch norm and a ReLU.
 
-    It keeps the size of the maps, but for those that are `inside` or of a stride of 2: they reach over no edge.
+    Padding preserves the size of the maps; if `inside`, or with a stride of 2, there is no padding.
     """
 
     def __init__(self, width: int, kernel: Kernel, stride: int = 1, inside: bool = False):
@@ -54,15 +54,15 @@ class BasicConv2d(nn.Module):
         return F.relu_(self.bn(self.conv(x)))
 
     def fold(self) -> None:
-        """Makes one convolution of the convolution and the norm; what the unit computes stays."""
+        """Fold the batch norm into the convolution; the output is the same up to rounding."""
         assert isinstance(self.bn, nn.BatchNorm2d)
         self.conv, self.bn = fuse_conv_bn_eval(self.conv, self.bn), nn.Identity()
 
 
 class InceptionBlock(nn.Module):
-    """Branches that see the same image, joined along the channels; `branch_pool` sees it pooled.
+    """Parallel branches of the same input, concatenated along the channels; the input of `branch_pool` is pooled first.
 
-    A stride of 2 is that of the last stage of each branch.
+    A stride of 2 applies to the last stage of each branch.
     """
 
     def __init__(self, width: int, branches: Branches, pool: Pool = avg_pool3x3, stride: int = 1):
@@ -70,27 +70,27 @@ class InceptionBlock(nn.Module):
         self.pool = pool
         self.stages: dict[str, list[list[str]]] = {}
         for branch, stages in branches.items():
-            entering, self.stages[branch] = width, []
+            channels, self.stages[branch] = width, []
             for i, stage in enumerate(stages, 1):
                 name = branch if len(stages) == 1 else f"{branch}_{i}"
                 units = [name] if len(stage) == 1 else [f"{name}a", f"{name}b"]
                 for unit, kernel in zip(units, stage, strict=True):
-                    self.add_module(unit, BasicConv2d(entering, kernel, stride if i == len(stages) else 1))
+                    self.add_module(unit, BasicConv2d(channels, kernel, stride if i == len(stages) else 1))
                 self.stages[branch].append(units)
-                entering = stage[0][0]
+                channels = stage[0][0]
 
     def forward(self, x: FeatureMap) -> FeatureMap:
-        joined = []
+        outputs = []
         for branch, stages in self.stages.items():
-            seen = [self.pool(x) if branch == "branch_pool" else x]
+            maps = [self.pool(x) if branch == "branch_pool" else x]
             for stage in stages:
-                seen = [self.get_submodule(unit)(seen[0]) for unit in stage]
-            joined += seen
-        return torch.cat(joined, 1)
+                maps = [self.get_submodule(unit)(maps[0]) for unit in stage]
+            outputs += maps
+        return torch.cat(outputs, 1)
 
 
 def inception_a(pooled: int) -> Branches:
-    """Of the 35 x 35 maps (figure 5, but with a 5x5 convolution for its single 3x3)."""
+    """Branches for the 35 x 35 maps (figure 5, but with a 5x5 convolution for its single 3x3)."""
     return {
         "branch1x1": [[(64, 1, 1)]],
         "branch5x5": [[(48, 1, 1)], [(64, 5, 5)]],
@@ -100,7 +100,8 @@ def inception_a(pooled: int) -> Branches:
 
 
 def inception_c(c: int) -> Branches:
-    """Of the 17 x 17 maps (figure 6 with n = 7): 7x7 convolutions as pairs of 1x7 and 7x1, of `c` channels between."""
+    """Branches for the 17 x 17 maps (figure 6 with n = 7): 7x7 convolutions as pairs of 1x7 and 7x1, with `c` channels
+    in between."""
     across, down = (c, 1, 7), (c, 7, 1)
     return {
         "branch1x1": [[(192, 1, 1)]],
@@ -110,7 +111,7 @@ def inception_c(c: int) -> Branches:
     }
 
 
-# Of the 8 x 8 maps (figure 7), and of the two places where the maps become smaller (after figure 10).
+# Branches for the 8 x 8 maps (figure 7), and for the two blocks that reduce the maps (figure 10).
 INCEPTION_E: Branches = {
     "branch1x1": [[(320, 1, 1)]],
     "branch3x3": [[(384, 1, 1)], [(384, 1, 3), (384, 3, 1)]],
@@ -130,7 +131,7 @@ INCEPTION_D: Branches = {
 
 
 class Inception(nn.Module):
-    """Images of 299 x 299, in about -1..1, to 2048 features; `fc` of features are the logits of 1008 classes."""
+    """Maps images of 299 x 299, in about -1..1, to 2048 features; `fc` maps features to the logits of 1008 classes."""
 
     def __init__(self):
         super().__init__()
@@ -155,7 +156,7 @@ class Inception(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Float[Tensor, "b 3 299 299"]) -> Float[Tensor, "b 2048"]:
-        """The features: the last maps' means over their 8 x 8 places."""
+        """The features: means of the last maps over their 8 x 8 positions."""
         x = x.contiguous(memory_format=torch.channels_last)
         x = max_pool3x3_stride2(self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x))))
         x = max_pool3x3_stride2(self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(x)))
@@ -165,11 +166,11 @@ class Inception(nn.Module):
 
     @torch.no_grad()
     def logits_without_bias(self, features: Float[Tensor, "b 2048"]) -> Float[Tensor, "b 1008"]:
-        """The logits less the bias of `fc`: the first code of the Inception score took these (Salimans et al. 2016)."""
+        """The logits without the bias of `fc`, as in the first code of the Inception score (Salimans et al. 2016)."""
         return features @ self.fc.weight.T
 
     def fold(self) -> "Inception":
-        """The network itself with its batch norms folded into its convolutions: faster, and to rounding the same."""
+        """Fold the batch norms into the convolutions and return the network: faster, and equal up to rounding."""
         for unit in self.modules():
             if isinstance(unit, BasicConv2d):
                 unit.fold()

@@ -1,4 +1,4 @@
-"""The published weights of FID's Inception network: found on this machine or downloaded to it, checked, and loaded."""
+"""The published weights of FID's Inception network: found on disk or downloaded, verified, and loaded."""
 
 import hashlib
 import pickle
@@ -12,7 +12,7 @@ from limpid.storage.download import download, expand_home
 from limpid.storage.regular_files import require_regular
 
 FILENAMES = ("weights-inception-2015-12-05-6726825d.pth", "pt_inception-2015-12-05-6726825d.pth")
-"""Of one and the same file, as torch-fidelity and pytorch-fid publish it."""
+"""Names under which torch-fidelity and pytorch-fid publish the same file."""
 URLS = (
     f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{FILENAMES[0]}",
     f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{FILENAMES[1]}",
@@ -21,11 +21,11 @@ SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 
 
 def find_inception_weights(place: str = "") -> Path:
-    """The file of the weights at `place`, a file or the folder that holds it; with no place, in torch's own folder.
+    """The path of the weight file at `place`, which is the file or its folder; if empty, in torch's own folder.
 
-    Torch's folder is $TORCH_HOME/hub/checkpoints, or ~/.cache/torch/hub/checkpoints, where other tools look too; if the
-    file is not there, it is downloaded into it (96 MB). Raises ValueError if there is no such file, if it is not the
-    published one, byte by byte, or if it cannot be downloaded.
+    Torch's folder is $TORCH_HOME/hub/checkpoints, or ~/.cache/torch/hub/checkpoints, which other tools use too; if the
+    file is not there, it is downloaded to it (96 MB). Raises ValueError if there is no such file, if its SHA-256 is
+    not that of the published one, or if it cannot be downloaded.
     """
     folder = expand_home(place) if place else expand_home(torch.hub.get_dir()) / "checkpoints"
     for path in [folder / name for name in FILENAMES] + [folder]:
@@ -60,34 +60,34 @@ def _downloaded(folder: Path) -> Path:
 
 
 def load_inception(path: Path) -> Inception:
-    """The network with the weights of a file, ready to look. Raises ValueError if its tensors are not the network's."""
+    """The network with the weights of a file, its batch norms folded. Raises ValueError if the tensors do not fit."""
     try:
         require_regular(path)
-        given = torch.load(path, map_location="cpu", weights_only=True)
+        weights = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        said = str(error).partition("\n")[0] or "it is cut off"
-        raise ValueError(f"cannot read the weights in {path}: {said}") from error
-    if not isinstance(given, dict) or not all(isinstance(tensor, Tensor) for tensor in given.values()):
-        raise ValueError(f"cannot read the weights in {path}: expected tensors by their names, and nothing else")
-    with torch.random.fork_rng(devices=[]):  # weights are drawn, and then replaced
+        reason = str(error).partition("\n")[0] or "the file is truncated"
+        raise ValueError(f"cannot read the weights in {path}: {reason}") from error
+    if not isinstance(weights, dict) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
+        raise ValueError(f"cannot read the weights in {path}: expected a dictionary of tensors by name")
+    with torch.random.fork_rng(devices=[]):  # the random initial weights are replaced below
         network = Inception()
-    network.load_state_dict(_fitting(given, network, path), strict=False)
+    network.load_state_dict(_matching(weights, network, path), strict=False)
     return network.fold().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
-def _fitting(given: dict[str, Tensor], network: Inception, path: Path) -> dict[str, Tensor]:
-    """The tensors that the network takes, all of them. Training's count of batches may be there, and is left."""
-    wanted = {name: tensor.shape for name, tensor in network.state_dict().items() if not _counts(name)}
-    given = {name: tensor for name, tensor in given.items() if not _counts(name)}
+def _matching(weights: dict[str, Tensor], network: Inception, path: Path) -> dict[str, Tensor]:
+    """The tensors of the file without the batch counts of its norms. Raises ValueError unless they fit the network."""
+    expected = {name: tensor.shape for name, tensor in network.state_dict().items() if not _is_batch_count(name)}
+    weights = {name: tensor for name, tensor in weights.items() if not _is_batch_count(name)}
     wrong = {
-        "missing": sorted(wanted.keys() - given.keys()),
-        "unexpected": sorted(given.keys() - wanted.keys()),
-        "of another shape": [name for name in wanted if name in given and given[name].shape != wanted[name]],
+        "missing": sorted(expected.keys() - weights.keys()),
+        "unexpected": sorted(weights.keys() - expected.keys()),
+        "of another shape": [name for name in expected if name in weights and weights[name].shape != expected[name]],
     }
     if faults := [f"{len(names)} tensors {what}, as {names[0]}" for what, names in wrong.items() if names]:
         raise ValueError(f"{path} does not hold the weights of Inception: {'; '.join(faults)}")
-    return given
+    return weights
 
 
-def _counts(name: str) -> bool:
+def _is_batch_count(name: str) -> bool:
     return name.endswith(".num_batches_tracked")
