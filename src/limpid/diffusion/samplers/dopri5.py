@@ -1,14 +1,18 @@
-"""An adaptive sampler: each step is as long as its error estimate allows.
+"""An adaptive ODE solver, and the sampler by it: each step is as long as its error estimate allows.
 
 On the circle alpha = cos(a), sigma = sin(a) the probability-flow ODE is dx/da = v, the velocity of Salimans and Ho
 (2022), and every path is that circle, scaled. v is finite at pure noise, a = pi / 2.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from limpid.diffusion.denoiser import Denoise
 from limpid.diffusion.level import Batch, Level
@@ -27,7 +31,44 @@ A = (
 )
 # The result of order 5 less that of order 4.
 B_ERROR = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
-DTMIN = 1e-9  # radians: no step that a finite denoiser needs is so short
+DTMIN = 1e-9  # no step that a finite slope needs is so short, in radians or in log sigma
+State = Float[Tensor, "b *d"]
+
+
+class OdeStep(NamedTuple):
+    """An accepted step of the solver: the time it has reached, the state there, and its slope."""
+
+    t: float
+    x: State
+    slope: State
+
+
+def dopri5_steps(
+    slope: Callable[[float, State], State],
+    x: State,
+    span: tuple[float, float],
+    first_step: float,
+    error_ratio: Callable[[State, State, State], float],
+) -> Iterator[OdeStep]:
+    """The accepted steps of the solution of dx/dt = slope(t, x) over `span`, in either direction, the start first.
+
+    `error_ratio` of the error, the old and the new state is the error over its tolerance: a step is accepted up to 1.
+    Raises FloatingPointError if no step is short enough, as where the slope is not finite.
+    """
+    (t, end), width = span, first_step
+    v = slope(t, x)
+    yield OdeStep(t, x, v)
+    while t != end:
+        t_new = max(t - width, end) if end < t else min(t + width, end)
+        x_new, v_new, error = _try(slope, x, v, t, t_new)
+        excess = error_ratio(error, x, x_new)
+        if excess <= 1:
+            t, x, v = t_new, x_new, v_new
+            yield OdeStep(t, x, v)
+        # The error goes with the fifth power of the step size; 0.9, 0.2 and 5 keep the step size from oscillating.
+        width *= min(5.0, max(0.2, 0.9 * max(excess, 1e-10) ** -0.2)) if math.isfinite(excess) else 0.2
+        if width < DTMIN:
+            raise FloatingPointError(f"no step is short enough at t = {t}: the slope is not finite")
 
 
 @dataclass(frozen=True)
@@ -50,25 +91,16 @@ class Dopri5:
         if self.atol + self.rtol < torch.finfo(x.dtype).eps:
             raise ValueError(f"rtol={self.rtol} and atol={self.atol} are below the precision of {x.dtype}")
         low = levels[-1] if levels[-1].sigma > 0 else levels[-2]
-        here, end, width = _angle(levels[0]), _angle(low), _angle(levels[0]) - _angle(levels[1])
+        start, end, first_step = _angle(levels[0]), _angle(low), _angle(levels[0]) - _angle(levels[1])
         x = x / torch.hypot(levels[0].alpha, levels[0].sigma)
-        v = _velocity(denoise, x, here)
-        while here > end:
-            there = max(here - width, end)
-            ahead, v_ahead, error = _try(denoise, x, v, here, there)
-            excess = self.error_ratio(error, x, ahead)
-            if excess <= 1:
-                x, v, here = ahead, v_ahead, there
-                level = _level(here) if here > end else low
-                yield SamplerStep(torch.hypot(level.alpha, level.sigma) * x, _x0(x, v, here), level)
-            # The error goes with the fifth power of the step size; 0.9, 0.2 and 5 keep the step size from oscillating.
-            width *= min(5.0, max(0.2, 0.9 * max(excess, 1e-10) ** -0.2)) if math.isfinite(excess) else 0.2
-            if width < DTMIN:
-                raise FloatingPointError(
-                    f"no step is short enough at {_level(here)}: the denoiser's output is not finite"
-                )
+        steps = dopri5_steps(partial(_velocity, denoise), x, (start, end), first_step, self.error_ratio)
+        x0 = x
+        for angle, x, v in steps:
+            x0 = _x0(x, v, angle)
+            if angle != start:
+                level = _level(angle) if angle > end else low
+                yield SamplerStep(torch.hypot(level.alpha, level.sigma) * x, x0, level)
         if levels[-1].sigma == 0:
-            x0 = _x0(x, v, here)
             yield SamplerStep(step_x0(x * torch.hypot(low.alpha, low.sigma), x0, low, levels[-1]), x0, levels[-1])
 
     def error_ratio(self, error: Batch, x: Batch, ahead: Batch) -> float:
@@ -77,16 +109,18 @@ class Dopri5:
         return (error / tolerance).flatten(1).square().mean(1).sqrt().max().item()
 
 
-def _try(denoise: Denoise, x: Batch, v: Batch, here: float, there: float) -> tuple[Batch, Batch, Batch]:
-    """One step of the pair: x there, the velocity there, and the error of x."""
-    slopes, ahead = [v], x
+def _try(
+    slope: Callable[[float, State], State], x: State, v: State, t: float, t_new: float
+) -> tuple[State, State, State]:
+    """One step of the pair: the state at `t_new`, its slope, and the error of the state."""
+    slopes, x_new = [v], x
     for node, row in zip(C, A, strict=True):
-        ahead = x + (there - here) * _weighted_sum(row, slopes)
-        slopes.append(_velocity(denoise, ahead, here + node * (there - here)))
-    return ahead, slopes[-1], (there - here) * _weighted_sum(B_ERROR, slopes)
+        x_new = x + (t_new - t) * _weighted_sum(row, slopes)
+        slopes.append(slope(t + node * (t_new - t), x_new))
+    return x_new, slopes[-1], (t_new - t) * _weighted_sum(B_ERROR, slopes)
 
 
-def _weighted_sum(weights: Sequence[float], slopes: Sequence[Batch]) -> Batch:
+def _weighted_sum(weights: Sequence[float], slopes: Sequence[State]) -> State:
     total = weights[0] * slopes[0]
     for weight, slope in zip(weights[1:], slopes[1:], strict=True):
         total = total + weight * slope
@@ -101,7 +135,7 @@ def _level(angle: float) -> Level:
     return Level(*(torch.tensor(value, dtype=torch.float64) for value in (math.cos(angle), math.sin(angle))))
 
 
-def _velocity(denoise: Denoise, x: Batch, angle: float) -> Batch:
+def _velocity(denoise: Denoise, angle: float, x: Batch) -> Batch:
     """alpha eps - sigma x0 = (alpha x - x0) / sigma."""
     return (math.cos(angle) * x - denoise(x, _level(angle))) / math.sin(angle)
 
