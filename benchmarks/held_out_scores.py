@@ -23,10 +23,9 @@ from torch import Tensor
 
 from limpid.data import Cifar10
 from limpid.data.images import ImageDataset
-from limpid.evaluation.evaluate import feature_extractor, scores_of
 from limpid.evaluation.reference import reference_from_dataset, reference_from_images
-from limpid.evaluation.report import Score
-from limpid.evaluation.tables import format_number
+from limpid.evaluation.report import Score, format_number
+from limpid.evaluation.scores import feature_extractor, scores_of
 from limpid.metrics.extractors.base import FeatureExtractor, Features, extract_features
 from limpid.metrics.frechet import frechet
 from limpid.metrics.moments import Moments, Statistics

@@ -15,7 +15,7 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 
 from limpid.data import Cifar10
-from limpid.evaluation.classifier import BATCH, accuracy_on_test_set, classifier, train_classifier
+from limpid.evaluation.classifier import CLASSIFIER_BATCH, accuracy_on_test_set, train_classifier, untrained_classifier
 from limpid.metrics.extractors import cifar_classifier
 from limpid.runtime.device import Runtime
 
@@ -29,7 +29,7 @@ def main() -> None:
     options = parser.parse_args()
     runtime = Runtime().resolved().configure_process()
     real, test = (Cifar10(split=split).load().to(runtime.device) for split in ("train", "test"))
-    model, log = classifier(options.seed, runtime), []
+    model, log = untrained_classifier(options.seed, runtime), []
     for line in train_classifier(model, real, options.epochs, options.seed, runtime):
         log.append(line | {"test_accuracy": accuracy_on_test_set(model, test).value})
         print(log[-1], flush=True)
@@ -42,7 +42,7 @@ def main() -> None:
         "test_accuracy": accuracy_on_test_set(model, test).value,
         "train_accuracy": accuracy_on_test_set(model, real).value,
         "epochs": options.epochs,
-        "batch": BATCH,
+        "batch": CLASSIFIER_BATCH,
         "seed": options.seed,
         "machine": str(runtime),
         "log": log,

@@ -19,7 +19,7 @@ from tiny_recipes import CPU, TINY
 from limpid.cli.main import main
 from limpid.data import Cifar10, Folder
 from limpid.diffusion.schedules import Cosine, LinearBeta, ScaledLinearBeta, Schedule, ZeroTerminalSnr, sampling_levels
-from limpid.evaluation import report
+from limpid.evaluation import report_file
 from limpid.metrics import stats_file
 from limpid.metrics.extractors import inception_weights
 from limpid.recipes.registry import find_recipe
@@ -137,7 +137,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "log.jsonl": jsonl.read_jsonl,
     "another.jsonl": lambda path: jsonl.append(path, b"a line\n"),
     "lock": hold,
-    "scores.json": report.load_reports,
+    "scores.json": report_file.load_reports,
     "000000000016.safetensors": lambda path: load(path, runtime=CPU),
     "statistics.npz": stats_file.load_stats,
     "weights.pth": inception_weights.load_inception,

@@ -19,21 +19,13 @@ from limpid.data import Cifar10, Digits, Folder
 from limpid.data.augment import Augment
 from limpid.data.images import ImageDataset
 from limpid.diffusion.guidance import Guidance
-from limpid.evaluation.baselines import with_data
-from limpid.evaluation.classifier import accuracy_on_test_set, classification_score, classifier
-from limpid.evaluation.evaluate import (
-    FEATURE_EXTRACTORS,
-    ReferenceSet,
-    evaluate,
-    feature_extractor,
-    held_out_scores,
-    scores_of,
-)
+from limpid.evaluation.classifier import accuracy_on_test_set, classification_score, untrained_classifier
+from limpid.evaluation.evaluate import evaluate_images
 from limpid.evaluation.generalization_gap import generalization_gap
 from limpid.evaluation.generated import from_images, generated_by
-from limpid.evaluation.likelihood import LikelihoodConfig, bits_per_dim
+from limpid.evaluation.likelihood import bits_per_dim
 from limpid.evaluation.memorization import FALSE_ALARM_RATE, memorization
-from limpid.evaluation.model_metrics import ModelMetrics, TrainTestPair, check
+from limpid.evaluation.model_metrics import ModelMetrics, check_model_metrics
 from limpid.evaluation.reference import (
     Reference,
     held_out,
@@ -41,8 +33,10 @@ from limpid.evaluation.reference import (
     reference_from_dataset,
     reference_from_images,
 )
-from limpid.evaluation.report import EvalReport, load_reports
-from limpid.evaluation.tables import report_table
+from limpid.evaluation.reference_set import ReferenceSet, TrainTestPair, with_class_counts
+from limpid.evaluation.report import EvalReport, report_table
+from limpid.evaluation.report_file import load_reports
+from limpid.evaluation.scores import FEATURE_EXTRACTORS, feature_extractor, held_out_scores, scores_of
 from limpid.metrics.extractors import cifar_classifier
 from limpid.metrics.extractors.base import FeatureExtractor, Features, extract_features
 from limpid.metrics.frechet import frechet
@@ -120,7 +114,9 @@ def test_the_judge_refuses_other_channels(extractor: FeatureExtractor):
 
 
 def test_a_judge_there_is_not_is_named_with_the_choices():
-    with pytest.raises(ValueError, match=f"no judge 'incepton': choose from {', '.join(FEATURE_EXTRACTORS)}"):
+    with pytest.raises(
+        ValueError, match=f"no feature extractor 'incepton': choose from {', '.join(FEATURE_EXTRACTORS)}"
+    ):
         feature_extractor("incepton")
 
 
@@ -137,15 +133,15 @@ def test_pictures_against_themselves_score_zero(cache: Path, extractor: FeatureE
 def test_pictures_that_are_all_alike_have_finite_scores_and_it_says_so(cache: Path, extractor: FeatureExtractor):
     reference = reference_from_images(load_all_images(Digits(size=8)), "digits", extractor)
     images = ImageDataset(torch.full((100, 1, 8, 8), 200, dtype=torch.uint8), torch.zeros(100, dtype=torch.int64))
-    report, looked = evaluate(
+    report, extracted = evaluate_images(
         from_images(images, "all alike"), ReferenceSet(extractor, reference, None, {}, "none"), CPU
     )
     assert all(math.isfinite(one.value) and math.isfinite(one.error) for one in report.scores.values())
     mean, covariance = reference.statistics
-    point = (looked.features.features.double().mean(0) - mean).square().sum() + covariance.trace()
+    point = (extracted.features.features.double().mean(0) - mean).square().sum() + covariance.trace()
     assert report.scores[extractor.distance_name].value == pytest.approx(point.item(), rel=1e-9)
-    assert "the pictures are all alike" in report.notes[-1]
-    assert "the pictures are all alike" in report_table(report)
+    assert "all images are identical" in report.notes[-1]
+    assert "all images are identical" in report_table(report)
 
 
 def test_what_a_judge_says_comes_to_the_hosts_memory(extractor: FeatureExtractor):
@@ -180,7 +176,7 @@ def scored(pipeline: Pipeline, folder: Path, n: int, extractor: FeatureExtractor
     reference = reference_from_dataset(Digits(size=8), extractor)
     real = ReferenceSet(extractor, reference, None, {})
     subject = generated_by(pipeline.with_sampling(QUICK), "tiny", folder, "ema", range(first, first + n), 20)
-    report, _ = evaluate(subject, real, CPU)
+    report, _ = evaluate_images(subject, real, CPU)
     return report
 
 
@@ -224,7 +220,7 @@ def test_what_a_guide_or_another_version_draws_is_kept_apart(
 
 
 def test_too_few_pictures_are_refused(cache: Path, tmp_path: Path, pipeline: Pipeline, extractor: FeatureExtractor):
-    with pytest.raises(ValueError, match="39 pictures cannot be scored: expected at least 40"):
+    with pytest.raises(ValueError, match="39 images are too few to evaluate: expected at least 40"):
         scored(pipeline, tmp_path, 39, extractor)
 
 
@@ -236,10 +232,10 @@ def test_network_evaluations_are_counted_where_they_are_made(
     asked, sampling = [], replace(QUICK, guidance=Guidance(scale))
     subject = generated_by(pipeline.with_sampling(sampling), "tiny", tmp_path, "ema", range(40), 20)
     with pipeline.model.net.register_forward_hook(lambda net, given, answer: asked.append(len(given[0]))):
-        report, _ = evaluate(
+        report, _ = evaluate_images(
             subject, ReferenceSet(extractor, reference_from_dataset(Digits(size=8), extractor), None, {}), CPU
         )
-    assert report.provenance["evaluations"] == nfe
+    assert report.provenance["NFE"] == nfe
     assert sum(asked) == 40 * nfe
     assert len(asked) == 2 * 3
 
@@ -250,7 +246,7 @@ def test_the_command_writes_the_protocol_beside_the_numbers(
     assert main(["evaluate", str(folder), "--n", "40", "--steps", "2", "--device", "cpu"]) == 0
     said = capsys.readouterr()
     assert "FD-CIFAR" in said.out
-    assert "40 of 40 pictures" in said.err
+    assert "40 of 40 images" in said.err
     plain = json.loads((folder / "scores.json").read_text())["reports"][-1]
     assert plain["protocol"] == {
         "n": 40,
@@ -292,9 +288,9 @@ def test_a_sweep_over_weights_draws_with_each(cache: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--sweep", "precision=float32,bfloat16"], "how pictures are drawn"),
-        (["--sweep", "features=cifar,edm"], "how pictures are drawn"),
-        (["--sweep", "out=a.json,b.json"], "how pictures are drawn"),
+        (["--sweep", "precision=float32,bfloat16"], "options of sampling"),
+        (["--sweep", "features=cifar,edm"], "options of sampling"),
+        (["--sweep", "out=a.json,b.json"], "options of sampling"),
         (["--sweep", "steps=1,2", "--likelihood-images", "2"], "leave out"),
         (["--sweep", "steps=1,2", "--save-stats", "st.npz"], "leave out"),
     ],
@@ -315,7 +311,7 @@ def test_a_checkpoint_is_compared_by_its_own_scores(cache: Path, tmp_path: Path,
     said = capsys.readouterr().out
     assert f"A: {copy}: " in said
     assert f"B: {file}: " in said
-    assert "differ by their steps" in said
+    assert "sampled with different steps" in said
     assert main(["compare", str(copy), str(tmp_path / "none" / "checkpoints" / "other.safetensors")]) == 2
     assert "other.safetensors" in capsys.readouterr().err
 
@@ -334,7 +330,7 @@ def test_files_are_scored_as_the_run_that_drew_them(cache: Path, folder: Path, c
         main(["sample", str(folder), "--n", "40", "--npz", "--out", str(out), "--device", "cpu", "--steps", "2"]) == 0
     )
     against = ["--reference", "Digits", "--reference.size", "8"]
-    look = ["--pictures.size", "8", "--pictures.channels", "L", "--n", "40", "--device", "cpu"]
+    look = ["--images.size", "8", "--images.channels", "L", "--n", "40", "--device", "cpu"]
     assert main(["evaluate", str(out / "samples.npz"), *look, *against]) == 0
     report = load_reports(out / "samples.npz.scores.json")[-1]
     assert report.protocol.reference == "Digits"
@@ -348,7 +344,7 @@ def test_published_statistics_give_a_frechet_distance_alone(cache: Path, folder:
     digits = Digits(size=8).load()
     pictures, path = cache.parent / "digits.npz", cache.parent / "statistics.npz"
     np.savez(pictures, images=digits.pixels.permute(0, 2, 3, 1).expand(-1, -1, -1, 3).numpy())
-    look = ["--pictures.size", "8", "--n", "1797", "--device", "cpu", "--reference", "Digits", "--reference.size", "8"]
+    look = ["--images.size", "8", "--n", "1797", "--device", "cpu", "--reference", "Digits", "--reference.size", "8"]
     assert main(["evaluate", str(pictures), *look, "--save-stats", str(path)]) == 0
     common = ["evaluate", str(folder), "--n", "40", "--steps", "2", "--device", "cpu"]
     assert main([*common, "--reference", "ReferenceStats", "--reference.path", str(path)]) == 0
@@ -376,7 +372,7 @@ def test_runs_scored_by_different_numbers_of_pictures_are_not_compared(
         assert main(["evaluate", str(folder), *words]) == 0
     capsys.readouterr()
     assert main(["compare", str(folder / "n40.json"), str(folder / "n60.json")]) == 2
-    assert "were not scored alike (n 40 and 60)" in capsys.readouterr().err
+    assert "have different protocols (n 40 and 60)" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
@@ -430,7 +426,7 @@ def test_files_that_lie_by_class_score_as_mixed_ones(
     digits, found = Digits(size=8).load(), []
     for name, images in (("lying", by_class), ("mixed", digits)):
         np.savez(tmp_path / f"{name}.npz", images=images.pixels.permute(0, 2, 3, 1).numpy())
-        look = ["--pictures.size", "8", "--pictures.channels", "L", "--n", "300", "--device", "cpu"]
+        look = ["--images.size", "8", "--images.channels", "L", "--n", "300", "--device", "cpu"]
         words = ["evaluate", str(tmp_path / f"{name}.npz"), *look, "--reference", "Digits", "--reference.size", "8"]
         assert main(words) == 0
         found.append(load_reports(tmp_path / f"{name}.npz.scores.json")[-1].scores["FD-CIFAR"].value)
@@ -451,7 +447,7 @@ def test_real_held_out_pictures_are_the_floor(cache: Path, extractor: FeatureExt
     reference, floor = (reference_from_images(half, "half", extractor) for half in halves)
     floors = held_out_scores(floor, reference, extractor, 500)
     noise = torch.randint(0, 256, (500, 1, 8, 8), dtype=torch.uint8)
-    report, _ = evaluate(
+    report, _ = evaluate_images(
         from_images(ImageDataset(noise, torch.zeros(500, dtype=torch.int64)), "noise"),
         ReferenceSet(extractor, reference, floor, floors),
         CPU,
@@ -502,9 +498,7 @@ def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copying_run(cache: Path, noisy: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """It draws exact copies of its training pictures."""
     training = load_all_images(load_info(checkpoint_path(noisy)).recipe.data).pixels
-    monkeypatch.setattr(
-        "limpid.evaluation.generated.sample", lambda model, recipe, seeds, *_, **__: [training[list(seeds)]]
-    )
+    monkeypatch.setattr(Pipeline, "sample_batches", lambda pipeline, seeds, *_, **__: iter([training[list(seeds)]]))
     return noisy
 
 
@@ -535,7 +529,7 @@ def test_copies_are_not_asked_where_the_runs_own_pictures_are_gone(
     assert not [name for name in report.scores if name.startswith(("copies", "held-out loss"))]
     assert report.scores["FD-CIFAR"].held_out is not None
     gone = f"no folder, .zip or .npz at {there}; if it was moved, say where it is now with --data.root"
-    why = f"not asked for copies, nor for what it knows by heart: {gone}"
+    why = f"no memorization, no generalization gap: {gone}"
     assert report.notes[1:] == (why,)
     assert why in capsys.readouterr().out
 
@@ -543,7 +537,7 @@ def test_copies_are_not_asked_where_the_runs_own_pictures_are_gone(
 @pytest.mark.parametrize(
     ("held_out", "why"),
     [
-        (0.1, "9 pictures of Folder test are too few: expected at least 20"),
+        (0.1, "9 images of Folder test are too few: expected at least 20"),
         (0.0, "is of the split 'test' with 0 of them held out"),
     ],
 )
@@ -555,8 +549,8 @@ def test_runs_on_few_pictures_are_scored_without_a_floor_and_it_says_why(
     assert {"FD-CIFAR", "KD-CIFAR", "recall"} <= report.scores.keys()
     assert all(score.held_out is None for score in report.scores.values())
     floor, copies = report.notes
-    assert floor.startswith("no scores of held-out real pictures: ")
-    assert copies.startswith("copies are shown, not counted; not asked what it knows by heart: ")
+    assert floor.startswith("no scores of held-out real images: ")
+    assert copies.startswith("memorization only as a figure, no generalization gap: ")
     assert floor.endswith(why)
     assert copies.endswith(why)
     assert not [name for name in report.scores if name.startswith(("copies", "held-out loss"))]
@@ -568,7 +562,7 @@ def test_the_pairs_that_are_shown_are_the_same_whether_copies_are_counted_or_not
     drawn, training, held = (torch.randint(0, 256, (n, 48), generator=draw, dtype=torch.uint8) for n in (20, 90, 40))
     counted, shown = memorization(drawn, held, training), memorization(drawn, None, training)
     assert shown.rate is None
-    assert torch.equal(shown.near, counted.near)
+    assert torch.equal(shown.distance_ratio, counted.distance_ratio)
     assert torch.equal(shown.nearest, counted.nearest)
 
 
@@ -597,28 +591,28 @@ def test_six_pictures_are_enough_to_compare_with(cache: Path, tmp_path: Path, of
 
 def test_what_is_drawn_by_a_run_on_one_picture_is_compared_with_others(cache: Path, tmp_path: Path, of_one: Path):
     report = report_on(of_one, tmp_path / "scores.json", "--n", "40", *against(tmp_path / "others.npz"))
-    assert report.notes[-1].endswith("by heart: Folder train holds one picture alone")
+    assert report.notes[-1].endswith("no generalization gap: Folder train has one image only")
 
 
 @pytest.fixture
-def undrawing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever draws a picture fails."""
-    monkeypatch.setattr(Pipeline, "sample_batches", lambda *_, **__: pytest.fail("it drew"))
+def no_sampling(folder: Path, noisy: Path, of_six: Path, of_five: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sampling fails the test; the runs, which sample when they end, are trained before."""
+    monkeypatch.setattr(Pipeline, "sample_batches", lambda *_, **__: pytest.fail("an image was sampled"))
 
 
-@pytest.mark.usefixtures("undrawing")
+@pytest.mark.usefixtures("no_sampling")
 @pytest.mark.parametrize(
     ("place", "words", "said"),
     [
-        ("of_five", "--n 40", "5 pictures of Folder train are too few to compare with: expected at least 6"),
-        ("of_six", "--n 39", "39 pictures cannot be scored: expected at least 40"),
-        ("of_six", "--sweep n=40,39", "39 pictures cannot be scored: expected at least 40"),
+        ("of_five", "--n 40", "5 images of Folder train are too few to compare with: expected at least 6"),
+        ("of_six", "--n 39", "39 images are too few to evaluate: expected at least 40"),
+        ("of_six", "--sweep n=40,39", "39 images are too few to evaluate: expected at least 40"),
         ("of_six", "--n 40 --sweep sampler=Heun,Hein", "Hein"),
-        ("of_six", "--n 40 --gap-images 1", "--gap-images 1: expected 0 for none, or at least 2 pictures"),
+        ("of_six", "--n 40 --gap-images 1", "--gap-images 1: expected 0 for none, or at least 2 images"),
         ("of_six", "--n 40 --likelihood-images 4", "of the split 'test' with 0 of them held out"),
-        ("noisy", "--n 40 --likelihood-images 1", "expected 2 to 146 pictures"),
-        ("noisy", "--n 40 --likelihood-images 147", "expected 2 to 146 pictures"),
-        ("folder", "--n 40 --likelihood-images 1798", "expected 2 to 1797 pictures"),
+        ("noisy", "--n 40 --likelihood-images 1", "expected 2 to 146 images"),
+        ("noisy", "--n 40 --likelihood-images 147", "expected 2 to 146 images"),
+        ("folder", "--n 40 --likelihood-images 1798", "expected 2 to 1797 images"),
     ],
 )
 def test_what_cannot_be_scored_is_refused_before_the_first_picture_is_drawn(
@@ -632,33 +626,35 @@ def test_what_cannot_be_scored_is_refused_before_the_first_picture_is_drawn(
 
 def test_a_floor_of_fewer_pictures_than_were_scored_is_called_so(copying_run: Path, tmp_path: Path):
     report = report_on(copying_run, tmp_path / "scores.json", "--n", "200")
-    assert report.notes == ("held-out real: of 146 pictures, as there are no more",)
+    assert report.notes == ("held-out real: 146 images, as there are no more",)
 
 
-@pytest.mark.usefixtures("undrawing")
+@pytest.mark.usefixtures("no_sampling")
 def test_what_a_run_cannot_be_taught_from_is_said_before_it_draws(
     cache: Path, folder: Path, noisy: Path, capsys: pytest.CaptureFixture[str]
 ):
     for place in (folder, noisy):
         assert main(["evaluate", str(place), "--n", "60", "--device", "cpu", "--cas"]) == 2
-        assert "--cas needs a run that knows classes, and real pictures that are held out" in capsys.readouterr().err
+        assert "--cas needs a class-conditional model and held-out real images" in capsys.readouterr().err
 
 
 def test_fewer_pictures_than_a_classifier_learns_from_are_refused_before_they_are_drawn(
     cache: Path, pipeline: Pipeline, extractor: FeatureExtractor
 ):
     digits = reference_from_dataset(Digits(size=8), extractor)
-    check(ModelMetrics(cas=True), pipeline, TrainTestPair(digits, digits), 256)
+    check_model_metrics(ModelMetrics(cas=True), pipeline, TrainTestPair(digits, digits), 256)
     for n, training in ((255, digits), (256, digits._replace(n=200))):
-        with pytest.raises(ValueError, match=f"{n} drawn and {training.n} training pictures: expected at least 256"):
-            check(ModelMetrics(cas=True), pipeline, TrainTestPair(training, digits), n)
+        with pytest.raises(
+            ValueError, match=f"{n} generated and {training.n} training pictures: expected at least 256"
+        ):
+            check_model_metrics(ModelMetrics(cas=True), pipeline, TrainTestPair(training, digits), n)
 
 
 def test_copies_are_found_and_what_is_new_is_not():
     draw = torch.Generator().manual_seed(0)
     training, new, held = (torch.randint(0, 256, (n, 48), generator=draw, dtype=torch.uint8) for n in (300, 200, 400))
     copied = memorization(torch.cat([training[:50], new[:50]]), held, training)
-    assert copied.near[:50].max() == 0
+    assert copied.distance_ratio[:50].max() == 0
     assert copied.nearest[:50].tolist() == list(range(50))
     assert copied.rate is not None
     assert copied.rate.value == pytest.approx(0.5 + FALSE_ALARM_RATE / 2, abs=0.06)
@@ -689,7 +685,7 @@ def test_a_gap_turns_its_sign_with_the_sets(pipeline: Pipeline):
 def test_a_classifier_is_asked_in_float32_and_leaves_torch_as_it_was():
     """torch lets the convolutions of newer GPUs round to the eleven bits of TF32."""
     convolutions, found = torch.backends.cudnn.conv, []  # pyright: ignore[reportAttributeAccessIssue]
-    before, model = convolutions.fp32_precision, classifier(0, CPU)
+    before, model = convolutions.fp32_precision, untrained_classifier(0, CPU)
     model.register_forward_hook(lambda net, shown, said: found.append((convolutions.fp32_precision, said.logits.dtype)))
     pictures = ImageDataset(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64))
     with torch.autocast("cpu", torch.bfloat16):
@@ -735,12 +731,12 @@ def test_a_run_is_scored_with_its_classes_in_the_shares_of_its_data(tmp_path: Pa
     subject = generated_by(uneven, "tiny", tmp_path, "ema", range(50), 20)
     assert subject.labels is not None
     assert subject.labels.bincount(minlength=10).tolist() == [45, 5, *[0] * 8]
-    assert subject.provenance["classes"] == "in the training set's shares"
+    assert subject.provenance["classes"] == "as in the training set"
     in_turn = [
         generated_by(replace(pipeline, class_counts=counts), "tiny", tmp_path, "ema", range(50), 20)
         for counts in ((), (1,) * 10, (70,) * 10)
     ]
-    assert {one.provenance["classes"] for one in in_turn} == {"in turn"}
+    assert {one.provenance["classes"] for one in in_turn} == {"balanced"}
     assert len({one.cache_dir for one in in_turn}) == 1
     assert subject.cache_dir != in_turn[0].cache_dir  # what was drawn with other labels is not taken for it
     for one in in_turn:
@@ -753,9 +749,9 @@ def test_a_checkpoint_says_how_many_pictures_each_class_has(folder: Path, pipeli
     assert pipeline.class_counts == counts
     assert sum(counts) == 1797
     older = replace(pipeline, class_counts=())
-    assert with_data(older, TINY.data).class_counts == counts
-    assert with_data(replace(older, class_names=tuple("abcdefghij")), TINY.data).class_counts == ()
-    assert with_data(older, Folder("nowhere")).class_counts == ()
+    assert with_class_counts(older, TINY.data).class_counts == counts
+    assert with_class_counts(replace(older, class_names=tuple("abcdefghij")), TINY.data).class_counts == ()
+    assert with_class_counts(older, Folder("nowhere")).class_counts == ()
 
 
 def test_real_held_out_pictures_in_the_shares_of_the_training_set_score_as_such(
@@ -786,6 +782,6 @@ def test_a_network_is_not_told_labels_of_other_classes(pipeline: Pipeline):
     known = TrainTestPair(Reference("digits", len(images), "", Statistics(*torch.zeros(2, 1, 1)), None, images), None)
     said = "this network was trained with 10 classes, and the data has 10: class 0 was 'zero' and is '0'"
     with pytest.raises(ValueError, match=said):
-        check(ModelMetrics(), renamed, known, 50)
+        check_model_metrics(ModelMetrics(), renamed, known, 50)
     with pytest.raises(ValueError, match=said):
-        bits_per_dim(renamed, LikelihoodConfig(n=2, split="train"))
+        bits_per_dim(renamed, n=2, split="train")

@@ -1,7 +1,5 @@
 """The likelihood of a run, measured on a tiny network."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from tiny_recipes import CPU, TINY
@@ -9,7 +7,7 @@ from torch import nn
 
 from limpid.data import Cifar10, Digits
 from limpid.diffusion.likelihood import BIN_WIDTH
-from limpid.evaluation.likelihood import LikelihoodConfig, bits_per_dim, chain_levels, data_of
+from limpid.evaluation.likelihood import LikelihoodConfig, bits_per_dim, chain_levels, data_split
 from limpid.sampling.pipeline import Pipeline, load
 from limpid.training.run import run
 
@@ -24,7 +22,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
 @pytest.mark.parametrize("method", ["bound", "continuous", "ode"])
 def test_a_run_has_a_likelihood_that_says_how_it_was_measured(method, pipeline: Pipeline):
     protocol = LikelihoodConfig(n=5, method=method, steps=30, num_levels=3, tolerance=1e-2, batch_size=3)
-    measured = bits_per_dim(pipeline, protocol)
+    measured = bits_per_dim(pipeline, config=protocol)
     assert measured.protocol == protocol
     assert measured.conditional
     assert 0 < measured.mean < 12
@@ -32,8 +30,8 @@ def test_a_run_has_a_likelihood_that_says_how_it_was_measured(method, pipeline: 
     if method != "ode":
         assert measured.mean == pytest.approx(sum(measured.terms.values()))
     assert f"{measured.mean:.4f} +- {measured.error:.4f} bits/dim" in str(measured)
-    assert "5 pictures of the whole training set, classes told, seed 0" in str(measured)
-    assert bits_per_dim(pipeline, protocol) == measured
+    assert "5 images of the complete training set, class-conditional, seed 0" in str(measured)
+    assert bits_per_dim(pipeline, config=protocol) == measured
 
 
 def test_a_likelihood_is_computed_in_float32_and_leaves_torch_as_it_was(pipeline: Pipeline):
@@ -45,22 +43,22 @@ def test_a_likelihood_is_computed_in_float32_and_leaves_torch_as_it_was(pipeline
         found.add((convolutions.fp32_precision, answer.dtype))
 
     with pipeline.model.net.register_forward_hook(note):
-        bits_per_dim(pipeline, LikelihoodConfig(n=2, steps=30, num_levels=1))
+        bits_per_dim(pipeline, n=2, steps=30, num_levels=1)
     assert found == {("ieee", torch.float32)}
     assert convolutions.fp32_precision == before == "tf32"
 
 
 def test_the_test_split_is_measured_where_there_is_one():
-    assert data_of(Cifar10(size=8), "test") == (Cifar10(size=8, split="test"), "test")
-    assert data_of(Digits(size=8), "test") == (Digits(size=8), "whole training")
+    assert data_split(Cifar10(size=8), "test") == (Cifar10(size=8, split="test"), "test")
+    assert data_split(Digits(size=8), "test") == (Digits(size=8), "complete training")
 
 
 @pytest.mark.parametrize(
     "wrong", [{"n": 1}, {"n": 2_000}, {"steps": 0}, {"num_levels": -1}, {"batch_size": 0}], ids=str
 )
 def test_a_protocol_that_cannot_be_is_refused(wrong, pipeline: Pipeline):
-    with pytest.raises(ValueError, match="expected 2 to 1797 pictures"):
-        bits_per_dim(pipeline, replace(LikelihoodConfig(), **wrong))
+    with pytest.raises(ValueError, match="expected 2 to 1797 images"):
+        bits_per_dim(pipeline, **wrong)
 
 
 def test_levels_finer_than_a_bin_are_left_to_the_decoder(pipeline: Pipeline):

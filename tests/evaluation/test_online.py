@@ -14,7 +14,7 @@ from tiny_recipes import CPU, TINY
 
 from limpid.data.images import ImageDataset
 from limpid.evaluation.online import OnlineScorer, check_online_scoring
-from limpid.sampling.pipeline import load
+from limpid.sampling.pipeline import Pipeline, load
 from limpid.storage import checkpoint, jsonl
 from limpid.training.run import run
 from limpid.viz import show
@@ -127,20 +127,20 @@ def test_the_curve_is_drawn_beside_the_loss(folder: Path, tmp_path: Path):
     assert show.loss(folder, tmp_path / "loss.png").exists()
 
 
-def same_for_all(*args: Any, **_: Any) -> list[torch.Tensor]:
-    return [torch.full((len(args[2]), *args[3]), 200, dtype=torch.uint8)]
+def identical_samples(pipeline: Pipeline, seeds: range, *_: Any, **__: Any) -> list[torch.Tensor]:
+    return [torch.full((len(seeds), *pipeline.image_shape), 200, dtype=torch.uint8)]
 
 
-def test_pictures_that_are_all_alike_have_a_finite_score_and_the_run_goes_on(
+def test_identical_samples_have_a_finite_score_and_the_run_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setenv("LIMPID_DATA", str(tmp_path / "cache"))
-    monkeypatch.setattr("limpid.evaluation.online.sample", same_for_all)
+    monkeypatch.setattr(Pipeline, "sample_batches", identical_samples)
     assert run(SCORED, tmp_path / "run", CPU)
     assert set(scores(tmp_path / "run")) == {16, 32, 48, 64}
     assert len(set(scores(tmp_path / "run").values())) == 1
     assert 0 < scores(tmp_path / "run")[64] < 1000
-    assert "limpid: the 20 pictures that were scored are all alike, after 64 images" in capsys.readouterr().err
+    assert "limpid: all 20 samples of the online evaluation are identical, after 64 images" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("error", [ValueError, OSError])
@@ -156,25 +156,23 @@ def test_what_cannot_be_scored_ends_no_run(
 
 
 @pytest.mark.parametrize(
-    ("channels", "pictures", "scored", "said"),
+    ("channels", "n", "score_images", "said"),
     [
-        (2, 9, 20, "limpid's judge takes pictures of 1 or 3 or 4 channels, and these have 2"),
-        (3, 9, 1, "--every.score-images 1: expected at least 2 pictures"),
-        (3, 1, 20, "1 training picture: expected at least 2 to compare with"),
+        (2, 9, 20, "images of 2 channels: the feature network takes 1 or 3 or 4 channels; leave out --every.score"),
+        (3, 9, 1, "--every.score-images 1: expected at least 2 images"),
+        (3, 1, 20, "1 training image: expected at least 2 to compare with"),
     ],
 )
-def test_what_cannot_be_scored_is_refused_before_a_run(channels: int, pictures: int, scored: int, said: str):
-    images = ImageDataset(
-        torch.zeros(pictures, channels, 8, 8, dtype=torch.uint8), torch.zeros(pictures, dtype=torch.int64)
-    )
-    recipe = replace(SCORED, every=replace(SCORED.every, score_images=scored))
+def test_what_cannot_be_scored_is_refused_before_a_run(channels: int, n: int, score_images: int, said: str):
+    images = ImageDataset(torch.zeros(n, channels, 8, 8, dtype=torch.uint8), torch.zeros(n, dtype=torch.int64))
+    recipe = replace(SCORED, every=replace(SCORED.every, score_images=score_images))
     with pytest.raises(ValueError, match=said):
         check_online_scoring(recipe, images)
     check_online_scoring(replace(recipe, every=replace(recipe.every, score=0)), images)
 
 
 def test_a_run_is_not_begun_whose_scores_would_fail(tmp_path: Path):
-    with pytest.raises(ValueError, match=r"--every\.score-images 1: expected at least 2 pictures"):
+    with pytest.raises(ValueError, match=r"--every\.score-images 1: expected at least 2 images"):
         run(replace(SCORED, every=replace(SCORED.every, score_images=1)), tmp_path / "run", CPU)
     assert not (tmp_path / "run").exists()
 

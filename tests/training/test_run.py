@@ -21,7 +21,7 @@ from limpid.cli.main import main
 from limpid.data import Folder
 from limpid.diffusion.guidance import Guidance
 from limpid.diffusion.schedules import Karras, sampling_levels
-from limpid.evaluation.report import load_reports
+from limpid.evaluation.report_file import load_reports
 from limpid.recipes.recipe import Recipe
 from limpid.sampling.checkpoints import find_checkpoint
 from limpid.sampling.pipeline import load, load_checkpoint

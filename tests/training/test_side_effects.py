@@ -16,7 +16,7 @@ from test_kill import equal, left
 from tiny_recipes import CPU, FULL, TINY
 
 from limpid.bench import costs
-from limpid.evaluation.classifier import classifier
+from limpid.evaluation.classifier import untrained_classifier
 from limpid.metrics.extractors import cifar_classifier
 from limpid.nets.kernels.dropout_cpu import Dropout, dropout_from
 from limpid.runtime.device import WORKSPACE, Runtime
@@ -81,7 +81,7 @@ GUESTS: dict[str, Callable[[Path], object]] = {
     "training steps": steps,
     "sampling": samples,
     "a judge": lambda _: cifar_classifier.cifar_extractor(),
-    "a classifier": lambda _: classifier(0, CPU),
+    "a classifier": lambda _: untrained_classifier(0, CPU),
     "counting parameters": lambda _: costs.count_parameters(TINY),
 }
 

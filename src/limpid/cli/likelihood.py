@@ -16,12 +16,13 @@ from limpid.sampling.training_data import data_of_run
 
 @dataclass(frozen=True)
 class Likelihood:
-    """Measure how likely a run finds real pictures, in bits per dimension."""
+    """Measure the likelihood of real images under a model, in bits per dimension: the negative log2 likelihood divided
+    by channels x height x width. Lower is better."""
 
     protocol: Annotated[LikelihoodConfig, FLATTEN] = LikelihoodConfig()
     runtime: Annotated[Runtime, FLATTEN] = Runtime()
     weights: Literal["ema", "raw"] = "ema"
-    """The average of the weights along training, or the last of them."""
+    """ema: the exponential moving average of the weights; raw: the weights of the last step."""
     data: DataPlace = DataPlace()
 
 
@@ -37,6 +38,6 @@ def main(arguments: Sequence[str]) -> int:
     runtime = options.runtime.resolved().configure_process()
     ref = find_checkpoint(name)
     pipeline = load_checkpoint(ref, runtime, options.weights).with_data(data_of_run(ref.about, options.data.root, name))
-    result = bits_per_dim(pipeline, options.protocol)
+    result = bits_per_dim(pipeline, config=options.protocol)
     echo(f"{result}; {options.weights} weights after {pipeline.images_seen:,} images")
     return 0

@@ -1,15 +1,14 @@
-"""One score for many ways to draw: `limpid evaluate RUN --sweep steps=10,20,50 guidance=1,1.5,2`."""
+"""Sweeps over sampling options: `limpid evaluate RUN --sweep steps=10,20,50 guidance=1,1.5,2`."""
 
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
-from limpid.evaluation.report import EvalReport
-from limpid.evaluation.tables import format_number
+from limpid.evaluation.report import EvalReport, format_number
 from limpid.viz.plot import Curve, curves
 
 SweepResults = Sequence[tuple[dict[str, str], EvalReport]]
-"""The options of each way to draw, and what it scored."""
+"""The options of each point of a sweep, and its report."""
 
 
 def parse_sweep(words: Sequence[str]) -> list[dict[str, str]]:
@@ -29,37 +28,37 @@ def to_arguments(settings: dict[str, str]) -> list[str]:
     return [word for name, value in settings.items() for word in (f"--{name}", value)]
 
 
-def sweep_table(swept: SweepResults, name: str) -> str:
-    """A line for each way to draw: its options, its network evaluations, the score and its interval."""
-    heads = [*swept[0][0], "evaluations", name, "95% interval"]
+def sweep_table(results: SweepResults, name: str) -> str:
+    """A line for each point: its options, network evaluations per image (NFE), the score and its interval."""
+    header = [*results[0][0], "NFE", name, "95% interval"]
     rows = []
-    for way, report in swept:
+    for settings, report in results:
         score = report.scores[name]
         low, high = score.estimate.interval
-        evaluations = f"{report.provenance['evaluations']:g}"
-        rows.append(
-            [*way.values(), evaluations, format_number(score.value), f"{format_number(low)} .. {format_number(high)}"]
-        )
-    widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
-    return "\n".join(
-        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in [heads, *rows]
-    )
+        nfe, interval = f"{report.provenance['NFE']:g}", f"{format_number(low)} .. {format_number(high)}"
+        rows.append([*settings.values(), nfe, format_number(score.value), interval])
+    table = [header, *rows]
+    widths = [max(len(row[i]) for row in table) for i in range(len(header))]
+    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in table)
 
 
-def sweep_plot(swept: SweepResults, name: str, path: Path) -> Path:
-    """The score along the first option if that is a number, else along network evaluations; a line for each rest."""
-    first, *others = swept[0][0]
-    along = first if all(_is_number(way[first]) for way, _ in swept) else "evaluations"
+def sweep_plot(results: SweepResults, name: str, path: Path) -> Path:
+    """A plot of the score against the first option if that is a number, else against NFE.
+
+    There is a line for each combination of the other options.
+    """
+    first, *others = results[0][0]
+    x_label = first if all(_is_number(settings[first]) for settings, _ in results) else "NFE"
     lines: dict[str, list[tuple[float, float]]] = {}
-    for way, report in swept:
-        kept = others if along == first else [first, *others]
-        label = ", ".join(f"{option} {way[option]}" for option in kept) or report.name
-        x = float(way[first]) if along == first else float(report.provenance["evaluations"])
+    for settings, report in results:
+        labelled = others if x_label == first else [first, *others]
+        label = ", ".join(f"{option} {settings[option]}" for option in labelled) or report.name
+        x = float(settings[first]) if x_label == first else float(report.provenance["NFE"])
         lines.setdefault(label, []).append((x, report.scores[name].value))
-    drawn = [
+    series = [
         Curve(label, [x for x, _ in sorted(points)], [y for _, y in sorted(points)]) for label, points in lines.items()
     ]
-    return curves(drawn, path, f"{name} by {first}", along, name)
+    return curves(series, path, f"{name} by {first}", x_label, name)
 
 
 def _is_number(word: str) -> bool:

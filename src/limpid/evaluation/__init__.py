@@ -1,16 +1,21 @@
-"""Scores of generated images, and of a model: against which reference, by which protocol, in which report."""
+"""Evaluation of images and models: metrics, references, protocols, reports and their comparison."""
 
 __all__ = [
-    "baselines",
+    "api",
     "classifier",
+    "compare",
     "evaluate",
     "generalization_gap",
     "generated",
+    "image_sources",
     "likelihood",
     "memorization",
+    "model",
     "model_metrics",
     "online",
     "reference",
+    "reference_set",
     "report",
-    "tables",
+    "report_file",
+    "scores",
 ]

@@ -1,4 +1,4 @@
-"""How much better a network knows its training pictures than pictures it never saw, at each level of noise."""
+"""The generalization gap: the loss of held-out images less that of training images, at each noise level."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ NUM_LEVELS = 10
 
 @dataclass(frozen=True)
 class GeneralizationGap:
-    """The loss of training and of held-out pictures along the levels of training."""
+    """The losses of training and held-out images at levels of the training schedule."""
 
     ratios: list[float]
     """sigma / alpha of each level."""
@@ -28,41 +28,44 @@ class GeneralizationGap:
 
     @property
     def mean_gap(self) -> Estimate:
-        """The mean loss of held-out pictures less that of training ones: noise around 0 where nothing was memorised."""
+        """The mean loss of held-out images less that of training ones: noise around 0 where nothing was memorized."""
         return difference(mean_of(self.held_out.mean(1)), mean_of(self.training.mean(1)))
 
-    def picture(self, path: Path) -> Path:
-        """Both losses against the noise."""
-        lines = {"training pictures": self.training, "held-out pictures": self.held_out}
-        drawn = [Curve(name, self.ratios, loss.mean(0).tolist()) for name, loss in lines.items()]
-        return curves(drawn, path, "loss by noise level", "sigma / alpha", "loss", log_x=True)
+    def save_figure(self, path: Path) -> Path:
+        """Write a plot of both losses against the noise level."""
+        losses = {"training images": self.training, "held-out images": self.held_out}
+        lines = [Curve(name, self.ratios, loss.mean(0).tolist()) for name, loss in losses.items()]
+        return curves(lines, path, "loss by noise level", "sigma / alpha", "loss", log_x=True)
 
 
 def generalization_gap(
-    pipeline: Pipeline, training: ImageDataset, held_out: ImageDataset, n: int, batch: int = 64
+    pipeline: Pipeline, training: ImageDataset, held_out: ImageDataset, n: int, batch_size: int = 64
 ) -> GeneralizationGap:
-    """The losses of n pictures of each set, under the same noise, at levels evenly spread over training's."""
+    """The losses of n images of each set, with the same noise, at evenly spaced u of the training schedule."""
     u = (torch.arange(NUM_LEVELS, dtype=torch.float64) + 0.5) / NUM_LEVELS
     ratios = pipeline.recipe.schedule(u).edm_sigma.tolist()
-    return GeneralizationGap(ratios, *(losses(pipeline, images, u, n, batch) for images in (training, held_out)))
+    losses = [loss_by_level(pipeline, images, u, n, batch_size) for images in (training, held_out)]
+    return GeneralizationGap(ratios, *losses)
 
 
 @torch.no_grad()
-def losses(
-    pipeline: Pipeline, images: ImageDataset, u: Float[Tensor, " levels"], n: int, batch: int
+def loss_by_level(
+    pipeline: Pipeline, images: ImageDataset, u: Float[Tensor, " levels"], n: int, batch_size: int
 ) -> Float[Tensor, "n levels"]:
-    """The loss of each of n pictures at each u; the k-th picture of sets of one size gets the same noise."""
-    recipe, runtime, some, rows = pipeline.recipe, pipeline.runtime, images.subset(n), []
-    for number, (pixels, labels) in enumerate(zip(some.pixels.split(batch), some.labels.split(batch), strict=True)):
+    """The loss of each of n images at each u; image k of two sets of one size gets the same noise."""
+    recipe, runtime, subset, rows = pipeline.recipe, pipeline.runtime, images.subset(n), []
+    batches = zip(subset.pixels.split(batch_size), subset.labels.split(batch_size), strict=True)
+    for number, (pixels, labels) in enumerate(batches):
         x0 = normalize(pixels).to(runtime.device).contiguous(memory_format=torch.channels_last)
-        told = labels.to(runtime.device) if pipeline.class_names else None
-        draw, columns = generator(runtime.device, "gap", number), []
-        for at in u.tolist():
-            level = recipe.schedule(torch.full((len(x0),), at, device=runtime.device))
-            eps = torch.empty_like(x0).normal_(generator=draw)
+        condition = labels.to(runtime.device) if pipeline.class_names else None
+        noise_generator, columns = generator(runtime.device, "gap", number), []
+        for each in u.tolist():
+            level = recipe.schedule(torch.full((len(x0),), each, device=runtime.device))
+            eps = torch.empty_like(x0).normal_(generator=noise_generator)
             with runtime.autocast():
-                columns.append(
-                    denoising_loss(pipeline.model, x0, eps, level, told, recipe.loss_weighting, error_norm=recipe.loss)
+                loss = denoising_loss(
+                    pipeline.model, x0, eps, level, condition, recipe.loss_weighting, error_norm=recipe.loss
                 )
+            columns.append(loss)
         rows.append(torch.stack(columns, 1).cpu())
     return torch.cat(rows)

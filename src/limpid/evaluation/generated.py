@@ -1,4 +1,4 @@
-"""What is scored, and what it is compared with: pictures of a run, a file or a data set, or published statistics."""
+"""The images that are evaluated: samples of a model, or images from files."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -22,102 +22,104 @@ from limpid.storage.hashing import pixels_sha256, weights_sha256
 
 
 class GeneratedImages(NamedTuple):
-    """Numbered pictures to be scored."""
+    """Numbered images to be evaluated."""
 
     name: str
     provenance: dict[str, Any]
-    """How they came about, in words and numbers."""
+    """How they were generated."""
     n: int
     batch: Callable[[range], Chunk]
-    """Those of these numbers: their `pixels`; of drawn ones also how often the network was asked for each, `nfe`."""
+    """The images of these numbers: `pixels`, and for samples of a model `nfe`, the network evaluations of each."""
     labels: Int[Tensor, " n"] | None
-    """The classes they were asked to be of, if they were."""
-    names: tuple[str, ...]
-    """What the classes are called."""
+    """The class that each is conditioned on; None without labels."""
+    class_names: tuple[str, ...]
     cache_dir: Path | None
-    """Where pictures and features may be kept, if they cost more to make again."""
+    """The folder where samples are cached; None for images that cost nothing to make again."""
 
 
 def generated_by(
     pipeline: Pipeline,
     name: str,
-    folder: Path,
+    folder: Path | None,
     weights: Literal["ema", "raw"],
     seeds: range,
-    batch: int,
+    batch_size: int,
 ) -> GeneratedImages:
-    """The pictures that a run draws from `seeds`; where the network knows classes, in the training set's shares."""
+    """The samples of a model from `seeds`, cached in `folder` if one is given.
+
+    The classes of a conditional model have the proportions of its training set.
+    """
     pipeline, shares, sampling = pipeline.with_guide(), pipeline.class_shares, pipeline.recipe.sampling
     labels = torch.tensor(labels_by_share(seeds, shares)) if pipeline.class_names else None
     uneven = len(set(shares)) > 1
     guide, precision = pipeline.guide, pipeline.runtime.precision
-    digest, of_guide = weights_sha256(pipeline.model.net), weights_sha256(guide.net) if guide else ""
-    about = {
+    digest, guide_digest = weights_sha256(pipeline.model.net), weights_sha256(guide.net) if guide else ""
+    cache_key = {
         "limpid": version("limpid"),
         "weights": digest,
-        "guide": of_guide,
+        "guide": guide_digest,
         "sampling": to_dict(sampling),
         "seed": seeds.start,
         "precision": precision,
         **({"class counts": shares} if uneven else {}),
     }
-    key = sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+    key = sha256(json.dumps(cache_key, sort_keys=True).encode()).hexdigest()
 
-    def pictures(numbers: range) -> Chunk:
-        told = None if labels is None else labels[numbers.start : numbers.stop].tolist()
-        now = [seeds[i] for i in numbers]
-        with count_nfe(pipeline.model) as counted:
-            pixels = torch.cat(list(pipeline.sample_batches(now, told, batch)))
-        return {"pixels": pixels, "nfe": torch.full((len(now),), counted.asked / len(now), dtype=torch.float64)}
+    def sample_chunk(numbers: range) -> Chunk:
+        chunk_labels = None if labels is None else labels[numbers.start : numbers.stop].tolist()
+        chunk_seeds = [seeds[i] for i in numbers]
+        with count_nfe(pipeline.model) as counter:
+            pixels = torch.cat(list(pipeline.sample_batches(chunk_seeds, chunk_labels, batch_size)))
+        n = len(chunk_seeds)
+        return {"pixels": pixels, "nfe": torch.full((n,), counter.evaluations / n, dtype=torch.float64)}
 
-    drawn = {
+    provenance = {
         "images seen": pipeline.images_seen,
         "weights": weights,
         "weights sha256": digest[:12],
         "sampler": type(sampling.sampler).__name__,
         "steps": sampling.steps,
         "guidance": sampling.guidance.scale,
-        **({"guide sha256": of_guide[:12]} if guide else {}),
+        **({"guide sha256": guide_digest[:12]} if guide else {}),
         "sampling": to_dict(sampling),
         "seeds": f"{seeds.start}..{seeds.stop - 1}",
-        "classes": ("in the training set's shares" if uneven else "in turn") if pipeline.class_names else "none",
+        "classes": ("as in the training set" if uneven else "balanced") if pipeline.class_names else "none",
         "precision": precision,
     }
-    return GeneratedImages(
-        name, drawn, len(seeds), pictures, labels, pipeline.class_names, folder / "evaluations" / key[:16]
-    )
+    cache_dir = folder and folder / "evaluations" / key[:16]
+    return GeneratedImages(name, provenance, len(seeds), sample_chunk, labels, pipeline.class_names, cache_dir)
 
 
 class NfeCounter(nn.Module):
-    """A network that remembers for how many pictures it was asked: around the network, so that a compiled one stays."""
+    """Counts the images that a network is evaluated on; a wrapper, so that a compiled network stays compiled."""
 
     def __init__(self, net: nn.Module):
         super().__init__()
-        self.net, self.asked = net, 0
+        self.net, self.evaluations = net, 0
 
     def forward(self, x: Tensor, c_noise: Tensor, labels: Tensor | None) -> Tensor:
-        self.asked += len(x)
+        self.evaluations += len(x)
         return self.net(x, c_noise, labels)
 
 
 @contextmanager
 def count_nfe(model: Denoiser) -> Iterator[NfeCounter]:
-    """Counts how often the network of a denoiser is asked in here."""
-    net, counted = model.net, NfeCounter(model.net)
-    model.net = counted
+    """Counts the network evaluations of a denoiser within the block."""
+    net, counter = model.net, NfeCounter(model.net)
+    model.net = counter
     try:
-        yield counted
+        yield counter
     finally:
         model.net = net
 
 
 def from_images(images: ImageDataset, name: str) -> GeneratedImages:
-    """Pictures that are there already."""
+    """Images of a data set as those to be evaluated."""
     digest = pixels_sha256(images.pixels)
     labels = images.labels if images.class_names else None
     return GeneratedImages(
         name,
-        {"read": "as they are", "sha256": digest[:12]},
+        {"source": "image files", "sha256": digest[:12]},
         len(images),
         lambda numbers: {"pixels": images.pixels[numbers.start : numbers.stop]},
         labels,

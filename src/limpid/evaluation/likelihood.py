@@ -1,4 +1,4 @@
-"""How likely a trained network finds pictures: bits per dimension, with the protocol written beside the number."""
+"""Bits per dimension of images under a trained model, with the protocol beside the number."""
 
 import math
 from collections.abc import Iterator
@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from limpid.data import Data, DataSource
-from limpid.data.images import LabelledBatch as Pictures
-from limpid.data.images import normalize
+from limpid.data.convert import ImagesLike
+from limpid.data.images import ImageDataset, LabelledBatch, normalize
 from limpid.diffusion import likelihood
 from limpid.diffusion.denoiser import Denoise
 from limpid.diffusion.guidance import clip_x0
@@ -22,11 +22,11 @@ from limpid.diffusion.schedules import extended_to_sigma, sampling_levels
 from limpid.metrics.extractors.base import in_float32
 from limpid.runtime.device import Runtime
 from limpid.runtime.rng import generator
-from limpid.sampling.labels import check_class_names
-from limpid.sampling.pipeline import Pipeline
+from limpid.sampling.labels import UNCONDITIONAL, check_class_names
+from limpid.sampling.pipeline import LabelsLike, Pipeline, check_names
 
 MAX_EDM_SIGMA = 1e4
-"""The highest sigma / alpha to begin from, for schedules that end in pure noise: nothing of a picture is left there."""
+"""The highest sigma / alpha to start from, for schedules that end in pure noise: no image is visible there."""
 
 
 @dataclass(frozen=True)
@@ -34,137 +34,168 @@ class LikelihoodConfig:
     """How bits per dimension are measured."""
 
     n: int = 100
-    """How many pictures, drawn from the set without repetition."""
+    """Number of images, a random subset of the data set."""
     method: Literal["bound", "continuous", "ode"] = "bound"
-    """The chain's bound (DDPM), its limit of infinitely many steps (VDM), or the probability-flow ODE's density."""
+    """bound: the variational bound of the discrete chain (DDPM); continuous: its limit of infinitely many steps (VDM);
+    ode: the density of the probability-flow ODE."""
     steps: int = 1000
-    """Steps of the chain whose bound it is."""
+    """Steps of the chain, for the bound."""
     num_levels: int = 20
-    """Levels or steps evaluated for each picture, drawn at random for the two bounds; 0 is every step of the chain."""
+    """Random levels at which the loss of each image is evaluated, for the two bounds; 0 is every step of the chain."""
     variance: Literal["small", "large"] = "small"
-    """The variance of the chain's steps: the posterior's, beta~, or the forward step's, beta."""
+    """The variance of the chain's steps: small is that of the posterior, beta~; large is beta."""
     decoder: float = 1.0
-    """The standard deviation of the decoder of pixels, in units of the noise of the last level."""
+    """Standard deviation of the decoder, which gives the pixels their probability, relative to the last noise level."""
     tolerance: float = 1e-3
-    """Error that the ODE's solver may make, relative and absolute."""
+    """Relative and absolute error tolerance of the ODE solver."""
     split: Literal["train", "test"] = "test"
-    """Which pictures, where the data set has a choice."""
+    """The split of the data set, if it has splits."""
     seed: int = 0
-    """What the choice of pictures and all noise begin from."""
+    """Seed of the subset and of the noise."""
     batch_size: int = 50
-    """Pictures at a time; noise is drawn by the batch, so that the number depends on this within its error."""
+    """Images per batch; each batch has its own noise, so the result depends on it, within its error."""
 
 
 class BitsPerDim(NamedTuple):
-    """Bits per dimension over pictures: their mean, its standard error, the mean of each term, and the protocol."""
+    """Bits per dimension of images: mean, standard error, the mean of each term, and the protocol."""
 
     mean: float
     error: float
     terms: dict[str, float]
-    """What the mean is made of: prior, steps and decoder of a bound."""
-    evaluations: float
-    """How often the network was asked, per picture."""
+    """The terms of a bound: prior, steps and decoder; empty for the ODE."""
+    nfe: float
+    """Network evaluations per image."""
     protocol: LikelihoodConfig
     split: str
     conditional: bool
-    """Whether the network was told the classes: it is then the likelihood of a picture given its class."""
+    """Whether the model was conditioned on the classes: it is then the likelihood of an image given its class."""
 
     def __str__(self) -> str:
         p = self.protocol
-        how = {
-            "bound": f"bound of {p.steps} steps of {p.variance} variance, {p.num_levels or 'all'} drawn",
-            "continuous": f"continuous-time bound, {p.num_levels} levels drawn",
-            "ode": f"probability-flow ODE, tolerance {p.tolerance:g}, {self.evaluations:g} evaluations",
+        method = {
+            "bound": f"bound of {p.steps} steps of {p.variance} variance, {p.num_levels or 'all'} evaluated",
+            "continuous": f"continuous-time bound, {p.num_levels} levels evaluated",
+            "ode": f"probability-flow ODE, tolerance {p.tolerance:g}, NFE {self.nfe:g}",
         }
-        parts = ", ".join(f"{name} {value:.4f}" for name, value in self.terms.items())
-        what = f"{p.n} pictures of the {self.split} set{', classes told' if self.conditional else ''}, seed {p.seed}"
-        return f"{self.mean:.4f} +- {self.error:.4f} bits/dim{f' ({parts})' if parts else ''}: {how[p.method]}; {what}"
+        terms = ", ".join(f"{name} {value:.4f}" for name, value in self.terms.items())
+        images = f"{p.n} {self.split}{', class-conditional' if self.conditional else ''}, seed {p.seed}"
+        value = f"{self.mean:.4f} +- {self.error:.4f} bits/dim{f' ({terms})' if terms else ''}"
+        return f"{value}: {method[p.method]}; {images}"
 
 
-def bits_per_dim(pipeline: Pipeline, protocol: LikelihoodConfig) -> BitsPerDim:
-    """Bits per dimension of pictures under a trained network, in float32, clipped as its sampling is but not guided.
+def bits_per_dim(
+    pipeline: Pipeline,
+    images: ImagesLike | None = None,
+    *,
+    labels: LabelsLike = UNCONDITIONAL,
+    config: LikelihoodConfig | None = None,
+    **changes: object,
+) -> BitsPerDim:
+    """Bits per dimension of images under a model, in float32, clipped as its sampling is, without guidance.
 
-    Raises ValueError for numbers that cannot be, for more pictures than there are, for other classes
-    than the network was told, and without torchdiffeq for the ODE.
+    Without `images` they are `n` of the model's data set, with their labels. All of given images are used, and
+    `labels` is a class for each, by name or index, one for all, or "none". `changes` are fields of `LikelihoodConfig`,
+    as in `bits_per_dim(pipeline, n=200, method="ode")`. Raises ValueError for settings that cannot be, for fewer than
+    two images, and for images of another shape or other classes than the model's.
     """
-    runtime = pipeline.runtime
-    source, split = open_split(pipeline.recipe.data, protocol, runtime)
-    if pipeline.class_names:
-        check_class_names(pipeline.class_names, source.class_names, "this network")
-    batches = source.batches(0, min(protocol.batch_size, protocol.n), protocol.seed)
-    rows, asked = [], []
-    for pictures, wanted in zip(batches, batch_sizes(protocol), strict=False):
-        draw = generator(runtime.device, protocol.seed, "likelihood", len(asked))
-        with in_float32(torch.device(runtime.device)):
-            terms, evaluations = batch_nll(pipeline, protocol, (pictures[0][:wanted], pictures[1][:wanted]), draw)
+    check_names(changes, LikelihoodConfig)
+    config = replace(config or LikelihoodConfig(), **changes)  # pyright: ignore[reportArgumentType]
+    if images is None:
+        source, name = open_split(pipeline.recipe.data, config, pipeline.runtime)
+        conditional = bool(pipeline.class_names)
+        if conditional:
+            check_class_names(pipeline.class_names, source.class_names, "this network")
+    else:
+        pixels = pipeline.pixels_from_images(images)
+        indices, name = pipeline.label_indices(labels, len(pixels)), "images"
+        source = ImageDataset(pixels, indices or [0] * len(pixels)).to(pipeline.runtime.device)
+        config, conditional = replace(config, n=len(source)), indices is not None
+        check_config(config, source)
+    return measure(pipeline if conditional else replace(pipeline, class_names=()), source, config, name)
+
+
+def measure(pipeline: Pipeline, source: DataSource, config: LikelihoodConfig, name: str) -> BitsPerDim:
+    """Bits per dimension of `config.n` images, conditioned on their labels if the model has classes."""
+    batches = source.batches(0, min(config.batch_size, config.n), config.seed)
+    rows, evaluations = [], []
+    for (pixels, labels), size in zip(batches, batch_sizes(config), strict=False):
+        batch_generator = generator(pipeline.runtime.device, config.seed, "likelihood", len(rows))
+        with in_float32(torch.device(pipeline.runtime.device)):
+            terms, nfe = batch_nll(pipeline, config, (pixels[:size], labels[:size]), batch_generator)
         rows.append(terms)
-        asked.append(evaluations)
+        evaluations.append(nfe)
     table = {name: torch.cat([row[name] for row in rows]).double().cpu() for name in rows[0]}
-    whole = torch.stack(list(table.values())).sum(0)
+    total = torch.stack(list(table.values())).sum(0)
     means = {name: values.mean().item() for name, values in table.items()} if len(table) > 1 else {}
-    error = whole.std().item() / math.sqrt(protocol.n)
-    mean_asked = sum(asked) / len(asked)
-    return BitsPerDim(whole.mean().item(), error, means, mean_asked, protocol, split, bool(pipeline.class_names))
+    error = total.std().item() / math.sqrt(config.n)
+    nfe = sum(evaluations) / len(evaluations)
+    return BitsPerDim(total.mean().item(), error, means, nfe, config, name, bool(pipeline.class_names))
 
 
-def open_split(data: Data, protocol: LikelihoodConfig, runtime: Runtime) -> tuple[DataSource, str]:
-    """The pictures to measure with, and what to call them. Raises ValueError for numbers that cannot be."""
-    data, split = data_of(data, protocol.split)
+def open_split(data: Data, config: LikelihoodConfig, runtime: Runtime) -> tuple[DataSource, str]:
+    """The images to measure with, and their name. Raises ValueError for settings that cannot be."""
+    data, split = data_split(data, config.split)
     source = data.open(runtime.device)
-    if not 2 <= protocol.n <= len(source) or min(protocol.batch_size, protocol.steps) < 1 or protocol.num_levels < 0:
-        given = f"n {protocol.n}, batch {protocol.batch_size}, steps {protocol.steps}, draws {protocol.num_levels}"
-        raise ValueError(f"{given}: expected 2 to {len(source)} pictures, and at least 1, 1 and 0 of the others")
-    return source, split
+    check_config(config, source)
+    return source, f"images of the {split} set"
 
 
-def data_of(data: Data, split: Literal["train", "test"]) -> tuple[Data, str]:
-    """The split of a data set that has splits, else all of it; and what to call it."""
+def check_config(config: LikelihoodConfig, source: DataSource) -> None:
+    """Raise ValueError for settings that cannot be, and for fewer than two images or more than there are."""
+    if not 2 <= config.n <= len(source) or min(config.batch_size, config.steps) < 1 or config.num_levels < 0:
+        given = f"n {config.n}, batch size {config.batch_size}, steps {config.steps}, levels {config.num_levels}"
+        raise ValueError(f"{given}: expected 2 to {len(source)} images, and at least 1, 1 and 0 of the others")
+
+
+def data_split(data: Data, split: Literal["train", "test"]) -> tuple[Data, str]:
+    """The split of a data set that has splits, else all of it; and its name."""
     if "split" not in {spec.name for spec in fields(data)}:
-        return data, "whole training"
+        return data, "complete training"
     return replace(data, split=split), split
 
 
-def batch_sizes(protocol: LikelihoodConfig) -> Iterator[int]:
-    """How many pictures of each batch count: all of them, but in the last."""
-    return (min(protocol.batch_size, protocol.n - first) for first in range(0, protocol.n, protocol.batch_size))
+def batch_sizes(config: LikelihoodConfig) -> Iterator[int]:
+    """The number of images of each batch."""
+    return (min(config.batch_size, config.n - first) for first in range(0, config.n, config.batch_size))
 
 
 def batch_nll(
-    pipeline: Pipeline, protocol: LikelihoodConfig, pictures: Pictures, draw: torch.Generator
+    pipeline: Pipeline, config: LikelihoodConfig, batch: LabelledBatch, batch_generator: torch.Generator
 ) -> tuple[dict[str, Float[Tensor, " b"]], float]:
-    """The terms of a batch in bits per dimension, and how often the network was asked."""
-    pixels, labels = pictures
+    """The terms of a batch in bits per dimension, and the network evaluations per image."""
+    pixels, labels = batch
     x0 = normalize(pixels).contiguous(memory_format=torch.channels_last)
     denoise: Denoise = partial(pipeline.model, labels=labels if pipeline.class_names else None)
     denoise = clip_x0(denoise) if pipeline.recipe.sampling.clip_denoised else denoise
-    levels = chain_levels(pipeline, protocol)
-    top, draws = levels[0], protocol.num_levels
-    noisy = Level(torch.ones_like(top.edm_sigma), top.edm_sigma.clamp(max=MAX_EDM_SIGMA))
-    if protocol.method == "ode":
+    levels = chain_levels(pipeline, config)
+    noisy = Level(torch.ones_like(levels[0].edm_sigma), levels[0].edm_sigma.clamp(max=MAX_EDM_SIGMA))
+    if config.method == "ode":
         clean = level_at(DEQUANTISED)
-        nats, asked = likelihood.ode_likelihood(denoise, x0, noisy, clean, draw, protocol.tolerance)
-        return {"nats": bits_per_dimension(nats, x0)}, asked
-    if protocol.method == "bound":
-        bound = likelihood.discrete_elbo(denoise, x0, levels, draw, draws, protocol.variance, protocol.decoder)
-    else:
-        bound = likelihood.continuous_elbo(
-            denoise, x0, noisy, level_at(BIN_WIDTH), draw, max(draws, 1), protocol.decoder
+        nats, nfe = likelihood.ode_likelihood(denoise, x0, noisy, clean, batch_generator, config.tolerance)
+        return {"nats": bits_per_dimension(nats, x0)}, nfe
+    if config.method == "bound":
+        elbo = likelihood.discrete_elbo(
+            denoise, x0, levels, batch_generator, config.num_levels, config.variance, config.decoder
         )
-    terms = {"prior": bound.prior, "steps": bound.steps.sum(1), "decoder": bound.decoder}
-    return {name: bits_per_dimension(nats, x0) for name, nats in terms.items()}, 1 + bound.steps.shape[1]
+    else:
+        clean, num_levels = level_at(BIN_WIDTH), max(config.num_levels, 1)
+        elbo = likelihood.continuous_elbo(denoise, x0, noisy, clean, batch_generator, num_levels, config.decoder)
+    terms = {"prior": elbo.prior, "steps": elbo.steps.sum(1), "decoder": elbo.decoder}
+    return {name: bits_per_dimension(nats, x0) for name, nats in terms.items()}, 1 + elbo.steps.shape[1]
 
 
-def chain_levels(pipeline: Pipeline, protocol: LikelihoodConfig) -> Level:
-    """The levels of the chain, without those that have less noise than a bin is wide: there the pixels are read off.
+def chain_levels(pipeline: Pipeline, config: LikelihoodConfig) -> Level:
+    """The levels of the chain, without those whose noise is narrower than a bin: there the decoder takes over.
 
-    A network that never saw so little noise knows nothing of the grid that pixels lie on, and would pay for each.
+    A network that was not trained at so little noise does not know the grid of pixel values, and its bound would be
+    worse by every such level.
     """
-    steps = protocol.steps if protocol.method == "bound" else 1
+    steps = config.steps if config.method == "bound" else 1
     levels = sampling_levels(
         extended_to_sigma(pipeline.recipe.sampling_schedule, BIN_WIDTH), steps, pipeline.recipe.sampling.spacing
     )
-    kept = (levels.edm_sigma >= BIN_WIDTH) | (levels.sigma == 0)
-    return Level(levels.alpha[kept], levels.sigma[kept])
+    wide = (levels.edm_sigma >= BIN_WIDTH) | (levels.sigma == 0)
+    return Level(levels.alpha[wide], levels.sigma[wide])
 
 
 def level_at(ratio: float) -> Level:

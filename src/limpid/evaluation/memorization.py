@@ -1,4 +1,4 @@
-"""Whether drawn pictures are copies of training pictures, with the closest pairs to look at."""
+"""Whether generated images are copies of training images, with the closest pairs as a figure."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,44 +15,41 @@ from limpid.runtime.rng import random_subset
 from limpid.viz.image_grid import save_png, strip
 
 FALSE_ALARM_RATE = 0.05
-"""The share of held-out pictures that the threshold takes for copies: above the 3% near-duplicates of CIFAR-10."""
-HELD_OUT = 2000
-"""How many held-out pictures the threshold is set by."""
+"""The share of held-out images below the threshold, as if copied: above the 3% near-duplicates of CIFAR-10."""
+MAX_HELD_OUT = 2000
+"""The most held-out images that the threshold is computed from."""
 
 
 @dataclass(frozen=True)
 class Memorization:
-    """How near drawn pictures are to training ones, beside how near pictures are that nobody trained on."""
+    """The distances of generated images to training images, relative to those of held-out images."""
 
     rate: Estimate | None
-    """The share of drawn pictures at least as near as the nearest 5% of held-out ones: 5% if nothing is copied.
+    """The share of generated images below the distance of the nearest 5% of held-out ones: 5% if nothing is copied.
 
-    None without held-out ones: nobody can say then how near is near."""
-    near: Float64[Tensor, " n"]
-    """Of each drawn picture: 0 is an exact copy, 1 lies in the midst of its surroundings."""
+    None without held-out images: there is then no threshold."""
+    distance_ratio: Float64[Tensor, " n"]
+    """For each generated image: 0 is an exact copy, 1 is as far from its nearest neighbour as from the others."""
     nearest: Int64[Tensor, " n"]
-    """The training picture nearest to it."""
+    """The index of the nearest training image."""
 
-    def picture(
-        self, drawn: UInt8[Tensor, "n c h w"], training: UInt8[Tensor, "r c h w"], path: Path, pairs: int = 12
+    def save_figure(
+        self, generated: UInt8[Tensor, "n c h w"], training: UInt8[Tensor, "r c h w"], path: Path, pairs: int = 12
     ) -> Path:
-        """The drawn pictures that are nearest to a training picture, over it, nearest first."""
-        order = self.near.argsort()[:pairs]
-        rows = torch.stack([drawn[order], training[self.nearest[order]]])
-        return save_png(
-            strip(rows, ["drawn", "nearest real"], [f"{value:.2f}" for value in self.near[order].tolist()]), path
-        )
+        """Write the generated images nearest to a training image, above that image, nearest first."""
+        order = self.distance_ratio.argsort()[:pairs]
+        rows = torch.stack([generated[order], training[self.nearest[order]]])
+        titles = [f"{ratio:.2f}" for ratio in self.distance_ratio[order].tolist()]
+        return save_png(strip(rows, ["generated", "nearest real"], titles), path)
 
 
-def memorization(drawn: FeatureRows, held_out: FeatureRows | None, training: FeatureRows) -> Memorization:
-    """Compare rows of pixels, or of features. Raises ValueError if there are too few held-out rows for a threshold."""
+def memorization(generated: FeatureRows, held_out: FeatureRows | None, training: FeatureRows) -> Memorization:
+    """Compare rows of pixels or of features. Raises ValueError for too few held-out rows for a threshold."""
     k = min(COPY_NEIGHBOURS, len(training))
-    found = nearest(drawn, training, k)
-    near = distance_ratio(found.distances)
+    neighbours = nearest(generated, training, k)
+    ratio, indices = distance_ratio(neighbours.distances), neighbours.indices[:, 0]
     if held_out is None:
-        return Memorization(None, near, found.indices[:, 0])
-    limit = threshold(
-        distance_ratio(nearest(held_out[random_subset(HELD_OUT, len(held_out))], training, k).distances),
-        FALSE_ALARM_RATE,
-    )
-    return Memorization(copy_rate(near, limit), near, found.indices[:, 0])
+        return Memorization(None, ratio, indices)
+    subset = held_out[random_subset(MAX_HELD_OUT, len(held_out))]
+    limit = threshold(distance_ratio(nearest(subset, training, k).distances), FALSE_ALARM_RATE)
+    return Memorization(copy_rate(ratio, limit), ratio, indices)

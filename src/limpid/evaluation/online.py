@@ -1,12 +1,12 @@
-"""A cheap score while a run goes on: of few pictures, always from the same seeds, and named by how many they are."""
+"""Online evaluation: a cheap score during training, of few samples from the same seeds each time."""
 
 from functools import cached_property
 
 import torch
 
 from limpid.data import DataSource
-from limpid.evaluation.evaluate import feature_extractor
 from limpid.evaluation.reference import reference_from_dataset
+from limpid.evaluation.scores import feature_extractor
 from limpid.metrics.extractors.base import CHANNELS, FeatureExtractor, extract_features
 from limpid.metrics.frechet import Distance, distance_to
 from limpid.metrics.moments import Moments
@@ -17,9 +17,9 @@ from limpid.sampling.pipeline import Pipeline
 
 
 class OnlineScorer:
-    """The Frechet distance of n pictures to the training set, under limpid's own judge.
+    """The Frechet distance of n samples to the training set, in the features of limpid's own classifier.
 
-    It is higher than that of more pictures, and compares with others of the same n alone.
+    It is larger than that of more samples, and comparable for the same n only.
     """
 
     def __init__(self, recipe: Recipe, n: int):
@@ -27,24 +27,23 @@ class OnlineScorer:
 
     @property
     def name(self) -> str:
-        """What the score is called in the log."""
+        """The name of the score in the log."""
         return f"FD-CIFAR@{self.n}"
 
     @cached_property
     def extractor(self) -> FeatureExtractor:
-        """Limpid's own, on the CPU: it is quick there, and takes no memory of the run."""
+        """Limpid's own, on the CPU: it is fast there, and uses no memory of the training device."""
         return feature_extractor("cifar")
 
     @cached_property
     def distance(self) -> Distance:
-        """The distance to the training set, whose features are kept in the user's cache."""
+        """The distance to the training set, whose features are saved in the user's cache."""
         return distance_to(reference_from_dataset(self.recipe.data, self.extractor).statistics)
 
     def measure(self, pipeline: Pipeline) -> float:
-        """The score of the pictures that seeds 0..n-1 give, in the steps of the sample grids, with the classes in the
-        training set's shares.
+        """The score of the samples from seeds 0..n-1, in as many steps as the sample grids.
 
-        Pictures that are all alike have a score as well, and are warned of.
+        The classes have the proportions of the training set. A warning is logged if all samples are identical.
         """
         seeds = range(self.n)
         labels = labels_by_share(seeds, pipeline.class_shares) if pipeline.class_names else None
@@ -53,22 +52,22 @@ class OnlineScorer:
         statistics = Moments.of(features).statistics
         if statistics.alike:
             logger.warning(
-                f"the {self.n:,} pictures that were scored are all alike, after {pipeline.images_seen:,} images"
+                f"all {self.n:,} samples of the online evaluation are identical, after {pipeline.images_seen:,} images"
             )
         return self.distance(statistics)
 
 
 def check_online_scoring(recipe: Recipe, source: DataSource) -> None:
-    """Raise ValueError if a run is to be scored while it goes on, and what it learns from cannot be."""
-    channels, scored = source.shape[0], recipe.every.score_images
+    """Raise ValueError if a recipe asks for online evaluation that its training set does not allow."""
+    channels, n = source.shape[0], recipe.every.score_images
     if not recipe.every.score:
         return
     if channels not in CHANNELS:
-        known = " or ".join(map(str, CHANNELS))
+        choices = " or ".join(map(str, CHANNELS))
         raise ValueError(
-            f"limpid's judge takes pictures of {known} channels, and these have {channels}: leave out --every.score"
+            f"images of {channels} channels: the feature network takes {choices} channels; leave out --every.score"
         )
-    if scored < 2:
-        raise ValueError(f"--every.score-images {scored}: expected at least 2 pictures to score")
+    if n < 2:
+        raise ValueError(f"--every.score-images {n}: expected at least 2 images")
     if len(source) < 2:
-        raise ValueError(f"{len(source)} training picture: expected at least 2 to compare with, or no --every.score")
+        raise ValueError(f"{len(source)} training image: expected at least 2 to compare with, or no --every.score")

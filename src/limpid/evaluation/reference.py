@@ -3,12 +3,12 @@
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from limpid.data import Cifar10, Data, Digits, Folder
+from limpid.data import Data, Digits
 from limpid.data.images import ImageDataset
 from limpid.metrics import stats_file
 from limpid.metrics.extractors.base import FeatureExtractor, Features, extract_features
@@ -20,23 +20,15 @@ from limpid.storage.regular_files import read_bytes
 
 
 @dataclass(frozen=True)
-class TrainingData:
-    """The training pictures of the run that is scored."""
-
-
-@dataclass(frozen=True)
 class ReferenceStats:
     """Mean and covariance of features, the arrays mu and sigma of an .npz file: enough for a Frechet distance alone."""
 
     path: str = ""
-    """The file."""
-
-
-ReferenceChoice: TypeAlias = TrainingData | Cifar10 | Digits | Folder | ReferenceStats
+    """The .npz file."""
 
 
 class Reference(NamedTuple):
-    """What pictures are compared with, as a judge sees it."""
+    """The images that others are compared with, or their published statistics."""
 
     name: str
     n: int
@@ -44,47 +36,48 @@ class Reference(NamedTuple):
     statistics: Statistics
     features: Features | None
     images: ImageDataset | None
-    """None where only statistics were published."""
+    """None, as `features`, where only the statistics were published."""
 
 
 def reference_from_dataset(data: Data, extractor: FeatureExtractor, each: MapChunks = map) -> Reference:
-    """All pictures of a data set, as the judge sees them; its features are kept in the user's cache.
+    """All images of a data set with their features, which are saved in the user's cache.
 
-    With `parallel.in_turns` for `each` the processes share the pictures out; all have the features of all.
+    With `distributed.parallel_map` for `each` the processes share the work; each then has all features.
     """
     return reference_from_images(load_all_images(data), name_of(data), extractor, each)
 
 
 def name_of(data: Data) -> str:
-    """What a data set is called, with its split."""
+    """The name of a data set in reports, with its split."""
     return f"{type(data).__name__} {getattr(data, 'split', '')}".strip()
 
 
 def load_all_images(data: Data) -> ImageDataset:
-    """All pictures of a data set at once, read in this process."""
+    """All images of a data set in memory, read in this process."""
     source = (replace(data, workers=0) if hasattr(data, "workers") else data).open("cpu")
-    assert isinstance(source, ImageDataset)
+    if not isinstance(source, ImageDataset):
+        raise ValueError(f"{name_of(data)} is read as it is needed: an evaluation needs all images in memory")
     return source
 
 
 def reference_from_images(
     images: ImageDataset, name: str, extractor: FeatureExtractor, each: MapChunks = map
 ) -> Reference:
-    """These pictures as the judge sees them."""
+    """Images with their features, which are saved in the user's cache."""
     digest = pixels_sha256(images.pixels)
-    rule = sha256(f"{extractor.sha256} {extractor.network} {extractor.resize}".encode()).hexdigest()
-    store = cache_dir() / "features" / f"{digest[:16]}-{rule[:16]}"
+    preprocessing = sha256(f"{extractor.sha256} {extractor.network} {extractor.resize}".encode()).hexdigest()
+    folder = cache_dir() / "features" / f"{digest[:16]}-{preprocessing[:16]}"
 
-    def look(numbers: range) -> dict[str, Tensor]:
+    def extract_chunk(numbers: range) -> dict[str, Tensor]:
         return extract_features(extractor, images.pixels[numbers.start : numbers.stop])
 
-    found = concat(cached_chunks(store, len(images), 10 * CHUNK, look, each))
-    features = Features(found["features"], found["logits"])
+    joined = concat(cached_chunks(folder, len(images), 10 * CHUNK, extract_chunk, each))
+    features = Features(joined["features"], joined["logits"])
     return Reference(name, len(images), digest, Moments.of(features.features).statistics, features, images)
 
 
 def reference_from_stats(path: Path, extractor: FeatureExtractor) -> Reference:
-    """Published statistics. Raises ValueError if they are none, or of another network's features."""
+    """Published statistics. Raises ValueError for a file without them, and for features of another dimension."""
     statistics = stats_file.load_stats(path)
     width = extractor.extract(torch.zeros(1, 3, 32, 32, dtype=torch.uint8)).features.shape[1]
     if len(statistics.mean) != width:
@@ -95,5 +88,5 @@ def reference_from_stats(path: Path, extractor: FeatureExtractor) -> Reference:
 
 
 def held_out(data: Data) -> Data | None:
-    """The same data set's pictures that no one trained on, if it keeps some apart."""
+    """The held-out split of a training set; None if it has none."""
     return replace(data, split="test") if getattr(data, "split", "") == "train" else None  # pyright: ignore[reportCallIssue]

@@ -1,44 +1,34 @@
-"""Scores with all that decides them: kept in a file, shown as a table, compared with their like and nothing else."""
+"""Evaluation reports: scores with the protocol and provenance that decide them, shown as a table."""
 
-import json
-import os
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any, Literal
 
 from limpid.metrics.estimate import Estimate
-from limpid.recipes.serialize import ABBREVIATE, MAX_INT, from_dict
-from limpid.storage.atomic import atomic_write
-from limpid.storage.lock import waiting_lock
-from limpid.storage.regular_files import read_bytes
-from limpid.storage.renamed import with_new_kinds, with_new_names
-
-LONGEST = 1 << 28
-"""Bytes of the longest file of scores that is read."""
 
 Better = Literal["less", "more", ""]
 
 
 @dataclass(frozen=True)
 class EvalProtocol:
-    """What decides a score besides what is scored: scores compare only where all of it is the same."""
+    """How images were evaluated: scores are comparable only if all of it is equal."""
 
     n: int
-    """Pictures that were scored."""
+    """Number of images evaluated."""
     feature_extractor: str
     """The feature network."""
     extractor_sha256: str
     resize: str
-    """How pictures came to the size and range the network takes."""
+    """How images are brought to the size and range of the feature network."""
     reference: str
-    """The pictures they were compared with."""
+    """The images they are compared with."""
     reference_n: int
     reference_sha256: str
 
 
 @dataclass(frozen=True)
 class Score:
-    """A measured number, its standard error, and the same number for real pictures that nobody trained on."""
+    """A score, its standard error, and the same score of held-out real images."""
 
     value: float
     error: float = 0.0
@@ -46,120 +36,67 @@ class Score:
     """Degrees of freedom of the error."""
     better: Better = ""
     held_out: float | None = None
-    """What real held-out pictures score under the same protocol; none where there are none."""
+    """The score of held-out real images under the same protocol; None without such images."""
     trials: int = 0
     """Number of images behind a score that is a proportion of them, as precision is; 0 for other scores."""
 
     @property
     def estimate(self) -> Estimate:
-        """The number and its error, to reckon with."""
+        """The value and its error."""
         return Estimate(self.value, self.error, self.dof, self.trials)
 
 
 @dataclass(frozen=True)
 class EvalReport:
-    """The scores of one set of pictures, what they are of, and how they were measured."""
+    """The scores of a set of images; `print` shows them as a table, and so does a notebook."""
 
     name: str
+    """The run or the file."""
     protocol: EvalProtocol
     provenance: dict[str, Any]
-    """How the pictures came about: weights, sampler and steps of a run, or the file they were read from."""
+    """How the images were generated: weights, sampler and steps of a run, or the file they were read from."""
     scores: dict[str, Score]
     environment: dict[str, Any] = field(default_factory=dict)
-    """When, on what, by which versions and for how long."""
+    """Date, duration, machine and versions."""
     notes: tuple[str, ...] = ()
-    """What the scores lack, and why."""
+    """Which scores are missing, and why."""
+
+    def __str__(self) -> str:
+        return report_table(self)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(report_table(self))}</pre>"
 
 
-def load_reports(path: Path) -> list[EvalReport]:
-    """The reports of a run folder or a file of scores, oldest first. Raises ValueError if there are none."""
-    file = path / "scores.json" if path.is_dir() else path
-    if not file.exists():
-        raise ValueError(f"no scores at {file}: limpid evaluate {path} writes them")
-    try:
-        reports = [_report(plain) for plain in json.loads(read_bytes(file, LONGEST))["reports"]]
-        if not reports:
-            raise ValueError("it holds none")
-        return reports
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(
-            f"{file} is no file of scores that this version wrote ({type(error).__name__}: {error})"
-        ) from error
+def report_table(report: EvalReport) -> str:
+    """The report as a table of text."""
+    protocol, width = report.protocol, max(len(name) for name in report.scores)
+    against = f"{protocol.reference_n:,}: {protocol.reference}, {protocol.reference_sha256[:12]}"
+    has_held_out = any(score.held_out is not None for score in report.scores.values())
+    lines = [
+        f"{report.name}: {describe(report)}",
+        f"{protocol.n:,} images against {against}",
+        f"features: {protocol.feature_extractor} ({protocol.extractor_sha256[:12]}), {protocol.resize}",
+        "",
+        f"  {'':{width}}  {'score':>9}  {'95% interval':>19}{'  held-out real' if has_held_out else ''}",
+    ]
+    lines += [_line(name.ljust(width), score) for name, score in report.scores.items()]
+    return "\n".join([*lines, *(["", *report.notes] if report.notes else [])])
 
 
-def add_report(report: EvalReport, path: Path) -> Path:
-    """Add a report to a file; one of the same pictures under the same protocol gives way to it.
-
-    Who adds to it in the same moment waits, since the file is read and written anew.
-    """
-    with waiting_lock(path.with_name(f"{path.name}.lock")):
-        before = load_reports(path) if path.exists() else []
-        kept = [old for old in before if _key(old) != _key(report)]
-        plain = {"reports": [_plain(each) for each in [*kept, report]]}
-        with atomic_write(path) as part:
-            part.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
-    return path
+def _line(name: str, score: Score) -> str:
+    low, high = score.estimate.interval
+    interval = f"{format_number(low)} .. {format_number(high)}" if score.error else ""
+    held_out = f"  {format_number(score.held_out):>13}" if score.held_out is not None else " " * 15
+    direction = f"  {score.better} is better" if score.better else ""
+    return f"  {name}  {format_number(score.value):>9}  {interval:>19}{held_out}{direction}".rstrip()
 
 
-def check_place(path: Path) -> None:
-    """Raise ValueError if no file can be written there: asked before hours are spent on what it is to hold."""
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
-    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
-        raise ValueError(f"{folder} may not be written to: name a file for the scores with --out")
+def format_number(value: float) -> str:
+    """A number with four significant digits."""
+    return f"{value:#.4g}".rstrip(".") if abs(value) < 1e5 else f"{value:,.0f}"
 
 
-def _key(report: EvalReport) -> tuple[str, EvalProtocol, dict[str, Any]]:
-    return report.name, report.protocol, report.provenance
-
-
-def _plain(report: EvalReport) -> dict[str, Any]:
-    plain = asdict(report)
-    for name, score in report.scores.items():
-        plain["scores"][name]["interval"] = list(score.estimate.interval)
-    return plain
-
-
-def _report(plain: Any) -> EvalReport:
-    """The report that `_plain` made plain. Raises ValueError, KeyError, TypeError or AttributeError for another."""
-    plain = with_new_names("EvalReport", _table(plain, "a report"))
-    parts = plain | {
-        "provenance": _provenance(_table(plain["provenance"], "the provenance")),
-        "protocol": from_dict(EvalProtocol, plain["protocol"], "protocol"),
-        "scores": {name: _score(score, name) for name, score in plain["scores"].items()},
-        "notes": tuple(plain.get("notes", ())),
-    }
-    report = EvalReport(**parts)
-    tables, words = (report.provenance, report.environment), (report.name, *report.notes)
-    if not (
-        report.scores and all(isinstance(table, dict) for table in tables) and all(isinstance(w, str) for w in words)
-    ):
-        raise ValueError("a report lacks its scores, or words where they belong")
-    return report
-
-
-def _table(plain: Any, what: str) -> dict[str, Any]:
-    if not isinstance(plain, dict):
-        raise ValueError(f"{what} is {ABBREVIATE.repr(plain)}: expected a table")
-    return plain
-
-
-def _provenance(plain: dict[str, Any]) -> dict[str, Any]:
-    """The provenance with the sampling as this version writes it, whose guidance scale stands beside it too."""
-    if not isinstance(sampling := with_new_kinds(plain.get("sampling")), dict):
-        return plain
-    guidance = sampling.get("guidance")
-    scale = guidance.get("scale") if isinstance(guidance, dict) else None
-    return plain | {"sampling": sampling} | ({} if scale is None else {"guidance": scale})
-
-
-def _score(plain: Any, name: str) -> Score:
-    plain, known = with_new_names("Score", _table(plain, name)), {spec.name for spec in fields(Score)}
-    given = {key: value for key, value in plain.items() if key in known}
-    for key, value in given.items():
-        number = isinstance(value, float) or (type(value) is int and abs(value) < MAX_INT)  # also NaN
-        if not (value in get_args(Better) if key == "better" else number or (key == "held_out" and value is None)):
-            raise ValueError(f"the {key} of {name} is {ABBREVIATE.repr(value)}")
-    score = Score(**given)
-    if score.trials and not (type(score.trials) is int and score.trials > 0 and 0 <= score.value <= 1):
-        raise ValueError(f"{name} is {score.value} of {ABBREVIATE.repr(score.trials)} trials: expected a proportion")
-    return score
+def describe(report: EvalReport) -> str:
+    """The provenance of a report in one line."""
+    return ", ".join(f"{name} {value}" for name, value in report.provenance.items() if not isinstance(value, dict))

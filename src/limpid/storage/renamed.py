@@ -40,6 +40,8 @@ FIELDS: dict[str, dict[str, str]] = {
     "Ema": {"half_life": "halflife", "ramp": "rampup_ratio"},
     "EvalProtocol": {"judge": "feature_extractor", "judge_sha256": "extractor_sha256"},
     "EvalReport": {"drawn": "provenance", "made": "environment", "subject": "name"},
+    "EvalReport.provenance": {"evaluations": "NFE", "read": "source"},
+    "EvalReport.scores": {"accuracy after training on them": "classification accuracy score"},
     "Every": {"scored": "score_images"},
     "Guidance": {"high": "sigma_hi", "low": "sigma_lo", "weight": "scale"},
     "LogLine": {"gradient": "grad_norm", "rate": "lr", "seen": "images_seen"},
