@@ -4,10 +4,6 @@ from pathlib import Path
 from typing import TypeAlias
 from zipfile import BadZipFile, ZipFile
 
-import torch
-from jaxtyping import UInt8
-from torch import Tensor
-
 from limpid.data import Data, Folder
 from limpid.data.convert import ImagesLike, pixels_from_images
 from limpid.data.images import ImageDataset
@@ -40,12 +36,7 @@ def image_set(images: ImageSet, shape: ImageShape | None = None) -> NamedImages:
         labels = images.labels or [0] * len(images)
         return NamedImages(ImageDataset(images.pixels, labels, images.class_names), f"{len(images):,} samples")
     pixels = pixels_from_images(images)
-    return NamedImages(unlabelled(pixels), f"{len(pixels):,} images")
-
-
-def unlabelled(pixels: UInt8[Tensor, "n c h w"]) -> ImageDataset:
-    """Images without classes."""
-    return ImageDataset(pixels, torch.zeros(len(pixels), dtype=torch.int64))
+    return NamedImages(ImageDataset(pixels, [0] * len(pixels)), f"{len(pixels):,} images")
 
 
 def folder_data(path: Path, shape: ImageShape | None) -> Folder:

@@ -20,10 +20,11 @@ from limpid.diffusion.level import Level
 from limpid.diffusion.likelihood import BIN_WIDTH, DEQUANTISED, bits_per_dimension
 from limpid.diffusion.schedules import extended_to_sigma, sampling_levels
 from limpid.metrics.extractors.base import in_float32
+from limpid.recipes.registry import with_changes
 from limpid.runtime.device import Runtime
 from limpid.runtime.rng import generator
 from limpid.sampling.labels import UNCONDITIONAL, check_class_names
-from limpid.sampling.pipeline import LabelsLike, Pipeline, check_names
+from limpid.sampling.pipeline import Pipeline, SampleLabels
 
 MAX_EDM_SIGMA = 1e4
 """The highest sigma / alpha to start from, for schedules that end in pure noise: no image is visible there."""
@@ -87,7 +88,7 @@ def bits_per_dim(
     pipeline: Pipeline,
     images: ImagesLike | None = None,
     *,
-    labels: LabelsLike = UNCONDITIONAL,
+    labels: SampleLabels = UNCONDITIONAL,
     config: LikelihoodConfig | None = None,
     **changes: object,
 ) -> BitsPerDim:
@@ -98,8 +99,7 @@ def bits_per_dim(
     as in `bits_per_dim(pipeline, n=200, method="ode")`. Raises ValueError for settings that cannot be, for fewer than
     two images, and for images of another shape or other classes than the model's.
     """
-    check_names(changes, LikelihoodConfig)
-    config = replace(config or LikelihoodConfig(), **changes)  # pyright: ignore[reportArgumentType]
+    config = with_changes(config or LikelihoodConfig(), changes, "likelihood")
     if images is None:
         source, name = open_split(pipeline.recipe.data, config, pipeline.runtime)
         conditional = bool(pipeline.class_names)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from limpid.data import Data, Digits
+from limpid.data import Data
 from limpid.data.images import ImageDataset
 from limpid.metrics import stats_file
 from limpid.metrics.extractors.base import FeatureExtractor, Features, extract_features
