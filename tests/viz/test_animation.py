@@ -13,7 +13,7 @@ from limpid.viz.image_grid import image_grid
 
 
 def frames(n: int, channels: int = 3, side: int = 8) -> list[Image.Image]:
-    """Sheets of four pictures of noise, each unlike the one before."""
+    """Sheets of four images of noise, each different from the one before."""
     drawn = torch.randint(0, 256, (n, 4, channels, side, side), generator=torch.Generator().manual_seed(0))
     return [image_grid(pixels.to(torch.uint8), scale=2) for pixels in drawn]
 
@@ -50,7 +50,7 @@ def test_webp_keeps_every_pixel(tmp_path: Path):
         np.testing.assert_array_equal(np.asarray(image), np.asarray(original))
 
 
-def test_gif_keeps_every_pixel_of_grey_pictures(tmp_path: Path):
+def test_gif_keeps_every_pixel_of_grey_images(tmp_path: Path):
     drawn = frames(4, channels=1)
     images, _, _ = reopened(animate(drawn, tmp_path / "film.gif"))
     for image, original in zip(images, drawn, strict=True):

@@ -1,3 +1,3 @@
-"""Pictures out: sheets of pictures, animations, figures. Knows tensors of pixels and rows of numbers, nothing else."""
+"""Image grids, animations and plots, from tensors of pixels and sequences of numbers."""
 
 __all__ = ["animation", "class_sheets", "image_grid", "plot", "show", "text"]

@@ -1,4 +1,4 @@
-"""Moving pictures: frames of one size in, an animated WebP or GIF out, with Pillow alone."""
+"""Animations: frames of one size as an animated WebP or GIF, by Pillow."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,16 +7,16 @@ from PIL import Image
 
 from limpid.storage.atomic import atomic_write
 
-# Lossless, because squares of one colour suit it. 31 frames from noise to 64 pictures of CIFAR-10, enlarged threefold:
+# Lossless, which suits squares of one colour. 31 frames from noise to 64 images of CIFAR-10, enlarged threefold:
 # 6.8 MB in 2.5 s; lossy at quality 75 7.9 MB, and wrong by 26 of 255 amid the noise; GIF 9.9 MB in 4 s. Method 0 is
 # four times as fast and 30% larger; methods 3 to 6 are slower and hardly smaller.
 ANIMATION_FORMATS = {".webp": {"format": "WEBP", "lossless": True, "method": 2}, ".gif": {"format": "GIF"}}
 
 
 def animate(frames: Iterable[Image.Image], path: Path | str, milliseconds: int = 80, hold: int = 2000) -> Path:
-    """Write the frames as WebP or GIF, by the suffix: each stays `milliseconds`, the last `hold`, and all begins again.
+    """Write the frames as WebP or GIF, by the suffix: each is shown for `milliseconds`, the last for `hold`, in a loop.
 
-    WebP keeps every pixel, GIF 256 colours a frame. Raises ValueError for another suffix, no frames, or several sizes.
+    WebP is lossless, GIF has 256 colours per frame. Raises ValueError for another suffix, no frames, or several sizes.
     """
     path = Path(path)
     if path.suffix.lower() not in ANIMATION_FORMATS:

@@ -1,4 +1,4 @@
-"""What a sheet of samples shows where there are many: images of at most ten classes, the same each time, and which."""
+"""Which images and classes a sheet of samples shows where there are many: at most ten classes, the same each time."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,16 +8,16 @@ from limpid.runtime.rng import random_subset
 
 SHEET_CLASSES = 10
 SHEET_IMAGES = 1000
-"""At most so many classes, and images, are on a sheet."""
+"""The most classes, and the most images, on a sheet."""
 
 
 def sheet_classes(classes: int) -> list[int]:
-    """Which of so many classes a sheet shows: all of them, or ten that their address draws."""
+    """Which of this many classes a sheet shows: all of them, or a random ten, the same each time."""
     return random_subset(SHEET_CLASSES, classes).tolist()
 
 
 def sheet_images(labels: Sequence[int]) -> list[int]:
-    """Which of the images with these labels a sheet shows: the first of each of its classes."""
+    """The indices of the images, of those with these labels, that a sheet shows: the first of each of its classes."""
     classes = list(dict.fromkeys(labels))
     shown = {classes[i] for i in sheet_classes(len(classes))}
     of_class, images = Counter[int](), list[int]()
@@ -29,9 +29,9 @@ def sheet_images(labels: Sequence[int]) -> list[int]:
 
 
 def sheet_title(labels: Sequence[int], class_names: Sequence[str], images: int = 0) -> str:
-    """What a sheet with images of these labels says of what it leaves out: other classes, or others of so many images.
+    """A title that names what a sheet with these labels leaves out: other classes, or others of `images` images.
 
-    It is empty where that is nothing.
+    Empty if it leaves out nothing.
     """
     shown, lines = list(dict.fromkeys(labels)), list[str]()
     if len(class_names) > SHEET_CLASSES:

@@ -1,4 +1,4 @@
-"""Figures: curves over one pair of axes, or several pairs side by side. Needs matplotlib; changes no setting of it."""
+"""Plots: curves on one pair of axes, or several side by side. Needs matplotlib, and changes none of its settings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FIGURE_FORMATS = (".png", ".svg", ".pdf")
-# Okabe and Ito's colours, made to be told apart by the colour-blind; their yellow, too pale for a line, is left out.
+# Okabe and Ito's colours, which colour-blind people can distinguish, without their yellow, too pale for a line.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#4D4D4D")
-INK, SOFT, RULE = "#202124", "#5F6368", "#E3E4E6"
-WIDTH, DPI, ABREAST = 8, 150, 3
-"""Inches, dots per inch, and how many plots stand side by side: 1200 pixels in all."""
+TEXT, MUTED, GRID = "#202124", "#5F6368", "#E3E4E6"
+WIDTH, DPI, MAX_COLUMNS = 8, 150, 3
+"""The width of a figure in inches, dots per inch (so 1200 pixels), and the most plots side by side."""
 DECADES = 12
-"""A logarithmic axis ends this far below its top: what falls to zero leaves it, and does not flatten the rest."""
+"""Decades of a logarithmic axis: values that fall to zero leave it, instead of flattening the others."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A line through points; a faint one is the points alone. Curves of one label share a colour and a legend entry."""
+    """A line through points, or the points only if `faint`. Curves of one label share a colour and a legend entry."""
 
     label: str
     x: Sequence[float]
@@ -40,7 +40,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """What one pair of axes shows."""
+    """The curves of one pair of axes."""
 
     series: Sequence[Curve]
     title: str = ""
@@ -51,7 +51,7 @@ class Panel:
 
 
 def with_mean(curve: Curve, window: int = 0) -> list[Curve]:
-    """The points of a curve, faint, and their running mean: over `window` points (0: a twentieth), near ones most."""
+    """The points of a curve, faint, and their running mean by a Hann window of `window` points (0: a twentieth)."""
     window = min(len(curve.y), max(1, window or len(curve.y) // 20))
     weights = np.hanning(window + 2)[1:-1]
     sums, totals = (np.convolve(y, weights, "same") for y in (curve.y, np.ones(len(curve.y))))
@@ -67,23 +67,23 @@ def curves(
     log_x: bool = False,
     log_y: bool = False,
 ) -> Path:
-    """Draw curves over one pair of axes, named `x` and `y`, as PNG, SVG or PDF by the suffix of `path`."""
+    """Plot curves on one pair of axes with the labels `x` and `y`, as PNG, SVG or PDF by the suffix of `path`."""
     return panels([Panel(series, title, x, y, log_x, log_y)], path)
 
 
 def panels(plots: Sequence[Panel], path: Path | str, title: str = "") -> Path:
-    """Draw plots side by side, up to three in a row. Raises ValueError if there is nothing to draw or to draw with."""
+    """Draw plots side by side, up to three in a row. Raises ValueError without curves, and without matplotlib."""
     path = Path(path)
     if path.suffix.lower() not in FIGURE_FORMATS:
         raise ValueError(f"no figure is written as {path.name!r}: choose from {', '.join(FIGURE_FORMATS)}")
     if not plots or not all(plot.series for plot in plots):
         raise ValueError("no curves were given: expected one or more in every plot")
-    rows = ceil(len(plots) / ABREAST)
+    rows = ceil(len(plots) / MAX_COLUMNS)
     columns = ceil(len(plots) / rows)
-    page = new_figure(WIDTH, rows * {1: 4.5, 2: 3.4, 3: 2.8}[columns])
+    figure = new_figure(WIDTH, rows * {1: 4.5, 2: 3.4, 3: 2.8}[columns])
     if title:
-        page.suptitle(title, x=0.01, ha="left", size=13, weight="bold", color=INK, parse_math=False)
-    axes = page.subplots(rows, columns, squeeze=False).flatten().tolist()
+        figure.suptitle(title, x=0.01, ha="left", size=13, weight="bold", color=TEXT, parse_math=False)
+    axes = figure.subplots(rows, columns, squeeze=False).flatten().tolist()
     for plot, pair in zip(plots, axes, strict=False):
         draw_panel(plot, pair)
         add_title_and_legend(plot.title, pair, room=int(12 * WIDTH / columns))
@@ -91,12 +91,12 @@ def panels(plots: Sequence[Panel], path: Path | str, title: str = "") -> Path:
     for empty in axes[len(plots) :]:
         empty.remove()
     with atomic_write(path) as part:
-        page.savefig(part, format=path.suffix.lower().lstrip("."), dpi=DPI)
+        figure.savefig(part, format=path.suffix.lower().lstrip("."), dpi=DPI)
     return path
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """An empty page, in inches. Raises ValueError if matplotlib is not installed."""
+    """An empty figure of this size in inches. Raises ValueError if matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure
         from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -106,7 +106,7 @@ def new_figure(width: float, height: float) -> "Figure":
 
 
 def draw_panel(plot: Panel, axes: "Axes") -> None:
-    """Put the curves of a plot on a pair of axes. Raises ValueError for a curve that a logarithmic axis cannot show."""
+    """Plot the curves on a pair of axes. Raises ValueError for a curve that a logarithmic axis cannot show."""
     labels = list(dict.fromkeys(curve.label for curve in plot.series))
     for curve in plot.series:
         for name, values, log in (("x", curve.x, plot.log_x), ("y", curve.y, plot.log_y)):
@@ -118,20 +118,20 @@ def draw_panel(plot: Panel, axes: "Axes") -> None:
         else:
             few = len(curve.x) <= 20
             axes.plot(curve.x, curve.y, "o-" if few else "-", color=color, lw=2, ms=4.5, label=curve.label)
-    axes.set_xlabel(plot.x, color=SOFT, parse_math=False)
-    axes.set_ylabel(plot.y, color=SOFT, parse_math=False)
+    axes.set_xlabel(plot.x, color=MUTED, parse_math=False)
+    axes.set_ylabel(plot.y, color=MUTED, parse_math=False)
     axes.set_xscale("log" if plot.log_x else "linear")
     axes.set_yscale("log" if plot.log_y else "linear")
 
 
 def add_title_and_legend(title: str, axes: "Axes", room: int) -> None:
-    """Title and, if there are several curves, legend: above the axes, on the left, where they cover no data.
+    """Add the title and, for several curves, the legend: above the axes, on the left, where they cover no data.
 
-    `room` is how many letters of the legend fit in a line.
+    `room` is the number of characters of the legend that fit in a line.
     """
     _, labels = axes.get_legend_handles_labels()
     if len(labels) < 2:
-        axes.set_title(title, loc="left", size=11, weight="bold", color=INK, parse_math=False)
+        axes.set_title(title, loc="left", size=11, weight="bold", color=TEXT, parse_math=False)
         return
     widths = [len(label) + 5 for label in labels]
     legend = axes.legend(
@@ -145,25 +145,25 @@ def add_title_and_legend(title: str, axes: "Axes", room: int) -> None:
         borderpad=0.1,
         frameon=False,
         fontsize=9,
-        labelcolor=INK,
+        labelcolor=TEXT,
         handlelength=1.2,
         handletextpad=0.5,
         columnspacing=1.3,
     )
-    legend.get_title().set_color(INK)
+    legend.get_title().set_color(TEXT)
     for text in (legend.get_title(), *legend.get_texts()):
         text.set_parse_math(False)
 
 
 def style_axes(axes: "Axes") -> None:
-    """Leave what helps to read a value: lines across, numbers as people write them."""
+    """Style axes for reading values: horizontal grid lines, few tick marks, short numbers."""
     from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullLocator
 
     axes.margins(x=0.02)
     axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(SOFT)
-    axes.tick_params(which="both", length=0, labelsize=9, labelcolor=SOFT)
-    axes.grid(axis="y", color=RULE, lw=0.8)
+    axes.spines["bottom"].set_color(MUTED)
+    axes.tick_params(which="both", length=0, labelsize=9, labelcolor=MUTED)
+    axes.grid(axis="y", color=GRID, lw=0.8)
     axes.set_axisbelow(True)
     for axis in (axes.xaxis, axes.yaxis):
         low, high = axis.get_view_interval()
@@ -182,6 +182,6 @@ def style_axes(axes: "Axes") -> None:
 
 
 def scientific(value: float, position: int | None = None) -> str:
-    """A small number with its power of ten, as in 2.5e-5, and 0 as 0, wherever on the axis it stands."""
+    """A small number with its power of ten, as in 2.5e-5, and 0 as 0; `position` on the axis is not used."""
     digits, power = f"{value:.3e}".split("e")
     return f"{float(digits):g}e{int(power)}" if value else "0"

@@ -1,4 +1,4 @@
-"""Pictures of the process itself: the noise, the schedule, the data, a trajectory, samples, the loss."""
+"""Figures of the data, the forward process, the schedule and the loss."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,14 +19,14 @@ from limpid.viz.plot import Curve, Panel, panels, with_mean
 
 
 def data(recipe: Recipe, path: Path) -> Path:
-    """The first 64 pictures of training as the network meets them: resized and augmented."""
+    """The first 64 training images as the network gets them: resized and augmented."""
     source = recipe.data.open("cpu")
     pixels, _ = next(source.batches(0, 64, recipe.seed))
     return save_png(image_grid(recipe.augment(pixels, generator("cpu", recipe.seed, "augment", 0))), path)
 
 
 def forward(recipe: Recipe, path: Path, timesteps: Sequence[int] = (), rows: int = 6) -> Path:
-    """A strip of real pictures, a row each, that sink into noise along the training schedule, at `timesteps` or evenly.
+    """Training images, a row each, with more and more noise of the training schedule, at `timesteps` or evenly spaced.
 
     Raises ValueError for timesteps that the schedule does not have.
     """
@@ -41,7 +41,7 @@ def forward(recipe: Recipe, path: Path, timesteps: Sequence[int] = (), rows: int
 
 
 def u_at_timesteps(kind: Schedule, timesteps: Sequence[int]) -> Float[Tensor, " n"]:
-    """u at these steps of a discrete schedule, 0 being the picture itself."""
+    """u at these steps of a discrete schedule, of which 0 is the image without noise."""
     T = getattr(kind, "T", 0)
     if not all(0 <= t <= T for t in timesteps):
         raise ValueError(f"timesteps {' '.join(map(str, timesteps))}: {kind} has those from 0 to {T}")
@@ -49,7 +49,7 @@ def u_at_timesteps(kind: Schedule, timesteps: Sequence[int]) -> Float[Tensor, " 
 
 
 def u_at_even_angles(kind: Schedule, n: int) -> Float[Tensor, " n"]:
-    """n values of u from clean to noise between which the picture changes by equal angles of the circle.
+    """n values of u from clean to noise at equal angles of atan2(sigma, alpha), so that the columns differ evenly.
 
     Of a schedule that is infinitely noisy at u = 1 the last is just below.
     """
@@ -61,20 +61,20 @@ def u_at_even_angles(kind: Schedule, n: int) -> Float[Tensor, " n"]:
 
 
 def column_titles(schedule: Schedule, u: Tensor) -> list[str]:
-    """What the levels at `u` are called: the step of a discrete schedule, else sigma over alpha."""
+    """The titles of the levels at `u`: the step of a discrete schedule, else sigma / alpha."""
     if steps := getattr(schedule, "T", None):
         return [f"t = {round(part * steps)}" for part in u.tolist()]
     return [f"σ = {ratio:.2g}" for ratio in schedule(u).edm_sigma.tolist()]
 
 
 def loss(folder: Path, path: Path) -> Path:
-    """The loss of a run along its log, its points and their running mean, and its scores if it was scored.
+    """The loss of a run against images seen, its points and their running mean, and its online scores if it has them.
 
     Raises ValueError without a log.
     """
     lines = jsonl.read_jsonl(folder / "log.jsonl")
     if not any("loss" in line for line in lines):
-        raise ValueError(f"{folder / 'log.jsonl'} has no lines yet: nothing to draw")
+        raise ValueError(f"{folder / 'log.jsonl'} has no lines yet: nothing to plot")
     names = dict.fromkeys(name for line in lines if "loss" not in line for name in line if name != "images_seen")
     losses, *scores = (log_curve(lines, name) for name in ("loss", *names))
     plots = [Panel(with_mean(losses), f"{folder.name}: training loss", "images seen", "loss", log_y=True)]
@@ -82,13 +82,13 @@ def loss(folder: Path, path: Path) -> Path:
 
 
 def log_curve(lines: Sequence[jsonl.Line], name: str) -> Curve:
-    """The values of this name along a log."""
+    """The values of this name in a log, against images seen."""
     chosen = [line for line in lines if name in line]
     return Curve(name, [line["images_seen"] for line in chosen], [line[name] for line in chosen])
 
 
 def schedule(recipe: Recipe, path: Path) -> Path:
-    """What the noise does along the schedule of training, and at the sampling levels if they are of another one."""
+    """Plots of the training schedule, and of the sampling levels if they are of another schedule."""
     return panels(schedule_panels(recipe), path)
 
 
@@ -96,7 +96,7 @@ def schedule_panels(recipe: Recipe) -> list[Panel]:
     """Plots of alpha_bar, the signal-to-noise ratio and, for a schedule of T steps, beta_t, along u or t = u T.
 
     The first curve is the training schedule. Where the sampling levels are of another schedule they are a second curve:
-    level i of n at u = 1 - i / n, without the last, which is clean. Raises ValueError for levels that cannot be.
+    level i of n at u = 1 - i / n, without the last, which is clean. Raises ValueError for levels that are not valid.
     """
     kind, sampling, T = recipe.schedule, recipe.sampling, getattr(recipe.schedule, "T", 0)
     u = torch.arange(1, T + 1, dtype=torch.float64) / T if T else (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000
