@@ -172,7 +172,7 @@ def test_the_likelihood_states_its_protocol(method: str, pipeline: Path, capsys)
     assert main(["likelihood", str(pipeline), *args]) == 0
     said = capsys.readouterr().out
     assert re.match(r"-?\d+\.\d{4} \+- \d+\.\d{4} bits/dim", said)
-    assert "4 pictures of the whole training set, classes told, seed 0; ema weights after" in said
+    assert "4 images of the complete training set, class-conditional, seed 0; ema weights after" in said
 
 
 @pytest.mark.parametrize("what", ["forward", "schedule", "data"])
