@@ -15,8 +15,8 @@ from torch import Tensor
 
 from limpid.storage.atomic import atomic_write
 from limpid.viz.image_grid import (
-    LABEL_COLOR,
     BACKGROUND,
+    LABEL_COLOR,
     TITLE_COLOR,
     image_grid,
     near_square,
