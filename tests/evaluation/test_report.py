@@ -104,10 +104,14 @@ def test_reports_from_before_there_were_notes_are_read(tmp_path: Path):
 def test_a_report_of_version_0_1_says_how_its_images_were_sampled_in_the_words_of_this_one(tmp_path: Path):
     path = tmp_path / "scores.json"
     guided = Sampling(sampler=Heun(), schedule=VpSde(), clip_denoised=False, guidance=Guidance(3.0))
-    now = report(guidance=3.0, sampling=to_dict(guided))
+    now = report(guidance=3.0, sampling=to_dict(guided), NFE=20.0)
+    now = replace(now, scores=now.scores | {"classification accuracy score": Score(0.5, 0.01, better="more")})
     add_report(now, path)
     plain = json.loads(path.read_text())
     provenance = plain["reports"][0].pop("provenance")
+    provenance["evaluations"] = provenance.pop("NFE")
+    scores = plain["reports"][0]["scores"]
+    scores["accuracy after training on them"] = scores.pop("classification accuracy score")
     sampling = provenance["sampling"]
     sampling |= {"clip": sampling.pop("clip_denoised"), "guide": sampling.pop("guidance_model")}
     sampling["levels"] = sampling.pop("schedule") | {"kind": "ContinuousBeta"}
