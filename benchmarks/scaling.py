@@ -30,7 +30,7 @@ from limpid.data.images import ImageDataset
 from limpid.diffusion.losses import denoising_loss
 from limpid.recipes.recipe import Recipe
 from limpid.runtime import distributed
-from limpid.runtime.device import Runtime
+from limpid.runtime.device import TrainingRuntime
 from limpid.runtime.grad_sync import GradientSync
 from limpid.training import accumulate
 from limpid.training.accumulate import NoisyBatch
@@ -105,7 +105,7 @@ def member(team: Team, rank: int, port: int, device: str, network: Size, batch: 
     """A step of training in one process of a team."""
     numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": team.processes, "MASTER_PORT": port}
     os.environ |= {name: str(number) for name, number in numbers.items()} | {"MASTER_ADDR": "127.0.0.1"}
-    runtime = Runtime(device, threads=team.threads).resolved().configure_process()
+    runtime = TrainingRuntime(device, threads=team.threads).resolved().configure_process()
     distributed.init(runtime.device)
     recipe, drawn = recipe_of(network, batch), pixels(4096)
     source = ImageDataset(drawn, torch.zeros(len(drawn), dtype=torch.int64)).to(runtime.device)
@@ -130,7 +130,7 @@ def summed_by_torch(state: TrainState, recipe: Recipe, *given: Any) -> Iterator[
     state.grad_sync = GradientSync([])
     objective = DistributedDataParallel(Objective(state, recipe), gradient_as_bucket_view=True)
 
-    def backward(_: TrainState, __: Recipe, part: NoisyBatch, share: float, runtime: Runtime) -> Tensor:
+    def backward(_: TrainState, __: Recipe, part: NoisyBatch, share: float, runtime: TrainingRuntime) -> Tensor:
         with runtime.autocast():
             loss = objective(part)
         (dist.get_world_size() * share * (loss * part.importance_weight).mean()).backward()

@@ -7,9 +7,9 @@ from limpid.diffusion.level_sampling import LossSecondMoment
 from limpid.nets import UNet
 from limpid.recipes.recipe import Every, Recipe
 from limpid.recipes.registry import RECIPES
-from limpid.runtime.device import Runtime
+from limpid.runtime.device import TrainingRuntime
 
-CPU = Runtime("cpu", "float32").resolved()
+CPU = TrainingRuntime("cpu", "float32").resolved()
 TINY: Recipe = replace(
     RECIPES["demo"](),
     duration=64,

@@ -18,7 +18,7 @@ from limpid.diffusion.samplers import Sampler
 from limpid.diffusion.schedules import Cosine, Karras
 from limpid.recipes.recipe import Recipe
 from limpid.recipes.registry import RECIPES
-from limpid.runtime.device import Runtime
+from limpid.runtime.device import TrainingRuntime
 from limpid.sampling.figures import level_title
 from limpid.sampling.samples import row_labels
 from limpid.training.run import run
@@ -228,7 +228,7 @@ def test_every_figure_of_a_run_is_written(what: str, pipeline: Path, tmp_path: P
 
 
 def options(*args: str) -> Recipe:
-    default = Train(RECIPES["cifar10"](), Runtime(), Path("runs/cifar10"))
+    default = Train(RECIPES["cifar10"](), TrainingRuntime(), Path("runs/cifar10"))
     return parse(default, args, "limpid train cifar10").recipe
 
 
@@ -350,7 +350,7 @@ def test_a_missing_data_set_gets_one_line_that_says_what_was_looked_for(tmp_path
 
 def test_a_run_in_the_folder_of_another_is_refused(pipeline: Path):
     with pytest.raises(ValueError, match="holds a run of another recipe"):
-        run(RECIPES["demo"](), pipeline, Runtime("cpu"))
+        run(RECIPES["demo"](), pipeline, TrainingRuntime("cpu"))
 
 
 @pytest.mark.parametrize("broken", ["recipe.json", "checkpoints/000000000032.safetensors"])
@@ -375,7 +375,7 @@ def test_a_folder_that_cannot_be_written_to_gets_one_clear_line(tmp_path: Path, 
 
 @pytest.mark.parametrize(("word", "value"), [("True", True), ("False", False), ("auto", "auto")])
 def test_a_choice_among_values_is_no_choice_of_a_kind(word: str, value: bool | str):
-    options = parse(Train(RECIPES["demo"](), Runtime(), Path("run")), ["--compile", word], "limpid train demo")
+    options = parse(Train(RECIPES["demo"](), TrainingRuntime(), Path("run")), ["--compile", word], "limpid train demo")
     assert options.runtime.compile == value
 
 

@@ -10,13 +10,13 @@ from limpid.data import Cifar10, Digits
 from limpid.nets import UNet
 from limpid.recipes.recipe import Recipe
 from limpid.recipes.registry import RECIPES
-from limpid.runtime.device import Runtime
+from limpid.runtime.device import TrainingRuntime
 from limpid.sampling.labels import balanced_labels
 from limpid.sampling.pipeline import Pipeline
 from limpid.training.loop import training_loop
 from limpid.training.state import init_state
 
-CPU = Runtime("cpu", "float32").resolved()
+CPU = TrainingRuntime("cpu", "float32").resolved()
 
 
 def narrow(recipe: Recipe, root: Path) -> Recipe:

@@ -24,12 +24,12 @@ from limpid.nets import UNet
 from limpid.recipes.recipe import Recipe, build_denoiser
 from limpid.recipes.registry import RECIPES
 from limpid.runtime import rng
-from limpid.runtime.device import Runtime
+from limpid.runtime.device import TrainingRuntime
 from limpid.sampling.pipeline import Pipeline
 from limpid.training.loop import train_step
 from limpid.training.state import init_state, state_dict
 
-ELSEWHERE = Runtime("meta", "bfloat16", compile=False)
+ELSEWHERE = TrainingRuntime("meta", "bfloat16", compile=False)
 REAL = rng.generator
 SHAPE = (3, 32, 32)
 
@@ -50,7 +50,7 @@ def meta(monkeypatch: pytest.MonkeyPatch):
     for name, module in list(sys.modules.items()):
         if name.startswith("limpid") and getattr(module, "generator", None) is REAL:
             monkeypatch.setattr(module, "generator", generator)
-    monkeypatch.setattr(Runtime, "autocast", lambda _: nullcontext())
+    monkeypatch.setattr(TrainingRuntime, "autocast", lambda _: nullcontext())
     monkeypatch.setattr(import_module("torch.optim.adam"), "_device_dtype_check_for_fused", lambda *_, **__: None)
 
 

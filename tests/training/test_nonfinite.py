@@ -18,7 +18,7 @@ from limpid.diffusion.level_sampling import LossSecondMoment
 from limpid.diffusion.schedules import Cosine, Karras, sampling_levels
 from limpid.diffusion.targets import Eps, V
 from limpid.recipes.recipe import Every, Recipe, build_denoiser
-from limpid.runtime.device import Runtime
+from limpid.runtime.device import TrainingRuntime
 from limpid.runtime.oom import find_executable_batch_size
 from limpid.sampling import figures
 from limpid.sampling.pipeline import Pipeline
@@ -342,7 +342,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory():
 
 def test_parts_of_less_than_nothing_are_refused():
     with pytest.raises(ValueError, match=r"--micro-batch -1: expected a number of images"):
-        Runtime("cpu", micro_batch=-1).resolved()
+        TrainingRuntime("cpu", micro_batch=-1).resolved()
 
 
 def deterministic(folder: Path) -> None:
@@ -354,7 +354,7 @@ def deterministic(folder: Path) -> None:
         return tell(self, step)
 
     LossLog.write_line = telling
-    run(SHORT, folder, Runtime("cpu", "float32", deterministic=True))
+    run(SHORT, folder, TrainingRuntime("cpu", "float32", deterministic=True))
     assert found
     assert all(found)
 

@@ -19,7 +19,7 @@ from limpid.bench import costs
 from limpid.evaluation.classifier import untrained_classifier
 from limpid.metrics.extractors import cifar_classifier
 from limpid.nets.kernels.dropout_cpu import Dropout, dropout_from
-from limpid.runtime.device import WORKSPACE, Runtime
+from limpid.runtime.device import WORKSPACE, TrainingRuntime
 from limpid.runtime.rng import default_generators_seeded
 from limpid.sampling import figures
 from limpid.sampling.pipeline import load
@@ -55,12 +55,12 @@ def process_state() -> dict[str, object]:
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("guest") / "run"
-    run(TINY, folder, Runtime("cpu", "float32"))
+    run(TINY, folder, TrainingRuntime("cpu", "float32"))
     return folder
 
 
 def whole_run(folder: Path) -> None:
-    run(FULL, folder.with_name("another"), Runtime("cpu", "float32", deterministic=True))
+    run(FULL, folder.with_name("another"), TrainingRuntime("cpu", "float32", deterministic=True))
 
 
 def steps(_: Path) -> None:
@@ -75,8 +75,8 @@ def samples(folder: Path) -> None:
 
 
 GUESTS: dict[str, Callable[[Path], object]] = {
-    "choosing a machine": lambda _: Runtime().resolved(32_000),
-    "choosing one of two threads": lambda _: Runtime("cpu", threads=2, deterministic=True).resolved(),
+    "choosing a machine": lambda _: TrainingRuntime().resolved(32_000),
+    "choosing one of two threads": lambda _: TrainingRuntime("cpu", threads=2, deterministic=True).resolved(),
     "a run": whole_run,
     "training steps": steps,
     "sampling": samples,
@@ -95,7 +95,7 @@ def test_the_process_is_afterwards_as_it_was(name: str, pipeline: Path, monkeypa
 
 
 def test_a_run_trains_in_a_thread_to_the_same_bits_while_the_main_thread_draws(tmp_path: Path):
-    runtime, before = Runtime("cpu", "float32"), process_state()
+    runtime, before = TrainingRuntime("cpu", "float32"), process_state()
     run(FULL, tmp_path / "main", runtime)
     thread = threading.Thread(target=run, args=(FULL, tmp_path / "thread", runtime))
     thread.start()
@@ -128,7 +128,7 @@ def test_dropout_draws_from_its_seed_what_the_default_generator_would_draw(devic
 
 def test_settings_hold_inside_and_what_held_before_holds_afterwards():
     before = process_state()
-    with Runtime("cpu", threads=2, deterministic=True).settings():
+    with TrainingRuntime("cpu", threads=2, deterministic=True).settings():
         assert torch.get_num_threads() == 2
         assert torch.are_deterministic_algorithms_enabled()
         assert os.environ[WORKSPACE]
@@ -137,7 +137,7 @@ def test_settings_hold_inside_and_what_held_before_holds_afterwards():
 
 def test_a_process_is_configured_for_good_by_a_call_of_its_own():
     before = process_state()
-    with Runtime("cpu").settings():  # puts back what the next line leaves
+    with TrainingRuntime("cpu").settings():  # puts back what the next line leaves
         configured = replace(CPU, threads=2).configure_process()
         assert (configured.threads, torch.get_num_threads()) == (2, 2)
         assert "2 threads" in str(configured)
@@ -147,6 +147,6 @@ def test_a_process_is_configured_for_good_by_a_call_of_its_own():
 def test_attention_of_cudnn_is_off_while_the_network_runs_on_a_gpu_and_on_again_afterwards(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     torch.backends.cuda.enable_cudnn_sdp(True)
-    with pytest.warns(UserWarning, match="CUDA is not available"), Runtime("cuda", "bfloat16").autocast():
+    with pytest.warns(UserWarning, match="CUDA is not available"), TrainingRuntime("cuda", "bfloat16").autocast():
         assert not torch.backends.cuda.cudnn_sdp_enabled()
     assert torch.backends.cuda.cudnn_sdp_enabled()

@@ -14,7 +14,7 @@ from limpid.diffusion.guidance import Guidance
 from limpid.diffusion.schedules import sampling_levels
 from limpid.recipes.recipe import Recipe, build_denoiser
 from limpid.runtime import cpu
-from limpid.runtime.device import Runtime
+from limpid.runtime.device import TrainingRuntime
 from limpid.sampling.sample import make_denoiser, seeded_noise
 from limpid.training.loop import training_loop
 from limpid.training.state import init_state
@@ -63,10 +63,10 @@ class BenchResult:
         return max(self.peaks.values())
 
 
-MakeWork: TypeAlias = Callable[[Recipe, Runtime], Work]
+MakeWork: TypeAlias = Callable[[Recipe, TrainingRuntime], Work]
 
 
-def training_step(recipe: Recipe, runtime: Runtime) -> Work:
+def training_step(recipe: Recipe, runtime: TrainingRuntime) -> Work:
     """One training step per call, with the loading of its batch."""
     runtime = runtime.resolved().configure_process()
     source = open_source(recipe, runtime.device)
@@ -79,7 +79,7 @@ def open_source(recipe: Recipe, device: str) -> DataSource:
     return recipe.data.random(device) if isinstance(recipe.data, Cifar10) else recipe.data.open(device)
 
 
-def sampling_step(recipe: Recipe, runtime: Runtime) -> Work:
+def sampling_step(recipe: Recipe, runtime: TrainingRuntime) -> Work:
     """One network evaluation of a batch of noisy images per call, as a sampler step has it; without guidance."""
     runtime, source = runtime.resolved().configure_process(), open_source(recipe, "cpu")
     recipe = replace(recipe, sampling=replace(recipe.sampling, guidance=Guidance()))
@@ -97,7 +97,7 @@ def sampling_step(recipe: Recipe, runtime: Runtime) -> Work:
 WORKLOADS: dict[str, MakeWork] = {"train": training_step, "sample": sampling_step}
 
 
-def bench(recipe: Recipe, runtime: Runtime, rounds: int, seconds: float) -> BenchResult:
+def bench(recipe: Recipe, runtime: TrainingRuntime, rounds: int, seconds: float) -> BenchResult:
     """Measure `recipe` with a resolved runtime: eager, and also compiled if the runtime says so, interleaved."""
     parameters = count_parameters(recipe)  # a recipe that cannot be built is refused before any process starts
     modes = {"eager": replace(runtime, compile=False)} | ({"compiled": runtime} if runtime.compile is True else {})

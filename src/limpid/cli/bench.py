@@ -11,7 +11,7 @@ from limpid.recipes.recipe import Recipe
 from limpid.recipes.registry import find_recipe
 from limpid.recipes.serialize import to_dict
 from limpid.runtime import cpu
-from limpid.runtime.device import Runtime
+from limpid.runtime.device import TrainingRuntime
 from limpid.runtime.terminal import echo
 from limpid.storage.atomic import atomic_write
 
@@ -21,7 +21,7 @@ class BenchOptions:
     """Measure what a recipe costs on this machine: images per second, memory, FLOPs, share of the peak FLOP/s."""
 
     recipe: Annotated[Recipe, FLATTEN]
-    runtime: Annotated[Runtime, FLATTEN] = Runtime()
+    runtime: Annotated[TrainingRuntime, FLATTEN] = TrainingRuntime()
     rounds: int = 7
     """Rounds of the measurement; the table shows the median."""
     seconds: float = 1.0

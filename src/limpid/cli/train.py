@@ -10,7 +10,7 @@ from limpid.cli.parser import FLATTEN, parse, positional
 from limpid.recipes.recipe import Recipe
 from limpid.recipes.registry import RECIPES, find_recipe
 from limpid.runtime import distributed
-from limpid.runtime.device import Runtime
+from limpid.runtime.device import TrainingRuntime
 from limpid.runtime.terminal import echo
 from limpid.sampling.training_data import open_data
 from limpid.training.progress import ProgressDisplay
@@ -23,7 +23,7 @@ class Train:
     """Train a recipe in a run folder, or continue the run that is there."""
 
     recipe: Annotated[Recipe, FLATTEN]
-    runtime: Annotated[Runtime, FLATTEN]
+    runtime: Annotated[TrainingRuntime, FLATTEN]
     run: Path
     """The run folder: checkpoints, samples and the log are written to it."""
     epochs: float = 0.0
@@ -34,14 +34,14 @@ class Train:
 
 def default_options() -> dict[str, object]:
     """The options of the command, by what is typed before them."""
-    return {"limpid train RECIPE": Train(Recipe(), Runtime(), Path("runs/RECIPE"))}
+    return {"limpid train RECIPE": Train(Recipe(), TrainingRuntime(), Path("runs/RECIPE"))}
 
 
 def main(arguments: Sequence[str]) -> int:
     """`limpid train RECIPE [options]`."""
     name, rest = positional("train", "RECIPE", arguments)
     folder = Path(name) if Path(name).is_dir() and name not in RECIPES else Path("runs") / Path(name).stem
-    options = with_epochs(parse(Train(find_recipe(name), Runtime(), folder), rest, f"limpid train {name}"))
+    options = with_epochs(parse(Train(find_recipe(name), TrainingRuntime(), folder), rest, f"limpid train {name}"))
     threads = options.runtime.threads or previous_threads(options.run)
     replace(options.runtime, threads=threads).resolved(options.recipe.duration).configure_process()
     return 0 if run(options.recipe, options.run, options.runtime, options.allow_rewarm, [ProgressDisplay()]) else 130

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Literal, TypeVar
 
 import torch
@@ -12,6 +12,7 @@ from torch import nn
 from limpid.runtime import cpu, distributed
 
 Module = TypeVar("Module", bound=nn.Module)
+AnyRuntime = TypeVar("AnyRuntime", bound="Runtime")
 COMPILE_FROM_IMAGES = 1_000_000
 """Images after which a GPU has won back the minutes of compiling, by far: at 3,000 a second they take five."""
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
@@ -29,28 +30,17 @@ class Runtime:
     compile: bool | Literal["auto"] = "auto"
     """Compile the network: minutes at the start, faster steps on a GPU, nothing won on a CPU; "auto" does it on a GPU,
     for runs of a million images or more."""
-    micro_batch: int = 0
-    """Images in one forward and backward pass where memory is short, 0 for the complete batch; the sums are equal."""
     threads: int = 0
     """Threads on a CPU; 0 takes one for each core, or as many as get the most done beside other programs."""
-    deterministic: bool = False
-    """Only kernels that give the same bits each time: a GPU is slower then, a CPU needs none of it."""
-    fsdp: bool = False
-    """Train with each of several processes holding a part of the weights, averages and optimiser's memory, for networks
-    that do not fit on one GPU."""
 
-    def resolved(self, images: int = 0) -> "Runtime":
+    def resolved(self: AnyRuntime, images: int = 0) -> AnyRuntime:
         """This machine with its choices made for a run of so many images; nothing in the process changes.
 
         `threads` stays 0 where it was not given: torch then uses as many as it is set to. Raises ValueError for a
         device that is not there.
         """
-        if self.micro_batch < 0:
-            raise ValueError(f"--micro-batch {self.micro_batch}: expected a number of images, 0 for the complete batch")
         if self.threads < 0:
             raise ValueError(f"--threads {self.threads}: expected a number of threads, 0 to choose them here")
-        if self.fsdp and distributed.world_size() == 1:
-            raise ValueError("--fsdp with one process: expected several, started by torchrun")
         device = distributed.device_of(_best_device() if self.device == "auto" else self.device)
         try:
             torch.empty(0, device=device)
@@ -62,7 +52,7 @@ class Runtime:
         compiled = repaid if self.compile == "auto" else self.compile
         return replace(self, device=device, precision=precision, compile=compiled)
 
-    def configure_process(self) -> "Runtime":
+    def configure_process(self: AnyRuntime) -> AnyRuntime:
         """Tune the whole process for this machine, for good, and return it with the number of threads chosen.
 
         For a program whose only work this is, like limpid's commands: freed memory is kept, threads are pinned, and
@@ -86,7 +76,7 @@ class Runtime:
             undo.callback(setattr, torch.backends.cudnn, "benchmark", torch.backends.cudnn.benchmark)
             if self.device.startswith("cuda"):
                 undo.callback(torch.cuda.set_device, torch.cuda.current_device())
-            if self.deterministic and WORKSPACE not in os.environ:
+            if WORKSPACE not in os.environ:
                 undo.callback(os.environ.pop, WORKSPACE, None)
             self._apply_settings()
             yield
@@ -106,15 +96,12 @@ class Runtime:
             torch.set_num_threads(before)
 
     def _apply_settings(self) -> None:
-        if self.deterministic:
-            os.environ.setdefault(WORKSPACE, ":4096:8")  # read when cuBLAS is first used
-            torch.use_deterministic_algorithms(True)
         if self.device == "cpu" and self.threads:
             torch.set_num_threads(self.threads)
         elif self.device.startswith("cuda"):
             # What names no device, as events and autocast, means the current one.
             torch.cuda.set_device(torch.device(self.device).index or 0)
-            torch.backends.cudnn.benchmark = not self.deterministic
+            torch.backends.cudnn.benchmark = True
 
     def to_device(self, module: Module) -> Module:
         """The module on this device, its kernels laid out with channels last, as convolutions like them."""
@@ -138,8 +125,46 @@ class Runtime:
         number = torch.get_num_threads()
         threads = f", {number} thread{'s'[: number != 1]}" if self.device == "cpu" else ""
         many = f"{distributed.world_size()} processes, each on " if distributed.world_size() > 1 else ""
-        how = f"{', compiled' if self.compile is True else ''}{', sharded' if self.fsdp else ''}"
-        return f"{many}{self.device}{threads}, {self.precision}{how}"
+        return f"{many}{self.device}{threads}, {self.precision}{', compiled' if self.compile is True else ''}"
+
+
+@dataclass(frozen=True)
+class TrainingRuntime(Runtime):
+    """A runtime with the choices that only training has."""
+
+    micro_batch: int = 0
+    """Images in one forward and backward pass where memory is short, 0 for the complete batch; the sums are equal."""
+    deterministic: bool = False
+    """Only kernels that give the same bits each time: a GPU is slower then, a CPU needs none of it."""
+    fsdp: bool = False
+    """Train with each of several processes holding a part of the weights, averages and optimiser's memory, for networks
+    that do not fit on one GPU."""
+
+    @classmethod
+    def from_runtime(cls, runtime: Runtime | None) -> "TrainingRuntime":
+        """The same choices for training; all of them "auto" for None."""
+        if isinstance(runtime, TrainingRuntime):
+            return runtime
+        return cls() if runtime is None else cls(*(getattr(runtime, spec.name) for spec in fields(runtime)))
+
+    def resolved(self, images: int = 0) -> "TrainingRuntime":
+        """As `Runtime.resolved`. Raises ValueError too for a negative micro-batch, and for FSDP with one process."""
+        if self.micro_batch < 0:
+            raise ValueError(f"--micro-batch {self.micro_batch}: expected a number of images, 0 for the complete batch")
+        if self.fsdp and distributed.world_size() == 1:
+            raise ValueError("--fsdp with one process: expected several, started by torchrun")
+        return super().resolved(images)
+
+    def _apply_settings(self) -> None:
+        if self.deterministic:
+            os.environ.setdefault(WORKSPACE, ":4096:8")  # read when cuBLAS is first used
+            torch.use_deterministic_algorithms(True)
+        super()._apply_settings()
+        if self.deterministic and self.device.startswith("cuda"):
+            torch.backends.cudnn.benchmark = False
+
+    def __str__(self) -> str:
+        return super().__str__() + (", sharded" if self.fsdp else "")
 
 
 def _devices() -> list[str]:

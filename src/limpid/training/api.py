@@ -11,7 +11,7 @@ from limpid.data import Cifar10, Data, Digits, Folder, InMemory, images_from_pyt
 from limpid.data.in_memory import PythonImages
 from limpid.nets import own_network
 from limpid.recipes.recipe import Recipe, with_absolute_root, with_root
-from limpid.runtime.device import Runtime
+from limpid.runtime.device import Runtime, TrainingRuntime
 from limpid.sampling.pipeline import Pipeline
 from limpid.sampling.training_data import open_data
 from limpid.training.anomalies import NonFiniteMonitor
@@ -42,7 +42,7 @@ def train(
     ValueError for a recipe that cannot be trained, FloatingPointError where a loss or gradient is not finite, which a
     run folder gets over unless it happens again and again.
     """
-    recipe, runtime = with_own_parts(recipe, data, network), runtime or Runtime()
+    recipe, runtime = with_own_parts(recipe, data, network), TrainingRuntime.from_runtime(runtime)
     if run is not None:
         training = run_in_folder(recipe, Path(run), runtime, callbacks=callbacks)
         if not training.finished:
@@ -66,7 +66,7 @@ def train_steps(
     `data` and `network` as in `train`. Raises ValueError for a recipe that cannot be trained.
     """
     recipe = with_own_parts(recipe, data, network)
-    chosen = (runtime or Runtime()).resolved(recipe.duration)
+    chosen = TrainingRuntime.from_runtime(runtime).resolved(recipe.duration)
     source = open_data(recipe.data, chosen.device)
     preflight(recipe, source.shape, len(source.class_names), chosen)
     return Training(recipe, source, init_state(recipe, source.shape, len(source.class_names), chosen), chosen)

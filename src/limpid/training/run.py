@@ -13,7 +13,7 @@ from limpid.evaluation.online import check_online_scoring
 from limpid.recipes.recipe import Recipe, with_absolute_root
 from limpid.recipes.serialize import to_dict
 from limpid.runtime import distributed
-from limpid.runtime.device import Runtime
+from limpid.runtime.device import TrainingRuntime
 from limpid.runtime.fsdp import full_tensor
 from limpid.runtime.log import logger
 from limpid.runtime.output import lossy_output
@@ -53,14 +53,22 @@ MAX_ROLLBACKS = 3
 
 @lossy_output()
 def run(
-    recipe: Recipe, folder: Path, runtime: Runtime, allow_rewarm: bool = False, callbacks: Sequence[Callback] = ()
+    recipe: Recipe,
+    folder: Path,
+    runtime: TrainingRuntime,
+    allow_rewarm: bool = False,
+    callbacks: Sequence[Callback] = (),
 ) -> bool:
     """As `run_in_folder`, for a command; whether the run came to its end. What it prints may be lost."""
     return run_in_folder(recipe, folder, runtime, allow_rewarm, callbacks).finished
 
 
 def run_in_folder(
-    recipe: Recipe, folder: Path, runtime: Runtime, allow_rewarm: bool = False, callbacks: Sequence[Callback] = ()
+    recipe: Recipe,
+    folder: Path,
+    runtime: TrainingRuntime,
+    allow_rewarm: bool = False,
+    callbacks: Sequence[Callback] = (),
 ) -> Training:
     """Train `recipe` in `folder`, from its newest checkpoint if there is one, to the end or until asked to stop.
 
@@ -89,7 +97,7 @@ def run_in_folder(
 def open_run(
     recipe: Recipe,
     folder: Path,
-    runtime: Runtime,
+    runtime: TrainingRuntime,
     source: DataSource,
     allow_rewarm: bool = False,
     callbacks: Sequence[Callback] = (),

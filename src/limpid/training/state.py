@@ -12,7 +12,7 @@ from limpid.diffusion.losses import UncertaintyWeighting, check_noisiest_loss
 from limpid.optim.optimizers import Muon
 from limpid.recipes.recipe import Recipe, build_denoiser
 from limpid.runtime import distributed
-from limpid.runtime.device import Runtime
+from limpid.runtime.device import TrainingRuntime
 from limpid.runtime.fsdp import broadcast_parameters, local_shard, shard
 from limpid.runtime.grad_sync import GradientSync
 from limpid.runtime.rng import default_generators_seeded, seed_for
@@ -43,7 +43,7 @@ class TrainState:
     """Data positions of batches that the run skips, because the loss or a gradient was not finite there."""
 
 
-def init_state(recipe: Recipe, shape: tuple[int, int, int], classes: int, runtime: Runtime) -> TrainState:
+def init_state(recipe: Recipe, shape: tuple[int, int, int], classes: int, runtime: TrainingRuntime) -> TrainState:
     """The state before the first step, for images of `shape` (channels, height, width).
 
     Raises ValueError if the batch cannot be divided over the processes, or if the loss is not finite at some level.

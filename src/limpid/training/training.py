@@ -9,7 +9,7 @@ import torch
 from limpid.data import DataSource
 from limpid.recipes.recipe import Recipe, build_denoiser
 from limpid.runtime import distributed
-from limpid.runtime.device import Runtime
+from limpid.runtime.device import TrainingRuntime
 from limpid.runtime.fsdp import gather_full
 from limpid.sampling.pipeline import Pipeline
 from limpid.training.loop import StepMetrics, training_loop
@@ -23,7 +23,7 @@ class Training:
     recipe: Recipe
     source: DataSource
     state: TrainState
-    runtime: Runtime
+    runtime: TrainingRuntime
 
     def __iter__(self) -> Iterator[StepMetrics]:
         """The metrics of each step, from the current state to the end of the recipe's duration."""
