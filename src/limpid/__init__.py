@@ -12,6 +12,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from limpid.evaluation.api import evaluate
+    from limpid.evaluation.compare import compare
+    from limpid.evaluation.likelihood import bits_per_dim
     from limpid.evaluation.report import EvalReport
     from limpid.recipes.recipe import Recipe
     from limpid.recipes.registry import recipe
@@ -30,6 +33,9 @@ HOMES = {
     "recipe": "limpid.recipes.registry",
     "train": "limpid.training.api",
     "train_steps": "limpid.training.api",
+    "evaluate": "limpid.evaluation.api",
+    "compare": "limpid.evaluation.compare",
+    "bits_per_dim": "limpid.evaluation.likelihood",
     "Recipe": "limpid.recipes.recipe",
     "Pipeline": "limpid.sampling.pipeline",
     "Samples": "limpid.sampling.samples",
@@ -48,6 +54,9 @@ __all__ = [
     "Runtime",
     "Samples",
     "Training",
+    "bits_per_dim",
+    "compare",
+    "evaluate",
     "load",
     "recipe",
     "show",
@@ -60,7 +69,7 @@ def __getattr__(name: str) -> Any:
     if name not in HOMES:
         raise AttributeError(f"module 'limpid' has no attribute {name!r}")
     module = import_module(HOMES[name])
-    value = module if HOMES[name].endswith(f".{name}") else getattr(module, name)
+    value = module if name == "show" else getattr(module, name)
     globals()[name] = value
     return value
 
