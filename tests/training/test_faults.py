@@ -27,6 +27,7 @@ from limpid.recipes.recipe import Every, Recipe
 from limpid.runtime.log import printed_log
 from limpid.sampling import figures
 from limpid.sampling.pipeline import load
+from limpid.sampling.samples import Samples
 from limpid.storage import checkpoint, jsonl
 from limpid.storage.lock import exclusive
 from limpid.training.loop import StepMetrics
@@ -488,7 +489,7 @@ def test_a_wish_to_stop_does_not_wait_for_samples_which_are_drawn_later(tmp_path
     assert run(drawing, straight, CPU)
     with monkeypatch.context() as patch:
 
-        def asked(*args: Any) -> torch.Tensor:
+        def asked(*args: Any) -> Samples:
             signal.raise_signal(signal.SIGTERM)
             return draw(*args)
 

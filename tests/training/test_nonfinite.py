@@ -23,6 +23,7 @@ from limpid.runtime.oom import find_executable_batch_size
 from limpid.sampling import figures
 from limpid.sampling.pipeline import Pipeline
 from limpid.sampling.sample import check_starts_solvable
+from limpid.sampling.samples import Samples
 from limpid.storage import checkpoint, jsonl
 from limpid.training import accumulate
 from limpid.training import loop as training
@@ -199,7 +200,8 @@ def test_pictures_without_content_are_told_of():
 
 
 def test_a_run_tells_of_samples_without_content(tmp_path: Path, monkeypatch, capsys):
-    monkeypatch.setattr(figures, "preview_samples", lambda pipeline: torch.zeros(80, 1, 8, 8, dtype=torch.uint8))
+    flat = Samples(torch.zeros(64, 1, 8, 8, dtype=torch.uint8), None, tuple(range(64)))
+    monkeypatch.setattr(figures, "preview_samples", lambda pipeline: flat)
     assert run(replace(SHORT, every=replace(SHORT.every, sample=64)), tmp_path, CPU)
     assert capsys.readouterr().err.count("the samples are flat") == 2
 

@@ -66,8 +66,8 @@ def test_a_run_beside_another_busy_program_says_what_would_help_and_keeps_its_bi
     recipe = replace(TINY, duration=30 * 4, batch_size=4, every=Every(log=20, sample=0, save=60))
     run(recipe, tmp_path / "quiet", CPU)
     assert "usually" not in capsys.readouterr().err
-    now = accumulate([*repeat(2.0, 20), *repeat(30.0, 1000)])
-    monkeypatch.setattr(Run, "clock", lambda self: next(now))
+    clock = list(accumulate([*repeat(2.0, 20), *repeat(30.0, 11)]))
+    monkeypatch.setattr(Run, "clock", lambda self: clock[self.state.images_seen // 4])
     monkeypatch.setattr(cpu, "best_thread_count", lambda most: most)
     run(recipe, tmp_path / "busy", CPU)
     words = capsys.readouterr().err

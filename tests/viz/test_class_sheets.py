@@ -35,11 +35,11 @@ def test_a_sheet_shows_every_class_of_ten_and_ten_of_more_the_same_each_time():
 
 
 def test_what_is_drawn_for_the_sheets_of_a_run_grows_no_further(many: Pipeline, tmp_path: Path):
-    pixels = figures.preview_samples(many)
-    assert len(pixels) == 80
-    with Image.open(figures.save_sample_grid(pixels, NAMES, tmp_path / "a.png")) as sheet:
+    samples = figures.preview_samples(many)
+    assert len(samples) == 80
+    with Image.open(figures.save_sample_grid(samples, tmp_path / "a.png")) as sheet:
         assert max(sheet.size) < 2000
-    assert torch.equal(pixels, figures.preview_samples(many))
+    assert torch.equal(samples.pixels, figures.preview_samples(many).pixels)
     path = figures.denoising_animation(many, tmp_path / "a.webp", range(10), sheet_classes(1000))
     with Image.open(path) as animation:
         assert max(animation.size) < 2000

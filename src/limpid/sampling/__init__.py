@@ -1,3 +1,13 @@
 """Sampling: load a model, generate images from seeds, edit images, show both."""
 
-__all__ = ["checkpoints", "edit_sheets", "figures", "labels", "pipeline", "sample", "samples", "training_data"]
+__all__ = [
+    "checkpoints",
+    "edit_sheets",
+    "figures",
+    "labels",
+    "pipeline",
+    "sample",
+    "samples",
+    "time_budget",
+    "training_data",
+]

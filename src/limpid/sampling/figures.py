@@ -4,15 +4,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
-from jaxtyping import UInt8
-from torch import Tensor
 
 from limpid.data.images import to_uint8
 from limpid.diffusion.level import Level
 from limpid.diffusion.samplers.steps import SamplerStep
 from limpid.diffusion.schedules import Schedule
+from limpid.runtime.log import logger
 from limpid.sampling.pipeline import Pipeline
 from limpid.sampling.sample import to_display_pixels
+from limpid.sampling.samples import Samples
+from limpid.sampling.time_budget import seconds_per_image
 from limpid.viz import show
 from limpid.viz.animation import animate
 from limpid.viz.class_sheets import sheet_classes, sheet_title
@@ -20,19 +21,65 @@ from limpid.viz.image_grid import image_grid, save_png, strip
 
 FRAMES = 24
 """Frames of an animation."""
+PER_CLASS, WITHOUT_CLASSES = 8, 64
+"""Samples of each class on a grid, and of a model without classes."""
+GRID_SECONDS = 30.0
+"""A grid in training may take so long: with one in ten minutes that is 5% of a run."""
+FINAL_SECONDS = 60.0
+"""The figures of a finished run may take so long: nobody knows when a command ends that is silent for longer."""
 
 
-def preview_samples(pipeline: Pipeline) -> UInt8[Tensor, "n c h w"]:
-    """Samples from seeds 0, 1, 2, ...: eight of each class, of ten if there are more, or 64."""
-    labels = [label for label in sheet_classes(len(pipeline.class_names)) for _ in range(8)] or None
-    return torch.cat(list(pipeline.for_preview().sample_batches(range(len(labels or range(64))), labels)))
+def preview_samples(pipeline: Pipeline, budget: float = GRID_SECONDS) -> Samples:
+    """Samples from seeds 0, 1, 2, ...: eight of each class, of ten if there are more, or 64.
+
+    They are fewer where those would take more than `budget` seconds, but each has the seed and the label that it has
+    among all.
+    """
+    preview, labels = pipeline.for_preview().with_guide(), grid_labels(pipeline)
+    n = len(labels or range(WITHOUT_CLASSES))
+    return samples_of_grid(preview, int(budget / seconds_per_image(preview, labels, n, budget)))
 
 
-def save_sample_grid(pixels: UInt8[Tensor, "n c h w"], class_names: Sequence[str], path: Path) -> Path:
+def grid_labels(pipeline: Pipeline) -> list[int] | None:
+    """The label of each image of a complete grid; None without classes."""
+    return [label for label in sheet_classes(len(pipeline.class_names)) for _ in range(PER_CLASS)] or None
+
+
+def samples_of_grid(preview: Pipeline, most: int) -> Samples:
+    """The images of a grid, or `most` of them, and at least one: fewer of each class, and then fewer classes."""
+    labels = grid_labels(preview)
+    seeds = grid_seeds(len(labels or []) // PER_CLASS, max(1, most))
+    chosen = labels and [labels[seed] for seed in seeds]
+    pixels = torch.cat(list(preview.sample_batches(seeds, chosen)))
+    return Samples(pixels, tuple(chosen) if chosen else None, tuple(seeds), preview.class_names)
+
+
+def grid_seeds(classes: int, most: int) -> list[int]:
+    """The seeds of the images of a grid with this many classes, of at most `most` images."""
+    if not classes:
+        return list(range(min(WITHOUT_CLASSES, most)))
+    columns = min(PER_CLASS, max(1, most // classes))
+    return [row * PER_CLASS + column for row in range(min(classes, most)) for column in range(columns)]
+
+
+def left_out(samples: Samples) -> str:
+    """How many samples of a complete grid are not among these, in words; empty if none."""
+    n = complete_grid(samples)
+    return f"{n - len(samples)} of {n} samples" if len(samples) < n else ""
+
+
+def complete_grid(samples: Samples) -> int:
+    """The number of images of a complete grid of this model."""
+    return PER_CLASS * len(sheet_classes(len(samples.class_names))) or WITHOUT_CLASSES
+
+
+def save_sample_grid(samples: Samples, path: Path) -> Path:
     """A grid of `preview_samples`: a row for each class, or a square where there are none."""
-    shown = sheet_classes(len(class_names))
-    rows = [class_names[i] for i in shown]
-    return save_png(image_grid(pixels, columns=8, row_labels=rows, title=sheet_title(shown, class_names)), path)
+    shown = list(dict.fromkeys(samples.labels or ()))
+    rows = [samples.class_names[label] for label in shown]
+    columns = len(samples) // len(shown) if shown else min(PER_CLASS, len(samples))
+    title = sheet_title(samples.labels or range(len(samples)), samples.class_names, complete_grid(samples))
+    return save_png(image_grid(samples.pixels, columns=columns, row_labels=rows, title=title), path)
 
 
 def denoising_animation(pipeline: Pipeline, path: Path, seeds: Sequence[int], labels: list[int] | None) -> Path:
@@ -66,12 +113,26 @@ def preview_trajectory(pipeline: Pipeline, seeds: Sequence[int], labels: list[in
     return pipeline.for_preview().trajectory(seeds, labels=labels)
 
 
-def final_figures(pipeline: Pipeline, folder: Path) -> list[Path]:
-    """Everything that shows what a finished run has learnt, and how."""
-    labels = sheet_classes(len(pipeline.class_names)) or None
-    return [
-        save_sample_grid(preview_samples(pipeline), pipeline.class_names, folder / "samples.png"),
-        denoising_animation(pipeline, folder / "denoising.webp", range(len(labels or range(16))), labels),
-        show.forward(pipeline.recipe, folder / "forward.png"),
-        show.loss(folder, folder / "loss.png"),
-    ]
+def final_figures(pipeline: Pipeline, folder: Path) -> Iterator[Path]:
+    """Everything that shows what a finished run has learned, and how, file by file; less where sampling is slow."""
+    preview, labels = pipeline.for_preview().with_guide(), grid_labels(pipeline)
+    animated = sheet_classes(len(pipeline.class_names)) or None
+    grid, animation = len(labels or range(WITHOUT_CLASSES)), len(animated or range(16))
+    seconds = seconds_per_image(preview, labels, grid + animation, FINAL_SECONDS)
+    fitting = int(FINAL_SECONDS / seconds)
+    logger.info(f"sampling for the final figures: {time_in_words(min(fitting, grid + animation) * seconds)}")
+    samples = samples_of_grid(preview, fitting)
+    yield save_sample_grid(samples, folder / "samples.png")
+    if complete := fitting >= grid + animation:
+        yield denoising_animation(preview, folder / "denoising.webp", range(animation), animated)
+    yield show.forward(pipeline.recipe, folder / "forward.png")
+    yield show.loss(folder, folder / "loss.png")
+    if not complete:
+        missing = " and ".join(filter(None, [left_out(samples), "the animation"]))
+        command = f"limpid sample {folder} --num-samples {grid} --animation"
+        logger.info(f"left out, to take no more than {FINAL_SECONDS:.0f} s: {missing}; to make them: {command}")
+
+
+def time_in_words(seconds: float) -> str:
+    """An expected time, in words."""
+    return f"about {seconds:.0f} s" if seconds >= 2 else "a moment"

@@ -7,6 +7,7 @@ __all__ = [
     "api",
     "callbacks",
     "checkpointing",
+    "first_preview",
     "loop",
     "loss_log",
     "meter",

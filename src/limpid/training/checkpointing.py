@@ -13,18 +13,31 @@ from limpid.training.callbacks import Callback, crossed
 from limpid.training.loop import StepMetrics
 from limpid.training.training import Training
 
+MAX_UNSAVED = 600.0
+"""Seconds of training after which a checkpoint is saved whatever the recipe says, so that a crash costs no more."""
+
 
 class Checkpoints(Callback):
     """Writes checkpoints/."""
 
     def __init__(self, run: Run):
         self.run = run
+        self.saved_at = run.clock()
+        """On the clock of the run; also where the disk refused, so that not every step tries again."""
+
+    def on_start(self, training: Training) -> None:
+        self.saved_at = self.run.clock()
 
     def on_step(self, step: StepMetrics, training: Training) -> None:
         every, batch_size = training.recipe.every, training.recipe.batch_size
         due = any(crossed(step.images_seen, batch_size, period) for period in (every.save, every.milestone))
-        if due or training.finished:
+        if due or training.finished or self.overdue():
             self.save(last=training.finished)
+
+    def overdue(self) -> bool:
+        """Whether, by the clock of the first process, the newest checkpoint is too old; no GPU is waited for."""
+        late = self.run.clock() - self.saved_at >= MAX_UNSAVED
+        return distributed.any_rank(late and distributed.is_main_process())
 
     def save(self, last: bool = False) -> None:
         """Write a checkpoint. If the disk refuses, the run continues and tries again at the next, unless this is the
@@ -33,6 +46,7 @@ class Checkpoints(Callback):
         Raises OSError then, naming the newest intact one; FloatingPointError if the processes hold different weights.
         """
         run = self.run
+        self.saved_at = run.clock()
         run.raise_if_nonfinite()
         if differing := find_desynced(run.tensors()):
             raise FloatingPointError(f"the processes no longer hold the same {differing[0]}: are their machines alike?")

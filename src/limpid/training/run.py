@@ -28,6 +28,7 @@ from limpid.training.active_run import NonFiniteError, Run
 from limpid.training.anomalies import NonFiniteMonitor, NonFiniteStep
 from limpid.training.callbacks import Callback, CallbackList
 from limpid.training.checkpointing import Checkpoints, EmaSnapshots
+from limpid.training.first_preview import FirstPreview
 from limpid.training.loss_log import LossLog
 from limpid.training.meter import LossMeter
 from limpid.training.online_scores import OnlineScores
@@ -127,8 +128,8 @@ def open_run(
         NonFiniteMonitor(runtime.device),
     )
     checkpoints = Checkpoints(current)
-    own = [LossLog(current), EmaSnapshots(current), checkpoints, SampleGrids(current), OnlineScores(current)]
-    current.callbacks = CallbackList([*own, *callbacks])
+    own = [LossLog(current), EmaSnapshots(current), checkpoints, SampleGrids(current), FirstPreview(current)]
+    current.callbacks = CallbackList([*own, OnlineScores(current), *callbacks])
     if distributed.is_main_process():
         write_json(folder / "recipe.json", to_dict(recipe))
         write_json(folder / "environment.json", {"run_id": run_id} | environment(runtime))
@@ -214,7 +215,6 @@ def write_final_figures(current: Run) -> None:
     pipeline = current.training.live_pipeline()
     if not distributed.is_main_process():
         return
-    logger.info("sampling for the final figures:")
     with current.runtime.sampling_threads():
         for path in figures.final_figures(pipeline, current.folder):
             logger.info(f"  {path}")

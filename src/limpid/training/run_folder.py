@@ -75,8 +75,8 @@ def previous_threads(folder: Path) -> int:
 
 def remove_partial_files(folder: Path) -> None:
     """Remove the unfinished files of a run that was killed."""
-    for kind in ("checkpoints", "samples", "snapshots/*"):
-        for part in folder.glob(f"{kind}/[0-9]*.part"):
+    for name in ("checkpoints/[0-9]*", "samples/[0-9]*", "samples/preview.png*", "snapshots/*/[0-9]*"):
+        for part in folder.glob(f"{name}.part"):
             part.unlink()
 
 

@@ -18,6 +18,7 @@ class SampleGrids(Callback):
 
     def __init__(self, run: Run):
         self.run = run
+        self.announced = False
 
     @property
     def path(self) -> Path:
@@ -45,16 +46,24 @@ class SampleGrids(Callback):
         pipeline = run.training.live_pipeline()
         if not distributed.is_main_process():
             return
-        pixels = None
+        samples = None
         with (
             run.untimed(),
             tolerate_disk_errors("the samples", (OSError, FloatingPointError)),
             run.stop.interruptible(),
             run.runtime.sampling_threads(),
         ):
-            pixels = figures.preview_samples(pipeline)
-            fsync(figures.save_sample_grid(pixels, pipeline.class_names, self.path))
-            if problem := degenerate_samples(pixels):
+            samples = figures.preview_samples(pipeline)
+            fsync(figures.save_sample_grid(samples, self.path))
+            if problem := degenerate_samples(samples.pixels):
                 logger.warning(f"{problem}, after {run.state.images_seen:,} images")
-        if pixels is not None:
-            run.callbacks.on_samples(pixels, run.state.images_seen)
+            self.announce(figures.left_out(samples))
+        if samples is not None:
+            run.callbacks.on_samples(samples.pixels, run.state.images_seen)
+
+    def announce(self, missing: str) -> None:
+        """Say once what the grids leave out because sampling is slow on this machine."""
+        if missing and not self.announced:
+            why = f"to take no more than {figures.GRID_SECONDS:.0f} s"
+            logger.info(f"sample grids leave out {missing}, {why}; to make them: limpid sample {self.run.folder}")
+            self.announced = True
