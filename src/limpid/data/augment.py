@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Augment:
-    """Augmentation of a training batch, drawn for each image on its own."""
+    """Random augmentation of a training batch, independent for each image."""
 
     flip: float = 0.5
     """Probability that an image is flipped left to right."""

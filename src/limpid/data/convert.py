@@ -1,6 +1,6 @@
-"""Images and labels as callers hold them (tensors, numpy arrays, PIL images; bytes or floats), as pixels and numbers.
+"""Conversion of images (tensors, numpy arrays, PIL images) to uint8 pixels, and of labels to class indices.
 
-uint8 stays as it is, floats are scaled by the range that they are in: [0, 1] as ToTensor makes them, or [-1, 1].
+uint8 stays as it is; floats are scaled from the range that they are in: [0, 1], as of ToTensor, or [-1, 1].
 """
 
 import operator
@@ -29,7 +29,7 @@ CONVERT_BATCH = 1000
 
 
 def pixels_from_images(images: ImagesLike) -> UInt8[Tensor, "n c h w"]:
-    """All images of a set as uint8. Raises ValueError, in one line, for what cannot be images."""
+    """All images of a set as uint8. Raises ValueError, in one line, for input that cannot be images."""
     if isinstance(images, Tensor | np.ndarray):
         planes = planes_from(images, 4)
     else:
@@ -47,9 +47,9 @@ def pixels_from_images(images: ImagesLike) -> UInt8[Tensor, "n c h w"]:
 
 
 def planes_from(image: object, dimensions: int) -> Tensor:
-    """An image (3 dimensions), or several of them (4), with channels before height and width and the numbers it has.
+    """An image (3 dimensions) or several (4) as a tensor with channels before height and width, its values unchanged.
 
-    Raises ValueError for another kind of thing, another number of dimensions, and tensors with channels last.
+    Raises ValueError for other types, another number of dimensions, and tensors with channels last.
     """
     if isinstance(image, Image.Image):
         if image.mode not in PIL_MODES:
@@ -64,16 +64,16 @@ def planes_from(image: object, dimensions: int) -> Tensor:
     planes = image.unsqueeze(-3) if image.ndim == dimensions - 1 else image
     expected = f"expected {'n x ' if dimensions == 4 else ''}channels x height x width"
     if planes.ndim != dimensions:
-        raise ValueError(f"shape {_shown(planes)}: {expected}")
+        raise ValueError(f"shape {_shape(planes)}: {expected}")
     if planes.shape[-3] > 4 >= planes.shape[-1]:
-        raise ValueError(f"shape {_shown(planes)}: {expected}; .movedim(-1, -3) brings channels forward")
+        raise ValueError(f"shape {_shape(planes)}: {expected}; .movedim(-1, -3) brings channels forward")
     if planes.dtype != torch.uint8 and not planes.is_floating_point():
         raise ValueError(f"pixels are {planes.dtype}: expected uint8, or floats in [0, 1] or [-1, 1]")
     return planes
 
 
 def lower_bound(images: Iterable[Tensor]) -> float:
-    """0 or -1: the lower end of the range, up to 1, of the floats of these images; it is printed.
+    """The lower end, 0 or -1, of the range of these float images, whose upper end is 1; a note of it is printed.
 
     Raises ValueError if they are in neither range.
     """
@@ -98,13 +98,13 @@ def pixels_from_floats(planes: Tensor, low: float) -> UInt8[Tensor, "*shape"]:
 
 
 def labels_from(labels: LabelsLike, classes: int) -> Int[Tensor, " n"]:
-    """Labels as numbers of classes. Raises ValueError if they are none; 0 classes is a set that names none."""
+    """Labels as class indices. Raises ValueError for others; with 0 classes their range is not checked."""
     try:
         numbers = torch.as_tensor(labels)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError("labels are no numbers: expected a whole number for each image") from error
     if numbers.ndim != 1 or numbers.is_floating_point() or numbers.dtype == torch.bool:
-        given = f"labels are {numbers.dtype} of shape {_shown(numbers)}"
+        given = f"labels are {numbers.dtype} of shape {_shape(numbers)}"
         raise ValueError(f"{given}: expected a whole number for each image")
     if classes and len(numbers) and not numbers.is_meta:
         least, most = numbers.min().item(), numbers.max().item()
@@ -114,7 +114,7 @@ def labels_from(labels: LabelsLike, classes: int) -> Int[Tensor, " n"]:
 
 
 def label_from(label: object, classes: int) -> int:
-    """A label as the number of a class. Raises ValueError if it is none; 0 classes is a set that names none."""
+    """A label as a class index. Raises ValueError for others; with 0 classes its range is not checked."""
     try:
         number = operator.index(label)  # pyright: ignore[reportArgumentType]
     except TypeError as error:
@@ -125,7 +125,7 @@ def label_from(label: object, classes: int) -> int:
 
 
 def _planes_from_array(array: np.ndarray, dimensions: int) -> Tensor:
-    """A numpy array as a tensor, its channels brought forward if they come last, as they do in most of them."""
+    """A numpy array as a tensor, its channels moved first if they come last, as they do in most arrays."""
     try:
         planes = torch.from_numpy(np.array(array) if not array.flags.writeable else array)
     except (TypeError, ValueError) as error:
@@ -134,5 +134,5 @@ def _planes_from_array(array: np.ndarray, dimensions: int) -> Tensor:
     return planes.movedim(-1, -3) if last else planes
 
 
-def _shown(tensor: Tensor) -> str:
+def _shape(tensor: Tensor) -> str:
     return " x ".join(map(str, tensor.shape)) or "()"

@@ -1,4 +1,4 @@
-"""The small choices by which the published U-Nets differ: an `Arch` for the code of each paper."""
+"""The details in which the published U-Nets differ: an `Arch` for the code of each paper."""
 
 import math
 from dataclasses import dataclass
@@ -7,30 +7,30 @@ from typing import Literal, TypeAlias
 
 @dataclass(frozen=True)
 class Arch:
-    """What the code of a paper fixes and its options do not say; as it stands, DDPM's."""
+    """Details that a paper's code fixes without an option; the defaults are DDPM's."""
 
     norm_eps: float = 1e-6
-    """What is added to the variance in every group norm."""
+    """Epsilon of every group norm."""
     downsample_padding: int = 0
-    """Rows above and columns on the left that are added before a convolution of stride 2; below and on the right, 1."""
+    """Padding at the top and left of a convolution of stride 2; at the bottom and right it is 1."""
     endpoint: bool = True
-    """The lowest frequency of the sinusoid is 1 / 10000; else the one after the lowest would be."""
+    """Whether the lowest frequency of the sinusoid is 1 / 10000; if not, the sequence stops one step before it."""
     skip_scale: float = 1.0
-    """What the sum of a branch and its skip is multiplied by: sqrt(1/2) keeps its variance."""
+    """Factor on the sum of a residual branch and its skip: sqrt(1/2) preserves the variance."""
     skip_projection: bool = False
-    """A block that resamples has a convolution of 1x1 on its skip, as one that changes the channels always has."""
+    """Whether a block that resamples has a 1x1 convolution on its skip; blocks that change the channels always do."""
     attention_up: Literal["all", "last"] = "all"
-    """The blocks of a level that attend on the way up."""
+    """Which blocks of a level have attention in the decoder: all, or the last one."""
     enter: Literal["level", "width"] = "level"
-    """What the first convolution makes: the channels of the first level, or the network's width."""
+    """Output channels of the first convolution: those of the first level, or `model_channels`."""
     one_hot: bool = False
-    """A matrix of the one-hot label is added to the sinusoid, before the MLP; else a row of a table, after the MLP."""
+    """Whether a linear map of the one-hot label is added before the MLP; if not, an embedding is added after it."""
     init: Literal["xavier", "torch"] = "xavier"
-    """The weights at the start: of variance 2 / (fan in + fan out), with biases of 0; or as torch draws both."""
+    """Initialisation: Xavier uniform, of variance 2 / (fan in + fan out), with zero biases; or torch's defaults."""
     end_gain: float = 0.0
-    """At the start, the size of the weights with which a branch and the network end, as a share of the others'."""
+    """Gain of the initial weights in the last layer of each residual branch and of the network."""
     qkv_gain: float = 1.0
-    """At the start, the size of the weights that make queries, keys and values, as a share of the others'."""
+    """Gain of the initial weights of queries, keys and values."""
 
 
 DDPM = Arch()
@@ -45,8 +45,8 @@ ARCHS: dict[ArchName, Arch] = {
         enter="width",
         one_hot=True,
         end_gain=1e-5,
-        qkv_gain=math.sqrt(1 / 10),  # sqrt(1/5) of what the three matrices would have, were they drawn as one
+        qkv_gain=math.sqrt(1 / 10),  # sqrt(1/5) of the size that the three would have if initialised as one matrix
     ),
 }
-"""DDPM (Ho et al. 2020), improved DDPM (Nichol and Dhariwal 2021), and DDPM++ (Song et al. 2021) as it is in EDM's code
+"""DDPM (Ho et al. 2020), improved DDPM (Nichol and Dhariwal 2021), and DDPM++ (Song et al. 2021) as in EDM's code
 (Karras et al. 2022)."""

@@ -1,4 +1,4 @@
-"""The building blocks of networks: the embedding of level and label, residual blocks, attention."""
+"""Building blocks of networks: the embedding of noise level and label, residual blocks, attention."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -43,11 +43,11 @@ def sinusoid(t: Float[Tensor, " b"], width: int, endpoint: bool = True) -> Float
 
 
 class ConditioningEmbedding(nn.Module):
-    """The embedding of noise level and label for every block of a network: an MLP of a sinusoid, plus a row of a table.
+    """The embedding of noise level and label for every block of a network: an MLP of a sinusoid, and a label table.
 
-    The table's last row, number `classes`, stands for "no label"; in DDPM++ there is a `OneHot` instead.
-    `modulation_widths` are the numbers of outputs for each block; one matrix computes all of them, as a matrix in each
-    block would cost 5% of a step of a small network on a CPU.
+    The last row of the label table, number `classes`, stands for "no label"; DDPM++ has a `OneHot` instead of a table.
+    `modulation_widths` are the numbers of outputs for the blocks; one matrix computes them all, because a matrix in
+    each block would cost 5% of a training step of a small network on a CPU.
     """
 
     def __init__(self, frequencies: int, width: int, classes: int, modulation_widths: Sequence[int], arch: Arch = DDPM):
@@ -90,13 +90,13 @@ class OneHot(nn.Linear):
 
 
 def label_table(rows: int, width: int) -> nn.Embedding:
-    """A table of normal numbers; of none on the meta device, where torch would import its compiler to draw them."""
+    """A table with normal initialisation; uninitialised on the meta device, where torch would import its compiler."""
     weight = torch.empty(rows, width)
     return nn.Embedding.from_pretrained(weight if weight.is_meta else nn.init.normal_(weight), freeze=False)
 
 
 def downsample2x(x: FeatureMap) -> FeatureMap:
-    """`x` at half its height and width, by averages of 2x2."""
+    """`x` at half its height and width, by 2x2 average pooling."""
     return F.avg_pool2d(x, 2)
 
 
@@ -113,8 +113,8 @@ def identity(x: ImageBatch) -> ImageBatch:
 class ResBlock(nn.Module):
     """x + conv(dropout(silu(norm(conv(silu(norm(x))))))), modulated by the embedding at its second norm.
 
-    In Ho et al. (2020) that is added before the second norm; with `scale_shift` it scales and shifts what that norm
-    returns (Dhariwal and Nichol 2021). `resample` acts on both branches (BigGAN; Song et al. 2021).
+    In Ho et al. (2020) the embedding is added before the second norm; with `scale_shift` it scales and shifts the
+    norm's output (Dhariwal and Nichol 2021). `resample` acts on both branches (BigGAN; Song et al. 2021).
     """
 
     def __init__(
@@ -154,7 +154,7 @@ def rescale(x: FeatureMap, factor: float) -> FeatureMap:
 
 
 class Attention(nn.Module):
-    """x + self-attention among the pixels of a map, in `heads` heads."""
+    """x + self-attention among the positions of a feature map, with `heads` heads."""
 
     def __init__(self, channels: int, heads: int, arch: Arch = DDPM):
         super().__init__()
@@ -187,7 +187,7 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Every pixel repeated, then a convolution."""
+    """Nearest-neighbour upsampling by 2, then a convolution."""
 
     modulation_width = 0
 

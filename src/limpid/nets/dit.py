@@ -15,27 +15,27 @@ from limpid.nets.types import ImageBatch
 Tokens = Float[Tensor, "b n d"]
 
 MAX_DIT_BLOCKS = 1000
-"""Blocks: more is a mistake, or a forged checkpoint that would be built for hours."""
+"""Maximum of blocks: more is a mistake, or a forged checkpoint that would take hours to build."""
 
 
 @dataclass(frozen=True)
 class DiT:
-    """A diffusion transformer; as it stands, DiT-S/2, of 32.5M parameters."""
+    """A diffusion transformer; the defaults are DiT-S/2, with 32.5M parameters."""
 
     patch: int = 2
-    """Edge of the squares of pixels that become tokens."""
+    """Side of the square patches of pixels that become tokens."""
     hidden_size: int = 384
     """Channels of each token."""
     depth: int = 12
     """Number of blocks."""
     num_heads: int = 6
-    """Heads of attention in each block."""
+    """Attention heads of each block."""
 
     def build(self, shape: tuple[int, int, int], num_classes: int, out_multiplier: int = 1) -> nn.Module:
         """The network for images of `shape` (channels, height, width), untrained.
 
         Its output has `out_multiplier` times the channels of its input.
-        Raises ValueError where the size is no multiple of the patch, or the width none of four and of the heads.
+        Raises ValueError if the size is not a multiple of the patch, or the width not one of four and of the heads.
         """
         if self.depth > MAX_DIT_BLOCKS:
             raise ValueError(f"depth {self.depth}: expected at most {MAX_DIT_BLOCKS} blocks")
@@ -80,11 +80,11 @@ def modulate(x: Tokens, shift: Float[Tensor, "b 1 d"], scale: Float[Tensor, "b 1
 
 
 class DiTModule(nn.Module):
-    """What `DiT` builds: net(x, c_noise, labels) -> y."""
+    """The network built by `DiT`: net(x, c_noise, labels) -> y."""
 
     positions: Float[Tensor, "n d"]
 
-    def __init__(self, config: DiT, shape: tuple[int, int, int], classes: int, answers: int):
+    def __init__(self, config: DiT, shape: tuple[int, int, int], classes: int, out_multiplier: int):
         super().__init__()
         channels, height, width = shape
         self.grid = (height // config.patch, width // config.patch)
@@ -92,10 +92,10 @@ class DiTModule(nn.Module):
             256, config.hidden_size, classes, [6 * config.hidden_size] * config.depth + [2 * config.hidden_size]
         )
         self.enter = nn.Conv2d(channels, config.hidden_size, config.patch, stride=config.patch)
-        with torch.device("cpu"):  # also where only shapes are wanted: see `table`
+        with torch.device("cpu"):  # also if the network is built on the meta device: see `label_table`
             self.register_buffer("positions", sincos_2d(*self.grid, config.hidden_size), persistent=False)
         self.blocks = nn.ModuleList(DiTBlock(config.hidden_size, config.num_heads) for _ in range(config.depth))
-        self.leave = nn.Linear(config.hidden_size, answers * channels * config.patch**2)
+        self.leave = nn.Linear(config.hidden_size, out_multiplier * channels * config.patch**2)
         self.shuffle = nn.PixelShuffle(config.patch)
 
     def forward(self, x: ImageBatch, c_noise: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None) -> ImageBatch:
@@ -110,7 +110,8 @@ class DiTModule(nn.Module):
 
 
 def sincos_2d(height: int, width: int, channels: int) -> Float[Tensor, "n c"]:
-    """Where each token is, row by row: half the channels tell its column and half its row, by sines, then cosines."""
+    """Position embeddings of the tokens, row by row: half the channels encode the column, half the row, each by sines,
+    then cosines."""
     frequencies = 10_000 ** -torch.linspace(0, 1, channels // 4 + 1)[:-1]
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     angles = [along.reshape(-1, 1) * frequencies for along in (columns, rows)]
@@ -118,8 +119,9 @@ def sincos_2d(height: int, width: int, channels: int) -> Float[Tensor, "n c"]:
 
 
 def init_dit(net: DiTModule) -> None:
-    """The paper's weights: uniform, of variance 2 / (fan in + fan out), and normal for the embedding; zero in every
-    bias, in the last layer, and in what makes gates, scales and shifts, so that every block begins as the identity."""
+    """Initialise the weights as in the paper: uniform, of variance 2 / (fan in + fan out); normal for the embedding;
+    zero for every bias, the last layer, and the layer that computes gates, scales and shifts, so that every block
+    starts as the identity."""
     for name, bias in net.named_parameters():
         if name.endswith("bias"):
             nn.init.zeros_(bias)

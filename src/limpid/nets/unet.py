@@ -1,7 +1,7 @@
 """The U-Net of DDPM (Ho et al. 2020), with the changes of DDPM++ (Song et al. 2021) and ADM (Dhariwal and Nichol 2021).
 
-Blocks go down to smaller maps, through a middle, and up again; the output of every block on the way down is
-concatenated to the input of a block on the way up.
+An encoder reduces the feature maps level by level, a decoder enlarges them again; the output of every encoder block is
+concatenated to the input of a decoder block.
 """
 
 from collections.abc import Sequence
@@ -30,33 +30,33 @@ from limpid.nets.norm import GroupNorm
 from limpid.nets.types import FeatureMap, ImageBatch
 
 MAX_BLOCKS = 100
-"""Blocks of a level: more is a mistake, or a forged checkpoint that would be built for hours."""
+"""Maximum of blocks per level: more is a mistake, or a forged checkpoint that would take hours to build."""
 
 
 @dataclass(frozen=True)
 class UNet:
-    """A U-Net; as it stands, DDPM's for 32x32, of 35.7M parameters."""
+    """A U-Net; the defaults are DDPM's for 32x32, with 35.7M parameters."""
 
     model_channels: int = 128
     """Channels of the first level."""
     channel_mult: tuple[int, ...] = (1, 2, 2, 2)
-    """Channels of each level, in widths; each level has half the height and width of the one before."""
+    """Channels of each level, as multiples of `model_channels`; each level halves height and width."""
     num_blocks: int | tuple[int, ...] = 2
-    """Residual blocks of each level on the way down, or one number for all; on the way up there is one more."""
+    """Residual blocks of each level in the encoder, or one number for all; the decoder has one more per level."""
     attn_resolutions: tuple[int, ...] = (16,)
-    """Shorter edges of the maps in which pixels attend to each other; in the middle they always do."""
+    """Resolutions (the shorter side of a feature map) with self-attention; the middle always has it."""
     dropout: float = 0.1
     patch_size: int = 1
-    """Edge of the squares of pixels that become one pixel of the first level: 2 makes it about four times as fast."""
+    """Side of the patches of pixels that become one position of the first level: 2 is about four times as fast as 1."""
     scale_shift: bool = False
-    """Let the embedding scale and shift what a norm returns (ADM) instead of adding it before."""
+    """Whether the embedding scales and shifts the output of a norm (ADM), instead of being added to its input."""
     head_channels: int = 0
-    """Channels of each head of attention (ADM: 64); 0 is one head."""
+    """Channels of each attention head (ADM: 64); 0 is a single head."""
     resample: Literal["conv", "biggan"] = "conv"
-    """Between levels: a convolution, or a residual block that resamples in both branches (DDPM++, ADM)."""
+    """Resampling between levels: a convolution, or a residual block that resamples in both branches (DDPM++, ADM)."""
     arch: ArchName = "ddpm"
-    """The paper whose code decides the rest, from where labels enter to the first weights: DDPM, improved DDPM, or EDM
-    with its DDPM++."""
+    """The paper whose code decides the other details, such as the label embedding and the initialisation: DDPM,
+    improved DDPM, or DDPM++ as in EDM."""
 
     @property
     def each_blocks(self) -> tuple[int, ...]:
@@ -67,7 +67,7 @@ class UNet:
         """The network for images of `shape` (channels, height, width), untrained.
 
         Its output has `out_multiplier` times the channels of its input.
-        Raises ValueError where the size is no multiple of the network's stride, or a field does not fit the others.
+        Raises ValueError if the size is not a multiple of the network's stride, or a field does not fit the others.
         """
         if self.arch not in ARCHS:
             raise ValueError(f"no arch {self.arch!r}: choose from {', '.join(ARCHS)}")
@@ -92,7 +92,7 @@ class UNet:
 
 
 def check_size(shape: tuple[int, int, int], strides: list[int], attn_resolutions: tuple[int, ...]) -> None:
-    """Raises ValueError unless every map has whole edges and each of the `attn_resolutions` is the edge of a map.
+    """Raises ValueError unless the size is a multiple of the last stride and each of `attn_resolutions` occurs.
 
     The message names the nearest size that works, the option to change for it, and the sizes that need no such change.
     """
@@ -111,7 +111,7 @@ def check_size(shape: tuple[int, int, int], strides: list[int], attn_resolutions
 
 
 class UNetBlock(nn.Module):
-    """A residual block, and attention after it where the level has some."""
+    """A residual block, followed by attention if the level has it."""
 
     def __init__(self, config: UNet, channels_in: int, channels_out: int, with_attention: bool):
         super().__init__()
@@ -127,37 +127,37 @@ class UNetBlock(nn.Module):
 
 
 class UNetModule(nn.Module):
-    """What `UNet` builds: net(x, c_noise, labels) -> y."""
+    """The network built by `UNet`: net(x, c_noise, labels) -> y."""
 
-    def __init__(self, config: UNet, channels: int, attends: list[bool], classes: int, answers: int):
+    def __init__(self, config: UNet, channels: int, attends: list[bool], classes: int, out_multiplier: int):
         super().__init__()
         widths, arch = [config.model_channels * m for m in config.channel_mult], ARCHS[config.arch]
         self.patch = config.patch_size
-        here = widths[0] if arch.enter == "level" else config.model_channels
-        self.enter = Conv3x3(channels * config.patch_size**2, here)
-        down, up, kept = [], [], [here]
+        current = widths[0] if arch.enter == "level" else config.model_channels
+        self.enter = Conv3x3(channels * config.patch_size**2, current)
+        down, up, skips = [], [], [current]
         for level, width in enumerate(widths):
             if level > 0:
-                down.append(_downsampler(config, here))
-                kept.append(here)
+                down.append(_downsampler(config, current))
+                skips.append(current)
             for _ in range(config.each_blocks[level]):
-                down.append(UNetBlock(config, here, width, attends[level]))
-                here = width
-                kept.append(here)
+                down.append(UNetBlock(config, current, width, attends[level]))
+                current = width
+                skips.append(current)
         middle = [
-            UNetBlock(config, here, here, with_attention=True),
-            UNetBlock(config, here, here, with_attention=False),
+            UNetBlock(config, current, current, with_attention=True),
+            UNetBlock(config, current, current, with_attention=False),
         ]
         for level, width in reversed(list(enumerate(widths))):
-            for left in reversed(range(config.each_blocks[level] + 1)):
-                attends_here = attends[level] and (arch.attention_up == "all" or left == 0)
-                up.append(UNetBlock(config, here + kept.pop(), width, attends_here))
-                here = width
+            for remaining in reversed(range(config.each_blocks[level] + 1)):
+                with_attention = attends[level] and (arch.attention_up == "all" or remaining == 0)
+                up.append(UNetBlock(config, current + skips.pop(), width, with_attention))
+                current = width
             if level > 0:
-                up.append(_upsampler(config, here))
+                up.append(_upsampler(config, current))
         self.down, self.middle, self.up = nn.ModuleList(down), nn.ModuleList(middle), nn.ModuleList(up)
-        self.norm = GroupNorm(here, arch.norm_eps)
-        self.leave = Conv3x3(here, answers * channels * config.patch_size**2)
+        self.norm = GroupNorm(current, arch.norm_eps)
+        self.leave = Conv3x3(current, out_multiplier * channels * config.patch_size**2)
         emb = [part.modulation_width for part in (*down, *middle, *up)]
         self.embedding = ConditioningEmbedding(config.model_channels, 4 * config.model_channels, classes, emb, arch)
 
@@ -192,9 +192,9 @@ def _upsampler(config: UNet, channels: int) -> Upsample | ResBlock:
 
 @torch.no_grad()
 def init_unet(net: UNetModule, arch: Arch) -> None:
-    """The first weights of `arch`; where a branch or the network ends they are small or zero, and their biases zero.
+    """Initialise the weights as in `arch`: small or zero in the last layer of each branch and of the network.
 
-    The table of labels keeps the normal distribution that torch gives it, as in ADM.
+    The label embedding keeps the normal distribution that is torch's default, as in ADM.
     """
     if arch.init == "xavier":
         _xavier(net, arch.qkv_gain)
@@ -211,7 +211,7 @@ def init_unet(net: UNetModule, arch: Arch) -> None:
 
 
 def _xavier(net: UNetModule, qkv_gain: float) -> None:
-    """Draws every matrix uniformly with variance 2 / (fan in + fan out), as DDPM's; every bias is zero."""
+    """Initialise every matrix uniformly with variance 2 / (fan in + fan out), as in DDPM, and every bias with zero."""
     for name, bias in net.named_parameters():
         if name.endswith("bias"):
             nn.init.zeros_(bias)
@@ -225,7 +225,7 @@ def _xavier(net: UNetModule, qkv_gain: float) -> None:
 
 
 def _xavier_each(matrices: Sequence[Tensor], gain: float = 1.0) -> None:
-    """Draws matrices that lie together in one as if each were alone: the fan out of each is its own."""
+    """Initialise each of several matrices that are stored as one, with its own fan out."""
     for matrix in matrices:
         if len(matrix):
             nn.init.xavier_uniform_(matrix, gain)

@@ -1,7 +1,7 @@
-"""CIFAR-10: the runs of the papers, by their own numbers, and a small one for a laptop.
+"""CIFAR-10: the training runs of the papers, with their hyperparameters, and a small one for a laptop.
 
-What is limpid's own in all of them: levels are stratified over the batch, and a learning rate or an average that
-depends on the images seen counts those of its own step.
+Two details differ from the papers in all of them: noise levels are stratified over the batch, and a learning rate or an
+EMA that depends on the number of images counts those of the current step too.
 """
 
 import math
@@ -37,7 +37,7 @@ def cifar10_64() -> Recipe:
 
 
 def cifar10_iddpm() -> Recipe:
-    """Improved DDPM (Nichol and Dhariwal 2021) on CIFAR-10 by the flags of their code: cosine schedule of 4000 steps,
+    """Improved DDPM (Nichol and Dhariwal 2021) on CIFAR-10 with the flags of their code: cosine schedule of 4000 steps,
     learned variance with the hybrid loss, 4 attention heads, no flips; 52.5M parameters.
 
     Cost: 64M images. Published FID: 2.90 to 3.3 (4000 steps).
@@ -59,7 +59,7 @@ def cifar10_iddpm() -> Recipe:
 
 
 def cifar10_v() -> Recipe:
-    """Prediction of v on the cosine schedule (Salimans and Ho 2022), with DDPM's network.
+    """v-prediction on the cosine schedule (Salimans and Ho 2022), with DDPM's network.
 
     Cost: as `cifar10`. Published FID: none for this network.
     """
@@ -107,7 +107,7 @@ def cifar10_flow() -> Recipe:
 
 
 def cifar10_cond() -> Recipe:
-    """`cifar10` with classes, a tenth of the labels dropped: for classifier-free guidance.
+    """`cifar10` conditioned on the class, with a tenth of the labels dropped for classifier-free guidance.
 
     Cost: as `cifar10`. Published FID: none for this network.
     """
@@ -150,7 +150,7 @@ def cifar10_small() -> Recipe:
 
 
 def cifar10_fast() -> Recipe:
-    """CIFAR-10 in minutes on one large GPU: `cifar10-small`'s target and levels on 26.7M parameters, without patches.
+    """CIFAR-10 in minutes on one large GPU: target and noise levels of `cifar10-small`, 26.7M parameters, no patches.
 
     Cost: 4M images; not run yet. Published FID: none for this network.
     """

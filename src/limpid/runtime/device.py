@@ -1,4 +1,4 @@
-"""On what a run computes: the device, the precision of its matrix products, whether the network is compiled."""
+"""Where and how a run computes: the device, the precision of the network, whether it is compiled."""
 
 import os
 from collections.abc import Iterator
@@ -14,9 +14,9 @@ from limpid.runtime import cpu, distributed
 Module = TypeVar("Module", bound=nn.Module)
 AnyRuntime = TypeVar("AnyRuntime", bound="Runtime")
 COMPILE_FROM_IMAGES = 1_000_000
-"""Images after which a GPU has won back the minutes of compiling, by far: at 3,000 a second they take five."""
+"""Images from which compiling pays off on a GPU: at 3,000 images per second they take five minutes."""
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
-"""What tells cuBLAS to add up in the same order each time."""
+"""Environment variable that makes the summation order of cuBLAS deterministic."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Runtime:
     device: str = "auto"
     """cpu, cuda, cuda:1, mps, ..."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """bfloat16 computes the network in it and keeps weights, norms, loss and averages in float32."""
+    """bfloat16 is used for the network; weights, norms, loss and EMA stay in float32."""
     compile: bool | Literal["auto"] = "auto"
     """Compile the network: minutes at the start, faster steps on a GPU, nothing won on a CPU; "auto" does it on a GPU,
     for runs of a million images or more."""
@@ -135,7 +135,7 @@ class TrainingRuntime(Runtime):
     micro_batch: int = 0
     """Images in one forward and backward pass where memory is short, 0 for the complete batch; the sums are equal."""
     deterministic: bool = False
-    """Only kernels that give the same bits each time: a GPU is slower then, a CPU needs none of it."""
+    """Use only deterministic kernels: slower on a GPU; a CPU is deterministic anyway."""
     fsdp: bool = False
     """Train with each of several processes holding a part of the weights, averages and optimiser's memory, for networks
     that do not fit on one GPU."""

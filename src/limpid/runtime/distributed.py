@@ -1,8 +1,8 @@
-"""Many processes that train one network: the one file that knows how many there are, and which one this is.
+"""Data-parallel training with several processes: the only module that knows the world size and the rank.
 
-torchrun starts them and tells each its number; without it there is one, and nothing here does anything. All draw the
-same batch, each trains on a slice of it, and gradients and losses are summed: what follows from them is the same on
-all, and what one process would come to, up to the order of sums.
+torchrun starts the processes and sets their ranks; without it there is one, and these functions do nothing. All load
+the same batch, each trains on a slice of it, and gradients and losses are summed: the updates are the same on all
+processes, and equal to those of a single process up to the order of sums.
 """
 
 import os
@@ -21,13 +21,13 @@ from torch import Tensor
 Given = TypeVar("Given")
 Made = TypeVar("Made")
 COLLECTIVE_TIMEOUT = timedelta(hours=1)
-"""How long one waits for another, which may be drawing meanwhile. That one has ended is noticed at once."""
+"""How long a process waits for another, which may be sampling meanwhile. One that has ended is noticed at once."""
 MOMENT = 2.0
-"""Seconds that others leave to the one whose error it is: torchrun has seen it end, and ended them, by then."""
+"""Seconds that other processes wait after an error, so that torchrun sees the failed one end first and stops them."""
 
 LAST = 0.05
-"""Seconds for gloo's threads to let go of what was sent last: they need Python for it, and where sharded weights keep
-them, abort once it has gone."""
+"""Seconds for gloo's threads to release the last tensors sent: they need the Python interpreter for it, and abort if it
+has ended while sharded weights still hold them."""
 
 
 class PeerLostError(ConnectionError):
@@ -35,12 +35,12 @@ class PeerLostError(ConnectionError):
 
 
 def world_size() -> int:
-    """How many processes there are."""
+    """The number of processes."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def rank() -> int:
-    """The number of this one, from 0 on."""
+    """The rank of this process, from 0."""
     return int(os.environ.get("RANK", "0")) if world_size() > 1 else 0
 
 
@@ -50,14 +50,14 @@ def is_main_process() -> bool:
 
 
 def local_rank() -> int:
-    """The number of this process among those of its machine."""
+    """The rank of this process among those of its machine."""
     return int(os.environ.get("LOCAL_RANK", "0")) if world_size() > 1 else 0
 
 
 def device_of(device: str) -> str:
-    """The device of this process: of a machine's GPUs each takes the one of its own number.
+    """The device of this process: for "cuda", the GPU with the process's local rank.
 
-    Raises ValueError for a device that many cannot share.
+    Raises ValueError for a device that several processes cannot share.
     """
     if world_size() == 1 or device == "cpu":
         return device
@@ -69,9 +69,9 @@ def device_of(device: str) -> str:
 
 
 def local_slice(batch: int) -> slice:
-    """The slice of a batch that this process trains on: consecutive slices, whose lengths differ by one at most.
+    """The slice of a batch that this process trains on: consecutive slices, whose lengths differ by at most one.
 
-    Raises ValueError if there are fewer than processes.
+    Raises ValueError if there are fewer images than processes.
     """
     if batch < world_size():
         raise ValueError(f"batch {batch} for {world_size()} processes: expected at least one image for each")
@@ -80,10 +80,10 @@ def local_slice(batch: int) -> slice:
 
 @contextmanager
 def distributed_session(allowed: bool = True) -> Iterator[None]:
-    """What a command does in here it may do together with others; of these the first alone prints.
+    """A context for a command that several processes may run together; only the main process prints.
 
-    An error ends all: the process whose it is tells it and ends, which the others notice. Raises ValueError where there
-    are others and they are not `welcome`.
+    An error ends all processes: the one that fails reports it and ends, which the others notice. Raises ValueError if
+    there are several processes and they are not `allowed`.
     """
     if world_size() == 1:
         yield
@@ -100,13 +100,13 @@ def distributed_session(allowed: bool = True) -> Iterator[None]:
 
                 get_error_handler().record_exception(error)  # for torchrun to show
             if not is_main_process() or isinstance(error, PeerLostError):
-                signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, which would end it before it has said why
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, which would end it before it has reported
                 time.sleep(MOMENT)
             raise
 
 
 def init(device: str) -> None:
-    """Meet the others, once in the life of a process, to work on devices of this kind."""
+    """Initialise the process group for devices of this kind, once in the life of a process."""
     if world_size() == 1 or dist.is_initialized():
         return
     import torch.distributed.nn  # its functions' defaults keep the group they find, and its threads past Python's end
@@ -119,7 +119,7 @@ def init(device: str) -> None:
 
 
 def shutdown() -> None:
-    """Part from the others, when all have come so far: gloo may abort where one has gone that another still greets."""
+    """Destroy the process group once all have reached this point: gloo may abort if one ends while another connects."""
     if dist.is_initialized():
         barrier()
         time.sleep(LAST)
@@ -128,7 +128,7 @@ def shutdown() -> None:
 
 @contextmanager
 def peer_errors() -> Iterator[None]:
-    """Raises PeerLostError for what the libraries say in here of processes that do not answer."""
+    """A context in which errors of the communication libraries are raised as PeerLostError."""
     try:
         yield
     except torch.OutOfMemoryError:
@@ -140,23 +140,23 @@ def peer_errors() -> Iterator[None]:
         ) from error
 
 
-def any_rank(wish: bool) -> bool:
-    """Whether any process wishes it; all ask at the same place, and get the same answer."""
+def any_rank(flag: bool) -> bool:
+    """Whether the flag is true on any process; collective, and returns the same on all."""
     if world_size() == 1:
-        return wish
-    wishes = torch.tensor(int(wish))
+        return flag
+    reduced = torch.tensor(int(flag))
     with peer_errors():
-        dist.all_reduce(wishes, dist.ReduceOp.MAX)
-    return bool(wishes)
+        dist.all_reduce(reduced, dist.ReduceOp.MAX)
+    return bool(reduced)
 
 
 def barrier() -> None:
-    """Wait until all have come so far."""
+    """Wait until all processes have reached this point."""
     any_rank(False)
 
 
 def broadcast_object(ask: Callable[[], Made]) -> Made:
-    """What `ask` returns on the first process, which alone asks, on all of them."""
+    """The result of `ask` on all processes; only the main process calls it."""
     if world_size() == 1:
         return ask()
     held: list[Any] = [ask() if is_main_process() else None]
@@ -166,7 +166,7 @@ def broadcast_object(ask: Callable[[], Made]) -> Made:
 
 
 def broadcast_tensors(ask: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """As `broadcast_object`, for tensors by name, in the memory of the host."""
+    """As `broadcast_object`, for tensors by name; returned on the CPU."""
     if world_size() == 1:
         return ask()
     own = ask() if is_main_process() else {}
@@ -181,7 +181,7 @@ def broadcast_tensors(ask: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]
 
 
 def local_main_first(work: Callable[[], Made]) -> Made:
-    """What `work` returns, done by one process of each machine before the others, which find what it has kept."""
+    """The result of `work`, which one process of each machine runs before the others: they find what it has cached."""
     if local_rank():
         barrier()
     done = work()
@@ -191,7 +191,7 @@ def local_main_first(work: Callable[[], Made]) -> Made:
 
 
 def parallel_map(make: Callable[[Given], Made], given: Iterable[Given]) -> Iterator[Made]:
-    """As `map`, but the processes take turns, and each has what the others made."""
+    """As `map`, but the items are divided among the processes, and each process gets all results."""
     if world_size() == 1:
         yield from map(make, given)
         return

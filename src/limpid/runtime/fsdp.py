@@ -1,6 +1,6 @@
-"""Weights of which each process holds a part, for networks that do not fit: FSDP2, and the ways into it and out.
+"""Sharded weights for networks that do not fit on one device: FSDP2, and conversion to and from full tensors.
 
-A block's weights are whole only while it computes. Outside of a run they are as ever: checkpoints hold all of each.
+The weights of a block are gathered only while it computes. Checkpoints always hold full tensors.
 """
 
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ from limpid.runtime import distributed
 
 
 def shard(module: nn.Module, device: str) -> None:
-    """Leave to each process a part of every weight of a module, for good, on its device.
+    """Shard every weight of a module over all processes, in place.
 
-    The members of its lists are the blocks that are made whole one after another.
+    The members of its ModuleLists are the blocks whose weights are gathered one after another.
     """
     from torch.distributed.fsdp import FSDPModule, fully_shard
 
@@ -33,34 +33,34 @@ def shard(module: nn.Module, device: str) -> None:
 
 @cache
 def _everyone(kind: str) -> Any:
-    """All processes, as FSDP wants to be told of them."""
+    """The device mesh of all processes."""
     return device_mesh.init_device_mesh(kind, (distributed.world_size(),))
 
 
 def is_sharded(value: nn.Module | Tensor) -> bool:
-    """Whether each process holds but a part of it."""
+    """Whether each process holds only a shard of it."""
     return hasattr(value, "full_tensor" if isinstance(value, Tensor) else "set_requires_gradient_sync")
 
 
 def full_tensor(value: Tensor) -> Tensor:
-    """All of a tensor; of one that is sharded all processes have to ask for it."""
+    """The full tensor; for a sharded one this is collective: all processes have to call it."""
     return value.full_tensor() if is_sharded(value) else value  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def gather_full(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """All of each tensor, for the first process; the others help, and get those alone that are not sharded."""
-    held = {}
+    """The full tensors on the main process; collective, and the others get only those that are not sharded."""
+    gathered = {}
     for name, value in tensors.items():
-        whole = full_tensor(value)
-        if whole is value:
-            held[name] = value
+        full = full_tensor(value)
+        if full is value:
+            gathered[name] = value
         elif distributed.is_main_process():
-            held[name] = whole.cpu()
-    return held
+            gathered[name] = full.cpu()
+    return gathered
 
 
 def local_shard(value: Tensor, like: Tensor) -> Tensor:
-    """What this process holds of `value`, if `like` is sharded; else all of it."""
+    """The shard of `value` for this process if `like` is sharded; otherwise `value` itself."""
     if not is_sharded(like):
         return value
     from torch.distributed.tensor import DTensor, distribute_tensor
@@ -70,27 +70,27 @@ def local_shard(value: Tensor, like: Tensor) -> Tensor:
 
 
 def broadcast_parameters(module: nn.Module) -> None:
-    """Give a module on all processes the weights of the first's: another processor may have drawn others."""
+    """Copy the main process's weights of a module to all: another processor may have initialised others."""
     state = module.state_dict() if distributed.world_size() > 1 else {}
     for name, value in distributed.broadcast_tensors(lambda: state).items():
         state[name].copy_(value)
 
 
 def find_desynced(tensors: Mapping[str, Tensor]) -> list[str]:
-    """The names of those tensors that are whole on each process and whose bits are not the same on all."""
-    whole = {name: value for name, value in tensors.items() if not is_sharded(value)}
-    if distributed.world_size() == 1 or not whole:
+    """The names of the unsharded tensors whose bits are not the same on all processes."""
+    unsharded = {name: value for name, value in tensors.items() if not is_sharded(value)}
+    if distributed.world_size() == 1 or not unsharded:
         return []
-    most = torch.stack([_numbers(value).sum() for value in whole.values()])
+    most = torch.stack([_numbers(value).sum() for value in unsharded.values()])
     least = most.clone()
     with distributed.peer_errors():
         dist.all_reduce(most, dist.ReduceOp.MAX)
         dist.all_reduce(least, dist.ReduceOp.MIN)
-    return [name for name, differs in zip(whole, (most != least).tolist(), strict=True) if differs]
+    return [name for name, differs in zip(unsharded, (most != least).tolist(), strict=True) if differs]
 
 
 def _numbers(value: Tensor) -> Tensor:
-    """The bytes of a tensor as whole numbers, whose sum knows no order."""
+    """The bytes of a tensor as integers, whose sum does not depend on the order."""
     content = value.detach().cpu().contiguous().view(-1).view(torch.uint8)
     fours = len(content) // 4 * 4
     return torch.cat([content[:fours].view(torch.int32).long(), content[fours:].long()])

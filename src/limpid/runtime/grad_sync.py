@@ -1,9 +1,10 @@
-"""The sum of the gradients of many processes, on its way while they are computed.
+"""All-reduce of gradients over processes, overlapped with the backward pass.
 
-What torch's DistributedDataParallel does, but for two promises. A run that goes on is the run that never stopped, so
-buckets are the same from the first step on: it regroups them after its first, and where three add up, another grouping
-is another order. And a process that runs out of memory begins its step anew alone: the first step in parts of some
-size sends nothing before all of it has come through. That shows the order in which gradients come, for the buckets.
+As torch's DistributedDataParallel, with two guarantees added. A resumed run gives the same bits as one that never
+stopped: buckets are the same from the first step on, whereas DDP regroups them after its first step, and with three
+processes another grouping is another order of sums. And a process that runs out of memory can retry its step alone: the
+first step with a new micro-batch size sends nothing before its backward pass is complete. That step also records the
+order in which gradients arrive, which defines the buckets.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,22 +20,22 @@ from limpid.runtime import distributed
 from limpid.runtime.fsdp import is_sharded
 
 BUCKET = 2**22
-"""Numbers that are summed at a time: 16 MB, on their way while the gradients of the next are computed."""
+"""Values per all-reduce: 16 MB, sent while the gradients of the next bucket are computed."""
 
 
 class Bucket:
-    """Weights whose gradients are to lie one after another in `room`, and are summed at once."""
+    """Weights whose gradients are stored contiguously in the buffer `room` and summed by one all-reduce."""
 
     def __init__(self, weights: Sequence[Tensor], room: Float[Tensor, " n"]):
         self.weights, self.room = weights, room
         parts = room.split([weight.numel() for weight in weights])
-        # Each laid out as its weight: nothing is put in another order when it is copied there.
+        # Each view has the strides of its weight, so that the copy of a gradient is contiguous.
         self.places = [
             part.as_strided(weight.shape, weight.stride()) for weight, part in zip(weights, parts, strict=True)
         ]
 
     def begin(self) -> dist.Work:
-        """Begin to sum the gradients over all processes; from now on they lie here."""
+        """Start the all-reduce of the gradients, which from now on are views of the buffer."""
         for weight, place in zip(self.weights, self.places, strict=True):
             if weight.grad is None:
                 place.zero_()
@@ -47,7 +48,7 @@ class Bucket:
 
 
 class GradientSync:
-    """The gradients of modules, to be summed over all processes at the end of each way back."""
+    """Sums the gradients of modules over all processes at the end of each backward pass."""
 
     def __init__(self, modules: Iterable[nn.Module]):
         held = list(modules)
@@ -56,33 +57,36 @@ class GradientSync:
         self.weights = weights if distributed.world_size() > 1 else []
         device = self.weights[0].device if self.weights else "cpu"
         self.flat = torch.zeros(sum(weight.numel() for weight in self.weights), device=device)
-        """For all gradients, taken now: what the first step has memory for, all have."""
+        """Buffer of all gradients, allocated now, so that memory which suffices for the first step suffices for all."""
         self.arrived: list[Tensor] = []
-        """Those whose gradient is complete, in the order in which it came."""
+        """Weights whose gradient is complete, in the order of arrival."""
         self.buckets: list[Bucket] = []
         self.missing: list[int] = []
-        """Of how many weights of each bucket the gradient is not complete."""
+        """Number of weights of each bucket whose gradient is not complete."""
         self.sent: list[dist.Work] = []
         self.overlapping = False
-        """Whether buckets go out as they are complete."""
+        """Whether buckets are sent as soon as they are complete."""
         self.size, self.proven = 0, 0
         """Images in the micro-batches of this step, and of the last step that completed."""
         for weight in self.weights:
             weight.register_post_accumulate_grad_hook(self._arrive)
 
     def begin_micro_batch(self, size: int, last: bool) -> None:
-        """Say that a part of the batch comes next, of `size` images or fewer, and whether it is the `last`."""
+        """Announce the next micro-batch, of `size` images or fewer, and whether it is the `last` of the batch."""
         self.size, self.overlapping, self.arrived = size, last and size == self.proven, []
         self.missing = [len(bucket.weights) for bucket in self.buckets]
         for module in self.sharded:
             module.set_requires_gradient_sync(last)
 
     def can_retry(self) -> bool:
-        """Whether this process can begin the step anew alone: nothing of it has gone out to the others."""
+        """Whether this process can retry the step alone: nothing of it has been sent to the others."""
         return not self.sent and not self.sharded
 
     def all_reduce(self, loss: Float[Tensor, " own"], own: slice, batch: int) -> Float[Tensor, " b"]:
-        """The losses of the complete batch, of which `loss` has the slice `own`; the gradients are complete too."""
+        """Sum the gradients over all processes, and return the losses of the complete batch.
+
+        `loss` holds the losses of the slice `own`.
+        """
         if distributed.world_size() == 1:
             return loss
         losses = loss.new_zeros(batch)
@@ -98,18 +102,18 @@ class GradientSync:
         return losses
 
     def _arrive(self, weight: Tensor) -> None:
-        """The gradient of one more weight is complete."""
+        """Hook: the gradient of one more weight is complete."""
         self.arrived.append(weight)
         if self.overlapping:
             self.missing[self.home[id(weight)]] -= 1
             self._send()
 
     def _grouped(self) -> list[Bucket]:
-        """All weights in buckets, in the order in which their gradients came to the first process."""
-        number = {id(weight): place for place, weight in enumerate(self.weights)}
+        """All weights in buckets, in the order in which their gradients arrived on the main process."""
+        number = {id(weight): i for i, weight in enumerate(self.weights)}
         order = distributed.broadcast_object(lambda: [number[id(weight)] for weight in self.arrived])
-        every = [self.weights[place] for place in dict.fromkeys([*order, *range(len(self.weights))])]
-        groups = list(group_by_size(every))
+        ordered = [self.weights[i] for i in dict.fromkeys([*order, *range(len(self.weights))])]
+        groups = list(group_by_size(ordered))
         rooms = self.flat.split([sum(weight.numel() for weight in group) for group in groups])
         return [Bucket(group, room) for group, room in zip(groups, rooms, strict=True)]
 
@@ -119,13 +123,13 @@ class GradientSync:
         return {id(weight): number for number, bucket in enumerate(self.buckets) for weight in bucket.weights}
 
     def _send(self, all_of_them: bool = False) -> None:
-        """Send the buckets that are complete, in their order, which has to be the same on all processes."""
+        """Send the complete buckets in order, as the order has to be the same on all processes."""
         while len(self.sent) < len(self.buckets) and (all_of_them or not self.missing[len(self.sent)]):
             self.sent.append(self.buckets[len(self.sent)].begin())
 
 
 def group_by_size(weights: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-    """Weights in groups of the size of a bucket at most, in their order; a larger one is alone."""
+    """Weights in order, in groups of at most the size of a bucket; a larger weight is a group of its own."""
     group: list[Tensor] = []
     for weight in weights:
         if group and sum(one.numel() for one in group) + weight.numel() > BUCKET:

@@ -1,4 +1,4 @@
-"""What does not fit into memory at once is done in parts: half as large, as often as it takes."""
+"""Halving of the batch size until it fits into memory."""
 
 import errno
 import re
@@ -10,22 +10,22 @@ import torch
 from limpid.runtime.log import logger
 
 Result = TypeVar("Result")
-SAID = re.compile(
+OOM_MESSAGE = re.compile(
     r"out of memory|(not enough|insufficient) memory|(can't|cannot|could not|failed to|unable to) allocate"
     r"|DefaultCPUAllocator|bad_alloc|bad allocation|_ALLOC_FAILED"
     r"|could not (create|execute) a (primitive|memory)"  # oneDNN, which gives no reason
     r"|_STATUS_NOT_INITIALIZED",  # cuBLAS and cuDNN, whose own memory comes first
     re.IGNORECASE,
 )
-"""What torch and the libraries under it say when an allocation fails."""
+"""Messages of torch and its libraries when an allocation fails."""
 
 
 def find_executable_batch_size(
     work: Callable[[int], Result], size: int, again: Callable[[], bool] = lambda: True
 ) -> tuple[Result, int]:
-    """`work(size)` and that size, which is halved each time memory runs out, if the work can be begun `again` then.
+    """The result of `work(size)` and the size, which is halved each time memory runs out and `again` allows a retry.
 
-    Raises MemoryError if it cannot, or if one image at a time is too many.
+    Raises MemoryError if it does not, or if one image at a time is too many.
     """
     while True:
         try:
@@ -34,7 +34,7 @@ def find_executable_batch_size(
             if not _out_of_memory(error):
                 raise
             why = str(error).partition("\n")[0]
-        # Only here, outside of the except, does the error no longer hold what the failed attempt has computed.
+        # Outside of the except block, so that the error no longer references the tensors of the failed attempt.
         if size == 1:
             raise MemoryError(f"out of memory with one image at a time: {why}")
         if not again():
@@ -46,6 +46,6 @@ def find_executable_batch_size(
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """Whether an allocation failed: torch's own on a GPU has a type, those of libraries only their words."""
+    """Whether an allocation failed: torch's own error on a GPU has a type, those of libraries only a message."""
     known = isinstance(error, torch.OutOfMemoryError | MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
-    return known or (isinstance(error, RuntimeError) and SAID.search(str(error)) is not None)
+    return known or (isinstance(error, RuntimeError) and OOM_MESSAGE.search(str(error)) is not None)

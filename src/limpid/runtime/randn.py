@@ -1,4 +1,4 @@
-"""Noise for images, drawn by address: the same numbers whatever the number of threads."""
+"""Noise for images, seeded by an address: the same values for any number of threads."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,16 +12,16 @@ from torch import Tensor
 from limpid.runtime.rng import generator
 
 RNG_BLOCK = 2**16
-"""Numbers of one draw on a CPU: 256 kB stay in a core's cache, where torch goes over them twice. A fourth is saved."""
+"""Values per generator on a CPU: 256 kB stay in a core's cache, which torch passes over twice. Saves a fourth."""
 PIECE = 2**14
-"""Numbers that a thread lays out at a time: half of those that torch would share out among further threads."""
+"""Values that a thread copies at a time: half of the number from which torch would use more threads."""
 
 
 def randn(shape: Sequence[int], device: torch.device | str, *address: int | str) -> Float[Tensor, "b c h w"]:
-    """Standard normal numbers for images of `shape`, (b, c, h, w), laid out with channels last.
+    """Standard normal noise for images of `shape`, (b, c, h, w), in channels-last layout.
 
-    On a CPU every block has an address of its own, so threads draw them side by side. They are drawn where they lie:
-    torch takes five times as long to draw into any layout but the plain one.
+    On a CPU every block has an address of its own, so that threads can fill them in parallel. They are filled in a
+    contiguous layout and then permuted: torch takes five times as long to sample into any other layout.
     """
     b, c, h, w = shape
     plain = torch.empty(b, h, w, c, device=device)
@@ -56,13 +56,14 @@ def seeded_randn(
 def _begin(
     generators: Sequence[torch.Generator], shape: tuple[int, int, int], pinned: bool, ahead: bool
 ) -> Callable[[], Float[Tensor, "b c h w"]]:
-    """Let threads begin to draw images; what is returned draws what none has begun, waits for the rest, and has them.
+    """Start filling images with noise on threads; returns a function that finishes the work and returns the images.
 
-    On a busy machine threads may start late. Without `ahead` nothing is begun where there is one thread, or one piece.
+    The function fills the pieces that no thread has begun, as threads may start late on a busy machine, and waits for
+    the others. Without `ahead`, nothing is started if there is only one thread or one piece.
     """
     b, (c, h, w) = len(generators), shape
     strides = torch.empty(b, c, h, w, device="meta").contiguous(memory_format=torch.channels_last).stride()
-    with torch.inference_mode(False):  # other threads are not in it: they could not write to its tensors
+    with torch.inference_mode(False):  # the mode is per thread: other threads could not write to inference tensors
         images = torch.empty_strided((b, c, h, w), strides, device="cpu", pin_memory=pinned)
     n = max(1, PIECE // (c * h * w))
     pieces = [partial(_fill, images[i : i + n], generators[i : i + n]) for i in range(0, b, n)]
@@ -82,14 +83,14 @@ def _begin(
 
 
 def _fill(images: Float[Tensor, "n c h w"], generators: Sequence[torch.Generator]) -> None:
-    """Draw images each by its generator, and lay them out in parts so small that no other thread is asked to help."""
+    """Fill each image from its generator, copying in parts so small that torch uses no other thread for them."""
     n, c, h, w = images.shape
-    drawn = torch.empty(n, c, h, w, device="cpu")
-    for image, draw in zip(drawn, generators, strict=True):
-        image.normal_(generator=draw)
+    noise = torch.empty(n, c, h, w, device="cpu")
+    for image, image_generator in zip(noise, generators, strict=True):
+        image.normal_(generator=image_generator)
     rows = max(1, PIECE // (n * c * w))
-    for part, fresh in zip(images.split(rows, 2), drawn.split(rows, 2), strict=True):
-        part.copy_(fresh)
+    for target, source in zip(images.split(rows, 2), noise.split(rows, 2), strict=True):
+        target.copy_(source)
 
 
 @lru_cache(maxsize=1)

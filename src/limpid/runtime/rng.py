@@ -1,4 +1,4 @@
-"""Randomness by address: every draw is made by a generator seeded with what it is for, so none has to be remembered.
+"""Randomness by address: every generator is seeded with what it is used for, so no generator state has to be saved.
 
 `generator(device, seed, "noise", 1280)` is the noise of the batch that starts at image 1280: the same in a run that
 never stopped, in one that was resumed there, and in every process of a distributed run.
@@ -26,9 +26,9 @@ def generator(device: torch.device | str, *parts: int | str) -> torch.Generator:
 
 @contextmanager
 def default_generators_seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
-    """Torch's default generators of the CPU and of `device` are seeded in here, and afterwards in the state they had.
+    """A context in which torch's default generators of the CPU and of `device` are seeded; it restores their state.
 
-    For what takes no generator: torch's initialisation of weights, and its dropout on a GPU.
+    For operations that take no generator: torch's initialisation of weights, and its dropout on a GPU.
     """
     with ExitStack() as undo:
         for default in _default_generators(torch.device(device)):
@@ -48,8 +48,8 @@ def _default_generators(device: torch.device) -> list[torch.Generator]:
 
 
 def random_subset(n: int, of: int) -> Int64[Tensor, " m"]:
-    """Which n of so many stand for all, in their order: drawn evenly, the same each time; all where there are no more.
+    """The sorted indices of n of `of` items, a uniform random subset that is always the same; all if there are fewer.
 
-    Images are often sorted by class or name, so that the first n are of one kind.
+    Images are often sorted by class or name, so that the first n would be of one class.
     """
     return torch.randperm(of, generator=generator("cpu", "chosen"))[:n].sort().values
