@@ -23,18 +23,18 @@ def test_on_small_maps_it_is_the_convolution_that_it_is_elsewhere(monkeypatch: p
     layer, x = Conv3x3(6, 4), torch.randn(3, 6, 4, 4).bfloat16().requires_grad_()
     toward = torch.randn(3, 4, 4, 4).bfloat16()
 
-    def answers() -> tuple[torch.Tensor, ...]:
+    def outputs_and_gradients() -> tuple[torch.Tensor, ...]:
         with torch.autocast("cpu", torch.bfloat16):
             y = layer(x)
         assert y.grad_fn is not None
         assert ("Conv3x3SmallMaps" in y.grad_fn.name()) == (conv3x3_cpu.WIDE_KERNEL == 0)
         return y, *torch.autograd.grad(y, [x, *layer.parameters()], toward)
 
-    plain = answers()
+    plain = outputs_and_gradients()
     monkeypatch.setattr(conv3x3_cpu, "WIDE_KERNEL", 0)
-    for ours, theirs in zip(answers(), plain, strict=True):
-        assert ours.dtype == theirs.dtype
-        torch.testing.assert_close(ours, theirs, rtol=1.6e-2, atol=1e-2)
+    for actual, expected_value in zip(outputs_and_gradients(), plain, strict=True):
+        assert actual.dtype == expected_value.dtype
+        torch.testing.assert_close(actual, expected_value, rtol=1.6e-2, atol=1e-2)
 
 
 def test_what_needs_no_gradient_gets_none(monkeypatch: pytest.MonkeyPatch):

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 
 
 def built(network: Network, shape: tuple[int, int, int] = (3, 16, 16), classes: int = CLASSES) -> nn.Module:
-    """A network moved away from its beginning, where it answers zero whatever it is asked."""
+    """A network moved away from its beginning, where it answers zero whatever it is example_inputs."""
     torch.manual_seed(0)
     net = network.build(shape, classes)
     with torch.no_grad():
@@ -34,7 +34,7 @@ def channels_last(net: nn.Module) -> nn.Module:
     return net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (unknown to torch's stubs)
 
 
-def asked(shape: tuple[int, int, int] = (3, 16, 16)) -> tuple[Tensor, Tensor, Tensor]:
+def example_inputs(shape: tuple[int, int, int] = (3, 16, 16)) -> tuple[Tensor, Tensor, Tensor]:
     """Three images, their levels and their labels."""
     torch.manual_seed(1)
     return torch.randn(3, *shape), torch.tensor([-1.2, 0.0, 500.0]), torch.tensor([0, 2, CLASSES])
@@ -43,13 +43,13 @@ def asked(shape: tuple[int, int, int] = (3, 16, 16)) -> tuple[Tensor, Tensor, Te
 @torch.no_grad()
 @pytest.mark.parametrize("shape", [(1, 16, 16), (4, 16, 16), (3, 16, 24), (3, 32, 16), (2, 16, 64)])
 def test_the_output_has_the_shape_of_the_input(network: Network, shape: tuple[int, int, int]):
-    x, c_noise, labels = asked(shape)
+    x, c_noise, labels = example_inputs(shape)
     assert built(network, shape)(x, c_noise, labels).shape == x.shape
 
 
 @torch.no_grad()
 def test_the_level_and_the_label_change_the_answer(network: Network):
-    net, (x, c_noise, labels) = built(network), asked()
+    net, (x, c_noise, labels) = built(network), example_inputs()
     y = net(x, c_noise, labels)
     assert ((net(x, c_noise + 1, labels) - y).abs().amax(dim=(1, 2, 3)) > 1e-3).all()
     assert ((net(x, c_noise, (labels + 1) % CLASSES) - y).abs().amax(dim=(1, 2, 3)) > 1e-3).all()
@@ -57,12 +57,12 @@ def test_the_level_and_the_label_change_the_answer(network: Network):
 
 @torch.no_grad()
 def test_no_label_is_the_last_row_of_the_table(network: Network):
-    net, (x, c_noise, _) = built(network), asked()
+    net, (x, c_noise, _) = built(network), example_inputs()
     torch.testing.assert_close(net(x, c_noise, None), net(x, c_noise, torch.full((3,), CLASSES)))
 
 
 def test_labels_given_to_an_unconditional_network_are_refused(network: Network):
-    net, (x, c_noise, labels) = built(network, classes=0), asked()
+    net, (x, c_noise, labels) = built(network, classes=0), example_inputs()
     assert net(x, c_noise, None).shape == x.shape
     with pytest.raises(ValueError, match="labels were given to a network built with classes = 0"):
         net(x, c_noise, labels)
@@ -70,13 +70,13 @@ def test_labels_given_to_an_unconditional_network_are_refused(network: Network):
 
 @torch.no_grad()
 def test_the_output_of_an_image_does_not_depend_on_its_batch(network: Network):
-    net, (x, c_noise, labels) = built(network), asked()
+    net, (x, c_noise, labels) = built(network), example_inputs()
     alone = torch.cat([net(x[i : i + 1], c_noise[i : i + 1], labels[i : i + 1]) for i in range(3)])
     torch.testing.assert_close(net(x, c_noise, labels), alone, rtol=1e-4, atol=1e-4)
 
 
 def test_every_parameter_receives_a_gradient(network: Network):
-    net, (x, c_noise, labels) = built(network).train(), asked()
+    net, (x, c_noise, labels) = built(network).train(), example_inputs()
     net(x, c_noise, labels).square().mean().backward()
     for name, weight in net.named_parameters():
         assert weight.grad is not None, name
@@ -85,7 +85,7 @@ def test_every_parameter_receives_a_gradient(network: Network):
 
 @pytest.mark.parametrize("gradients", [False, True], ids=["outputs", "gradients"])
 def test_bfloat16_agrees_with_float32(network: Network, gradients: bool):
-    net, (x, c_noise, labels) = channels_last(built(network)), asked()
+    net, (x, c_noise, labels) = channels_last(built(network)), example_inputs()
     x = x.contiguous(memory_format=torch.channels_last)
 
     def run(enabled: bool) -> Tensor:
@@ -102,12 +102,12 @@ def test_bfloat16_agrees_with_float32(network: Network, gradients: bool):
 
 @torch.no_grad()
 def test_channels_last_is_kept_all_the_way(network: Network):
-    net, (x, c_noise, labels) = channels_last(built(network)), asked()
+    net, (x, c_noise, labels) = channels_last(built(network)), example_inputs()
     for name, part in net.named_modules():
         if isinstance(part, nn.Conv2d):
 
-            def check(_: nn.Module, given: tuple[Tensor], answer: Tensor, name: str = name) -> None:
-                for map in (*given, answer):
+            def check(_: nn.Module, given: tuple[Tensor], output: Tensor, name: str = name) -> None:
+                for map in (*given, output):
                     assert map.is_contiguous(memory_format=torch.channels_last), f"{name}: strides {map.stride()}"
 
             part.register_forward_hook(check)
@@ -117,14 +117,14 @@ def test_channels_last_is_kept_all_the_way(network: Network):
 @torch.no_grad()
 def test_it_compiles_into_one_graph(network: Network):
     torch.compiler.reset()  # what was compiled for the other networks counts against torch's limit for each function
-    net, (x, c_noise, labels) = built(network), asked()
+    net, (x, c_noise, labels) = built(network), example_inputs()
     whole = torch.compile(net, fullgraph=True, backend="eager")
     torch.testing.assert_close(whole(x, c_noise, labels), net(x, c_noise, labels))
 
 
 def test_it_compiles_into_one_graph_to_train(network: Network):
     torch.compiler.reset()
-    net, (x, c_noise, labels) = built(network).train(), asked()
+    net, (x, c_noise, labels) = built(network).train(), example_inputs()
     torch.compile(net, fullgraph=True, backend="eager")(x, c_noise, labels).square().mean().backward()
     assert all(weight.grad is not None for weight in net.parameters())
 

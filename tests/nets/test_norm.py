@@ -44,27 +44,29 @@ def test_the_formulas_gradients_are_those_of_the_library_in_float32(dtype: torch
     expected = F.silu(F.group_norm(x.float(), 2, weight, bias, 1e-6))
     y = F.silu(group_norm(x.float(), 2, weight, bias, 1e-6))
     torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-5)
-    gradients = (torch.autograd.grad(answer, (x, weight, bias), toward) for answer in (y, expected))
+    gradients = (torch.autograd.grad(output, (x, weight, bias), toward) for output in (y, expected))
     for ours, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-2 if ours.dtype == torch.bfloat16 else 1e-4, atol=1e-4)
 
 
-def answers(layer: GroupNorm, x: Tensor, told: dict[str, Tensor], toward: Tensor) -> tuple[Tensor, ...]:
-    """What norm and silu answer, and its gradients, in the order of x, what is told, weight, bias."""
-    inputs = [x, *told.values(), layer.weight, layer.bias]
-    y = layer.silu(x, **told)
+def outputs_and_gradients(
+    layer: GroupNorm, x: Tensor, modulation: dict[str, Tensor], toward: Tensor
+) -> tuple[Tensor, ...]:
+    """What norm and silu output, and its gradients, in the order of x, what is modulation, weight, bias."""
+    inputs = [x, *modulation.values(), layer.weight, layer.bias]
+    y = layer.silu(x, **modulation)
     return y, *torch.autograd.grad(y, inputs, toward)
 
 
-@pytest.mark.parametrize("told", [(), ("shift_in",), ("scale", "shift")])
+@pytest.mark.parametrize("modulation", [(), ("shift_in",), ("scale", "shift")])
 @pytest.mark.parametrize("shape", [(5, 8, 6, 4), (3, 12, 1, 1), (4, 32, 8, 8)])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_block_by_block_is_the_formula_up_to_the_rounding_of_the_answer(
-    told: tuple[str, ...], shape: tuple[int, ...], layout: torch.memory_format, monkeypatch: pytest.MonkeyPatch
+    modulation: tuple[str, ...], shape: tuple[int, ...], layout: torch.memory_format, monkeypatch: pytest.MonkeyPatch
 ):
     b, c, h, w = shape
     x = torch.randn(shape).mul(2).add(1).bfloat16().to(memory_format=layout).requires_grad_()
-    values = {name: torch.randn(b, c, requires_grad=True) for name in told}
+    values = {name: torch.randn(b, c, requires_grad=True) for name in modulation}
     layer, toward = GroupNorm(c), torch.randn(shape).bfloat16()
     with torch.no_grad():
         layer.weight.normal_()
@@ -73,7 +75,7 @@ def test_block_by_block_is_the_formula_up_to_the_rounding_of_the_answer(
     exact.load_state_dict(layer.state_dict())
     monkeypatch.setattr(group_norm_cpu, "BLOCKWISE_ABOVE", 0)
     monkeypatch.setattr(group_norm_cpu, "BLOCK_NUMBERS", 2 * c * h * w)  # two maps in a block, and one in the last
-    ours = answers(layer, x, values, toward)
+    ours = outputs_and_gradients(layer, x, values, toward)
     wide = [value.detach().double().requires_grad_() for value in (x, *values.values())]
     y = reference(exact, wide[0], dict(zip(values, wide[1:], strict=True)))
     expected = (y, *torch.autograd.grad(y, [*wide, exact.weight, exact.bias], toward.double()))
@@ -87,19 +89,19 @@ def test_block_by_block_is_the_formula_up_to_the_rounding_of_the_answer(
 def test_a_norm_alone_is_the_same_block_by_block(monkeypatch: pytest.MonkeyPatch):
     layer, x, toward = GroupNorm(24), torch.randn(3, 24, 5, 4).bfloat16().requires_grad_(), torch.randn(3, 24, 5, 4)
 
-    def answers() -> tuple[Tensor, ...]:
+    def outputs_and_gradients() -> tuple[Tensor, ...]:
         y = layer(x)
         return y, *torch.autograd.grad(y, [x, *layer.parameters()], toward.bfloat16())
 
-    whole = answers()
+    whole = outputs_and_gradients()
     monkeypatch.setattr(group_norm_cpu, "BLOCKWISE_ABOVE", 0)
-    for ours, theirs in zip(answers(), whole, strict=True):
+    for ours, theirs in zip(outputs_and_gradients(), whole, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-2, atol=1e-2)
 
 
-def reference(layer: GroupNorm, x: Tensor, told: dict[str, Tensor]) -> Tensor:
+def reference(layer: GroupNorm, x: Tensor, modulation: dict[str, Tensor]) -> Tensor:
     """The formula in float64."""
-    wide = {name: value[:, :, None, None] for name, value in told.items()}
+    wide = {name: value[:, :, None, None] for name, value in modulation.items()}
     y = F.group_norm(x + wide.get("shift_in", 0), layer.groups, layer.weight, layer.bias, layer.eps)
     return F.silu(y * (1 + wide.get("scale", 0)) + wide.get("shift", 0))
 
@@ -121,14 +123,14 @@ def test_outside_training_the_bits_of_an_image_do_not_depend_on_its_batch(
     dtype: torch.dtype, shape: tuple[int, ...], threads: int
 ):
     torch.manual_seed(0)
-    layer, told = GroupNorm(shape[0]).eval(), torch.randn(3, 72, shape[0]).to(dtype)
+    layer, modulation = GroupNorm(shape[0]).eval(), torch.randn(3, 72, shape[0]).to(dtype)
     x = torch.randn(72, *shape).add(1).to(dtype).contiguous(memory_format=torch.channels_last)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         for n in (1, 8, 37):
             assert torch.equal(layer(x[:n]), layer(x)[:n])
-            for values in ((told[0],), (None, told[1], told[2])):
+            for values in ((modulation[0],), (None, modulation[1], modulation[2])):
                 alone, together = (layer.silu(x[:m], *(v if v is None else v[:m] for v in values)) for m in (n, 72))
                 assert alone.is_contiguous(memory_format=torch.channels_last)
                 # The library's silu rounds the last few float32 numbers of each thread's part in another manner.

@@ -28,26 +28,26 @@ def test_a_power_average_weighs_the_past_by_its_profile():
     assert_close(average, (profile / profile.sum()) @ history, rtol=0, atol=1e-3 * history.std().item())
 
 
-def kept_averages(
+def saved_averages(
     history: torch.Tensor, times: int
 ) -> tuple[list[tuple[float, float]], list[dict[str, torch.Tensor]], torch.Tensor]:
-    """Two averages kept several times along a walk of weights, and a third that was tracked to the end."""
-    lengths, kept, names = (0.05, 0.1), [], []
+    """Two averages saved several times along a walk of weights, and a third that was tracked to the end."""
+    lengths, saved, names = (0.05, 0.1), [], []
     averages = [torch.zeros(3, dtype=torch.float64) for _ in (*lengths, 0.15)]
     for step, weights in enumerate(history, start=1):
         for average, std in zip(averages, (*lengths, 0.15), strict=True):
             update([average], [weights], PowerFunctionEma(std).decay(step * BATCH, BATCH))
         if step % (STEPS // times) == 0:
             names += [(float(step * BATCH), std) for std in lengths]
-            kept += [{"w": average.clone()} for average in averages[:2]]
-    return names, kept, averages[2]
+            saved += [{"w": average.clone()} for average in averages[:2]]
+    return names, saved, averages[2]
 
 
 def test_an_average_that_was_kept_is_built_exactly():
     history = torch.randn(STEPS, 3, dtype=torch.float64, generator=generator("cpu", 1)).cumsum(0)
-    names, kept, _ = kept_averages(history, 16)
+    names, saved, _ = saved_averages(history, 16)
     shares = solve_posthoc_coefficients(names, (STEPS * BATCH, 0.1))
-    assert_close(linear_combination(kept, shares)["w"], kept[-1]["w"], rtol=1e-8, atol=1e-8)
+    assert_close(linear_combination(saved, shares)["w"], saved[-1]["w"], rtol=1e-8, atol=1e-8)
     assert shares.sum() == pytest.approx(1)
 
 
@@ -57,10 +57,10 @@ def test_an_average_of_another_length_is_built_afterwards_as_if_it_had_been_trac
     times: int, tolerance: float, start: float
 ):
     history = start + torch.randn(STEPS, 3, dtype=torch.float64, generator=generator("cpu", 1)).cumsum(0)
-    names, kept, tracked = kept_averages(history, times)
-    built = linear_combination(kept, solve_posthoc_coefficients(names, (STEPS * BATCH, 0.15)))["w"]
-    # Least squares over more of them leaves less; the distance between two kept averages says what would be far.
-    assert (built - tracked).abs().max() < tolerance * (kept[-1]["w"] - kept[-2]["w"]).abs().max()
+    names, saved, tracked = saved_averages(history, times)
+    built = linear_combination(saved, solve_posthoc_coefficients(names, (STEPS * BATCH, 0.15)))["w"]
+    # Least squares over more of them leaves less; the distance between two saved averages says what would be far.
+    assert (built - tracked).abs().max() < tolerance * (saved[-1]["w"] - saved[-2]["w"]).abs().max()
 
 
 @pytest.mark.parametrize("std", [0.01, 0.07, 0.15, 0.25])
