@@ -88,7 +88,7 @@ def test_the_judge_fits_in_two_megabytes():
 
 
 def test_the_judge_is_as_often_right_as_it_says(cifar_root: Path, extractor: FeatureExtractor):
-    """On the first 2,000 test pictures: within three standard errors of what was measured on all of them."""
+    """On the first 2,000 test images: within three standard errors of what was measured on all of them."""
     test = Cifar10(root=str(cifar_root), split="test").load()
     right = (
         (extract_features(extractor, test.pixels[:2000])["logits"].argmax(1) == test.labels[:2000])
@@ -120,7 +120,7 @@ def test_a_judge_there_is_not_is_named_with_the_choices():
         feature_extractor("incepton")
 
 
-def test_pictures_against_themselves_score_zero(cache: Path, extractor: FeatureExtractor):
+def test_images_against_themselves_score_zero(cache: Path, extractor: FeatureExtractor):
     digits = Digits(size=8).load()
     reference = reference_from_images(digits, "digits", extractor)
     assert reference.features is not None
@@ -130,7 +130,7 @@ def test_pictures_against_themselves_score_zero(cache: Path, extractor: FeatureE
     assert found["sliced Wasserstein"].value == pytest.approx(0, abs=1e-9)
 
 
-def test_pictures_that_are_all_alike_have_finite_scores_and_it_says_so(cache: Path, extractor: FeatureExtractor):
+def test_images_that_are_all_alike_have_finite_scores_and_it_says_so(cache: Path, extractor: FeatureExtractor):
     reference = reference_from_images(load_all_images(Digits(size=8)), "digits", extractor)
     images = ImageDataset(torch.full((100, 1, 8, 8), 200, dtype=torch.uint8), torch.zeros(100, dtype=torch.int64))
     report, extracted = evaluate_images(
@@ -154,7 +154,7 @@ def test_what_a_judge_says_comes_to_the_hosts_memory(extractor: FeatureExtractor
     assert {name: value.device.type for name, value in got.items()} == {"features": "cpu", "logits": "cpu"}
 
 
-def test_features_of_real_pictures_are_kept_and_read_again(cache: Path, extractor: FeatureExtractor):
+def test_features_of_real_images_are_kept_and_read_again(cache: Path, extractor: FeatureExtractor):
     first = reference_from_dataset(Digits(size=8), extractor)
     blind = extractor._replace(extract=lambda pixels: pytest.fail("it looked again"))
     again = reference_from_dataset(Digits(size=8), blind)
@@ -188,7 +188,7 @@ def test_the_same_seeds_score_the_same_to_the_last_bit(
     assert scored(pipeline, tmp_path / "c", 40, extractor, first=100).scores != one.scores
 
 
-def test_pictures_that_were_drawn_are_not_drawn_again(
+def test_images_that_were_drawn_are_not_drawn_again(
     cache: Path, tmp_path: Path, pipeline: Pipeline, extractor: FeatureExtractor, monkeypatch: pytest.MonkeyPatch
 ):
     once = scored(pipeline, tmp_path, 40, extractor)
@@ -219,7 +219,7 @@ def test_what_a_guide_or_another_version_draws_is_kept_apart(
     assert drawn(QUICK)[0] != alone[0]
 
 
-def test_too_few_pictures_are_refused(cache: Path, tmp_path: Path, pipeline: Pipeline, extractor: FeatureExtractor):
+def test_too_few_images_are_refused(cache: Path, tmp_path: Path, pipeline: Pipeline, extractor: FeatureExtractor):
     with pytest.raises(ValueError, match="39 images are too few to evaluate: expected at least 40"):
         scored(pipeline, tmp_path, 39, extractor)
 
@@ -228,7 +228,7 @@ def test_too_few_pictures_are_refused(cache: Path, tmp_path: Path, pipeline: Pip
 def test_network_evaluations_are_counted_where_they_are_made(
     cache: Path, tmp_path: Path, pipeline: Pipeline, extractor: FeatureExtractor, scale: float, nfe: int
 ):
-    """Two steps of Heun ask three times, and guidance asks twice each time: of 40 pictures in two batches, no more."""
+    """Two steps of Heun ask three times, and guidance asks twice each time: of 40 images in two batches, no more."""
     asked, sampling = [], replace(QUICK, guidance=Guidance(scale))
     subject = generated_by(pipeline.with_sampling(sampling), "tiny", tmp_path, "ema", range(40), 20)
     with pipeline.model.net.register_forward_hook(lambda net, given, answer: asked.append(len(given[0]))):
@@ -335,24 +335,24 @@ def test_files_are_scored_as_the_run_that_drew_them(cache: Path, folder: Path, c
     report = load_reports(out / "samples.npz.scores.json")[-1]
     assert report.protocol.reference == "Digits"
     ours = scored(load(folder, runtime=CPU), folder / "again", 40, feature_extractor("cifar"))
-    # The command spreads its classes in blocks, an evaluation in turns: other pictures, but of one distribution.
+    # The command spreads its classes in blocks, an evaluation in turns: other images, but of one distribution.
     assert report.protocol == ours.protocol
     assert report.scores["FD-CIFAR"].value == pytest.approx(ours.scores["FD-CIFAR"].value, rel=0.5)
 
 
 def test_published_statistics_give_a_frechet_distance_alone(cache: Path, folder: Path, extractor: FeatureExtractor):
     digits = Digits(size=8).load()
-    pictures, path = cache.parent / "digits.npz", cache.parent / "statistics.npz"
-    np.savez(pictures, images=digits.pixels.permute(0, 2, 3, 1).expand(-1, -1, -1, 3).numpy())
+    archive, path = cache.parent / "digits.npz", cache.parent / "statistics.npz"
+    np.savez(archive, images=digits.pixels.permute(0, 2, 3, 1).expand(-1, -1, -1, 3).numpy())
     look = ["--images.size", "8", "--n", "1797", "--device", "cpu", "--reference", "Digits", "--reference.size", "8"]
-    assert main(["evaluate", str(pictures), *look, "--save-stats", str(path)]) == 0
+    assert main(["evaluate", str(archive), *look, "--save-stats", str(path)]) == 0
     common = ["evaluate", str(folder), "--n", "40", "--steps", "2", "--device", "cpu"]
     assert main([*common, "--reference", "ReferenceStats", "--reference.path", str(path)]) == 0
     by_file = load_reports(folder)[-1]
     assert main(common) == 0
-    by_pictures = load_reports(folder)[-1]
+    by_images = load_reports(folder)[-1]
     assert set(by_file.scores) == {"FD-CIFAR", "IS-CIFAR"}
-    assert by_file.scores["FD-CIFAR"].value == pytest.approx(by_pictures.scores["FD-CIFAR"].value, rel=1e-6)
+    assert by_file.scores["FD-CIFAR"].value == pytest.approx(by_images.scores["FD-CIFAR"].value, rel=1e-6)
 
 
 def test_two_runs_are_put_side_by_side(cache: Path, folder: Path, capsys: pytest.CaptureFixture[str]):
@@ -364,7 +364,7 @@ def test_two_runs_are_put_side_by_side(cache: Path, folder: Path, capsys: pytest
     assert "FD-CIFAR" in capsys.readouterr().out
 
 
-def test_runs_scored_by_different_numbers_of_pictures_are_not_compared(
+def test_runs_scored_by_different_numbers_of_images_are_not_compared(
     cache: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ):
     for n in ("40", "60"):
@@ -391,7 +391,7 @@ def test_some_stand_for_all_though_they_lie_by_class(by_class: ImageDataset):
     assert by_class.subset(5000) is by_class
 
 
-def test_a_floor_of_pictures_that_lie_by_class_is_as_low_as_of_mixed_ones(
+def test_a_floor_of_images_that_lie_by_class_is_as_low_as_of_mixed_ones(
     cache: Path, extractor: FeatureExtractor, by_class: ImageDataset
 ):
     mixed = Digits(size=8).load()
@@ -402,7 +402,7 @@ def test_a_floor_of_pictures_that_lie_by_class_is_as_low_as_of_mixed_ones(
     assert also == pytest.approx(low, rel=0.5)
 
 
-def test_losses_are_of_pictures_of_all_classes(pipeline: Pipeline, by_class: ImageDataset):
+def test_losses_are_of_images_of_all_classes(pipeline: Pipeline, by_class: ImageDataset):
     known, again = (
         generalization_gap(pipeline, by_class, by_class, 40),
         generalization_gap(pipeline, by_class.subset(40), by_class, 40),
@@ -410,7 +410,7 @@ def test_losses_are_of_pictures_of_all_classes(pipeline: Pipeline, by_class: Ima
     assert torch.equal(known.training, again.training)
 
 
-def test_copies_are_counted_by_held_out_pictures_of_all_kinds():
+def test_copies_are_counted_by_held_out_images_of_all_kinds():
     draw = torch.Generator().manual_seed(0)
     seen, new = (torch.rand(4000, 48, generator=draw) for _ in range(2))
     alike = seen[:1000].repeat(4, 1) + 0.1 * torch.rand(4000, 48, generator=draw)
@@ -433,14 +433,14 @@ def test_files_that_lie_by_class_score_as_mixed_ones(
     assert found[0] == pytest.approx(found[1], rel=0.5)
 
 
-def test_held_out_pictures_are_those_of_the_test_split():
+def test_held_out_images_are_those_of_the_test_split():
     assert held_out(Cifar10()) == Cifar10(split="test")
     assert held_out(Folder("x")) == Folder("x", split="test")
     assert held_out(Digits()) is None
     assert held_out(Cifar10(split="test")) is None
 
 
-def test_real_held_out_pictures_are_the_floor(cache: Path, extractor: FeatureExtractor):
+def test_real_held_out_images_are_the_floor(cache: Path, extractor: FeatureExtractor):
     """Half the digits against the other half: nearer than any drawing of a tiny network comes."""
     digits = Digits(size=8).load()
     halves = [ImageDataset(digits.pixels[i::2], digits.labels[i::2], digits.class_names) for i in (0, 1)]
@@ -456,18 +456,18 @@ def test_real_held_out_pictures_are_the_floor(cache: Path, extractor: FeatureExt
     assert report.scores["FD-CIFAR"].value > 10 * floors["FD-CIFAR"]
 
 
-# A run on few pictures of one's own
+# A run on few images of one's own
 
 
 def photos(path: Path, n: int, seed: int) -> Path:
-    """An archive of n pictures of noise, which are unlike each other."""
+    """An archive of n images of noise, which are unlike each other."""
     draw = np.random.default_rng(seed)
     np.savez(path, images=draw.integers(0, 256, (n, 8, 8, 3), np.uint8))
     return path
 
 
 def run_on(place: Path, n: int, held_out: float) -> Path:
-    """The folder of a tiny run on n pictures, of which it holds some out."""
+    """The folder of a tiny run on n images, of which it holds some out."""
     data = Folder(str(photos(place / "photos.npz", n, 0)), size=8, held_out=held_out)
     recipe = replace(TINY, data=data, class_conditional=False, label_dropout=0.0, augment=Augment(flip=0.0))
     quick = replace(recipe.sampling, steps=2, guidance=Guidance())
@@ -487,7 +487,7 @@ def against(path: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run on 254 pictures; 146 more are held out."""
+    """The folder of a run on 254 images; 146 more are held out."""
     place = tmp_path_factory.mktemp("noisy")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LIMPID_DATA", str(place / "cache"))
@@ -496,14 +496,14 @@ def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copying_run(cache: Path, noisy: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """It draws exact copies of its training pictures."""
+    """It draws exact copies of its training images."""
     training = load_all_images(load_info(checkpoint_path(noisy)).recipe.data).pixels
     monkeypatch.setattr(Pipeline, "sample_batches", lambda pipeline, seeds, *_, **__: iter([training[list(seeds)]]))
     return noisy
 
 
-@pytest.mark.parametrize("other", [False, True], ids=["its own pictures", "others"])
-def test_copies_are_of_the_runs_own_training_pictures_whatever_it_is_scored_against(
+@pytest.mark.parametrize("other", [False, True], ids=["its own images", "others"])
+def test_copies_are_of_the_runs_own_training_images_whatever_it_is_scored_against(
     copying_run: Path, tmp_path: Path, other: bool
 ):
     words = against(tmp_path / "others.npz") if other else []
@@ -517,7 +517,7 @@ def test_copies_are_of_the_runs_own_training_pictures_whatever_it_is_scored_agai
     assert report.scores["held-out loss - training loss"].value == known.mean_gap.value
 
 
-def test_copies_are_not_asked_where_the_runs_own_pictures_are_gone(
+def test_copies_are_not_asked_where_the_runs_own_images_are_gone(
     copying_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     there, moved = copying_run.parent / "photos.npz", copying_run.parent / "moved.npz"
@@ -541,7 +541,7 @@ def test_copies_are_not_asked_where_the_runs_own_pictures_are_gone(
         (0.0, "is of the split 'test' with 0 of them held out"),
     ],
 )
-def test_runs_on_few_pictures_are_scored_without_a_floor_and_it_says_why(
+def test_runs_on_few_images_are_scored_without_a_floor_and_it_says_why(
     cache: Path, tmp_path: Path, held_out: float, why: str
 ):
     run = run_on(tmp_path, 120, held_out)
@@ -568,7 +568,7 @@ def test_the_pairs_that_are_shown_are_the_same_whether_copies_are_counted_or_not
 
 @pytest.fixture(scope="module")
 def of_six(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run on six pictures, of which none is held out."""
+    """The folder of a run on six images, of which none is held out."""
     return run_on(tmp_path_factory.mktemp("six"), 6, 0.0)
 
 
@@ -580,16 +580,16 @@ def of_five(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def of_one(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run on a single picture."""
+    """The folder of a run on a single image."""
     return run_on(tmp_path_factory.mktemp("one"), 1, 0.0)
 
 
-def test_six_pictures_are_enough_to_compare_with(cache: Path, tmp_path: Path, of_six: Path):
+def test_six_images_are_enough_to_compare_with(cache: Path, tmp_path: Path, of_six: Path):
     report = report_on(of_six, tmp_path / "scores.json", "--n", "40")
     assert {"FD-CIFAR", "KD-CIFAR", "coverage"} <= report.scores.keys()
 
 
-def test_what_is_drawn_by_a_run_on_one_picture_is_compared_with_others(cache: Path, tmp_path: Path, of_one: Path):
+def test_what_is_drawn_by_a_run_on_one_image_is_compared_with_others(cache: Path, tmp_path: Path, of_one: Path):
     report = report_on(of_one, tmp_path / "scores.json", "--n", "40", *against(tmp_path / "others.npz"))
     assert report.notes[-1].endswith("no generalization gap: Folder train has one image only")
 
@@ -615,7 +615,7 @@ def no_sampling(folder: Path, noisy: Path, of_six: Path, of_five: Path, monkeypa
         ("folder", "--n 40 --likelihood-images 1798", "expected 2 to 1797 images"),
     ],
 )
-def test_what_cannot_be_scored_is_refused_before_the_first_picture_is_drawn(
+def test_what_cannot_be_scored_is_refused_before_the_first_image_is_drawn(
     cache: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], place: str, words: str, said: str
 ):
     run = request.getfixturevalue(place)
@@ -624,7 +624,7 @@ def test_what_cannot_be_scored_is_refused_before_the_first_picture_is_drawn(
     assert said in capsys.readouterr().err
 
 
-def test_a_floor_of_fewer_pictures_than_were_scored_is_called_so(copying_run: Path, tmp_path: Path):
+def test_a_floor_of_fewer_images_than_were_scored_is_called_so(copying_run: Path, tmp_path: Path):
     report = report_on(copying_run, tmp_path / "scores.json", "--n", "200")
     assert report.notes == ("held-out real: 146 images, as there are no more",)
 
@@ -638,15 +638,13 @@ def test_what_a_run_cannot_be_taught_from_is_said_before_it_draws(
         assert "--cas needs a class-conditional model and held-out real images" in capsys.readouterr().err
 
 
-def test_fewer_pictures_than_a_classifier_learns_from_are_refused_before_they_are_drawn(
+def test_fewer_images_than_a_classifier_learns_from_are_refused_before_they_are_drawn(
     cache: Path, pipeline: Pipeline, extractor: FeatureExtractor
 ):
     digits = reference_from_dataset(Digits(size=8), extractor)
     check_model_metrics(ModelMetrics(cas=True), pipeline, TrainTestPair(digits, digits), 256)
     for n, training in ((255, digits), (256, digits._replace(n=200))):
-        with pytest.raises(
-            ValueError, match=f"{n} generated and {training.n} training pictures: expected at least 256"
-        ):
+        with pytest.raises(ValueError, match=f"{n} generated and {training.n} training images: expected at least 256"):
             check_model_metrics(ModelMetrics(cas=True), pipeline, TrainTestPair(training, digits), n)
 
 
@@ -663,7 +661,7 @@ def test_copies_are_found_and_what_is_new_is_not():
     assert uncopied.rate.value == pytest.approx(FALSE_ALARM_RATE, abs=0.06)
 
 
-def test_a_network_knows_pictures_it_has_seen_no_better_than_itself(pipeline: Pipeline):
+def test_a_network_knows_images_it_has_seen_no_better_than_itself(pipeline: Pipeline):
     digits = Digits(size=8).load()
     same = generalization_gap(pipeline, digits, digits, 20)
     assert same.mean_gap.value == 0
@@ -687,14 +685,14 @@ def test_a_classifier_is_asked_in_float32_and_leaves_torch_as_it_was():
     convolutions, found = torch.backends.cudnn.conv, []  # pyright: ignore[reportAttributeAccessIssue]
     before, model = convolutions.fp32_precision, untrained_classifier(0, CPU)
     model.register_forward_hook(lambda net, shown, said: found.append((convolutions.fp32_precision, said.logits.dtype)))
-    pictures = ImageDataset(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64))
+    black = ImageDataset(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64))
     with torch.autocast("cpu", torch.bfloat16):
-        accuracy_on_test_set(model, pictures)
+        accuracy_on_test_set(model, black)
     assert found == [("ieee", torch.float32)]
     assert convolutions.fp32_precision == before == "tf32"
 
 
-def test_a_classifier_learns_from_pictures_what_it_needs_for_others():
+def test_a_classifier_learns_from_images_what_it_needs_for_others():
     digits = Digits(size=8).load()
     rgb = ImageDataset(digits.pixels.expand(-1, 3, -1, -1), digits.labels, digits.class_names)
     learnt, kept = (
@@ -744,7 +742,7 @@ def test_a_run_is_scored_with_its_classes_in_the_shares_of_its_data(tmp_path: Pa
         assert one.labels.tolist() == [seed % 10 for seed in range(50)]
 
 
-def test_a_checkpoint_says_how_many_pictures_each_class_has(folder: Path, pipeline: Pipeline, monkeypatch):
+def test_a_checkpoint_says_how_many_images_each_class_has(folder: Path, pipeline: Pipeline, monkeypatch):
     counts = load_all_images(TINY.data).class_counts
     assert pipeline.class_counts == counts
     assert sum(counts) == 1797
@@ -754,7 +752,7 @@ def test_a_checkpoint_says_how_many_pictures_each_class_has(folder: Path, pipeli
     assert with_class_counts(older, Folder("nowhere")).class_counts == ()
 
 
-def test_real_held_out_pictures_in_the_shares_of_the_training_set_score_as_such(
+def test_real_held_out_images_in_the_shares_of_the_training_set_score_as_such(
     cifar_root: Path, extractor: FeatureExtractor, tmp_path: Path
 ):
     """Of 1,800 horses and 200 ships; held-out ones with as many of each class are no better than a fault."""

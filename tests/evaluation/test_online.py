@@ -36,7 +36,7 @@ def scores(folder: Path) -> dict[int, float]:
     return {line["images_seen"]: line[NAME] for line in jsonl.read_jsonl(folder / "log.jsonl") if NAME in line}
 
 
-def test_the_log_has_a_score_named_by_its_number_of_pictures(folder: Path):
+def test_the_log_has_a_score_named_by_its_number_of_images(folder: Path):
     assert list(scores(folder)) == [16, 32, 48, 64]
 
 

@@ -34,7 +34,7 @@ def test_a_file_gives_back_what_was_added(tmp_path: Path):
     assert load_reports(path) == load_reports(tmp_path) == [report(), report(steps=20)]
 
 
-def test_a_report_of_the_same_pictures_under_the_same_protocol_takes_the_old_ones_place(tmp_path: Path):
+def test_a_report_of_the_same_images_under_the_same_protocol_takes_the_old_ones_place(tmp_path: Path):
     path = tmp_path / "scores.json"
     for one in (report(value=1.0), report(steps=20), report(value=2.0)):
         add_report(one, path)
@@ -85,7 +85,7 @@ def test_a_damaged_file_of_scores_is_one_clear_line_that_names_it(tmp_path: Path
 
 
 def test_what_a_report_lacks_is_kept_with_it_and_said_under_its_table(tmp_path: Path):
-    path, why = tmp_path / "scores.json", "no scores of held-out real pictures: Digits has no held-out split"
+    path, why = tmp_path / "scores.json", "no scores of held-out real images: Digits has no held-out split"
     lacking = replace(report(), notes=(why,))
     add_report(lacking, path)
     assert load_reports(path) == [lacking]
@@ -157,7 +157,7 @@ def test_a_comparison_takes_the_newest_pair_that_is_alike():
     assert "20.00      30.00     -10.00" in said
 
 
-def test_a_comparison_prefers_pictures_that_were_drawn_alike_and_says_where_they_were_not():
+def test_a_comparison_prefers_images_that_were_drawn_alike_and_says_where_they_were_not():
     ours, theirs = [report(value=1.0), report(value=5.0, steps=20)], report("runs/b", 30.0)
     said = str(compare(ours, [theirs]))
     assert "1.000      30.00     -29.00" in said
@@ -186,7 +186,7 @@ def test_more_may_be_better():
     assert "B is better" in str(compare([report()], [higher]))
 
 
-def test_a_table_holds_every_score_its_interval_and_what_real_pictures_score():
+def test_a_table_holds_every_score_its_interval_and_what_real_images_score():
     said = report_table(report())
     assert "runs/a: steps 10" in said
     assert "1,000 images against 50,000: Cifar10 train, cdcdcdcdcdcd" in said

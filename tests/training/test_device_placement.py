@@ -62,7 +62,7 @@ def narrow(recipe: Recipe) -> Recipe:
     return replace(recipe, batch_size=8, network=network, augment=Augment(shift=2))
 
 
-def pictures() -> ImageDataset:
+def random_images() -> ImageDataset:
     pixels, labels = torch.zeros(40, *SHAPE, dtype=torch.uint8), torch.zeros(40, dtype=torch.int64)
     return ImageDataset(pixels, labels, ("cat", "dog")).to("meta")
 
@@ -70,7 +70,7 @@ def pictures() -> ImageDataset:
 @pytest.mark.parametrize("name", [*RECIPES, "full"])
 def test_a_step_of_training_leaves_nothing_behind(name: str):
     recipe = narrow(FULL if name == "full" else RECIPES[name]())
-    images = pictures()
+    images = random_images()
     state = init_state(recipe, SHAPE, images.classes, ELSEWHERE)
     batches = images.batches(0, recipe.batch_size, recipe.seed)
     _, report = (train_step(state, recipe, *next(batches), ELSEWHERE) for _ in range(2))
@@ -97,7 +97,7 @@ ANY_ORDER = {"index_add", "index_add_", "scatter_add", "scatter_add_", "cumsum",
 
 
 def test_all_gpus_come_to_the_same_bits():
-    recipe, images = narrow(FULL), pictures()
+    recipe, images = narrow(FULL), random_images()
     state = init_state(recipe, SHAPE, images.classes, ELSEWHERE)
     with Asked() as asked:
         train_step(state, recipe, *images.batch(0, recipe.batch_size, recipe.seed), ELSEWHERE)

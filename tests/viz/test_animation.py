@@ -58,7 +58,7 @@ def test_gif_keeps_every_pixel_of_grey_images(tmp_path: Path):
 
 
 @pytest.mark.parametrize("suffix", [".webp", ".gif"])
-def test_a_picture_that_stands_still_takes_its_time(suffix: str, tmp_path: Path):
+def test_a_image_that_stands_still_takes_its_time(suffix: str, tmp_path: Path):
     first, second = frames(2)
     images, durations, _ = reopened(animate([first, first, first, second], tmp_path / f"film{suffix}", 50, 200))
     changes = list(accumulate(durations, initial=0))
@@ -73,7 +73,7 @@ def reopened_alone(frame: Image.Image, folder: Path, suffix: str) -> Image.Image
         return back.convert("RGB")
 
 
-def test_one_frame_is_a_picture(tmp_path: Path):
+def test_one_frame_is_a_image(tmp_path: Path):
     (frame,) = frames(1)
     np.testing.assert_array_equal(np.asarray(reopened_alone(frame, tmp_path, ".webp")), np.asarray(frame))
 

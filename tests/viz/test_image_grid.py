@@ -50,7 +50,7 @@ def array(image: Image.Image) -> UInt8[np.ndarray, "h w c"]:
 
 
 def box(sheet: Image.Image, colour: tuple[int, int, int]) -> tuple[int, int, int, int]:
-    """Where the picture of one colour lies: left, top, right, bottom. It is there as a whole."""
+    """Where the image of one colour lies: left, top, right, bottom. It is there as a whole."""
     ys, xs = np.nonzero((array(sheet) == colour).all(2))
     left, top, right, bottom = int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1
     assert len(xs) == (right - left) * (bottom - top)
@@ -64,15 +64,15 @@ def ink(sheet: Image.Image) -> Bool[np.ndarray, "h w"]:
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize(("height", "width"), SIZES)
-def test_every_picture_is_found_back_at_its_place_and_the_rest_is_ground(height: int, width: int, channels: int):
+def test_every_image_is_found_back_at_its_place_and_the_rest_is_ground(height: int, width: int, channels: int):
     pixels, columns, scale, gap = noise(7, channels, height, width), 3, 2, 5
     sheet = array(image_grid(pixels, columns, scale, gap)).copy()
     rows = ceil(len(pixels) / columns)
     assert sheet.shape == (gap + rows * (2 * height + gap), gap + columns * (2 * width + gap), 3)
-    for i, picture in enumerate(pixels):
+    for i, image in enumerate(pixels):
         y, x = gap + i // columns * (2 * height + gap), gap + i % columns * (2 * width + gap)
         there = sheet[y : y + 2 * height, x : x + 2 * width]
-        colours = picture[:3] if channels > 2 else picture[:1].expand(3, -1, -1)
+        colours = image[:3] if channels > 2 else image[:1].expand(3, -1, -1)
         for dy in range(scale):
             for dx in range(scale):
                 np.testing.assert_array_equal(there[dy::scale, dx::scale], colours.permute(1, 2, 0).numpy())
@@ -131,8 +131,8 @@ def test_what_is_transparent_shows_the_ground():
 
 LABELS = [
     (["cat", "dog"], ["t = 0", "t = 500", "t = 999"], "q(x_t | x_0)"),
-    (["a much longer name than the picture is wide", "gjpqy|"], ["a", "b", "c"], ""),
-    (["one", "two"], ["σ = 0.5, longer than a picture", "σ = 2, longer than a picture", "σ = 80, the end"], "σ"),
+    (["a much longer name than the image is wide", "gjpqy|"], ["a", "b", "c"], ""),
+    (["one", "two"], ["σ = 0.5, longer than a image", "σ = 2, longer than a image", "σ = 80, the end"], "σ"),
     (["", "two\nlines"], ["over\ntwo lines", "one", "and\nover\nthree"], "A title of\ntwo lines"),
     ([], ["only", "column_labels", ""], ""),
     (["only", "rows"], [], ""),
@@ -185,7 +185,7 @@ def test_every_label_is_complete(rows: list[str], heads: list[str], title: str, 
 
 
 @pytest.mark.parametrize("scale", [1, 4])
-@pytest.mark.parametrize("labels", [["cat", "dog"], ["a long name, longer than a picture", "g"], ["", "two\nlines"]])
+@pytest.mark.parametrize("labels", [["cat", "dog"], ["a long name, longer than a image", "g"], ["", "two\nlines"]])
 def test_a_row_is_named_on_its_left(labels: list[str], scale: int):
     sheet = image_grid(plain(6, 20, 24), 3, scale, row_labels=labels)
     first, second = box(sheet, COLOURS[0]), box(sheet, COLOURS[3])
@@ -197,7 +197,7 @@ def test_a_row_is_named_on_its_left(labels: list[str], scale: int):
 
 @pytest.mark.parametrize("scale", [1, 4])
 @pytest.mark.parametrize(
-    "labels", [["t = 0", "t = 1", "t = 2"], ["one that is longer than a picture"] * 3, ["", "a\nb", "gj"]]
+    "labels", [["t = 0", "t = 1", "t = 2"], ["one that is longer than a image"] * 3, ["", "a\nb", "gj"]]
 )
 def test_a_column_is_named_above(labels: list[str], scale: int):
     sheet = image_grid(plain(6, 20, 24), 3, scale, column_labels=labels)
@@ -289,11 +289,11 @@ def test_single_images_are_read_back_to_the_bit_in_their_own_size(channels: int,
     pixels[0, -1, 0] = 7  # alpha below 255 as well
     paths = save_images(pixels, tmp_path, ["cat/0", "cat/1", "dog/2"])
     assert paths == [tmp_path / "cat/0.png", tmp_path / "cat/1.png", tmp_path / "dog/2.png"]
-    for picture, path in zip(pixels, paths, strict=True):
+    for expected, path in zip(pixels, paths, strict=True):
         with Image.open(path) as back:
             assert back.mode == ["L", "LA", "RGB", "RGBA"][channels - 1]
             there = np.asarray(back).reshape(9, 14, channels)
-        np.testing.assert_array_equal(there, picture.permute(1, 2, 0).numpy())
+        np.testing.assert_array_equal(there, expected.permute(1, 2, 0).numpy())
 
 
 @pytest.mark.parametrize(("names", "found"), [(["a"], 1), (["a", "a"], 1), (["a", "b", "c"], 3)])

@@ -48,7 +48,7 @@ def written(axes: Axes, name: str) -> list[str]:
 
 
 def shades(path: Path, colour: str) -> int:
-    """How many pixels of a picture have this colour."""
+    """How many pixels of a image have this colour."""
     with Image.open(path) as image:
         wanted = np.round(np.array(to_rgb(colour)) * 255)
         return int((np.asarray(image.convert("RGB")) == wanted).all(2).sum())

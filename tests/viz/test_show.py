@@ -44,7 +44,7 @@ def test_the_levels_of_training_are_its_one_curve_where_sampling_walks_the_same(
 
 
 @pytest.mark.parametrize("what", [show.schedule, show.forward])
-def test_another_training_schedule_is_another_picture(what, tmp_path: Path):
+def test_another_training_schedule_is_another_image(what, tmp_path: Path):
     files = [tmp_path / "one.png", tmp_path / "other.png"]
     for schedule, file in zip((LogNormal(), Cosine()), files, strict=True):
         what(replace(TINY, schedule=schedule), file)
@@ -55,7 +55,7 @@ def test_another_training_schedule_is_another_picture(what, tmp_path: Path):
 def test_every_training_schedule_can_be_seen(schedule, tmp_path: Path):
     recipe: Recipe = replace(TINY, schedule=schedule())
     for what in (show.schedule, show.forward):
-        with Image.open(what(recipe, tmp_path / "picture.png")) as image:
+        with Image.open(what(recipe, tmp_path / "figure.png")) as image:
             assert image.width > 300
 
 
