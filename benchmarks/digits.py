@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("run")
     parser.add_argument("--n", type=int, default=500)
     options = parser.parse_args()
-    runtime = Runtime().resolved().configure_process()
+    runtime = Runtime().resolve().setup()
     pipeline = load(options.run, runtime=runtime)
     real = pipeline.recipe.data.open("cpu")
     asked = balanced_labels(options.n, len(pipeline.class_names))

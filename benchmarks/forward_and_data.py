@@ -65,7 +65,7 @@ def data_duel(size: int, n: int, workers: int, options: Any) -> Duel:
 
 def ours_forward(size: int, device: str, batch: int) -> Work:
     """limpid's noise, levels and mixture, as its training draws them."""
-    runtime = Runtime(device).resolved().configure_process()
+    runtime = Runtime(device).resolve().setup()
     x0 = torch.rand(batch, 3, size, size, device=runtime.device).to(memory_format=torch.channels_last)
     steps, schedule = count(0, batch), LinearBeta()
 
@@ -97,7 +97,7 @@ def photographs(n: int) -> np.ndarray:
 
 def ours_data(size: int, n: int, device: str, batch: int) -> Work:
     """limpid's batches: resized once, resident, chosen, mirrored and converted in each step."""
-    runtime = Runtime(device).resolved().configure_process()
+    runtime = Runtime(device).resolve().setup()
     held = channels_last(resize(torch.from_numpy(photographs(n)).permute(0, 3, 1, 2).contiguous(), size))
     return batches(ImageDataset(held, torch.zeros(n, dtype=torch.int64)).to(runtime.device), batch)
 

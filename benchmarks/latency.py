@@ -79,7 +79,7 @@ def waits(commands: dict[str, list[str]], rounds: int) -> dict[str, Measurement]
 
 def first_image(run: str) -> Work:
     """What draws the image of seed 0, the network being there."""
-    runtime = Runtime().resolved().configure_process()
+    runtime = Runtime().resolve().setup()
     pipeline = load(run, runtime=runtime)
     return partial(pipeline.sample, 1)
 

@@ -92,7 +92,7 @@ def arguments(description: str, out: str) -> argparse.ArgumentParser:
     """The options that all these commands have."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="only see that it works")
-    parser.add_argument("--device", default=Runtime().resolved().device)
+    parser.add_argument("--device", default=Runtime().resolve().device)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=2.0, help="of a turn, at least")
     parser.add_argument("--out", type=Path, default=Path("docs/speed", out), help="without suffix")
@@ -110,7 +110,7 @@ def parse_options(parser: argparse.ArgumentParser) -> argparse.Namespace:
 def about(device: str) -> dict[str, Any]:
     """On what it was measured."""
     return {
-        "machine": str(Runtime(device).resolved()),
+        "machine": str(Runtime(device).resolve()),
         "settled": cpu.tune_process() if device == "cpu" else (),
         "processor": processor(device),
         "platform": platform.platform(),

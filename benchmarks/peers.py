@@ -79,7 +79,7 @@ def pixels(n: int) -> Tensor:
 
 def limpid_training(size: Size, precision: Precision, device: str, batch: int) -> Work:
     """limpid's step of training, from the batch's pixels on."""
-    runtime, recipe = TrainingRuntime(device, precision).resolved().configure_process(), recipe_of(size, batch)
+    runtime, recipe = TrainingRuntime(device, precision).resolve().setup(), recipe_of(size, batch)
     source = ImageDataset(pixels(512), torch.zeros(512, dtype=torch.int64)).to(runtime.device)
     state = init_state(recipe, SHAPE, 0, runtime)
     return partial(next, training_loop(state, recipe, source, runtime))
@@ -87,7 +87,7 @@ def limpid_training(size: Size, precision: Precision, device: str, batch: int) -
 
 def limpid_evaluation(size: Size, precision: Precision, device: str, batch: int) -> Work:
     """A look of limpid's network, as its samplers take it."""
-    runtime, recipe = TrainingRuntime(device, precision).resolved().configure_process(), recipe_of(size, batch)
+    runtime, recipe = TrainingRuntime(device, precision).resolve().setup(), recipe_of(size, batch)
     model = runtime.to_device(build_denoiser(recipe, SHAPE, 0)).eval()
     level = sampling_levels(recipe.sampling_schedule, 2)[1]
     x = level.sigma * seeded_noise(range(batch), SHAPE, runtime.device)()

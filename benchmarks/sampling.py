@@ -49,7 +49,7 @@ def between(network: str) -> list[tuple[Contestant, Contestant, float]]:
 def both(together: bool, device: str, batch: int) -> Work:
     """A guided look of `cifar10-small` with classes: one batch of twice the size, or two batches."""
     runtime, recipe = (
-        Runtime(device).resolved().configure_process(),
+        Runtime(device).resolve().setup(),
         replace(recipe_of("cifar10-small", batch), class_conditional=True),
     )
     model = runtime.to_device(build_denoiser(recipe, SHAPE, 10)).eval()

@@ -105,7 +105,7 @@ def member(team: Team, rank: int, port: int, device: str, network: Size, batch: 
     """A step of training in one process of a team."""
     numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": team.processes, "MASTER_PORT": port}
     os.environ |= {name: str(number) for name, number in numbers.items()} | {"MASTER_ADDR": "127.0.0.1"}
-    runtime = TrainingRuntime(device, threads=team.threads).resolved().configure_process()
+    runtime = TrainingRuntime(device, threads=team.threads).resolve().setup()
     distributed.init(runtime.device)
     recipe, drawn = recipe_of(network, batch), pixels(4096)
     source = ImageDataset(drawn, torch.zeros(len(drawn), dtype=torch.int64)).to(runtime.device)

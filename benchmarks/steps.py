@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=250)
     parser.add_argument("--evaluations", type=int, nargs="+", default=list(EVALUATIONS))
     options = parse_options(parser)
-    runtime = Runtime(options.device).resolved().configure_process()
+    runtime = Runtime(options.device).resolve().setup()
     pipeline = load(options.run, runtime=runtime)
     wanted = [(name, n) for n in options.evaluations for name in SAMPLERS]
     if options.quick:

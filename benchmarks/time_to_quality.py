@@ -265,7 +265,7 @@ def limpid_snapshots(options: argparse.Namespace) -> Iterator[tuple[Any, ...]]:
 
 def limpid_images(file: Path, options: argparse.Namespace, n: int) -> Tensor:
     """n images as the recipe draws them now."""
-    runtime = Runtime(options.device).resolved().configure_process()
+    runtime = Runtime(options.device).resolve().setup()
     pipeline = load(file, runtime=runtime)
     return pipeline.with_sampling(find_recipe(options.recipe).sampling).sample(n, batch_size=250).pixels
 

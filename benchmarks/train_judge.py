@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=cifar_classifier.WEIGHTS)
     options = parser.parse_args()
-    runtime = Runtime().resolved().configure_process()
+    runtime = Runtime().resolve().setup()
     real, test = (Cifar10(split=split).load().to(runtime.device) for split in ("train", "test"))
     model, log = untrained_classifier(options.seed, runtime), []
     for line in train_classifier(model, real, options.epochs, options.seed, runtime):

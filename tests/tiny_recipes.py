@@ -9,7 +9,7 @@ from limpid.recipes.recipe import Every, Recipe
 from limpid.recipes.registry import RECIPES
 from limpid.runtime.device import TrainingRuntime
 
-CPU = TrainingRuntime("cpu", "float32").resolved()
+CPU = TrainingRuntime("cpu", "float32").resolve()
 TINY: Recipe = replace(
     RECIPES["demo"](),
     duration=64,

@@ -25,7 +25,7 @@ from limpid.runtime.device import Runtime
 from limpid.runtime.rng import generator
 from limpid.sampling.pipeline import INVERSION_SIGMA_MIN, Pipeline
 
-CPU = Runtime("cpu", "float32").resolved()
+CPU = Runtime("cpu", "float32").resolve()
 CELL = 96  # the size of an 8x8 image on a sheet, in pixels
 
 

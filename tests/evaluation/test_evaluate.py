@@ -512,7 +512,7 @@ def test_copies_are_of_the_runs_own_training_images_whatever_it_is_scored_agains
     training, apart = load_all_images(data), load_all_images(replace(data, split="test"))
     assert (report.protocol.reference_sha256 != pixels_sha256(training.pixels)) == other
     assert report.scores["copies by pixels"].value == report.scores["copies by features"].value == 1
-    runtime = Runtime("cpu").resolved()
+    runtime = Runtime("cpu").resolve()
     known = generalization_gap(load(copying_run, runtime=runtime), training, apart, 256)
     assert report.scores["held-out loss - training loss"].value == known.mean_gap.value
 

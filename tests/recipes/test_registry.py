@@ -16,7 +16,7 @@ from limpid.sampling.pipeline import Pipeline
 from limpid.training.loop import training_loop
 from limpid.training.state import init_state
 
-CPU = TrainingRuntime("cpu", "float32").resolved()
+CPU = TrainingRuntime("cpu", "float32").resolve()
 
 
 def narrow(recipe: Recipe, root: Path) -> Recipe:

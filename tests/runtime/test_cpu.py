@@ -115,9 +115,9 @@ def test_beside_others_as_many_threads_are_taken_as_get_most_done_and_in_doubt_a
 
 def test_threads_can_be_named_and_a_run_goes_on_with_as_many_as_it_began_with(tmp_path: Path):
     number = torch.get_num_threads()
-    assert f"cpu, {number} thread" in str(TrainingRuntime("cpu", threads=number).resolved(32_000))
+    assert f"cpu, {number} thread" in str(TrainingRuntime("cpu", threads=number).resolve(32_000))
     with pytest.raises(ValueError, match=r"--threads -1: expected a number of threads"):
-        TrainingRuntime("cpu", threads=-1).resolved()
+        TrainingRuntime("cpu", threads=-1).resolve()
     assert previous_threads(tmp_path) == 0
     for written, read in (
         ({"threads": 1}, 1),
@@ -171,11 +171,11 @@ def test_where_the_kernel_tells_nothing_of_the_cpu_float32_is_chosen(tmp_path: P
 
 
 def test_a_machine_says_in_a_line_what_it_chose_and_every_choice_can_be_overruled():
-    chosen = TrainingRuntime("cpu").resolved()
+    chosen = TrainingRuntime("cpu").resolve()
     assert str(chosen).startswith("cpu, ")
     assert chosen.precision == ("bfloat16" if cpu.has_bfloat16() else "float32")
-    assert str(TrainingRuntime("cpu", "float32").resolved()).endswith("float32")
-    assert str(TrainingRuntime("cpu", "bfloat16", compile=True).resolved()).endswith("bfloat16, compiled")
+    assert str(TrainingRuntime("cpu", "float32").resolve()).endswith("float32")
+    assert str(TrainingRuntime("cpu", "bfloat16", compile=True).resolve()).endswith("bfloat16, compiled")
 
 
 def test_a_machine_that_has_not_been_asked_compiles_nothing():
@@ -185,5 +185,5 @@ def test_a_machine_that_has_not_been_asked_compiles_nothing():
 
 @pytest.mark.parametrize("images", [0, COMPILE_FROM_IMAGES, 100 * COMPILE_FROM_IMAGES])
 def test_on_a_cpu_nothing_is_compiled_unasked(images: int):
-    assert TrainingRuntime("cpu").resolved(images).compile is False
-    assert TrainingRuntime("cpu", compile=True).resolved(images).compile is True
+    assert TrainingRuntime("cpu").resolve(images).compile is False
+    assert TrainingRuntime("cpu", compile=True).resolve(images).compile is True

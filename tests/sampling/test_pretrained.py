@@ -71,7 +71,7 @@ def test_it_names_no_place_of_the_machine_it_was_trained_on(file: str):
 
 
 def test_it_samples_the_classes_that_it_is_given():
-    runtime = Runtime("cpu").resolved()
+    runtime = Runtime("cpu").resolve()
     pipeline = load("cifar10-small", runtime=runtime)
     labels = balanced_labels(40, len(pipeline.class_names))
     assert labels is not None

@@ -1,4 +1,4 @@
-"""Many processes come to what one comes to: losses, weights, pictures and scores; and where one fails, all end."""
+"""Many processes come to what one comes to: losses, weights, images and scores; and where one fails, all end."""
 
 import json
 import os
@@ -217,7 +217,7 @@ def test_memory_that_runs_out_when_sums_are_under_way_ends_the_run_with_advice(t
 
 
 def trains_with_bad_numbers(recipe: Recipe, folder: Path) -> None:
-    """The third picture of a batch is one of the first process, alone."""
+    """The third image of a batch is one of the first process, alone."""
     with pytest.MonkeyPatch.context() as patch:
         bad_at({45}, patch)
         assert run(recipe, folder, CPU)
@@ -367,10 +367,10 @@ def test_words_and_tensors_reach_all(tmp_path: Path):
         )
 
 
-# Pictures and scores
+# Images and scores
 
 
-def test_many_draw_the_pictures_of_one(alone_of_odd: Path, tmp_path: Path):
+def test_many_draw_the_images_of_one(alone_of_odd: Path, tmp_path: Path):
     words = ["sample", str(alone_of_odd), "--n", "23", "--batch-size", "4", "--npz", "--device", "cpu"]
     assert main([*words, "--out", str(tmp_path / "one"), "--precision", "float32"]) == 0
     ended = together(3, tmp_path, commanded, *words, "--out", str(tmp_path / "three"), "--precision", "float32")
@@ -420,7 +420,7 @@ def trains_sharded(recipe: Recipe, folder: Path, stop_at: int = 0) -> None:
     with pytest.MonkeyPatch.context() as patch:
         if stop_at:
             at(stop_at, lambda: signal.raise_signal(signal.SIGTERM), patch)
-        assert run(recipe, folder, replace(CPU, fsdp=True).resolved()) is (stop_at == 0)
+        assert run(recipe, folder, replace(CPU, fsdp=True).resolve()) is (stop_at == 0)
 
 
 def test_sharded_weights_learn_the_same_and_go_on_on_any_number_of_processes(tmp_path: Path):
@@ -453,7 +453,7 @@ def test_what_cannot_be_sharded_is_refused(recipe: Recipe, said: str, monkeypatc
 
 def test_one_process_has_nothing_to_shard():
     with pytest.raises(ValueError, match="--fsdp with one process: expected several, started by torchrun"):
-        replace(CPU, fsdp=True).resolved()
+        replace(CPU, fsdp=True).resolve()
 
 
 # torchrun itself

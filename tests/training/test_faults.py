@@ -637,7 +637,7 @@ def test_a_second_process_on_the_folder_is_told_who_is_there(tmp_path: Path, cap
 
 
 def test_a_child_of_the_process_does_not_hold_the_folder_on(tmp_path: Path):
-    """A worker that reads pictures may outlive a run that was killed."""
+    """A worker that reads images may outlive a run that was killed."""
     told, tell = os.pipe()
     with exclusive(tmp_path):
         child = os.fork()

@@ -189,7 +189,7 @@ def test_the_log_tells_the_loss_at_every_level_that_was_met(tmp_path: Path):
         assert min(line["loss_by_logsnr"].values()) < line["loss"] < max(line["loss_by_logsnr"].values())
 
 
-def test_pictures_without_content_are_told_of():
+def test_images_without_content_are_told_of():
     noise = torch.randint(0, 256, (4, 1, 8, 8), dtype=torch.uint8)
     assert degenerate_samples(noise) == ""
     assert (
@@ -258,7 +258,7 @@ def test_a_run_out_of_memory_goes_on_in_halves(tmp_path: Path, monkeypatch, caps
     assert same(end(tmp_path / "by hand")[0], end(tmp_path / "halved")[0])
 
 
-def test_pictures_for_which_memory_is_short_are_drawn_in_parts(monkeypatch, capsys):
+def test_images_for_which_memory_is_short_are_drawn_in_parts(monkeypatch, capsys):
     pipeline, steps = Pipeline(build_denoiser(SHORT, (1, 8, 8), 10), SHORT, (1, 8, 8), runtime=CPU), Pipeline.trajectory
 
     def frugal(self: Pipeline, seeds, *, labels=None):
@@ -278,7 +278,7 @@ def test_pictures_for_which_memory_is_short_are_drawn_in_parts(monkeypatch, caps
     assert said == [f"limpid: out of memory: from now on {n} images at a time, of the same batch" for n in (6, 3)]
 
 
-def test_memory_for_less_than_one_picture_is_one_clear_line(tmp_path: Path, monkeypatch):
+def test_memory_for_less_than_one_image_is_one_clear_line(tmp_path: Path, monkeypatch):
     small_memory(0, monkeypatch)
     with pytest.raises(
         MemoryError, match=r"^out of memory with one image at a time: CUDA out of memory. Tried to"
@@ -344,7 +344,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory():
 
 def test_parts_of_less_than_nothing_are_refused():
     with pytest.raises(ValueError, match=r"--micro-batch -1: expected a number of images"):
-        TrainingRuntime("cpu", micro_batch=-1).resolved()
+        TrainingRuntime("cpu", micro_batch=-1).resolve()
 
 
 def deterministic(folder: Path) -> None:

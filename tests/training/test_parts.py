@@ -63,7 +63,7 @@ def test_the_average_soon_forgets_the_start():
 
 def test_an_unknown_device_is_answered_with_those_there_are():
     with pytest.raises(ValueError, match=r"no device 'gpu' here: choose from .*cpu"):
-        Runtime("gpu").resolved()
+        Runtime("gpu").resolve()
 
 
 @pytest.mark.parametrize(("device", "index"), [("cuda", 0), ("cuda:1", 1)])
@@ -74,9 +74,9 @@ def test_a_gpu_is_the_current_device_whether_it_has_a_number_or_not(device: str,
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: current.append(_get_device_index(device)))
     benchmark = torch.backends.cudnn.benchmark
     try:
-        chosen = Runtime(device).resolved()
+        chosen = Runtime(device).resolve()
         assert (chosen.device, current) == (device, [])  # to choose changes nothing
-        chosen.configure_process()
+        chosen.setup()
     finally:
         torch.backends.cudnn.benchmark = benchmark
     assert current == [index]

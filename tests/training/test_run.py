@@ -275,7 +275,7 @@ def test_a_checkpoint_that_goes_or_is_another_after_it_was_found_is_refused(fini
         load_checkpoint(ref, CPU)
 
 
-def test_pictures_drawn_together_have_one_guide_though_it_trains_on(
+def test_images_drawn_together_have_one_guide_though_it_trains_on(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     guide, strong = shutil.copytree(finished, tmp_path / "guide"), load(finished, runtime=CPU, weights="raw")
@@ -292,7 +292,7 @@ def test_pictures_drawn_together_have_one_guide_though_it_trains_on(
     assert not torch.equal(draw(), before)  # a new call finds the newest
 
 
-def test_a_picture_depends_on_its_own_seed_alone(finished: Path):
+def test_a_image_depends_on_its_own_seed_alone(finished: Path):
     pipeline = load(finished, runtime=CPU)
 
     def draw(seeds: list[int], batch: int) -> torch.Tensor:

@@ -75,8 +75,8 @@ def samples(folder: Path) -> None:
 
 
 GUESTS: dict[str, Callable[[Path], object]] = {
-    "choosing a machine": lambda _: TrainingRuntime().resolved(32_000),
-    "choosing one of two threads": lambda _: TrainingRuntime("cpu", threads=2, deterministic=True).resolved(),
+    "choosing a machine": lambda _: TrainingRuntime().resolve(32_000),
+    "choosing one of two threads": lambda _: TrainingRuntime("cpu", threads=2, deterministic=True).resolve(),
     "a run": whole_run,
     "training steps": steps,
     "sampling": samples,
@@ -138,7 +138,7 @@ def test_settings_hold_inside_and_what_held_before_holds_afterwards():
 def test_a_process_is_configured_for_good_by_a_call_of_its_own():
     before = process_state()
     with TrainingRuntime("cpu").settings():  # puts back what the next line leaves
-        configured = replace(CPU, threads=2).configure_process()
+        configured = replace(CPU, threads=2).setup()
         assert (configured.threads, torch.get_num_threads()) == (2, 2)
         assert "2 threads" in str(configured)
     assert process_state() | {"affinities": 0} == before | {"affinities": 0}

@@ -88,4 +88,4 @@ def test_what_is_drawn_takes_the_threads_that_get_most_done_now_unless_they_were
         with Runtime("cpu", threads=given).sampling_threads():
             assert torch.get_num_threads() == inside
         assert torch.get_num_threads() == 2
-        assert Runtime("cpu").configure_process().threads == 1
+        assert Runtime("cpu").setup().threads == 1

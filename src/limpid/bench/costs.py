@@ -68,7 +68,7 @@ MakeWork: TypeAlias = Callable[[Recipe, TrainingRuntime], Work]
 
 def training_step(recipe: Recipe, runtime: TrainingRuntime) -> Work:
     """One training step per call, with the loading of its batch."""
-    runtime = runtime.resolved().configure_process()
+    runtime = runtime.resolve().setup()
     source = open_source(recipe, runtime.device)
     state = init_state(recipe, source.shape, len(source.class_names), runtime)
     return partial(next, training_loop(state, replace(recipe, duration=UNBOUNDED), source, runtime))
@@ -81,7 +81,7 @@ def open_source(recipe: Recipe, device: str) -> DataSource:
 
 def sampling_step(recipe: Recipe, runtime: TrainingRuntime) -> Work:
     """One network evaluation of a batch of noisy images per call, as a sampler step has it; without guidance."""
-    runtime, source = runtime.resolved().configure_process(), open_source(recipe, "cpu")
+    runtime, source = runtime.resolve().setup(), open_source(recipe, "cpu")
     recipe = replace(recipe, sampling=replace(recipe.sampling, guidance=Guidance()))
     model = runtime.to_device(build_denoiser(recipe, source.shape, len(source.class_names))).eval()
     if runtime.compile is True:

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.rounds < 1 or options.seconds < 0:
         given = f"--rounds {options.rounds} --seconds {options.seconds:g}"
         raise ValueError(f"{given}: expected at least 1 round, of 0 seconds or more")
-    runtime = options.runtime.resolved(options.recipe.duration).configure_process()
+    runtime = options.runtime.resolve(options.recipe.duration).setup()
     tuned = "".join(f", {words}" for words in cpu.tune_process()) if runtime.device == "cpu" else ""
     echo(f"{name}, batch {options.recipe.batch_size}, on {runtime}{tuned}")
     result = bench(options.recipe, runtime, options.rounds, options.seconds)

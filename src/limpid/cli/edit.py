@@ -69,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
     name, rest = positional(f"edit {what}", "RUN", rest)
     options = parse(Edit(output_folder(Path(name)) / f"{what}.png"), rest, f"limpid edit {what} {name}")
     options = replace(options, out=output_file(options.out, f"{what}.png"))
-    runtime, ref = options.runtime.resolved().configure_process(), find_checkpoint(name)
+    runtime, ref = options.runtime.resolve().setup(), find_checkpoint(name)
     pipeline = load_checkpoint(ref, runtime)
     if options.data.root or any(word.isdecimal() for word in options.images):
         pipeline = pipeline.with_data(data_of_run(ref.about, options.data.root, name))

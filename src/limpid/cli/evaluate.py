@@ -124,7 +124,7 @@ def evaluate_run(path: Path, rest: Sequence[str]) -> int:
     command = parse(default, rest, f"limpid evaluate {path}")
     options = command.options
     check_writable(options.out)
-    runtime, sweep = command.runtime.resolved().configure_process(), parse_sweep(command.sweep)
+    runtime, sweep = command.runtime.resolve().setup(), parse_sweep(command.sweep)
     program = f"limpid evaluate {path} --sweep"
     points = [parse(replace(command, sweep=()), to_arguments(settings), program) for settings in sweep]
     check_sweep(command, points)
@@ -229,7 +229,7 @@ def evaluate_files(path: Path, rest: Sequence[str]) -> int:
         EvalOptions(Cifar10(), out=path.with_name(f"{path.name}.scores.json")), Folder(str(path), split="all")
     )
     command = parse(default, rest, f"limpid evaluate {path}")
-    options, runtime = command.options, command.runtime.resolved().configure_process()
+    options, runtime = command.options, command.runtime.resolve().setup()
     check_writable(options.out)
     distributed.init(runtime.device)
     source = reference_of(options, f"{path} is no run: name what to compare it with by --reference")

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     """`limpid likelihood RUN [options]`."""
     name, rest = positional("likelihood", "RUN", arguments)
     options = parse(Likelihood(), rest, f"limpid likelihood {name}")
-    runtime = options.runtime.resolved().configure_process()
+    runtime = options.runtime.resolve().setup()
     ref = find_checkpoint(name)
     pipeline = load_checkpoint(ref, runtime, options.weights).with_data(data_of_run(ref.about, options.data.root, name))
     result = bits_per_dim(pipeline, config=options.protocol)

@@ -68,7 +68,7 @@ def main(arguments: Sequence[str]) -> int:
         raise ValueError(
             f"--num-samples {options.num_samples} --batch-size {options.batch_size}: expected at least 1 of each"
         )
-    runtime = options.runtime.resolved().configure_process()
+    runtime = options.runtime.resolve().setup()
     if distributed.is_main_process():
         echo(checkpoint_line(ref, options.weights), to_stderr=True)
     distributed.init(runtime.device)

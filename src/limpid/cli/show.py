@@ -106,7 +106,7 @@ def main(arguments: Sequence[str]) -> int:
         echo(figures.loss(Path(name), output_file(parse(ShowLoss(out), rest, program).out, "loss.png")))
     else:
         options = parse(ShowTrajectory(out), rest, program)
-        runtime = options.runtime.resolved().configure_process()
+        runtime = options.runtime.resolve().setup()
         pipeline, seeds = load(name, runtime=runtime), list(options.seeds)
         labels = balanced_labels(len(seeds), len(pipeline.class_names))
         sampling = pipeline.for_preview().recipe.sampling
@@ -119,7 +119,7 @@ def main(arguments: Sequence[str]) -> int:
 def check_trainable(recipe: Recipe) -> None:
     """Raise ValueError for a recipe that `limpid train` refuses."""
     source = open_data(recipe.data, "cpu")
-    preflight(recipe, source.shape, len(source.class_names), Runtime("cpu").resolved())
+    preflight(recipe, source.shape, len(source.class_names), Runtime("cpu").resolve())
 
 
 def default_output(name: str, kind: str) -> Path:

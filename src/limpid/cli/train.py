@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     folder = Path(name) if Path(name).is_dir() and name not in RECIPES else Path("runs") / Path(name).stem
     options = with_epochs(parse(Train(find_recipe(name), TrainingRuntime(), folder), rest, f"limpid train {name}"))
     threads = options.runtime.threads or previous_threads(options.run)
-    replace(options.runtime, threads=threads).resolved(options.recipe.duration).configure_process()
+    replace(options.runtime, threads=threads).resolve(options.recipe.duration).setup()
     return 0 if run(options.recipe, options.run, options.runtime, options.allow_rewarm, [ProgressDisplay()]) else 130
 
 

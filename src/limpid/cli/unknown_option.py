@@ -14,7 +14,7 @@ def unknown_option(name: str, known: Iterable[str], possible: Mapping[str, tuple
     kinds."""
     if answer := ANSWERS.get(name):
         return f"no option {name}: {answer}"
-    if now := renamed(name, possible):
+    if now := former_option(name, possible):
         return f"no option {name}: it is {now} since limpid 0.2"
     wanted = (name, *ACCEPTED.get(name, ()))
     if owners := next((possible[option] for option in wanted if option in possible), ()):
@@ -31,7 +31,7 @@ def unknown_option(name: str, known: Iterable[str], possible: Mapping[str, tuple
     return f"no option {name}: {guess}`{' '.join(program.split()[:2])} --help` lists all"
 
 
-def renamed(name: str, possible: Mapping[str, tuple[str, ...]]) -> str:
+def former_option(name: str, possible: Mapping[str, tuple[str, ...]]) -> str:
     """The option that had this name in limpid 0.1; empty if there is none."""
     old = _last_part(name)
     for option, owners in possible.items():

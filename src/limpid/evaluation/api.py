@@ -66,7 +66,7 @@ def evaluate(
     else:
         assert not isinstance(images, Pipeline)
         subset, source = images_and_reference(images, reference, n)
-        runtime = (runtime or Runtime()).resolved()
+        runtime = (runtime or Runtime()).resolve()
         real = reference_set(source, shared_extractor(features, str(inception), runtime.device), len(subset.images))
         report, _ = evaluate_images(from_images(subset.images, subset.name), real, runtime, on_progress)
     if out and distributed.is_main_process():

@@ -33,7 +33,7 @@ class Runtime:
     threads: int = 0
     """Threads on a CPU; 0 takes one for each core, or as many as get the most done beside other programs."""
 
-    def resolved(self: AnyRuntime, images: int = 0) -> AnyRuntime:
+    def resolve(self: AnyRuntime, images: int = 0) -> AnyRuntime:
         """This machine with its choices made for a run of so many images; nothing in the process changes.
 
         `threads` stays 0 where it was not given: torch then uses as many as it is set to. Raises ValueError for a
@@ -52,7 +52,7 @@ class Runtime:
         compiled = repaid if self.compile == "auto" else self.compile
         return replace(self, device=device, precision=precision, compile=compiled)
 
-    def configure_process(self: AnyRuntime) -> AnyRuntime:
+    def setup(self: AnyRuntime) -> AnyRuntime:
         """Tune the whole process for this machine, for good, and return it with the number of threads chosen.
 
         For a program whose only work this is, like limpid's commands: freed memory is kept, threads are pinned, and
@@ -147,13 +147,13 @@ class TrainingRuntime(Runtime):
             return runtime
         return cls() if runtime is None else cls(*(getattr(runtime, spec.name) for spec in fields(runtime)))
 
-    def resolved(self, images: int = 0) -> "TrainingRuntime":
-        """As `Runtime.resolved`. Raises ValueError too for a negative micro-batch, and for FSDP with one process."""
+    def resolve(self, images: int = 0) -> "TrainingRuntime":
+        """As `Runtime.resolve`. Raises ValueError too for a negative micro-batch, and for FSDP with one process."""
         if self.micro_batch < 0:
             raise ValueError(f"--micro-batch {self.micro_batch}: expected a number of images, 0 for the complete batch")
         if self.fsdp and distributed.world_size() == 1:
             raise ValueError("--fsdp with one process: expected several, started by torchrun")
-        return super().resolved(images)
+        return super().resolve(images)
 
     def _apply_settings(self) -> None:
         if self.deterministic:

@@ -369,7 +369,7 @@ def load_checkpoint(
     ref: CheckpointRef, runtime: Runtime | None = None, weights: Literal["ema", "raw"] = "ema"
 ) -> Pipeline:
     """The model of a checkpoint that was found before. Raises ValueError if the file has gone or changed since."""
-    about, runtime = ref.about, (runtime or Runtime()).resolved()
+    about, runtime = ref.about, (runtime or Runtime()).resolve()
     model = load_model(ref, runtime, weights)
     names, counts = (about.class_names, about.class_counts) if about.recipe.class_conditional else ((), ())
     return Pipeline(model, about.recipe, about.image_shape, names, about.images_seen, counts, runtime)

@@ -64,7 +64,7 @@ class Run:
         return time.perf_counter() - self.seconds_untimed
 
     @contextmanager
-    def untimed(self) -> Iterator[None]:
+    def pause_clock(self) -> Iterator[None]:
         """What happens inside does not count as training when speed is measured."""
         begin = time.perf_counter()
         try:

@@ -15,7 +15,7 @@ from limpid.runtime.device import Runtime, TrainingRuntime
 from limpid.sampling.pipeline import Pipeline
 from limpid.sampling.training_data import open_data
 from limpid.training.anomalies import NonFiniteMonitor
-from limpid.training.callbacks import Callback, CallbackList, crossed
+from limpid.training.callbacks import Callback, CallbackList, crosses_multiple
 from limpid.training.preflight import preflight
 from limpid.training.run import run_in_folder
 from limpid.training.state import init_state
@@ -66,7 +66,7 @@ def train_steps(
     `data` and `network` as in `train`. Raises ValueError for a recipe that cannot be trained.
     """
     recipe = with_own_parts(recipe, data, network)
-    chosen = TrainingRuntime.from_runtime(runtime).resolved(recipe.duration)
+    chosen = TrainingRuntime.from_runtime(runtime).resolve(recipe.duration)
     source = open_data(recipe.data, chosen.device)
     preflight(recipe, source.shape, len(source.class_names), chosen)
     return Training(recipe, source, init_state(recipe, source.shape, len(source.class_names), chosen), chosen)
@@ -100,7 +100,7 @@ def train_to_end(training: Training, callbacks: CallbackList) -> None:
         for step in training:
             monitor.see(step.data_position, step.loss, step.logsnr, step.grad_norm)
             callbacks.on_step(step, training)
-            due = crossed(step.images_seen, recipe.batch_size, recipe.every.log) or training.finished
+            due = crosses_multiple(step.images_seen, recipe.batch_size, recipe.every.log) or training.finished
             if due and (wrong := monitor.read()):
                 raise FloatingPointError(f"{wrong}, at image {wrong.place:,}: train with a run folder to skip it")
     finally:

@@ -83,6 +83,6 @@ class CallbackList(Callback):
             callback.on_score(name, score, images_seen)
 
 
-def crossed(images_seen: int, batch_size: int, period: int) -> bool:
+def crosses_multiple(images_seen: int, batch_size: int, period: int) -> bool:
     """Whether the last batch took the number of images to a multiple of `period` or past it; 0 is never."""
     return period > 0 and images_seen // period > max(images_seen - batch_size, 0) // period

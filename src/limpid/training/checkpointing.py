@@ -9,7 +9,7 @@ from limpid.runtime.fsdp import find_desynced, gather_full
 from limpid.runtime.log import logger
 from limpid.storage import checkpoint
 from limpid.training.active_run import Run, tolerate_disk_errors
-from limpid.training.callbacks import Callback, crossed
+from limpid.training.callbacks import Callback, crosses_multiple
 from limpid.training.loop import StepMetrics
 from limpid.training.training import Training
 
@@ -30,7 +30,7 @@ class Checkpoints(Callback):
 
     def on_step(self, step: StepMetrics, training: Training) -> None:
         every, batch_size = training.recipe.every, training.recipe.batch_size
-        due = any(crossed(step.images_seen, batch_size, period) for period in (every.save, every.milestone))
+        due = any(crosses_multiple(step.images_seen, batch_size, period) for period in (every.save, every.milestone))
         if due or training.finished or self.overdue():
             self.save(last=training.finished)
 
@@ -54,7 +54,7 @@ class Checkpoints(Callback):
         if not distributed.is_main_process():
             return
         try:
-            with run.untimed():
+            with run.pause_clock():
                 run.log.sync()
                 path = checkpoint.save_checkpoint(
                     run.folder / "checkpoints",
@@ -79,14 +79,17 @@ class EmaSnapshots(Callback):
         self.run = run
 
     def on_step(self, step: StepMetrics, training: Training) -> None:
-        if crossed(step.images_seen, training.recipe.batch_size, training.recipe.every.snapshot) or training.finished:
+        if (
+            crosses_multiple(step.images_seen, training.recipe.batch_size, training.recipe.every.snapshot)
+            or training.finished
+        ):
             self.save()
 
     def save(self) -> None:
         """Write the EMAs as they are now."""
         run = self.run
         run.raise_if_nonfinite()
-        with run.untimed(), tolerate_disk_errors("an average"):
+        with run.pause_clock(), tolerate_disk_errors("an average"):
             for std, net in zip(run.recipe.ema_snapshots, run.state.power_emas, strict=True):
                 full = gather_full(net.state_dict())
                 if distributed.is_main_process():

@@ -9,7 +9,7 @@ from limpid.runtime import distributed
 from limpid.runtime.log import logger
 from limpid.sampling import figures
 from limpid.training.active_run import Run, tolerate_disk_errors
-from limpid.training.callbacks import Callback, crossed
+from limpid.training.callbacks import Callback, crosses_multiple
 from limpid.training.loop import StepMetrics
 from limpid.training.training import Training
 
@@ -45,7 +45,7 @@ class FirstPreview(Callback):
 
     def on_step(self, step: StepMetrics, training: Training) -> None:
         recipe = training.recipe
-        if crossed(step.images_seen, recipe.batch_size, recipe.every.sample):
+        if crosses_multiple(step.images_seen, recipe.batch_size, recipe.every.sample):
             self.pending = False
         if not self.pending or training.finished:
             return
@@ -74,7 +74,7 @@ class FirstPreview(Callback):
         if not distributed.is_main_process():
             return
         with (
-            run.untimed(),
+            run.pause_clock(),
             tolerate_disk_errors("the samples", (OSError, FloatingPointError)),
             run.stop.interruptible(),
             run.runtime.sampling_threads(),

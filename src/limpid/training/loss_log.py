@@ -6,7 +6,7 @@ from limpid.runtime import distributed
 from limpid.runtime.log import logger
 from limpid.training.active_run import Run, tolerate_disk_errors
 from limpid.training.anomalies import loss_spike
-from limpid.training.callbacks import Callback, crossed
+from limpid.training.callbacks import Callback, crosses_multiple
 from limpid.training.loop import StepMetrics
 from limpid.training.step_times import StepTimes, advice
 from limpid.training.training import Training
@@ -33,13 +33,13 @@ class LossLog(Callback):
     def on_step(self, step: StepMetrics, training: Training) -> None:
         self.record(step)
         recipe = training.recipe
-        if crossed(step.images_seen, recipe.batch_size, recipe.every.log) or training.finished:
+        if crosses_multiple(step.images_seen, recipe.batch_size, recipe.every.log) or training.finished:
             self.write_line(step)
 
     def record(self, step: StepMetrics) -> None:
         """Add the losses of a step without waiting for the device; warn once if steps have become slow."""
         if (slow := self.step_times.add(self.run.clock())) and distributed.is_main_process():
-            with self.run.untimed():
+            with self.run.pause_clock():
                 logger.warning(f"{slow}: {advice(self.run.runtime)}")
         self.run.meter.add(step.loss, step.importance_weight, step.logsnr)
         self.run.nonfinite.see(step.data_position, step.loss, step.logsnr, step.grad_norm)

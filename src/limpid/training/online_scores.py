@@ -15,7 +15,7 @@ from limpid.runtime.log import logger
 from limpid.storage import checkpoint, jsonl
 from limpid.storage.atomic import durable_write
 from limpid.training.active_run import Run, tolerate_disk_errors
-from limpid.training.callbacks import Callback, crossed
+from limpid.training.callbacks import Callback, crosses_multiple
 from limpid.training.loop import StepMetrics
 from limpid.training.training import Training
 
@@ -41,7 +41,7 @@ class OnlineScores(Callback):
 
     def due(self) -> bool:
         """Whether the last batch reached the next score."""
-        return crossed(self.run.state.images_seen, self.run.recipe.batch_size, self.run.recipe.every.score)
+        return crosses_multiple(self.run.state.images_seen, self.run.recipe.batch_size, self.run.recipe.every.score)
 
     def on_start(self, training: Training) -> None:
         """Compute the score that is missing because the run was stopped before it."""
@@ -62,7 +62,7 @@ class OnlineScores(Callback):
 
     def on_checkpoint(self, path: Path, images_seen: int) -> None:
         if self.run.recipe.every.score:
-            with self.run.untimed(), tolerate_disk_errors("the best checkpoint"):
+            with self.run.pause_clock(), tolerate_disk_errors("the best checkpoint"):
                 self.update_best()
 
     def score(self) -> None:
@@ -76,7 +76,7 @@ class OnlineScores(Callback):
         if not distributed.is_main_process():
             return
         name, seen, score = self.scorer.name, run.state.images_seen, None
-        with run.untimed(), tolerate_disk_errors("a score", UNSCORED), run.stop.interruptible():
+        with run.pause_clock(), tolerate_disk_errors("a score", UNSCORED), run.stop.interruptible():
             score = self.scorer.measure(pipeline)
             before = [line[name] for line in self.scores]
             run.log.add({"images_seen": seen, name: score})

@@ -78,7 +78,7 @@ def run_in_folder(
     not finite again and again, OSError if the weights cannot be written. With several processes each calls this; the
     first alone locks the folder and writes to it. Torch's settings and default generator are afterwards as before.
     """
-    recipe, runtime = with_absolute_root(recipe), runtime.resolved(recipe.duration)
+    recipe, runtime = with_absolute_root(recipe), runtime.resolve(recipe.duration)
     with replace(runtime, threads=runtime.threads or previous_threads(folder)).settings():
         distributed.init(runtime.device)
         source = distributed.local_main_first(lambda: open_data(recipe.data, runtime.device))
@@ -156,13 +156,13 @@ def train_with_rollback(current: Run) -> None:
     """
     with stoppable() as current.stop:
         try:
-            while (wrong := train_to_end(current)) is not None:
+            while (wrong := train_until_stopped(current)) is not None:
                 rollback(current, wrong)
         finally:
             current.callbacks.on_end(current.training)
 
 
-def train_to_end(current: Run) -> NonFiniteStep | None:
+def train_until_stopped(current: Run) -> NonFiniteStep | None:
     """Train to the end or until asked to stop, and call the callbacks after each step; the first step whose numbers are
     not finite ends it, and is returned."""
     try:

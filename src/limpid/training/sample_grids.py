@@ -8,7 +8,7 @@ from limpid.sampling import figures
 from limpid.storage.atomic import fsync
 from limpid.training.active_run import Run, tolerate_disk_errors
 from limpid.training.anomalies import degenerate_samples
-from limpid.training.callbacks import Callback, crossed
+from limpid.training.callbacks import Callback, crosses_multiple
 from limpid.training.loop import StepMetrics
 from limpid.training.training import Training
 
@@ -28,7 +28,7 @@ class SampleGrids(Callback):
     def due(self) -> bool:
         """Whether the last batch reached the next grid."""
         recipe = self.run.recipe
-        return crossed(self.run.state.images_seen, recipe.batch_size, recipe.every.sample)
+        return crosses_multiple(self.run.state.images_seen, recipe.batch_size, recipe.every.sample)
 
     def on_start(self, training: Training) -> None:
         """Sample the grid that is missing because the run was stopped before it."""
@@ -48,7 +48,7 @@ class SampleGrids(Callback):
             return
         samples = None
         with (
-            run.untimed(),
+            run.pause_clock(),
             tolerate_disk_errors("the samples", (OSError, FloatingPointError)),
             run.stop.interruptible(),
             run.runtime.sampling_threads(),
