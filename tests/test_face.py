@@ -136,3 +136,40 @@ def test_a_saved_pipeline_is_loaded_again_to_the_bit(tmp_path: Path):
 def test_a_mistake_in_sampling_is_one_line(arguments: dict[str, object], message: str):
     with pytest.raises(ValueError, match=message.replace("?", r"\?")):
         limpid.load("cifar10-small", runtime=CPU).sample(**{"n": 2, "steps": 1} | arguments)  # pyright: ignore[reportArgumentType]
+
+
+USER = """
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+import limpid
+from limpid.diffusion.schedules import Cosine
+
+
+class Report(limpid.Callback):
+    def on_checkpoint(self, path: Path, images_seen: int) -> None:
+        print(path, images_seen)
+
+
+model = limpid.load("cifar10-small")
+samples = model.sample(16, labels=["horse"], seed=0, steps=10, guidance=2.0)
+samples.grid().save("horses.png")
+array, size = np.asarray(samples), samples[0].size
+recipe = limpid.recipe("demo", {"optimizer.lr": 1e-3}, batch_size=64, schedule=Cosine())
+trained = limpid.train(recipe, "photos", run="runs/photos", callbacks=[Report()], runtime=limpid.Runtime("cpu"))
+for step in limpid.train_steps(recipe, array, network=nn.Identity()):
+    print(step.images_seen, step.loss.mean().item())
+report = limpid.evaluate(trained, n=1000)
+print(limpid.compare(report, report), limpid.bits_per_dim(trained).mean)
+limpid.show.forward(recipe, Path("forward.png"))
+"""
+
+
+def test_the_code_of_a_user_is_clean_for_a_strict_type_checker(tmp_path: Path):
+    (tmp_path / "user.py").write_text(USER)
+    (tmp_path / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict"}')
+    command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "-p", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert "0 errors" in done.stdout, done.stdout

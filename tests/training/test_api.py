@@ -258,3 +258,13 @@ def test_a_method_that_is_never_called_is_refused():
 
     with pytest.raises(ValueError, match=r"Misspelt.on_steps is never called: choose from on_start, on_step, "):
         train(TINY, callbacks=[Misspelt()], runtime=CPU)
+
+
+def test_progress_is_one_line_that_is_written_over_itself(capsys: pytest.CaptureFixture[str]):
+    train(PLAIN, PIXELS, runtime=CPU, progress=True)
+    shown = capsys.readouterr().out
+    assert shown.endswith("\n")
+    assert shown.count("\n") == 1
+    assert "\r64 of 64 images  loss " in shown
+    train(PLAIN, PIXELS, runtime=CPU)
+    assert capsys.readouterr().out == ""

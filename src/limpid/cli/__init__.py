@@ -20,5 +20,6 @@ __all__ = [
     "show",
     "sweep",
     "train",
+    "train_progress",
     "unknown_option",
 ]

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Annotated
 
 from limpid.cli.parser import FLATTEN, parse, positional
+from limpid.cli.train_progress import ProgressDisplay
 from limpid.recipes.recipe import Recipe
 from limpid.recipes.registry import RECIPES, find_recipe
 from limpid.runtime import distributed
 from limpid.runtime.device import TrainingRuntime
 from limpid.runtime.terminal import echo
 from limpid.sampling.training_data import open_data
-from limpid.training.progress import ProgressDisplay
 from limpid.training.run import run
 from limpid.training.run_folder import previous_threads
 

@@ -17,6 +17,7 @@ from limpid.sampling.training_data import open_data
 from limpid.training.anomalies import NonFiniteMonitor
 from limpid.training.callbacks import Callback, CallbackList, crosses_multiple
 from limpid.training.preflight import preflight
+from limpid.training.progress import TrainingProgress, in_notebook
 from limpid.training.run import run_in_folder
 from limpid.training.state import init_state
 from limpid.training.training import Training
@@ -33,6 +34,7 @@ def train(
     network: nn.Module | None = None,
     callbacks: Sequence[Callback] = (),
     runtime: Runtime | None = None,
+    progress: bool | None = None,
 ) -> Pipeline:
     """Train a recipe to its end, and return the EMA network, to sample from.
 
@@ -40,8 +42,11 @@ def train(
     is trained. With a `run` folder the run is logged and saved there, and the same call resumes it bit for bit; Ctrl-C
     saves and raises KeyboardInterrupt. Without one nothing is written, and no signal handler is changed. Raises
     ValueError for a recipe that cannot be trained, FloatingPointError where a loss or gradient is not finite, which a
-    run folder gets over unless it happens again and again.
+    run folder gets over unless it happens again and again. `progress` prints a line that is updated; None does so in a
+    notebook alone.
     """
+    if in_notebook() if progress is None else progress:
+        callbacks = [*callbacks, TrainingProgress()]
     recipe, runtime = with_own_parts(recipe, data, network), TrainingRuntime.from_runtime(runtime)
     if run is not None:
         training = run_in_folder(recipe, Path(run), runtime, callbacks=callbacks)

@@ -1,47 +1,43 @@
-"""What a person sees of a run while it trains: a progress bar on a terminal, a line now and then elsewhere."""
+"""The progress of training in words: a line that is written over itself, and durations."""
 
-from collections.abc import Mapping
-from typing import Any
+import sys
+import time
+from typing import TextIO
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-from limpid.runtime import distributed
-from limpid.runtime.log import logger
 from limpid.training.callbacks import Callback
 from limpid.training.loop import StepMetrics
 from limpid.training.training import Training
 
 
-class ProgressDisplay(Callback):
-    """Shows the progress of a run, with its loss and speed at each line of the log."""
+class TrainingProgress(Callback):
+    """One line that is written over itself, for a notebook: images seen, loss, speed and the time left."""
 
-    def __init__(self) -> None:
-        self.console = Console(highlight=False, soft_wrap=True)
-        self.visible = self.console.is_terminal and distributed.is_main_process()
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-        self.bar = Progress(*columns, console=self.console, disable=not self.visible)
-        self.task = self.bar.add_task("starting")
-        self.total = 0
+    SECONDS = 0.5
+    """Between two updates: reading the loss makes the host wait for a GPU."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream, self.begin, self.last, self.first = stream, 0.0, 0.0, 0
 
     def on_start(self, training: Training) -> None:
-        self.total = training.recipe.duration
-        self.bar.update(self.task, total=self.total, completed=training.state.images_seen)
-        self.bar.start()
+        self.begin, self.first = time.perf_counter(), training.state.images_seen
 
     def on_step(self, step: StepMetrics, training: Training) -> None:
-        self.bar.update(self.task, completed=step.images_seen)
+        now = time.perf_counter()
+        if now - self.last < self.SECONDS and not training.finished:
+            return
+        self.last, total = now, training.recipe.duration
+        speed = (step.images_seen - self.first) / max(now - self.begin, 1e-9)
+        left = duration((total - step.images_seen) / max(speed, 1e-9))
+        loss = step.loss.mean().item()
+        line = f"{step.images_seen:,} of {total:,} images  loss {loss:.4f}  {speed:,.0f} images/s  {left} left"
+        stream = self.stream or sys.stdout
+        stream.write(f"\r{line:<100}" + "\n" * training.finished)
+        stream.flush()
 
-    def on_end(self, training: Training) -> None:
-        self.bar.stop()
 
-    def on_log(self, line: Mapping[str, Any], images_seen: int) -> None:
-        speed = line["images_per_second"]
-        state = f"loss {line['loss']:.4f}  {speed:,.0f} images/s"
-        self.bar.update(self.task, description=state)
-        if not self.visible:
-            left = (self.total - images_seen) / max(speed, 1e-9)
-            logger.info(f"{images_seen:>12,} of {self.total:,} images  {state}  {duration(left)} left")
+def in_notebook() -> bool:
+    """Whether this is a kernel of Jupyter."""
+    return "ipykernel" in sys.modules and "IPython" in sys.modules
 
 
 def duration(seconds: float) -> str:
