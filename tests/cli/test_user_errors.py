@@ -106,7 +106,7 @@ HOPELESS = {
     "--sampling.sampler Ancestral --sampling.sampler.variance learned": "learned no variance",
     "--schedule LinearBeta --schedule.T 100 --sampling.schedule TrainingSchedule --sampling.steps 101": "fewer steps",
     "--learned-variance": "schedule of 2 steps or more",
-    "--sampling.guidance.scale 2 --label-dropout 0": "needs a weaker one",
+    "--sampling.guidance.scale 2 --label-dropout 0": "needs a weaker model",
     "--sampling.guidance.scale 2 --sampling.guidance-model absent": "absent",
     "--sampling.steps 0": "step",
     "--schedule ZeroTerminalSnr --target Eps --sampling.schedule TrainingSchedule": "says nothing of x0 at pure noise",

@@ -110,7 +110,7 @@ def test_a_broken_recipe_file_is_one_clear_line(tmp_path, name: str, content: st
 def test_a_missing_recipe_is_answered_with_the_nearest(tmp_path):
     with pytest.raises(ValueError, match="did you mean cifar10-small"):
         find_recipe("cifar10_smal")
-    with pytest.raises(ValueError, match="not a run"):
+    with pytest.raises(ValueError, match="is a folder without"):
         find_recipe(str(tmp_path))
     with pytest.raises(ValueError, match="cannot read the recipe"):
         find_recipe(str(tmp_path / "none.toml"))

@@ -30,8 +30,8 @@ ELSEWHERE = {
     "storage/download.py": {"_fetch": "gets the name beside the file from `download`"},
 }
 """The functions that write files in another way, and why they may."""
-OWN = {"checkpoint", "now", "samples"}
-"""A module, a run and samples, whose `save` is limpid's own and read here as well."""
+OWN = {"checkpoint", "checkpoints", "Checkpoints", "samples", "self"}
+"""A module, callbacks of a run, and samples, whose `save` is limpid's own and read here as well."""
 
 
 def writes(path: Path) -> Iterator[tuple[str, int]]:
@@ -67,7 +67,8 @@ def called(call: ast.Call) -> str:
 def is_write(call: ast.Call) -> bool:
     """Whether a call writes a file: by the name of what is called, and of `open` by its mode."""
     name, function = called(call), call.func
-    owner = function.value.id if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) else ""
+    value = function.value if isinstance(function, ast.Attribute) else None
+    owner = value.id if isinstance(value, ast.Name) else called(value) if isinstance(value, ast.Call) else ""
     if name not in WRITERS or owner in OWN:
         return False
     if name == "open_unlinked":
