@@ -71,8 +71,8 @@ def test_samples_of_a_smaller_grid_are_those_of_the_complete_one(names: tuple[st
     complete = figures.preview_samples(pipeline)
     FakeClock(0.0, 0.05, monkeypatch)  # 1 s an image
     fewer = figures.preview_samples(pipeline, 30.0)
-    assert figures.left_out(complete) == ""
-    assert figures.left_out(fewer) == ("50 of 80 samples" if names else "34 of 64 samples")
+    assert figures.omissions(complete) == ""
+    assert figures.omissions(fewer) == ("50 of 80 samples" if names else "34 of 64 samples")
     assert fewer.seeds == tuple(figures.grid_seeds(len(names), 30))
     assert fewer.labels == (tuple(complete.labels[seed] for seed in fewer.seeds) if complete.labels else None)
     difference = fewer.pixels.int() - complete.pixels[list(fewer.seeds)].int()

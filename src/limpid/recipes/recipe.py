@@ -40,7 +40,7 @@ class Sampling:
     guidance: Guidance = Guidance()
     guidance_model: str = ""
     """A run or checkpoint of a weaker network to be guided away from (autoguidance); without one it is the network
-    itself without labels (classifier-free guidance), which must have been trained with some of them withheld."""
+    itself without labels (classifier-free guidance), which must have been trained with label dropout."""
 
 
 @dataclass(frozen=True)

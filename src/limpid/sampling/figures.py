@@ -62,7 +62,7 @@ def grid_seeds(classes: int, most: int) -> list[int]:
     return [row * PER_CLASS + column for row in range(min(classes, most)) for column in range(columns)]
 
 
-def left_out(samples: Samples) -> str:
+def omissions(samples: Samples) -> str:
     """How many samples of a complete grid are not among these, in words; empty if none."""
     n = complete_grid(samples)
     return f"{n - len(samples)} of {n} samples" if len(samples) < n else ""
@@ -128,7 +128,7 @@ def final_figures(pipeline: Pipeline, folder: Path) -> Iterator[Path]:
     yield show.forward(pipeline.recipe, folder / "forward.png")
     yield show.loss(folder, folder / "loss.png")
     if not complete:
-        missing = " and ".join(filter(None, [left_out(samples), "the animation"]))
+        missing = " and ".join(filter(None, [omissions(samples), "the animation"]))
         command = f"limpid sample {folder} --num-samples {grid} --animation"
         logger.info(f"left out, to take no more than {FINAL_SECONDS:.0f} s: {missing}; to make them: {command}")
 

@@ -64,6 +64,18 @@ class Run:
         return time.perf_counter() - self.seconds_untimed
 
     @contextmanager
+    def sampling_aside(self) -> Iterator[None]:
+        """What is sampled inside does not count as training, ends when the run is asked to stop, and may fail to be
+        written."""
+        with (
+            self.pause_clock(),
+            tolerate_disk_errors("the samples", (OSError, FloatingPointError)),
+            self.stop.interruptible(),
+            self.runtime.sampling_threads(),
+        ):
+            yield
+
+    @contextmanager
     def pause_clock(self) -> Iterator[None]:
         """What happens inside does not count as training when speed is measured."""
         begin = time.perf_counter()

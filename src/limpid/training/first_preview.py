@@ -73,12 +73,7 @@ class FirstPreview(Callback):
         pipeline = run.training.live_pipeline()
         if not distributed.is_main_process():
             return
-        with (
-            run.pause_clock(),
-            tolerate_disk_errors("the samples", (OSError, FloatingPointError)),
-            run.stop.interruptible(),
-            run.runtime.sampling_threads(),
-        ):
+        with run.sampling_aside():
             samples = figures.preview_samples(pipeline, PREVIEW_BUDGET)
             figures.save_sample_grid(samples, self.path)
             logger.info(f"a first look, after {run.state.images_seen:,} images: {self.path}")

@@ -6,7 +6,7 @@ from limpid.runtime import distributed
 from limpid.runtime.log import logger
 from limpid.sampling import figures
 from limpid.storage.atomic import fsync
-from limpid.training.active_run import Run, tolerate_disk_errors
+from limpid.training.active_run import Run
 from limpid.training.anomalies import degenerate_samples
 from limpid.training.callbacks import Callback, crosses_multiple
 from limpid.training.loop import StepMetrics
@@ -47,17 +47,12 @@ class SampleGrids(Callback):
         if not distributed.is_main_process():
             return
         samples = None
-        with (
-            run.pause_clock(),
-            tolerate_disk_errors("the samples", (OSError, FloatingPointError)),
-            run.stop.interruptible(),
-            run.runtime.sampling_threads(),
-        ):
+        with run.sampling_aside():
             samples = figures.preview_samples(pipeline)
             fsync(figures.save_sample_grid(samples, self.path))
             if problem := degenerate_samples(samples.pixels):
                 logger.warning(f"{problem}, after {run.state.images_seen:,} images")
-            self.announce(figures.left_out(samples))
+            self.announce(figures.omissions(samples))
         if samples is not None:
             run.callbacks.on_samples(samples.pixels, run.state.images_seen)
 
