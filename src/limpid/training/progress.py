@@ -36,8 +36,10 @@ class TrainingProgress(Callback):
 
 
 def in_notebook() -> bool:
-    """Whether this is a kernel of Jupyter."""
-    return "ipykernel" in sys.modules and "IPython" in sys.modules
+    """Whether this process is a kernel of Jupyter; another program may have imported ipykernel too."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return shell is not None and hasattr(shell, "kernel")
 
 
 def duration(seconds: float) -> str:
