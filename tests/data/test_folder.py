@@ -23,9 +23,9 @@ from PIL import Image
 from limpid.cli.main import main
 from limpid.cli.parser import parse
 from limpid.data import Folder
-from limpid.data.folder import unit_hash
 from limpid.data.images import ImageDataset, resize
 from limpid.data.readers.decode import ImageSpec, decode
+from limpid.data.splits import unit_hash
 from limpid.data.stream import StreamingDataset
 from limpid.recipes.registry import RECIPES, find_recipe
 
@@ -223,7 +223,7 @@ def test_a_suffix_does_not_decide_what_an_image_is(tmp_path: Path, capsys):
     image(3).save(jpeg, "JPEG", quality=95)
     files = {"a.png": jpeg.getvalue(), "b": png(1), "c.TXT": png(2), "readme.txt": b"hello", "d.PNG": png(3)}
     assert len(whole(write(tmp_path / "p", files))) == 4
-    assert "4 images of 16x20, 3 channels, 1 other files" in capsys.readouterr().err
+    assert "4 images of 16x20, 3 channels, 1 other files (readme.txt)" in capsys.readouterr().err
 
 
 def test_what_systems_leave_beside_images_is_not_seen(tmp_path: Path):
@@ -421,7 +421,7 @@ def test_an_array_without_images_or_with_odd_labels_is_refused(tmp_path: Path):
         ({"size": 1}, "images of 1x1: expected at least 2x2"),
         ({"size": 10**5}, "expected at least 2x2, and at most"),
         ({"held_out": 1.5}, "held-out 1.5: expected a share, 0 to 1"),
-        ({"held_out": 0.0, "split": "test"}, "none of 2 images in p is of the split 'test' with 0 of them held out"),
+        ({"held_out": 0.0, "split": "test"}, "none of 2 images in p is of the split 'test': with 0 of them held out"),
     ],
 )
 def test_a_place_that_cannot_be_used_gets_one_line(options: dict[str, object], said: str, tmp_path: Path, monkeypatch):

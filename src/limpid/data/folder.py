@@ -3,32 +3,28 @@
 import hashlib
 import math
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal
 
-import numpy as np
 import torch
-from jaxtyping import Bool
 
 from limpid.data.images import ImageDataset, class_counts_from
 from limpid.data.readers.decode import MAX_PIXELS, Channels, Fit, ImageSpec
-from limpid.data.readers.labels import bytes_of
 from limpid.data.readers.listing import ImageListing
 from limpid.data.readers.npz import scan_npz
 from limpid.data.readers.pack import pack, stop_message
 from limpid.data.readers.packed import PackedDataset, PackedImages, open_pack
 from limpid.data.readers.scan import SUFFIXES, scan_folder
 from limpid.data.readers.zip_files import scan_zip
+from limpid.data.splits import Split, split_mask
 from limpid.data.stream import DataSource, StreamingDataset
 from limpid.runtime.terminal import echo, printable
 from limpid.storage.atomic import remove_abandoned
 from limpid.storage.download import cache_dir, expand_home
 from limpid.storage.regular_files import require_regular
 
-Split: TypeAlias = Literal["train", "test", "all"]
-
 MAX_GPU_BYTES = 2**31
 """Size in bytes up to which a set is held in a GPU's memory; larger ones stay on disk, and batches are copied."""
-LAYOUT = 2
+LAYOUT = 3
 """Version of the packed form: when it changes, all images are packed again."""
 
 
@@ -51,9 +47,11 @@ class Folder:
     fit: Fit = "crop"
     """How an image of another aspect ratio fits: cropped in the middle, stretched, or padded with white."""
     split: Split = "train"
-    """The images to train on, the held-out ones, or all."""
+    """The images to train on, the held-out ones, or all. In a set that names its splits, the held-out ones are test, or
+    else val."""
     held_out: float = 0.1
-    """Share of the images that is held out, chosen by their names, so that adding images changes no other's split."""
+    """Fraction of the images to hold out where the set names no splits; chosen by their names, so that adding images
+    changes no other's split."""
     on_error: Literal["stop", "skip"] = "stop"
     """With an unreadable image: stop, or leave it out and list it in the report."""
     workers: int = 0
@@ -88,7 +86,8 @@ class Folder:
 
     def _packed(self, listing: ImageListing) -> PackedImages:
         """The packed images from the cache, packed first if they are new or have changed."""
-        source = (str(listing.root.resolve()), listing.fingerprint, listing.refused)
+        labels = hashlib.sha256(listing.labels.tobytes() + ascii((listing.classes, listing.splits)).encode()).digest()
+        source = (str(listing.root.resolve()), listing.fingerprint, listing.refused, labels)
         key = (LAYOUT, *source, self._spec(), self.split, self.held_out)
         folder = cache_dir() / "packed" / hashlib.sha256(ascii(key).encode()).hexdigest()[:32]
         remove_abandoned(folder.parent)
@@ -96,31 +95,13 @@ class Folder:
         if packed and packed.refused and self.on_error == "stop":
             raise ValueError(stop_message(listing.root, packed.examples[0]))
         if packed is None or packed.refused:
-            packed = packed or pack(folder, listing, self._chosen(listing), self._spec(), stop=self.on_error == "stop")
+            chosen = split_mask(listing, self.split, self.held_out)
+            packed = packed or pack(folder, listing, chosen, self._spec(), stop=self.on_error == "stop")
             echo(f"{printable(str(listing.root))}: {packed}", to_stderr=True)
         return packed
-
-    def _chosen(self, listing: ImageListing) -> Bool[np.ndarray, " n"]:
-        """A mask of the images of the split. Raises ValueError if it has none."""
-        if not 0 <= self.held_out <= 1:
-            raise ValueError(f"held-out {self.held_out}: expected a share, 0 to 1")
-        n = len(listing.names)
-        test = np.fromiter((unit_hash(str(name)) < self.held_out for name in listing.names), bool, n)
-        chosen = {"train": ~test, "test": test, "all": np.ones(n, bool)}[self.split]
-        if not chosen.any():
-            share = f"with {self.held_out:g} of them held out"
-            raise ValueError(
-                f"none of {n:,} images in {printable(str(listing.root))} is of the split {self.split!r} {share}"
-            )
-        return chosen
 
     def _spec(self) -> ImageSpec:
         height, width = self.size, self.width or self.size
         if min(height, width) < 2 or height * width > MAX_PIXELS:
             raise ValueError(f"images of {height}x{width}: expected at least 2x2, and at most {MAX_PIXELS:,} pixels")
         return ImageSpec(height, width, self.channels, self.fit)
-
-
-def unit_hash(name: str) -> float:
-    """A number in [0, 1), uniform over names, that depends on the name alone."""
-    return int.from_bytes(hashlib.sha256(bytes_of(name)).digest()[:6], "big") / 2**48

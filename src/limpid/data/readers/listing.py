@@ -1,9 +1,11 @@
-"""What readers return before any image is decoded: the names, labels and sizes of the images in a folder or archive."""
+"""What readers return before any image is decoded: which images there are, their labels and splits, and what was left
+out."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from heapq import nsmallest
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -26,9 +28,51 @@ class UnreadableImage(NamedTuple):
         return f"{printable(self.name)}: {self.why}"
 
 
+OwnSplit: TypeAlias = Literal["train", "val", "test"]
+"""A split that a set itself names, by its folders, its files or a column of a table."""
+NUM_EXAMPLES = 3
+"""Number of files that are named of each kind that was left out."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Files or arrays of one kind that belong to no image of the set."""
+
+    kind: str
+    """What they are, in the plural, with the reason where it helps: "videos", "PSD images: convert them to PNG"."""
+    count: int
+    examples: tuple[str, ...]
+    """The first `NUM_EXAMPLES` names in the order of the alphabet."""
+
+    def __str__(self) -> str:
+        more = ", ..." if self.count > len(self.examples) else ""
+        return f"{self.count:,} {self.kind} ({', '.join(map(printable, self.examples))}{more})"
+
+
+@dataclass
+class LeftOutCounter:
+    """Counts what a reader leaves out, and remembers only the names that are shown."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    names: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, kind: str, name: str) -> None:
+        """Count one file or array of this kind."""
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+        self.names[kind] = nsmallest(NUM_EXAMPLES, [*self.names.get(kind, []), name])
+
+    def records(self) -> tuple[LeftOut, ...]:
+        """What was counted, by kind."""
+        return tuple(LeftOut(kind, n, tuple(self.names[kind])) for kind, n in sorted(self.counts.items()))
+
+
 @dataclass(frozen=True, eq=False)
 class ImageListing:
-    """The images of a folder or archive, sorted by name."""
+    """The images of a folder or archive, sorted by name.
+
+    Every reader fills the fields up to `loads`; `splits` where the set names them, and `left_out` and `notes` with all
+    that its owner should know of how it was understood: they are printed before training, and saved with the run.
+    """
 
     root: Path
     names: Sequence[str] | range
@@ -42,8 +86,13 @@ class ImageListing:
     """Returns a reader for each image that a mask selects."""
     refused: tuple[UnreadableImage, ...] = ()
     """Files with the name of an image that cannot be opened."""
-    others: int = 0
-    """Number of files that are no images."""
+    left_out: tuple[LeftOut, ...] = ()
+    """The files or arrays that are no images of the set, by kind: a `LeftOutCounter` makes them."""
+    notes: tuple[str, ...] = ()
+    """What was understood, one line each: "labels from train.csv, column breed"."""
+    splits: Sequence[OwnSplit | None] = ()
+    """The split that the set names for each image, or None for an image of no split, which is read with `all` alone;
+    empty where the set names no splits, and images are then held out by their names."""
     content: Fingerprint = Fingerprint()
     """Identifies the images also after they are moved."""
     block_size: int = 64

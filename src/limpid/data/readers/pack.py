@@ -96,14 +96,13 @@ def write_pack(
         "of the other split": int((~chosen).sum()),
         "animated, first frame read": len(stats.animated),
         "enlarged": stats.enlarged,
-        "other files": listing.others,
     }
     about = {
         "count": len(stats.packed),
         "shape": spec.shape,
         "refused": len(stats.refused),
         "examples": list(map(str, stats.refused[:EXAMPLES])),
-        "notes": [f"{n:,} {what}" for what, n in counts.items() if n],
+        "notes": [*(f"{n:,} {what}" for what, n in counts.items() if n), *map(str, listing.left_out), *listing.notes],
         "written": (folder / PIXELS).stat().st_mtime_ns,
     }
     about[CHECKSUM_FIELD] = digest(folder, json.dumps(about, sort_keys=True))

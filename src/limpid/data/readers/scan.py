@@ -21,7 +21,7 @@ from torch import Tensor
 from limpid.data.fingerprint import fingerprint_of_files
 from limpid.data.readers.decode import Channels, DecodedImage, ImageSpec, decode
 from limpid.data.readers.labels import classes_of
-from limpid.data.readers.listing import ImageListing, Load, UnreadableImage
+from limpid.data.readers.listing import ImageListing, LeftOutCounter, Load, UnreadableImage
 from limpid.data.readers.messages import one_line
 from limpid.runtime.progress_line import progress
 from limpid.runtime.terminal import printable
@@ -47,14 +47,14 @@ class FoundFile(NamedTuple):
 
 def scan_folder(root: Path) -> ImageListing:
     """The images of a folder and of all folders below it. Raises ValueError if the folder cannot be listed."""
-    found, refused, others = [], [], 0
+    found, refused, left_out = [], [], LeftOutCounter()
     for each in progress(walk(root), f"looking for images in {root}, files"):
         if isinstance(each, UnreadableImage):
             refused.append(each)
         elif each.name.lower().endswith(SUFFIXES) or _is_image(root, each.name):
             found.append(each)
         else:
-            others += 1
+            left_out.add("other files", each.name)
     found.sort(key=lambda each: os.fsencode(each.name))
     names = [each.name for each in found]
     digest = hashlib.sha256()
@@ -66,7 +66,14 @@ def scan_folder(root: Path) -> ImageListing:
 
     content = fingerprint_of_files((os.fsencode(each.name), each.size) for each in found)
     return ImageListing(
-        root, names, *classes_of(names), digest.hexdigest(), loads, tuple(sorted(refused)), others, content
+        root,
+        names,
+        *classes_of(names),
+        digest.hexdigest(),
+        loads,
+        tuple(sorted(refused)),
+        left_out.records(),
+        content=content,
     )
 
 

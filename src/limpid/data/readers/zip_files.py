@@ -12,7 +12,7 @@ from jaxtyping import Bool
 from limpid.data.fingerprint import fingerprint_of_files
 from limpid.data.readers.decode import DecodedImage, ImageSpec
 from limpid.data.readers.labels import bytes_of, classes_of
-from limpid.data.readers.listing import ImageListing, Load, UnreadableImage
+from limpid.data.readers.listing import ImageListing, LeftOutCounter, Load, UnreadableImage
 from limpid.data.readers.messages import one_line
 from limpid.data.readers.scan import MAX_FILE_BYTES, SUFFIXES, decode_bounded, has_signature, is_hidden
 from limpid.runtime.progress_line import progress
@@ -26,7 +26,7 @@ ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 def scan_zip(path: Path) -> ImageListing:
     """The images of a zip. Raises ValueError if it cannot be read as one."""
-    found, refused, others = [], [], 0
+    found, refused, left_out = [], [], LeftOutCounter()
     try:
         archive = zipfile.ZipFile(path)  # closed when the last image that reads from it is gone
         entries = archive.infolist()
@@ -41,7 +41,7 @@ def scan_zip(path: Path) -> ImageListing:
             elif info.filename.lower().endswith(SUFFIXES) or _is_image(archive, info):
                 found.append(info)
             else:
-                others += 1
+                left_out.add("other files", info.filename)
         stat = path.stat()
     except Exception as error:  # zipfile raises many exceptions for broken archives
         raise ValueError(f"cannot read {printable(str(path))}: {one_line(error)}") from error
@@ -53,7 +53,16 @@ def scan_zip(path: Path) -> ImageListing:
 
     stamp = f"{stat.st_size} {stat.st_mtime_ns}"
     content = fingerprint_of_files((bytes_of(info.filename), info.file_size) for info in found)
-    return ImageListing(path, names, *classes_of(names), stamp, loads, tuple(sorted(refused)), others, content)
+    return ImageListing(
+        path,
+        names,
+        *classes_of(names),
+        stamp,
+        loads,
+        tuple(sorted(refused)),
+        left_out.records(),
+        content=content,
+    )
 
 
 def too_long(name: str) -> bool:
