@@ -116,7 +116,8 @@ class Denoiser(nn.Module):
         """The network's output y, in float32, for `x` scaled to variance 1; and the fraction of the large variance, if
         the network learns one."""
         norm = torch.hypot(self.condition.sigma_data * level.alpha, level.sigma)
-        c_noise: PerSample = self.condition.c_noise(level, self.schedule).to(x.device, torch.float32).expand(len(x))
+        c_noise: PerSample = self.condition.c_noise(level, self.schedule).to(x.device, torch.float32)
+        c_noise = c_noise.expand(x.shape[0])  # `len` would fix the size of the batch where this is exported
         output = self.net(x * append_dims(1 / norm, x), c_noise, labels).float()
         if not self.learns_variance:
             return output, None

@@ -67,7 +67,8 @@ def classifier_free(model: Denoiser, labels: Labels, guidance: Guidance) -> Deno
         if not guidance.active(level):
             return model.denoise_with_variance(x, level, labels)
         x0, variance = model.denoise_with_variance(torch.cat([x, x]), level, both)
-        return guidance(*x0.chunk(2)), variance if variance is None else variance[: len(x)]
+        n = x.shape[0]  # `len` and `chunk` would fix the size of the batch where this is exported
+        return guidance(x0[:n], x0[n:]), None if variance is None else variance[:n]
 
     return DenoiserWithVariance(denoise)
 

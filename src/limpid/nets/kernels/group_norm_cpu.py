@@ -62,9 +62,10 @@ def _norm(
 ) -> ImageBatch:
     """`F.group_norm` by the library's float32 kernel, since its bfloat16 one is slow."""
     even = not (training or torch.compiler.is_compiling())
-    wide = padded_to_threads(x.float(), torch.get_num_threads()) if even else x.float()
+    single = x.float()
+    wide = padded_to_threads(single, torch.get_num_threads()) if even else single
     y = F.group_norm(wide, groups, weight.float(), bias.float(), eps)
-    return (y if len(y) == len(x) else y[: len(x)]).to(x.dtype)
+    return (y if wide is single else y[: len(x)]).to(x.dtype)
 
 
 def _modulated_blockwise(
