@@ -11,6 +11,8 @@ class Arch:
 
     norm_eps: float = 1e-6
     """Epsilon of every group norm."""
+    norm_num_groups: int = 0
+    """Groups of every group norm; 0 is as many as `groups` gives its channels."""
     downsample_padding: int = 0
     """Padding at the top and left of a convolution of stride 2; at the bottom and right it is 1."""
     endpoint: bool = True

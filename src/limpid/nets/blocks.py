@@ -92,7 +92,9 @@ class OneHot(nn.Linear):
 def label_table(rows: int, width: int) -> nn.Embedding:
     """A table with normal initialisation; uninitialised on the meta device, where torch would import its compiler."""
     weight = torch.empty(rows, width)
-    return nn.Embedding.from_pretrained(weight if weight.is_meta else nn.init.normal_(weight), freeze=False)
+    if not weight.is_meta:
+        nn.init.normal_(weight)
+    return nn.Embedding.from_pretrained(weight, freeze=False)
 
 
 def downsample2x(x: FeatureMap) -> FeatureMap:
@@ -129,9 +131,9 @@ class ResBlock(nn.Module):
         super().__init__()
         self.modulation_width = channels_out * (2 if scale_shift else 1)
         self.scale_shift, self.resample, self.skip_scale = scale_shift, resample, arch.skip_scale
-        self.norm1 = GroupNorm(channels_in, arch.norm_eps)
+        self.norm1 = GroupNorm(channels_in, arch.norm_eps, arch.norm_num_groups)
         self.conv1 = Conv3x3(channels_in, channels_out)
-        self.norm2 = GroupNorm(channels_out, arch.norm_eps)
+        self.norm2 = GroupNorm(channels_out, arch.norm_eps, arch.norm_num_groups)
         self.dropout = Dropout(dropout)
         self.conv2 = Conv3x3(channels_out, channels_out)
         projects = channels_in != channels_out or (arch.skip_projection and resample is not identity)
@@ -159,7 +161,7 @@ class Attention(nn.Module):
     def __init__(self, channels: int, heads: int, arch: Arch = DDPM):
         super().__init__()
         self.heads, self.skip_scale = heads, arch.skip_scale
-        self.norm = GroupNorm(channels, arch.norm_eps)
+        self.norm = GroupNorm(channels, arch.norm_eps, arch.norm_num_groups)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = nn.Conv2d(channels, channels, 1)
 

@@ -20,9 +20,12 @@ def groups(channels: int) -> int:
 class GroupNorm(nn.Module):
     """Group normalisation, its statistics in float32 and its output in the dtype and layout of x."""
 
-    def __init__(self, channels: int, eps: float = 1e-6):
+    def __init__(self, channels: int, eps: float = 1e-6, num_groups: int = 0):
+        """`num_groups` 0 is as many as `groups` gives. Raises ValueError unless it divides the channels."""
         super().__init__()
-        self.groups, self.eps = groups(channels), eps
+        if num_groups < 0 or (num_groups and channels % num_groups):
+            raise ValueError(f"norm_num_groups {num_groups}: expected a divisor of {channels}, the channels of a norm")
+        self.groups, self.eps = num_groups or groups(channels), eps
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 

@@ -5,7 +5,7 @@ concatenated to the input of a decoder block.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -57,6 +57,13 @@ class UNet:
     arch: ArchName = "ddpm"
     """The paper whose code decides the other details, such as the label embedding and the initialisation: DDPM,
     improved DDPM, or DDPM++ as in EDM."""
+    norm_num_groups: int = 0
+    """Groups of every group norm; 0 is up to 32, of 4 channels or more each."""
+
+    @property
+    def details(self) -> Arch:
+        """The details that `arch` decides, with the groups of the norms."""
+        return replace(ARCHS[self.arch], norm_num_groups=self.norm_num_groups)
 
     @property
     def each_blocks(self) -> tuple[int, ...]:
@@ -116,7 +123,7 @@ class UNetBlock(nn.Module):
     def __init__(self, config: UNet, channels_in: int, channels_out: int, with_attention: bool):
         super().__init__()
         heads = channels_out // config.head_channels if config.head_channels else 1
-        arch = ARCHS[config.arch]
+        arch = config.details
         self.residual = ResBlock(channels_in, channels_out, config.dropout, config.scale_shift, arch=arch)
         self.attention = Attention(channels_out, heads, arch) if with_attention else nn.Identity()
         self.modulation_width = self.residual.modulation_width
@@ -131,7 +138,7 @@ class UNetModule(nn.Module):
 
     def __init__(self, config: UNet, channels: int, attends: list[bool], classes: int, out_multiplier: int):
         super().__init__()
-        widths, arch = [config.model_channels * m for m in config.channel_mult], ARCHS[config.arch]
+        widths, arch = [config.model_channels * m for m in config.channel_mult], config.details
         self.patch = config.patch_size
         current = widths[0] if arch.enter == "level" else config.model_channels
         self.enter = Conv3x3(channels * config.patch_size**2, current)
@@ -156,7 +163,7 @@ class UNetModule(nn.Module):
             if level > 0:
                 up.append(_upsampler(config, current))
         self.down, self.middle, self.up = nn.ModuleList(down), nn.ModuleList(middle), nn.ModuleList(up)
-        self.norm = GroupNorm(current, arch.norm_eps)
+        self.norm = GroupNorm(current, arch.norm_eps, arch.norm_num_groups)
         self.leave = Conv3x3(current, out_multiplier * channels * config.patch_size**2)
         emb = [part.modulation_width for part in (*down, *middle, *up)]
         self.embedding = ConditioningEmbedding(config.model_channels, 4 * config.model_channels, classes, emb, arch)
@@ -180,14 +187,14 @@ class UNetModule(nn.Module):
 
 def _downsampler(config: UNet, channels: int) -> Downsample | ResBlock:
     if config.resample == "conv":
-        return Downsample(channels, ARCHS[config.arch])
-    return ResBlock(channels, channels, config.dropout, config.scale_shift, downsample2x, ARCHS[config.arch])
+        return Downsample(channels, config.details)
+    return ResBlock(channels, channels, config.dropout, config.scale_shift, downsample2x, config.details)
 
 
 def _upsampler(config: UNet, channels: int) -> Upsample | ResBlock:
     if config.resample == "conv":
         return Upsample(channels)
-    return ResBlock(channels, channels, config.dropout, config.scale_shift, upsample2x, ARCHS[config.arch])
+    return ResBlock(channels, channels, config.dropout, config.scale_shift, upsample2x, config.details)
 
 
 @torch.no_grad()
