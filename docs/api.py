@@ -45,9 +45,9 @@ def methods(kind: type) -> Iterator[str]:
 
 
 def arguments(function: Any) -> str:
-    """The parameters of a method with their defaults, without self and types."""
+    """The parameters of a method with their defaults, without the first (self) and types."""
     signature = inspect.signature(function)
-    own = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values() if p.name != "self"]
+    own = [p.replace(annotation=inspect.Parameter.empty) for p in list(signature.parameters.values())[1:]]
     return str(signature.replace(parameters=own, return_annotation=inspect.Signature.empty))
 
 

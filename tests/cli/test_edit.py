@@ -23,7 +23,8 @@ from limpid.recipes.recipe import TrainingSchedule, build_denoiser
 from limpid.recipes.registry import RECIPES
 from limpid.runtime.device import Runtime
 from limpid.runtime.rng import generator
-from limpid.sampling.pipeline import INVERSION_SIGMA_MIN, Pipeline
+from limpid.sampling.edit import INVERSION_SIGMA_MIN
+from limpid.sampling.pipeline import Pipeline
 
 CPU = Runtime("cpu", "float32").resolve()
 CELL = 96  # the size of an 8x8 image on a sheet, in pixels

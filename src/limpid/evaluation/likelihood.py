@@ -23,8 +23,8 @@ from limpid.metrics.extractors.base import in_float32
 from limpid.recipes.registry import with_changes
 from limpid.runtime.device import Runtime
 from limpid.runtime.rng import generator
-from limpid.sampling.labels import UNCONDITIONAL, check_class_names
-from limpid.sampling.pipeline import Pipeline, SampleLabels
+from limpid.sampling.labels import UNCONDITIONAL, SampleLabels, check_class_names
+from limpid.sampling.pipeline import Pipeline
 
 MAX_EDM_SIGMA = 1e4
 """The highest sigma / alpha to start from, for schedules that end in pure noise: no image is visible there."""

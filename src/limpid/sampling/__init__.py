@@ -2,6 +2,7 @@
 
 __all__ = [
     "checkpoints",
+    "edit",
     "edit_sheets",
     "figures",
     "labels",

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from limpid.diffusion.samplers import Sampler
 from limpid.diffusion.samplers.steps import final_step
-from limpid.sampling.labels import UNCONDITIONAL
-from limpid.sampling.pipeline import Pipeline, SampleLabels
+from limpid.sampling.labels import UNCONDITIONAL, SampleLabels
+from limpid.sampling.pipeline import Pipeline
 from limpid.sampling.sample import pixels_from, to_display_pixels
 from limpid.viz.image_grid import strip
 

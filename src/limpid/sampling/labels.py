@@ -3,12 +3,16 @@
 import math
 from collections.abc import Sequence
 from itertools import takewhile
+from typing import TypeAlias
 
 import torch
 
 from limpid.data.readers.labels import whole_numbers
 from limpid.recipes.serialize import ABBREVIATE, match_choice
+from limpid.viz.class_sheets import sheet_classes
 
+SampleLabels: TypeAlias = Sequence[int | str] | int | str | None
+"""Classes by name or index, in equal parts or one for each sample; "none" for no label, None for all classes."""
 UNCONDITIONAL = "none"
 """The word for sampling without labels, from a model that was trained with label dropout."""
 LONGEST_PERIOD = 2**22
@@ -24,6 +28,35 @@ def check_labels(labels: Sequence[int], n: int, classes: int) -> None:
     if wrong := [label for label in labels if not 0 <= label < classes]:
         none = ", which stands for no label" if wrong[0] == classes else ""
         raise ValueError(f"label {wrong[0]}{none}: expected 0 to {classes - 1}, a class of the network")
+
+
+def label_indices(
+    labels: SampleLabels, n: int, class_names: Sequence[str], *, optional: bool = True
+) -> list[int] | None:
+    """The label of each of n samples: of the given classes in equal blocks, or one for each; None is no label.
+
+    `labels` None is all classes, or ten of them where there are more than n. A model without classes has no labels;
+    one that was trained without label dropout needs them, where `optional` is False. Raises ValueError for what is no
+    class of `class_names`.
+    """
+    words = [labels] if isinstance(labels, int | str) else list(labels or [])
+    if words == [UNCONDITIONAL] and UNCONDITIONAL not in class_names:
+        if class_names and not optional:
+            choices = ", ".join(class_names)
+            raise ValueError(f"this model was trained with a label for every image: choose from {choices}")
+        return None
+    if not class_names:
+        if words:
+            raise ValueError(f"this model knows no classes, so it has no labels {' '.join(map(str, words))}")
+        return None
+    if len(words) > n:
+        raise ValueError(f"{len(words)} labels for {n} samples: expected one for each, or fewer in equal parts")
+    every = len(class_names)
+    all_classes = sheet_classes(every) if n < every else list(range(every))
+    classes = [label_from_word(word, class_names) if isinstance(word, str) else word for word in words] or all_classes
+    indices = [int(classes[block]) for block in balanced_labels(n, len(classes)) or []]
+    check_labels(indices, n, every)
+    return indices
 
 
 def label_from_word(word: str, class_names: Sequence[str]) -> int:

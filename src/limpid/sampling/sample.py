@@ -3,8 +3,10 @@
 An image depends on its own seed alone, whatever batch it is sampled in.
 """
 
-from collections.abc import Iterator, Sequence
-from functools import lru_cache, partial
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache, lru_cache, partial
+from typing import TypeAlias
 
 import torch
 from jaxtyping import UInt8
@@ -15,16 +17,19 @@ from limpid.diffusion.denoiser import Denoiser, DenoiserWithVariance, Labels
 from limpid.diffusion.guidance import classifier_free, clip_x0, guide_away_from
 from limpid.diffusion.level import Batch, Level
 from limpid.diffusion.samplers.steps import Noise, SamplerStep
-from limpid.diffusion.schedules import sampling_levels
+from limpid.diffusion.schedules import extended_to_sigma, sampling_levels
 from limpid.diffusion.targets import Target, abs_c_out
 from limpid.recipes.recipe import Recipe
 from limpid.runtime.device import Runtime
 from limpid.runtime.log import logger
+from limpid.runtime.oom import find_executable_batch_size
 from limpid.runtime.randn import seeded_randn
 from limpid.runtime.rng import generator
 
 ImageShape = tuple[int, int, int]
 """Channels, height and width."""
+MapFn: TypeAlias = Callable[[Callable[[int], Tensor], Iterable[int]], Iterator[Tensor]]
+"""What calls a function for each of some numbers, in their order: `map`, or `distributed.parallel_map`."""
 MAX_ERROR_GAIN = 1e4
 """Gain of the network's error in x0, |c_out|, from which the rounding of float32 is a thousandth of the image."""
 
@@ -70,6 +75,31 @@ def make_denoiser(
     return clip_x0(DenoiserWithVariance(evaluate)) if recipe.sampling.clip_denoised else DenoiserWithVariance(evaluate)
 
 
+def denoiser_of_blocks(
+    model: Denoiser, recipe: Recipe, labels: Sequence[int] | None, runtime: Runtime, guide: Denoiser | None = None
+) -> DenoiserWithVariance:
+    """`make_denoiser` for batches of any size; `labels` has one class for each of the equal blocks of a batch."""
+
+    @cache
+    def of_batch(size: int) -> DenoiserWithVariance:
+        if labels is None:
+            return make_denoiser(model, recipe, None, runtime, guide)
+        indices = torch.tensor(labels, device=runtime.device).repeat_interleave(size // len(labels))
+        return make_denoiser(model, recipe, indices, runtime, guide)
+
+    return DenoiserWithVariance(lambda x, level: of_batch(len(x)).denoise_with_variance(x, level))
+
+
+def levels_of_recipe(model: Denoiser, recipe: Recipe, steps: int, lowest: float = math.inf) -> Level:
+    """The levels of the recipe's sampling in `steps` steps, continued down to sigma `lowest` at least.
+
+    Raises ValueError where the schedule has no such levels, and where the first one cannot be solved for x0.
+    """
+    levels = sampling_levels(extended_to_sigma(recipe.sampling_schedule, lowest), steps, recipe.sampling.spacing)
+    check_starts_solvable(model, levels)
+    return levels
+
+
 def sampler_steps(
     model: Denoiser, denoise: DenoiserWithVariance, recipe: Recipe, noise: Noise, initial: Batch | None = None
 ) -> Iterator[SamplerStep]:
@@ -77,12 +107,29 @@ def sampler_steps(
 
     `initial` is x at the first level instead of fresh noise.
     """
-    sampling = recipe.sampling
-    levels = sampling_levels(recipe.sampling_schedule, sampling.steps, sampling.spacing)
-    check_starts_solvable(model, levels)
+    levels = levels_of_recipe(model, recipe, recipe.sampling.steps)
     x = levels[0].sigma * noise() if initial is None else initial
     yield SamplerStep(x, torch.zeros_like(x), levels[0])
-    yield from sampling.sampler(denoise, x, levels, noise)
+    yield from recipe.sampling.sampler(denoise, x, levels, noise)
+
+
+def sample_in_batches(
+    sample_part: Callable[[slice], UInt8[Tensor, "b c h w"]], n: int, batch_size: int, map_fn: MapFn = map
+) -> Iterator[UInt8[Tensor, "b c h w"]]:
+    """Samples 0 to n, `batch_size` at a time; where memory runs out, this batch and the later ones in smaller parts."""
+    fitting = batch_size
+
+    def sample_batch(first: int) -> UInt8[Tensor, "b c h w"]:
+        nonlocal fitting
+        end = min(first + batch_size, n)
+
+        def in_parts(size: int) -> UInt8[Tensor, "b c h w"]:
+            return torch.cat([sample_part(slice(i, min(i + size, end))) for i in range(first, end, size)])
+
+        pixels, fitting = find_executable_batch_size(in_parts, fitting)
+        return pixels
+
+    return map_fn(sample_batch, range(0, n, batch_size))
 
 
 def check_starts_solvable(model: Denoiser, levels: Level) -> None:
