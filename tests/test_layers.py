@@ -19,8 +19,9 @@ FLOORS = {
     "evaluation": 7,
     "training": 8,
     "bench": 9,
-    "cli": 10,
-    "__main__": 11,
+    "lab": 10,
+    "cli": 11,
+    "__main__": 12,
 }
 """The floor of each folder; folders of one floor do not know each other."""
 ORDER = [

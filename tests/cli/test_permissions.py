@@ -12,9 +12,10 @@ import pytest
 import torch
 from tiny_recipes import CPU, TINY
 
-from limpid.cli.main import error_line, main
+from limpid.cli.main import main
 from limpid.data import Cifar10, Folder
 from limpid.recipes.recipe import with_absolute_root
+from limpid.runtime.errors import error_line
 from limpid.storage import checkpoint
 from limpid.storage.atomic import atomic_write, durable_write
 from limpid.storage.download import cache_dir

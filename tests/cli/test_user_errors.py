@@ -11,7 +11,7 @@ RUN_COMMANDS = ["sample", "edit img2img", "show trajectory", "show loss", "likel
 """Those that begin with a run; `{}` stands for what is given in its place."""
 RECIPE_COMMANDS = ["train", "bench", "show forward", "show schedule", "show data"]
 ALL_COMMANDS = [*RUN_COMMANDS, *RECIPE_COMMANDS, "compare {}"]
-OTHERS = {"recipes"}
+OTHERS = {"lab", "recipes"}
 """Commands that take nothing."""
 
 ABSENT = "absent"

@@ -8,6 +8,7 @@ __all__ = [
     "foreign_kinds",
     "foreign_options",
     "inputs",
+    "lab",
     "likelihood",
     "main",
     "option_list",

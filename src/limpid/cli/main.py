@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 
+from limpid.runtime.errors import error_line
 from limpid.runtime.terminal import echo
 
 COMMANDS = {
@@ -21,6 +22,7 @@ COMMANDS = {
     "compare": "compare",
     "likelihood": "likelihood",
     "posthoc-ema": "posthoc_ema",
+    "lab": "lab",
     "bench": "bench",
     "recipes": "recipes",
 }
@@ -29,12 +31,8 @@ FORMER_COMMANDS = {"average": "posthoc-ema"}
 """The names of commands in 0.1, which still work."""
 DISTRIBUTED_COMMANDS = ("train", "sample", "evaluate")
 """The commands that several processes may run together, under torchrun."""
-ADVICE = dict.fromkeys(
-    (errno.ENOSPC, errno.EDQUOT), "; free some space there, or name another folder: nothing that was saved is lost"
-)
-"""Advice about an error of the operating system, by its errno."""
-SILENT: dict[type[Exception], str] = {MemoryError: "there is not enough memory: a smaller --batch-size needs less"}
-"""Messages for errors that come without one."""
+WITHOUT_TORCH = ("lab",)
+"""The commands that begin before torch is imported, which takes seconds."""
 
 USAGE = """\
 limpid: train diffusion models from scratch on small images
@@ -49,6 +47,7 @@ limpid: train diffusion models from scratch on small images
   limpid compare A B                  the metrics of two runs, and which differences exceed the noise
   limpid likelihood RUN [options]     bits per dimension of real images
   limpid posthoc-ema RUN --std 0.1    the EMA of another length, computed after training
+  limpid lab [RUN ...]                a page in the browser: play with the noise, sample from runs
   limpid bench RECIPE [options]       images per second, memory and FLOPs of a recipe on this machine
   limpid recipes                      the recipes, what they reach and what they cost
 
@@ -75,6 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print_help(verb, rest[:-1])
             return 0
         act = import_module(f"limpid.cli.{COMMANDS[verb]}").main
+        if verb in WITHOUT_TORCH:
+            return act(rest)
         session = import_module("limpid.runtime.distributed").distributed_session(allowed=verb in DISTRIBUTED_COMMANDS)
         with session, import_module("limpid.runtime.log").printed_log():
             code = act(rest)
@@ -94,13 +95,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     finally:
         import_module("limpid.runtime.output").discard_unwritten()
-
-
-def error_line(error: Exception) -> str:
-    """An error as one line: for one of the operating system its file first, then what can be done about it."""
-    if not isinstance(error, OSError) or error.filename is None or error.strerror is None:
-        return " ".join(str(error).splitlines()) or SILENT.get(type(error), type(error).__name__)
-    return f"{os.fsdecode(error.filename)}: {error.strerror}{ADVICE.get(error.errno or 0, '')}"
 
 
 def asks_for_help(verb: str, words: Sequence[str]) -> bool:

@@ -4,10 +4,12 @@ import re
 import types
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, Literal, NamedTuple, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, get_origin
 
-from limpid.cli.option_list import Option
 from limpid.recipes.serialize import MAX_INT, match_choice
+
+if TYPE_CHECKING:  # it imports torch, and `limpid lab` reads its options without
+    from limpid.cli.option_list import Option
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 """What may stand behind a number: 512k is 512,000; Ki, Mi and Gi are powers of 1024, as in EDM2."""
@@ -36,7 +38,7 @@ def split_words(words: Sequence[str]) -> list[GivenOption]:
     return given
 
 
-def tyro_words(given: GivenOption, option: Option) -> list[str]:
+def tyro_words(given: GivenOption, option: "Option") -> list[str]:
     """One option as tyro takes it. Raises ValueError for values that are none of its type."""
     name, values, hint = given.name, given.values, option.hint
     if hint is bool:

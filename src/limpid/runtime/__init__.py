@@ -4,6 +4,7 @@ __all__ = [
     "cpu",
     "device",
     "distributed",
+    "errors",
     "fsdp",
     "grad_sync",
     "log",
