@@ -24,7 +24,8 @@ from limpid.cli.main import main
 from limpid.cli.parser import parse
 from limpid.data import Folder
 from limpid.data.images import ImageDataset, resize
-from limpid.data.readers.decode import ImageSpec, decode
+from limpid.data.readers.decode import decode
+from limpid.data.readers.fit import ImageSpec
 from limpid.data.splits import unit_hash
 from limpid.data.stream import StreamingDataset
 from limpid.recipes.registry import RECIPES, find_recipe

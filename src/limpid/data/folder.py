@@ -8,12 +8,13 @@ from typing import Literal
 import torch
 
 from limpid.data.images import ImageDataset, class_counts_from
-from limpid.data.readers.decode import MAX_PIXELS, Channels, Fit, ImageSpec
+from limpid.data.readers.fit import MAX_PIXELS, Channels, Fit, ImageSpec, Pad
 from limpid.data.readers.listing import ImageListing
 from limpid.data.readers.npz import scan_npz
 from limpid.data.readers.pack import pack, stop_message
 from limpid.data.readers.packed import PackedDataset, PackedImages, open_pack
 from limpid.data.readers.scan import SUFFIXES, scan_folder
+from limpid.data.readers.values import ValueRange
 from limpid.data.readers.zip_files import scan_zip
 from limpid.data.splits import Split, split_mask
 from limpid.data.stream import DataSource, StreamingDataset
@@ -45,7 +46,15 @@ class Folder:
     channels: Channels = "RGB"
     """RGB, L (grey) or RGBA; without alpha, transparent pixels become white."""
     fit: Fit = "crop"
-    """How an image of another aspect ratio fits: cropped in the middle, stretched, or padded with white."""
+    """How an image of another aspect ratio fits: cropped in the middle, stretched, or padded.
+
+    Images that are padded are made smaller if they are too large, and never larger."""
+    pad: Pad = "white"
+    """What is around padded images: white or black; around RGBA it is transparent."""
+    range: tuple[float, ...] = ()
+    """The values that become black and white, for arrays and for images of more than 8 bits; those outside are clipped.
+
+    Unless it is given: 0 and 65535 for 16 bits, 0 and 1 or -1 and 1 for floats; others are refused."""
     split: Split = "train"
     """The images to train on, the held-out ones, or all. In a set that names its splits, the held-out ones are test, or
     else val."""
@@ -104,4 +113,12 @@ class Folder:
         height, width = self.size, self.width or self.size
         if min(height, width) < 2 or height * width > MAX_PIXELS:
             raise ValueError(f"images of {height}x{width}: expected at least 2x2, and at most {MAX_PIXELS:,} pixels")
-        return ImageSpec(height, width, self.channels, self.fit)
+        return ImageSpec(height, width, self.channels, self.fit, self.pad, self._value_range())
+
+    def _value_range(self) -> ValueRange | None:
+        """The values that are black and white where they are stated. Raises ValueError unless they are two numbers."""
+        if not self.range:
+            return None
+        if len(self.range) != 2 or not -math.inf < self.range[0] < self.range[1] < math.inf:
+            raise ValueError(f"range {' '.join(map(str, self.range))}: expected two values, LOW below HIGH")
+        return ValueRange(*self.range)

@@ -7,7 +7,7 @@ from zipfile import BadZipFile, ZipFile
 from limpid.data import Data, Folder
 from limpid.data.convert import ImagesLike, pixels_from_images
 from limpid.data.images import ImageDataset
-from limpid.data.readers.decode import Channels
+from limpid.data.readers.fit import Channels
 from limpid.evaluation.model import is_run, load_trained_model
 from limpid.evaluation.reference import ReferenceStats, load_all_images, name_of
 from limpid.evaluation.reference_set import NamedImages, ReferenceSource

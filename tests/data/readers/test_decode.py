@@ -12,8 +12,10 @@ from torch.testing import assert_close
 
 from limpid.data.images import resize
 from limpid.data.readers import decode as module
-from limpid.data.readers.decode import IMAGE_FORMATS, Channels, Fit, ImageSpec, decode
+from limpid.data.readers.decode import IMAGE_FORMATS, decode
+from limpid.data.readers.fit import Channels, Fit, ImageSpec
 from limpid.data.readers.scan import read_image
+from limpid.data.readers.values import ValueRange
 
 LOSSLESS = {"PNG": {}, "BMP": {}, "TIFF": {}, "PPM": {}, "WEBP": {"lossless": True}}
 
@@ -130,10 +132,12 @@ def test_one_bit_is_black_or_white_and_grey_is_spread_over_the_colours():
     assert torch.equal(read(saved(colours), (6, 6), "L"), planes(np.array(colours.convert("L"))))
 
 
-@pytest.mark.parametrize("mode", ["I", "F"])
-def test_numbers_of_32_bits_are_refused_for_nobody_knows_their_white(mode: str):
-    with pytest.raises(ValueError, match="expected 8 or 16 bits"):
-        read(saved(Image.new(mode, (4, 4)), "TIFF"), (4, 4))
+def test_integers_of_32_bits_have_no_known_white_and_are_read_by_a_stated_range():
+    blob = saved(Image.fromarray(np.array([[-1000, 0], [1000, 3000]], np.int32)), "TIFF")
+    with pytest.raises(ValueError, match=r"int32 from -1000 to 3000: .* --data.range LOW HIGH"):
+        read(blob, (2, 2))
+    spec = ImageSpec(2, 2, "L", value_range=ValueRange(-1000, 1000))
+    assert decode(blob, spec).pixels[0].tolist() == [[0, 128], [255, 255]]
 
 
 @pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP", "TIFF"])
@@ -165,7 +169,17 @@ def test_an_image_may_be_stretched_or_padded_instead():
     padded = read(blob, (16, 16), fit="pad")
     assert torch.equal(padded[:, 4:12], resize(whole, (8, 16))[0])
     assert (torch.cat([padded[:, :4], padded[:, 12:]]) == 255).all()
+    black = decode(blob, ImageSpec(16, 16, fit="pad", pad="black")).pixels
+    assert torch.equal(black.minimum(padded), black)
+    assert (torch.cat([black[:, :4], black[:, 12:]]) == 0).all()
     assert read(blob, (16, 16), "RGBA", "pad")[3, :, 0].tolist() == [0] * 4 + [255] * 8 + [0] * 4
+
+
+def test_padding_enlarges_no_image_so_that_28_pixels_are_the_middle_of_32():
+    digit = drawn(28, 28)
+    found = decode(saved(Image.fromarray(digit)), ImageSpec(32, 32, "L", "pad", "black"))
+    assert np.array_equal(found.pixels[0], np.pad(digit, 2))
+    assert not found.enlarged
 
 
 def test_resizing_mixes_colours_by_their_alpha():

@@ -30,7 +30,8 @@ from PIL import Image, features
 from limpid.data import Folder
 from limpid.data.readers import cifar10_files
 from limpid.data.readers.cifar10_files import LAYOUTS
-from limpid.data.readers.decode import ImageSpec, decode
+from limpid.data.readers.decode import decode
+from limpid.data.readers.fit import ImageSpec
 
 ROUNDS = int(os.environ.get("LIMPID_FUZZ", "60"))
 SECONDS = 10.0

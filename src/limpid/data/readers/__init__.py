@@ -3,6 +3,7 @@
 __all__ = [
     "cifar10_files",
     "decode",
+    "fit",
     "labels",
     "listing",
     "messages",
@@ -11,5 +12,6 @@ __all__ = [
     "packed",
     "safe_pickle",
     "scan",
+    "values",
     "zip_files",
 ]

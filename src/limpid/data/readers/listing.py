@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from limpid.data.fingerprint import Fingerprint
-from limpid.data.readers.decode import DecodedImage, ImageSpec
+from limpid.data.readers.fit import DecodedImage, ImageSpec
 from limpid.runtime.terminal import printable
 
 Load: TypeAlias = Callable[[ImageSpec], DecodedImage]

@@ -14,10 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
-from PIL import Image
 
 from limpid.data.fingerprint import fingerprint_of_arrays
-from limpid.data.readers.decode import MAX_PIXELS, DecodedImage, ImageSpec, fit_to
+from limpid.data.readers.fit import MAX_PIXELS, DecodedImage, ImageSpec, fit_array
 from limpid.data.readers.listing import ImageListing, Load
 from limpid.data.readers.messages import one_line
 from limpid.data.readers.zip_files import LONGEST_NAME, ZIP_METHODS
@@ -155,4 +154,4 @@ def _values(packed: zipfile.ZipFile, member: str, head: NpyHeader) -> np.ndarray
 
 
 def _from_row(row: UInt8[np.ndarray, "h w c"], frame: ImageSpec) -> DecodedImage:
-    return fit_to(Image.fromarray(row[:, :, 0] if row.shape[2] == 1 else row), frame)
+    return fit_array(row, frame)

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
-from limpid.data.readers.decode import DecodedImage, ImageSpec
+from limpid.data.readers.fit import DecodedImage, ImageSpec
 from limpid.data.readers.listing import ImageListing, Load, UnreadableImage
 from limpid.data.readers.packed import ABOUT, CHECKSUM_FIELD, LABELS, PIXELS, REPORT, PackedImages, digest, open_pack
 from limpid.runtime.progress_line import progress

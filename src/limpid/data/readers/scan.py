@@ -19,7 +19,8 @@ from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from limpid.data.fingerprint import fingerprint_of_files
-from limpid.data.readers.decode import Channels, DecodedImage, ImageSpec, decode
+from limpid.data.readers.decode import decode
+from limpid.data.readers.fit import Channels, DecodedImage, ImageSpec
 from limpid.data.readers.labels import classes_of
 from limpid.data.readers.listing import ImageListing, LeftOutCounter, Load, UnreadableImage
 from limpid.data.readers.messages import one_line

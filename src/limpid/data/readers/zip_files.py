@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from limpid.data.fingerprint import fingerprint_of_files
-from limpid.data.readers.decode import DecodedImage, ImageSpec
+from limpid.data.readers.fit import DecodedImage, ImageSpec
 from limpid.data.readers.labels import bytes_of, classes_of
 from limpid.data.readers.listing import ImageListing, LeftOutCounter, Load, UnreadableImage
 from limpid.data.readers.messages import one_line

@@ -1,0 +1,144 @@
+"""An image of any size brought to the shape of a set: cropped in the middle, stretched or padded, and resized."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+
+from limpid.data.images import resize
+from limpid.data.readers.values import ValueRange, pixels_from_values, value_range_of
+
+Mode: TypeAlias = Literal["L", "RGB", "RGBA"]
+Channels: TypeAlias = Mode | int
+Fit: TypeAlias = Literal["crop", "stretch", "pad"]
+Pad: TypeAlias = Literal["white", "black"]
+Box: TypeAlias = tuple[int, int, int, int]
+"""Left, top, right and bottom."""
+
+MAX_PIXELS = 2**26
+"""Pixels that an image may have, 8192x8192; read from its header, before memory is allocated."""
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """The shape that images are converted to, and how those of another aspect ratio or of other values fit it."""
+
+    height: int
+    width: int
+    channels: Channels = "RGB"
+    """Grey, colours, or colours and alpha, to which images are converted; or the number of channels that they have."""
+    fit: Fit = "crop"
+    pad: Pad = "white"
+    """What is around an image that is padded; for RGBA it is transparent."""
+    value_range: ValueRange | None = None
+    """The values that become black and white, for images of more than 8 bits and arrays; None: as of their type."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width."""
+        channels = self.channels if isinstance(self.channels, int) else len(self.channels)
+        return channels, self.height, self.width
+
+
+class DecodedImage(NamedTuple):
+    """An image as it was read, with what to report of it."""
+
+    pixels: UInt8[Tensor, "c h w"]
+    animated: bool = False
+    """Whether it is the first of several frames."""
+    enlarged: bool = False
+    """Whether it was smaller than the target along both axes, and was resized."""
+    value_range: ValueRange | None = None
+    """The values that became black and white; None for image files of 8 bits."""
+    highest: float = 0
+    """The largest of the values of which `value_range` speaks."""
+
+
+def fit_array(array: np.ndarray, spec: ImageSpec) -> DecodedImage:
+    """An array of height x width, or of height x width x channels, of any real numbers, as an image of `spec`.
+
+    Raises ValueError for another shape, another number of channels, and values without a known white.
+    """
+    if array.ndim not in (2, 3) or 0 in array.shape:
+        expected = "expected height x width, or height x width x channels"
+        raise ValueError(f"its shape is {' x '.join(map(str, array.shape)) or '()'}: {expected}")
+    height, width = array.shape[:2]
+    if height * width > MAX_PIXELS:
+        raise ValueError(f"it has {width}x{height} pixels: expected at most {MAX_PIXELS:,}")
+    value_range = value_range_of(array, spec.value_range)
+    left, top, right, bottom = crop_box((width, height), spec)
+    window = pixels_from_values(array[top:bottom, left:right].reshape(bottom - top, right - left, -1), value_range)
+    decoded = fit_planes(planes_of(window, spec.channels), spec)
+    return decoded._replace(value_range=value_range, highest=float(array.max()))
+
+
+def crop_box(size: tuple[int, int], spec: ImageSpec) -> Box:
+    """The largest centred crop of the target's aspect ratio in an image of this width and height; or all of it."""
+    width, height = size
+    if spec.fit != "crop":
+        return 0, 0, width, height
+    across = max(1, min(width, round(height * spec.width / spec.height)))
+    down = max(1, min(height, round(width * spec.height / spec.width)))
+    left, top = (width - across) // 2, (height - down) // 2
+    return left, top, left + across, top + down
+
+
+def planes_of(pixels: UInt8[np.ndarray, "h w n"], channels: Channels) -> UInt8[Tensor, "c h w"]:
+    """Pixels converted to these channels, RGBA premultiplied by alpha. Raises ValueError for other numbers of them."""
+    given = pixels.shape[2]
+    if isinstance(channels, int):
+        if given != channels:
+            raise ValueError(f"it has {given} channels: expected {channels}; --data.channels {given} reads them")
+        return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
+    if given not in (1, 3, 4):
+        raise ValueError(f"it has {given} channels: expected 1, 3 or 4; --data.channels {given} reads them as they are")
+    image = Image.fromarray(np.ascontiguousarray(pixels[:, :, 0] if given == 1 else pixels))
+    return planes_of_image(image_in_mode(image, channels))
+
+
+def image_in_mode(image: Image.Image, mode: Mode) -> Image.Image:
+    """An image of 8 bits in a mode; RGBA with colours premultiplied by alpha, so that resizing mixes them rightly."""
+    if mode == "RGBA":
+        return image.convert("RGBA").convert("RGBa")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    return image if image.mode == mode else image.convert(mode)
+
+
+def planes_of_image(image: Image.Image) -> UInt8[Tensor, "c h w"]:
+    """The pixels of a PIL image of 8 bits."""
+    pixels = torch.from_numpy(np.array(image))
+    return pixels.view(image.height, image.width, -1).permute(2, 0, 1)
+
+
+def fit_planes(pixels: UInt8[Tensor, "c h w"], spec: ImageSpec) -> DecodedImage:
+    """Pixels resized to the target size; or centred in it with padding, and resized only if they are larger than it.
+
+    RGBA is given premultiplied and returned without it.
+    """
+    _, height, width = pixels.shape
+    if spec.fit != "pad":
+        resized = straight(resize(pixels[None], (spec.height, spec.width))[0], spec)
+        return DecodedImage(resized, enlarged=width < spec.width and height < spec.height)
+    if height > spec.height or width > spec.width:
+        scale = min(spec.height / height, spec.width / width)
+        height, width = (max(2, round(side * scale)) for side in (height, width))
+        pixels = resize(pixels[None], (height, width))[0]
+    top, left = (spec.height - height) // 2, (spec.width - width) // 2
+    padded = torch.full(spec.shape, 255 if spec.pad == "white" and spec.channels != "RGBA" else 0, dtype=torch.uint8)
+    padded[:, top : top + height, left : left + width] = straight(pixels, spec)
+    return DecodedImage(padded)
+
+
+def straight(pixels: UInt8[Tensor, "c h w"], spec: ImageSpec) -> UInt8[Tensor, "c h w"]:
+    """Premultiplied colours of RGBA divided by their alpha again; images of other channels as they are."""
+    if spec.channels != "RGBA":
+        return pixels
+    colours, alpha = pixels[:3].int(), pixels[3:].int()
+    divided = ((colours * 255 + alpha // 2) // alpha.clamp(min=1)).clamp(max=255)
+    return torch.cat([divided.to(torch.uint8), pixels[3:]])
