@@ -8,6 +8,7 @@ from contextlib import ExitStack, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from types import ModuleType
 from typing import Protocol
 
 import pytest
@@ -50,6 +51,12 @@ def cifar_root() -> Path:
             with suppress(OSError):  # another run of the tests was first
                 whole.rename(UNPACKED)
     return UNPACKED
+
+
+@pytest.fixture(scope="session")
+def diffusers() -> ModuleType:
+    """An outside implementation to agree with."""
+    return pytest.importorskip("diffusers")
 
 
 class Serve(Protocol):

@@ -172,6 +172,6 @@ def test_the_options_of_the_commands_on_a_page_exist(capsys: pytest.CaptureFixtu
 
 def with_a_model_that_exists(words: list[str]) -> list[str]:
     """The words of a command, its run folder replaced by a model that comes with limpid."""
-    at = 2 if words[0] in ("edit", "show") else 1
+    at = 2 if words[0] in ("edit", "show", "export") else 1
     known = words[at].startswith("cifar10") or words[at] in ("demo", "small")
     return [*words[:at], words[at] if known else "cifar10-small", *words[at + 1 :]]

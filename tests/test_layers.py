@@ -15,6 +15,7 @@ FLOORS = {
     "data": 3,
     "recipes": 4,
     "viz": 5,
+    "interop": 5,
     "sampling": 6,
     "evaluation": 7,
     "training": 8,

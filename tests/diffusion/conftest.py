@@ -6,12 +6,6 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def diffusers() -> ModuleType:
-    """An outside implementation to agree with."""
-    return pytest.importorskip("diffusers")
-
-
-@pytest.fixture(scope="session")
 def combinations() -> ModuleType:
     """docs/combinations.py, which makes a page of the guide and holds what it takes to measure a sampler."""
     path = Path(__file__).parents[2] / "docs" / "combinations.py"

@@ -5,6 +5,8 @@ __all__ = [
     "compare",
     "edit",
     "evaluate",
+    "export",
+    "export_diffusers",
     "foreign_kinds",
     "foreign_options",
     "inputs",

@@ -24,6 +24,7 @@ COMMANDS = {
     "posthoc-ema": "posthoc_ema",
     "lab": "lab",
     "bench": "bench",
+    "export": "export",
     "recipes": "recipes",
 }
 """The file of each command, in `limpid.cli`; its `main` runs it."""
@@ -33,6 +34,8 @@ DISTRIBUTED_COMMANDS = ("train", "sample", "evaluate")
 """The commands that several processes may run together, under torchrun."""
 WITHOUT_TORCH = ("lab",)
 """The commands that begin before torch is imported, which takes seconds."""
+NESTED_COMMANDS = ("show", "export")
+"""The commands whose first word chooses the options."""
 
 USAGE = """\
 limpid: train diffusion models from scratch on small images
@@ -49,6 +52,7 @@ limpid: train diffusion models from scratch on small images
   limpid posthoc-ema RUN --std 0.1    the EMA of another length, computed after training
   limpid lab [RUN ...]                a page in the browser: play with the noise, sample from runs
   limpid bench RECIPE [options]       images per second, memory and FLOPs of a recipe on this machine
+  limpid export WHAT RUN [options]    write the model for another program: diffusers
   limpid recipes                      the recipes, what they reach and what they cost
 
 RECIPE is a name from `limpid recipes`, a .toml or .json file, or a run folder.
@@ -99,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def asks_for_help(verb: str, words: Sequence[str]) -> bool:
     """Whether help is asked for before the recipe, run or images are named."""
-    names = 2 if verb in ("edit", "show", "compare") else 1
+    names = 2 if verb in (*NESTED_COMMANDS, "edit", "compare") else 1
     return words[-1:] in (["--help"], ["-h"]) and len(words) <= names
 
 
@@ -108,7 +112,7 @@ def print_help(verb: str, names: Sequence[str]) -> None:
     echo(command_usage(verb))
     parse = import_module("limpid.cli.parser").parse
     for program, default in import_module(f"limpid.cli.{COMMANDS[verb]}").default_options().items():
-        if verb != "show" or program.split()[2 : 2 + len(names)] == list(names):
+        if verb not in NESTED_COMMANDS or program.split()[2 : 2 + len(names)] == list(names):
             with suppress(SystemExit):
                 parse(default, ["--help"], program)
 

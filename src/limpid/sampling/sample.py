@@ -24,7 +24,7 @@ from limpid.runtime.device import Runtime
 from limpid.runtime.log import logger
 from limpid.runtime.oom import find_executable_batch_size
 from limpid.runtime.randn import seeded_randn
-from limpid.runtime.rng import generator
+from limpid.runtime.rng import seed_for
 
 ImageShape = tuple[int, int, int]
 """Channels, height and width."""
@@ -34,9 +34,14 @@ MAX_ERROR_GAIN = 1e4
 """Gain of the network's error in x0, |c_out|, from which the rounding of float32 is a thousandth of the image."""
 
 
+def noise_seed(seed: int) -> int:
+    """The seed of torch's generator on the CPU for the noise of the sample of `seed`."""
+    return seed_for("picture", seed)
+
+
 def seeded_noise(seeds: Sequence[int], shape: ImageShape, device: str) -> Noise:
     """Standard normal noise, one image per seed, drawn on the CPU: the same on every device, alone or in a batch."""
-    generators = [generator("cpu", "picture", seed) for seed in seeds]
+    generators = [torch.Generator("cpu").manual_seed(noise_seed(seed)) for seed in seeds]
     return partial(next, seeded_randn(generators, shape, device, ahead=torch.device(device).type != "cpu"))
 
 

@@ -1,0 +1,22 @@
+"""`limpid export`: a trained model for other programs, each format in a file of its own."""
+
+from collections.abc import Sequence
+from importlib import import_module
+
+from limpid.cli.parser import positional
+from limpid.recipes.serialize import match_choice
+
+FORMATS = {"diffusers": "export_diffusers"}
+"""What a model is exported to: the file of each in `limpid.cli`, whose `main` takes the words from RUN on."""
+
+
+def default_options() -> dict[str, object]:
+    """The options of the command, by what is typed before them."""
+    files = [import_module(f"limpid.cli.{file}") for file in FORMATS.values()]
+    return {program: options for file in files for program, options in file.default_options().items()}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`limpid export WHAT RUN [options]`."""
+    what, rest = positional("export", f"WHAT ({', '.join(FORMATS)}) and a RUN", arguments)
+    return import_module(f"limpid.cli.{FORMATS[match_choice('format', what, FORMATS)]}").main(rest)
