@@ -1,4 +1,4 @@
-"""Images of one's own: a folder, a zip or an .npz of them, brought to one size."""
+"""Images of one's own, in whatever form they are, brought to one size."""
 
 import hashlib
 import math
@@ -9,19 +9,17 @@ import torch
 
 from limpid.data.images import ImageDataset, class_counts_from
 from limpid.data.readers.fit import MAX_PIXELS, Channels, Fit, ImageSpec, Pad
+from limpid.data.readers.formats import scan
 from limpid.data.readers.listing import ImageListing
-from limpid.data.readers.npz import scan_npz
 from limpid.data.readers.pack import pack, stop_message
 from limpid.data.readers.packed import PackedDataset, PackedImages, open_pack
-from limpid.data.readers.scan import SUFFIXES, scan_folder
+from limpid.data.readers.scan import SUFFIXES
 from limpid.data.readers.values import ValueRange
-from limpid.data.readers.zip_files import scan_zip
 from limpid.data.splits import Split, split_mask
 from limpid.data.stream import DataSource, StreamingDataset
 from limpid.runtime.terminal import echo, printable
 from limpid.storage.atomic import remove_abandoned
 from limpid.storage.download import cache_dir, expand_home
-from limpid.storage.regular_files import require_regular
 
 MAX_GPU_BYTES = 2**31
 """Size in bytes up to which a set is held in a GPU's memory; larger ones stay on disk, and batches are copied."""
@@ -31,14 +29,14 @@ LAYOUT = 3
 
 @dataclass(frozen=True)
 class Folder:
-    """Your own images: of a folder and all below it, a .zip of one, or an .npz (images, and labels if there are any).
+    """Your own images: a folder of files or a .zip of one, or a form that `readers.formats` lists.
 
     Sub-folders are classes, if every image is in one. Images are decoded once and saved in the folder `packed` of
     $LIMPID_DATA, or of limpid's cache; a run reads them from there.
     """
 
     root: str = ""
-    """The folder, .zip or .npz."""
+    """The folder or file."""
     size: int = 32
     """Height of the images, and width unless that is given, in pixels."""
     width: int = 0
@@ -80,15 +78,11 @@ class Folder:
     def _listing(self) -> ImageListing:
         """The images at the root. Raises ValueError if there are none."""
         if not self.root:
-            raise ValueError("no images are named: name a folder, a .zip or an .npz with --data.root PATH")
+            raise ValueError("no images are named: name a folder or a file of images with --data.root PATH")
         root = expand_home(self.root)
         if not root.exists():
-            raise ValueError(f"no folder, .zip or .npz at {printable(str(root))}")
-        if not root.is_dir():
-            require_regular(root)
-        listing = (
-            scan_folder(root) if root.is_dir() else (scan_npz if root.suffix.lower() == ".npz" else scan_zip)(root)
-        )
+            raise ValueError(f"no folder or file at {printable(str(root))}")
+        listing = scan(root)
         if not len(listing.names):
             raise ValueError(f"no image in {printable(str(root))}: looked for files named {', '.join(SUFFIXES)}")
         return listing

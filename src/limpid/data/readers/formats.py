@@ -1,0 +1,120 @@
+"""Which reader reads a file or a folder: the table of forms, each known by its first bytes or its name's end."""
+
+import zipfile
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from limpid.data.readers.listing import ImageListing, UnreadableImage
+from limpid.data.readers.npz import scan_npz
+from limpid.data.readers.parquet import scan_parquet
+from limpid.data.readers.scan import SUFFIXES, has_signature, scan_folder, walk
+from limpid.data.readers.zip_files import scan_zip
+from limpid.runtime.terminal import printable
+from limpid.storage.regular_files import require_regular
+
+HEAD_BYTES = 512
+PEEKED = 2_000
+"""Number of files by which a folder's form is found, and the depth below it."""
+FEW_IMAGES = 20
+"""A folder of files of another form may have fewer images beside them, as previews of the set."""
+
+Scan = Callable[[Path, str], ImageListing]
+"""Lists the images at a path. The text names the labels where there are several, and is empty otherwise."""
+
+
+class Form(NamedTuple):
+    """A form of image sets: whether a file is of it, and who reads the file, or a folder of such files."""
+
+    name: str
+    matches: Callable[[Path, bytes], bool]
+    """Whether a file of this path and these first bytes is of the form."""
+    scan: Scan
+    suffixes: tuple[str, ...] = ()
+    """Ends of the names by which a folder of such files is known."""
+    scan_files: Callable[[Path, list[str], str], ImageListing] | None = None
+    """Lists the images of a folder with these files of the form."""
+
+
+def _is_zip(path: Path, head: bytes) -> bool:
+    return zipfile.is_zipfile(path)
+
+
+def _is_npz(path: Path, head: bytes) -> bool:
+    """Whether a file is a zip, and the first file in it an array."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return path.suffix.lower() == ".npz" or any(name.endswith(".npy") for name in archive.namelist()[:1])
+    except Exception:  # it is no zip, or the reader says what is wrong with it
+        return False
+
+
+FORMS = (
+    Form(
+        "parquet",
+        lambda path, head: head.startswith(b"PAR1"),
+        lambda path, label: scan_parquet(path, [""], label),
+        (".parquet",),
+        scan_parquet,
+    ),
+    Form("an .npz of arrays", _is_npz, lambda path, label: scan_npz(path)),
+    Form("a .zip of images", _is_zip, lambda path, label: scan_zip(path)),
+)
+"""The forms in the order in which they are tried."""
+EXPECTED = "expected a folder of images, or " + ", ".join(form.name for form in FORMS)
+OTHER_FORMS = {
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive: unpack it, and name the folder",
+    b"Rar!": "a RAR archive: unpack it, and name the folder",
+    b"\xfd7zXZ\0": "compressed by xz: unpack it, and name what is in it",
+    b"BZh": "compressed by bzip2: unpack it, and name what is in it",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd: unpack it, and name what is in it",
+    b"ARROW1": "an Arrow file: write it as parquet, with Dataset.to_parquet of `datasets`",
+    b"\xff\xff\xff\xff": "an Arrow stream: write it as parquet, with Dataset.to_parquet of `datasets`",
+    b"SQLite format 3": "an SQLite database: write its images as files",
+    b"%PDF": "a PDF",
+    b"PK\x03\x04": "a zip without its directory at the end: it is not complete, copy it again",
+}
+"""Forms that are not read, by their first bytes, and what helps."""
+
+
+def scan(root: Path, label: str = "") -> ImageListing:
+    """The images of a folder or file in whatever form it has; `label` names the labels where there are several.
+
+    Raises ValueError if the form is none that is read, and says which it is.
+    """
+    if root.is_dir():
+        return _scan_folder(root, label)
+    require_regular(root)
+    with root.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    form = next((form for form in FORMS if form.matches(root, head)), None)
+    if form is None:
+        raise ValueError(f"cannot read {printable(str(root))}: {_what_it_is(head)}; {EXPECTED}")
+    return form.scan(root, label)
+
+
+def _scan_folder(root: Path, label: str) -> ImageListing:
+    """The images of a folder: of the files of a form if there are any, and few images; else of all image files."""
+    names = list(islice(_file_names(root), PEEKED))
+    images = sum(name.lower().endswith(SUFFIXES) for name in names)
+    for form in FORMS if images < FEW_IMAGES else ():
+        if form.scan_files and any(name.lower().endswith(form.suffixes) for name in names):
+            mine = [name for name in _file_names(root) if name.lower().endswith(form.suffixes)]
+            return form.scan_files(root, mine, label)
+    return scan_folder(root)
+
+
+def _file_names(root: Path) -> Iterator[str]:
+    """The names of the visible files of a folder and below it."""
+    return (each.name for each in walk(root) if not isinstance(each, UnreadableImage))
+
+
+def _what_it_is(head: bytes) -> str:
+    """What a file with these first bytes is that is not read."""
+    if not head:
+        return "it is empty"
+    if has_signature(head[:12]):
+        return "it is one image: name the folder that it is in"
+    known = next((what for signature, what in OTHER_FORMS.items() if head.startswith(signature)), None)
+    return f"it is {known}" if known else f"it begins with {head[:8]!r}, which is no form of images that is known"

@@ -1,0 +1,35 @@
+"""The same few labelled images as sets in the forms that are read, made by other libraries than the readers."""
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+
+PIXELS = np.random.default_rng(5).integers(256, size=(12, 8, 8, 3), dtype=np.uint8)
+LABELS = np.arange(12) // 4
+
+
+def png(index: int) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(PIXELS[index]).save(file, "PNG")
+    return file.getvalue()
+
+
+def parquet(compression: str = "snappy") -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    images = pa.array(
+        [{"bytes": png(i), "path": None} for i in range(12)],
+        pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
+    )
+    file = io.BytesIO()
+    pq.write_table(pa.table({"image": images, "label": LABELS}), file, compression=compression, row_group_size=5)
+    return file.getvalue()
+
+
+SETS: dict[str, Callable[[], bytes]] = {
+    "parquet": parquet,
+    "uncompressed parquet": lambda: parquet("none"),
+}
