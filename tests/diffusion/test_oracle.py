@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from limpid.diffusion.guidance import Guidance, guide_away_from
 from limpid.diffusion.level import Level
-from limpid.diffusion.oracle import DataDistribution, EmpiricalData, Gaussian, Mixture
+from limpid.diffusion.oracle import DataDistribution, EmpiricalData, Gaussian, Mixture, effective_number
 from limpid.diffusion.samplers import Heun
 from limpid.runtime.rng import generator
 
@@ -156,3 +156,10 @@ def test_guidance_of_two_gaussians_of_one_mean_ends_where_its_equation_does(scal
     expected = mean + spread[0.3] ** scale * spread[0.7] ** (1 - scale) * (start - mean)
     # 800 steps of a method of order two: the error is about 1e-4 of the way.
     assert_close(end.x, expected, rtol=5e-4, atol=1e-4)
+
+
+def test_a_mean_rests_on_all_points_in_pure_noise_and_on_one_near_the_data():
+    points = EmpiricalData(numbers(-1.0, 0.2, 0.5)[:, None])
+    x = numbers(0.2)[:, None]
+    assert_close(effective_number(points.posterior(x, level(0.0, 1.0))), numbers(3.0))
+    assert_close(effective_number(points.posterior(x, level(1.0, 0.01))), numbers(1.0))

@@ -24,7 +24,9 @@ from limpid.diffusion.schedules import (
     ZeroTerminalSnr,
     alpha_bars,
     extended_to_sigma,
+    num_timesteps,
     sampling_levels,
+    step_betas,
     stratified,
 )
 from limpid.runtime.rng import generator
@@ -221,3 +223,16 @@ def test_a_grid_falls_from_the_noisiest_level_to_none(schedule: Schedule, steps:
 def test_a_grid_that_cannot_be_is_refused(schedule: Schedule, steps: int, said: str):
     with pytest.raises(ValueError, match=said):
         sampling_levels(schedule, steps)
+
+
+@pytest.mark.parametrize("schedule", [LinearBeta(), ScaledLinearBeta(50), Cosine(), ZeroTerminalSnr()])
+def test_the_betas_between_the_levels_of_a_table_are_its_own(schedule: Discrete):
+    T = num_timesteps(schedule)
+    levels = schedule(torch.arange(T + 1, dtype=torch.float64) / T)
+    assert_close(step_betas(levels), schedule.betas(), rtol=1e-9, atol=1e-12)
+
+
+def test_the_limit_of_linear_betas_has_their_values_and_no_steps():
+    levels = VpSde()(torch.arange(1001, dtype=torch.float64) / 1000)
+    assert_close(step_betas(levels), LinearBeta().betas(), rtol=0.1, atol=1e-5)
+    assert num_timesteps(VpSde()) == 0

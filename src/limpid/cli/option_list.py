@@ -5,14 +5,11 @@ from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hi
 
 import tyro
 
-from limpid.data import InMemory
-from limpid.nets import OwnNetwork
+from limpid.recipes.schema import FROM_PYTHON
 from limpid.recipes.serialize import union_members
 
 FLATTEN = tyro.conf.arg(name="")
 """Marks a field whose own fields are options without its name before them."""
-FROM_PYTHON = (InMemory, OwnNetwork)
-"""Kinds that hold Python objects, which a command line cannot give."""
 
 
 class Option(NamedTuple):

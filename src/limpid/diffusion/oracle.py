@@ -58,9 +58,17 @@ class EmpiricalData:
         apart = ((x / sigma)[:, None] - (alpha / sigma)[..., None] * self.points[None]).flatten(2).square().sum(2)
         return -apart / 2 + (0.0 if self.weights is None else self.weights.log())
 
+    def posterior(self, x: Batch, level: Level) -> Float[Tensor, "b k"]:
+        """p(point | x) of every point."""
+        return self._joint(x, level).softmax(1)
+
+    def mean(self, posterior: Float[Tensor, "b k"]) -> Batch:
+        """The mean of the points, weighted by p(point | x)."""
+        return torch.einsum("bk,k...->b...", posterior, self.points)
+
     def __call__(self, x: Batch, level: Level) -> Batch:
-        """E[x0 | x]: the mean of the points, weighted by p(point | x)."""
-        return torch.einsum("bk,k...->b...", self._joint(x, level).softmax(1), self.points)
+        """E[x0 | x]."""
+        return self.mean(self.posterior(x, level))
 
     def log_density(self, x: Batch, level: Level) -> PerSample:
         """ln p(x) at a level with noise: one Gaussian around each point."""
@@ -93,6 +101,11 @@ class Mixture:
         """E[x0 | x, class], of the part of each sample's label."""
         denoised = torch.stack([part(x, level) for part in self.parts])
         return denoised[labels, torch.arange(len(x), device=x.device)]
+
+
+def effective_number(posterior: Float[Tensor, "b k"]) -> PerSample:
+    """How many of the k points a mean by these weights rests on: 1 / sum p^2 (Kish 1965), from 1 to k."""
+    return 1 / posterior.square().sum(1)
 
 
 DataDistribution: TypeAlias = Gaussian | EmpiricalData | Mixture

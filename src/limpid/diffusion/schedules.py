@@ -51,7 +51,9 @@ __all__ = [
     "alpha_bars",
     "check_levels",
     "extended_to_sigma",
+    "num_timesteps",
     "sampling_levels",
+    "step_betas",
     "stratified",
 ]
 
@@ -81,6 +83,18 @@ def extended_to_sigma(schedule: Schedule, sigma: float) -> Schedule:
     if not isinstance(schedule, Karras):
         return schedule
     return replace(schedule, sigma_min=min(schedule.sigma_min, sigma))
+
+
+def num_timesteps(schedule: Schedule) -> int:
+    """T of a schedule of T steps, whose step t is at u = t / T; 0 for a continuous one."""
+    return getattr(schedule.schedule if isinstance(schedule, ShiftedSnr) else schedule, "T", 0)
+
+
+def step_betas(levels: Level) -> UnitInterval:
+    """The variance that each step adds between neighbouring levels, from clean to noise: beta_t = 1 - alpha_bar_t /
+    alpha_bar_{t-1} (Ho et al. 2020, eq. 4), on the variance-preserving circle for any path."""
+    alpha_bar = levels.to_vp().alpha.square()
+    return 1 - alpha_bar[1:] / alpha_bar[:-1]
 
 
 def stratified(n: int, generator: torch.Generator) -> UnitInterval:
@@ -120,8 +134,7 @@ def sampling_levels(schedule: Schedule, steps: int, spacing: Spacing = "trailing
 
 def _falling(schedule: Schedule, steps: int, spacing: Spacing) -> UnitInterval:
     """u from 1 to 0 where the schedule is clean there, else to the last level before the step to none."""
-    T = getattr(schedule.schedule if isinstance(schedule, ShiftedSnr) else schedule, "T", 0)
-    if T:
+    if T := num_timesteps(schedule):
         return _timesteps(T, steps, spacing) / T
     if spacing != "trailing":
         raise ValueError(f"{spacing} spacing is for schedules of T steps, not for {schedule}: leave it at trailing")

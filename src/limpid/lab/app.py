@@ -20,7 +20,13 @@ from limpid.runtime.errors import error_line
 
 PAGE = Path(__file__).with_name("page")
 """The page: index.html, one stylesheet, and ES modules as they are written; nothing is built."""
-QUERIES: Mapping[str, str] = {}
+QUERIES: Mapping[str, str] = {
+    "noise/form": "noise:form",
+    "noise/images": "noise:images",
+    "noise/image": "noise:image",
+    "noise/levels": "noise:levels",
+    "noise/denoise": "noise:denoise",
+}
 """The function of limpid.lab that answers each query."""
 
 

@@ -7,9 +7,13 @@ import webbrowser
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from limpid.lab.workspace import Workspace
 from limpid.runtime.terminal import echo
+
+if TYPE_CHECKING:
+    import uvicorn
 
 NEEDED = ("starlette", "uvicorn", "plotly")
 GRACE = 1
@@ -20,27 +24,26 @@ def serve(workspace: Workspace, port: int = 0, open_browser: bool = True) -> Non
     """Serve the lab until Ctrl-C; port 0 is any that is free. Raises ValueError for a port that cannot be had."""
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         raise ValueError(f"limpid lab needs {', '.join(missing)}: pip install 'limpid-diffusion[lab]'")
-    import uvicorn
-
-    from limpid.lab.app import create_app
-
     token = secrets.token_urlsafe(24)
     with bound_socket(port) as listener:
         port = listener.getsockname()[1]
         url = f"http://127.0.0.1:{port}/?token={token}"
-        server = uvicorn.Server(
-            uvicorn.Config(
-                create_app(workspace, token, port),
-                log_level="critical",
-                access_log=False,
-                timeout_graceful_shutdown=GRACE,
-            )
-        )
+        server = server_of(workspace, token, port)
         echo(f"limpid lab at {url}\nCtrl-C ends it")
-        start_thread(lambda: import_module("torch"))
+        start_thread(lambda: import_module("limpid.lab.noise"))  # torch takes seconds
         if open_browser:
             start_thread(lambda: webbrowser.open(url))
         server.run(sockets=[listener])
+
+
+def server_of(workspace: Workspace, token: str, port: int) -> "uvicorn.Server":
+    """The server of a lab, which is run with a socket that is bound to this port."""
+    import uvicorn
+
+    from limpid.lab.app import create_app
+
+    app = create_app(workspace, token, port)
+    return uvicorn.Server(uvicorn.Config(app, log_level="critical", access_log=False, timeout_graceful_shutdown=GRACE))
 
 
 def bound_socket(port: int) -> socket.socket:

@@ -1,0 +1,89 @@
+// A small line chart as SVG, cheap enough to be changed in every frame: curves, ticks, and a mark that moves.
+
+const SVG = "http://www.w3.org/2000/svg";
+const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT] = [240, 150, 42, 22, 28, 10];
+
+function svg(tag, attributes, text) {
+  const node = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
+
+/** Ticks at round numbers, at most `count` + 1 of them from `low` to `high`. */
+function ticks(low, high, count, whole = false) {
+  const raw = (high - low || 1) / count;
+  const power = 10 ** Math.floor(Math.log10(raw));
+  const step = whole ? Math.ceil(raw) : [1, 2, 5, 10].map((factor) => factor * power).find((one) => one >= raw);
+  const first = Math.ceil(low / step - 1e-9);
+  return Array.from({ length: Math.max(0, Math.floor(high / step + 1e-9) - first + 1) }, (_, i) => (first + i) * step);
+}
+
+const superscript = (n) => `${n}`.replace("-", "⁻").replace(/\d/g, (digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]);
+
+/** A number in few letters. */
+export function short(value) {
+  if (value === null || value === undefined || Number.isNaN(value)) return "–";
+  if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
+  const size = Math.abs(value);
+  const text = size !== 0 && (size < 1e-3 || size >= 1e5) ? value.toExponential(2) : `${Number(value.toPrecision(4))}`;
+  return text.replace("-", "−").replace(/e([+−-]?)(\d+)$/, (_, sign, n) => `·10${superscript(`${sign === "−" ? "-" : ""}${n}`)}`);
+}
+
+/**
+ * A chart with `draw(curves, bounds)`, where a curve has `x`, `y` (null where there is none) and a class, and
+ * `mark(x, values)`, which moves the mark and its dots. With `powers` the ticks are powers of ten.
+ */
+export function chart(title, { powers = false, axis = "u" } = {}) {
+  const node = svg("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": title });
+  const frame = svg("g", { class: "frame" });
+  const lines = svg("g", {});
+  const mark = svg("path", { class: "mark", d: "" });
+  const dots = svg("g", {});
+  const value = svg("text", { class: "value", x: WIDTH - RIGHT, y: 16, "text-anchor": "end" });
+  node.append(svg("text", { class: "title", x: 6, y: 16 }, title), value, frame, lines, mark, dots);
+  let toX = (x) => x;
+  let toY = (y) => y;
+
+  function draw(curves, { x: [x0, x1], y: [y0, y1] }) {
+    toX = (x) => LEFT + ((x - x0) / (x1 - x0)) * (WIDTH - LEFT - RIGHT);
+    toY = (y) => HEIGHT - BOTTOM - ((y - y0) / (y1 - y0 || 1)) * (HEIGHT - BOTTOM - TOP);
+    frame.replaceChildren(
+      ...ticks(y0, y1, powers ? 4 : 3, powers).flatMap((y) => [
+        svg("path", { d: `M${LEFT} ${toY(y)}H${WIDTH - RIGHT}` }),
+        svg("text", { x: LEFT - 5, y: toY(y) + 4, "text-anchor": "end" }, powers ? `10${superscript(y)}` : short(y)),
+      ]),
+      ...ticks(x0, x1, 4).map((x) => svg("text", { x: toX(x), y: HEIGHT - 6, "text-anchor": "middle" }, short(x))),
+      svg("text", { class: "axis", x: LEFT - 5, y: HEIGHT - 6, "text-anchor": "end" }, axis),
+    );
+    lines.replaceChildren(...curves.map(({ kind }) => svg("path", { class: `curve ${kind}`, d: "" })));
+    dots.replaceChildren(...curves.map(({ kind }) => svg("circle", { class: `dot ${kind}`, r: 4.5, visibility: "hidden" })));
+    curves.forEach((curve, i) => redraw(i, curve.x, curve.y));
+  }
+
+  /** Other points for one curve, in the same bounds. */
+  function redraw(i, x, y) {
+    let d = "";
+    for (let j = 0, pen = "M"; j < x.length; j++) {
+      if (y[j] === null) pen = "M";
+      else {
+        d += `${pen}${toX(x[j]).toFixed(1)} ${toY(y[j]).toFixed(1)}`;
+        pen = "L";
+      }
+    }
+    lines.children[i].setAttribute("d", d);
+  }
+
+  /** The mark at x, a dot for each curve at its value, and the values in words. */
+  function moveMark(x, values, text) {
+    mark.setAttribute("d", `M${toX(x)} ${TOP}V${HEIGHT - BOTTOM}`);
+    values.forEach((y, i) => {
+      dots.children[i].setAttribute("visibility", y === null || y === undefined ? "hidden" : "visible");
+      dots.children[i].setAttribute("cx", toX(x));
+      if (y !== null && y !== undefined) dots.children[i].setAttribute("cy", toY(y));
+    });
+    value.textContent = text;
+  }
+
+  return { node, draw, redraw, mark: moveMark, say: (text) => (value.textContent = text) };
+}

@@ -1,0 +1,64 @@
+"""What a frozen dataclass may hold, as plain data: a form is made of it, and filled in it becomes the dataclass by
+`from_dict`."""
+
+import ast
+import inspect
+import textwrap
+import types
+from dataclasses import fields, is_dataclass
+from functools import cache
+from itertools import pairwise
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from limpid.data import InMemory
+from limpid.nets import OwnNetwork
+from limpid.recipes.serialize import fields_from, to_dict, union_members
+
+FROM_PYTHON = (InMemory, OwnNetwork)
+"""Kinds that hold Python objects, which neither a command line nor a form can give."""
+PLAIN = {bool: "bool", int: "int", float: "float", str: "text"}
+
+
+def schema(kind: Any) -> dict[str, Any]:
+    """The type of a value: "struct" with its fields, "union" with its members by name, "choice" with its choices,
+    "list" with the type of an item, or "bool", "int", "float", "text".
+
+    Fields and kinds come with their documentation, fields with their default as `to_dict` writes it.
+    """
+    if members := union_members(kind):
+        described = {name: schema(member) for name, member in members.items() if member not in FROM_PYTHON}
+        return {"type": "union", "members": described}
+    if isinstance(kind, type) and is_dataclass(kind):
+        return _struct(kind)
+    if get_origin(kind) in (Union, types.UnionType):  # one of something, or several
+        kind = next((one for one in get_args(kind) if get_origin(one) is tuple), get_args(kind)[0])
+    if get_origin(kind) is tuple:
+        return {"type": "list", "item": schema(get_args(kind)[0])}
+    if get_origin(kind) is Literal:
+        return {"type": "choice", "choices": list(get_args(kind))}
+    return {"type": PLAIN[kind]}
+
+
+def _struct(kind: type) -> dict[str, Any]:
+    hints, defaults, docs = get_type_hints(kind), fields_from(kind, None), field_docs(kind)
+    described = [
+        schema(hints[spec.name])
+        | {"name": spec.name, "doc": docs.get(spec.name, "")}
+        | ({"default": to_dict(defaults[spec.name], hints[spec.name])} if spec.name in defaults else {})
+        for spec in fields(kind)
+        if spec.compare
+    ]
+    return {"type": "struct", "kind": kind.__name__, "doc": inspect.getdoc(kind) or "", "fields": described}
+
+
+@cache
+def field_docs(kind: type) -> dict[str, str]:
+    """The strings below the fields of a dataclass, which document them."""
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    assert isinstance(definition, ast.ClassDef)
+    return {
+        field.target.id: inspect.cleandoc(text.value.value).replace("\n", " ")
+        for field, text in pairwise(definition.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
+    }
