@@ -538,7 +538,7 @@ def test_copies_are_not_asked_where_the_runs_own_images_are_gone(
     ("held_out", "why"),
     [
         (0.1, "9 images of Folder test are too few: expected at least 20"),
-        (0.0, "is of the split 'test' with 0 of them held out"),
+        (0.0, "is of the split 'test': with 0 of them held out"),
     ],
 )
 def test_runs_on_few_images_are_scored_without_a_floor_and_it_says_why(
@@ -609,7 +609,7 @@ def no_sampling(folder: Path, noisy: Path, of_six: Path, of_five: Path, monkeypa
         ("of_six", "--sweep n=40,39", "39 images are too few to evaluate: expected at least 40"),
         ("of_six", "--n 40 --sweep sampler=Heun,Hein", "Hein"),
         ("of_six", "--n 40 --gap-images 1", "--gap-images 1: expected 0 for none, or at least 2 images"),
-        ("of_six", "--n 40 --likelihood-images 4", "of the split 'test' with 0 of them held out"),
+        ("of_six", "--n 40 --likelihood-images 4", "of the split 'test': with 0 of them held out"),
         ("noisy", "--n 40 --likelihood-images 1", "expected 2 to 146 images"),
         ("noisy", "--n 40 --likelihood-images 147", "expected 2 to 146 images"),
         ("folder", "--n 40 --likelihood-images 1798", "expected 2 to 1797 images"),

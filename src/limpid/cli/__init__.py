@@ -5,6 +5,7 @@ __all__ = [
     "compare",
     "edit",
     "evaluate",
+    "evaluate_options",
     "export",
     "export_diffusers",
     "foreign_kinds",

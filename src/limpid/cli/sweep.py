@@ -1,14 +1,17 @@
 """Sweeps over sampling options: `limpid evaluate RUN --sweep steps=10,20,50 guidance=1,1.5,2`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
-from pathlib import Path
 
-from limpid.evaluation.report import EvalReport, format_number
-from limpid.viz.plot import Curve, curves
-
-SweepResults = Sequence[tuple[dict[str, str], EvalReport]]
-"""The options of each point of a sweep, and its report."""
+from limpid.cli.evaluate_options import EvaluateRun
+from limpid.cli.progress import progress_bar
+from limpid.evaluation.model import TrainedModel, evaluate_samples
+from limpid.evaluation.reference_set import ReferenceSet
+from limpid.evaluation.report_file import add_report
+from limpid.evaluation.sweep import SweepResult, sweep_plot, sweep_table
+from limpid.runtime import distributed
+from limpid.runtime.terminal import echo
 
 
 def parse_sweep(words: Sequence[str]) -> list[dict[str, str]]:
@@ -28,42 +31,38 @@ def to_arguments(settings: dict[str, str]) -> list[str]:
     return [word for name, value in settings.items() for word in (f"--{name}", value)]
 
 
-def sweep_table(results: SweepResults, name: str) -> str:
-    """A line for each point: its options, network evaluations per image (NFE), the score and its interval."""
-    header = [*results[0][0], "NFE", name, "95% interval"]
-    rows = []
-    for settings, report in results:
-        score = report.scores[name]
-        low, high = score.estimate.interval
-        nfe, interval = f"{report.provenance['NFE']:g}", f"{format_number(low)} .. {format_number(high)}"
-        rows.append([*settings.values(), nfe, format_number(score.value), interval])
-    table = [header, *rows]
-    widths = [max(len(row[i]) for row in table) for i in range(len(header))]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in table)
+def check_sweep(command: EvaluateRun, points: Sequence[EvaluateRun]) -> None:
+    """Raise ValueError for a sweep over options that are equal for all of it, or with metrics that it leaves out."""
+    for point in points:
+        varied = replace(
+            command,
+            sampling=point.sampling,
+            seed=point.seed,
+            weights=point.weights,
+            batch_size=point.batch_size,
+            options=replace(command.options, n=point.options.n),
+        )
+        if replace(point, sweep=command.sweep) != varied:
+            raise ValueError("--sweep varies options of sampling, and n: give other options beside it, once for all")
+    more = command.metrics.likelihood_images or command.metrics.cas or command.options.save_stats
+    if points and more:
+        raise ValueError("--sweep saves scores of samples only: leave out --likelihood-images, --cas and --save-stats")
 
 
-def sweep_plot(results: SweepResults, name: str, path: Path) -> Path:
-    """A plot of the score against the first option if that is a number, else against NFE.
-
-    There is a line for each combination of the other options.
-    """
-    first, *others = results[0][0]
-    x_label = first if all(_is_number(settings[first]) for settings, _ in results) else "NFE"
-    lines: dict[str, list[tuple[float, float]]] = {}
-    for settings, report in results:
-        labelled = others if x_label == first else [first, *others]
-        label = ", ".join(f"{option} {settings[option]}" for option in labelled) or report.name
-        x = float(settings[first]) if x_label == first else float(report.provenance["NFE"])
-        lines.setdefault(label, []).append((x, report.scores[name].value))
-    series = [
-        Curve(label, [x for x, _ in sorted(points)], [y for _, y in sorted(points)]) for label, points in lines.items()
-    ]
-    return curves(series, path, f"{name} by {first}", x_label, name)
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
+def evaluate_sweep(
+    sweep: Sequence[dict[str, str]], models: Sequence[TrainedModel], points: Sequence[EvaluateRun], real: ReferenceSet
+) -> int:
+    """Evaluate the samples of every point, save the scores, and print and plot the distances."""
+    results: list[SweepResult] = []
+    out, name = points[0].options.out, real.extractor.distance_name
+    for settings, model, point in zip(sweep, models, points, strict=True):
+        with progress_bar(point.options.n, "images") as on_progress:
+            report, _ = evaluate_samples(model, real, point.seeds, point.batch_size, on_progress)
+        if distributed.is_main_process():
+            add_report(report, out)
+        results.append(SweepResult(settings, report))
+    if distributed.is_main_process():
+        echo(sweep_table(results, name), end="\n\n")
+        for file in (out, sweep_plot(results, name, out.parent / "sweep.png")):
+            echo(file)
+    return 0

@@ -18,4 +18,5 @@ __all__ = [
     "report",
     "report_file",
     "scores",
+    "sweep",
 ]

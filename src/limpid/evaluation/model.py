@@ -1,9 +1,9 @@
 """Evaluation of a trained model: its samples against a reference, and the metrics that need the model."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from limpid.data import Data
 from limpid.evaluation.evaluate import ExtractedImages, evaluate_images, no_progress
@@ -19,9 +19,10 @@ from limpid.evaluation.reference_set import (
 )
 from limpid.evaluation.report import EvalReport
 from limpid.evaluation.scores import check_sample_size
+from limpid.recipes.recipe import Sampling
 from limpid.runtime import distributed
 from limpid.runtime.device import Runtime
-from limpid.sampling.checkpoints import find_checkpoint, is_pretrained, output_folder
+from limpid.sampling.checkpoints import CheckpointRef, find_checkpoint, is_pretrained, load_guides, output_folder
 from limpid.sampling.pipeline import Pipeline, load_checkpoint
 
 Weights: TypeAlias = Literal["ema", "raw"]
@@ -61,6 +62,27 @@ def load_trained_model(path: Path, weights: Weights = "ema", runtime: Runtime | 
     data = training_data_or_reason(ref.about, "", path)
     pipeline = with_class_counts(load_checkpoint(ref, runtime, weights), data)
     return TrainedModel(pipeline, str(path), data, weights, output_folder(path))
+
+
+def load_models(
+    ref: CheckpointRef, path: Path, data: Data | str, choices: Sequence[tuple[Sampling, Weights]], runtime: Runtime
+) -> list[TrainedModel]:
+    """The model of a checkpoint for each choice of sampling and weights, with its guidance model.
+
+    Each kind of weights and each guidance model is loaded once. `data` is the training set, or why it is missing.
+    """
+    chosen = {weights for _, weights in choices}
+    pipelines = {
+        weights: with_class_counts(load_checkpoint(ref, runtime, weights), data)
+        for weights in get_args(Weights)
+        if weights in chosen
+    }
+    guides = load_guides([sampling for sampling, _ in choices], runtime)
+    models = []
+    for (sampling, weights), guide in zip(choices, guides, strict=True):
+        pipeline = replace(pipelines[weights].with_sampling(sampling), guide=guide)
+        models.append(TrainedModel(pipeline, str(path), data, weights, output_folder(path)))
+    return models
 
 
 def evaluate_samples(
