@@ -6,8 +6,8 @@ Gaussian too, and their mean and standard deviation are computed without random 
     python docs/combinations.py > docs/combinations.md
 """
 
-from collections.abc import Iterator
 from dataclasses import fields
+from functools import cache
 from typing import get_args
 
 import torch
@@ -91,12 +91,18 @@ def levels_for(schedule: Schedule, kind: Target, steps: int = STEPS) -> tuple[Le
     return (levels, True) if own else (karras, False)
 
 
-def cells(schedule: Schedule, kind: Target) -> Iterator[tuple[Sampler, float]]:
-    """The error of each sampler, in float32."""
-    levels, _ = levels_for(schedule, kind)
+def cells(schedule: Schedule, kind: Target) -> list[float]:
+    """The error of each of `SAMPLERS` for a model of this schedule and target."""
+    _, own = levels_for(schedule, kind)
+    return errors(schedule if own else Karras(), kind)
+
+
+@cache
+def errors(schedule: Schedule, kind: Target) -> list[float]:
+    """The error of each of `SAMPLERS` along the levels of a schedule, in float32."""
+    levels, denoise = sampling_levels(schedule, STEPS), exact_denoiser(kind)
     with torch.no_grad():
-        for sampler in SAMPLERS:
-            yield sampler, error(*output_moments(sampler, exact_denoiser(kind), levels, torch.float32))
+        return [error(*output_moments(sampler, denoise, levels, torch.float32)) for sampler in SAMPLERS]
 
 
 def label_of(choice: Schedule | Target | Sampler) -> str:
@@ -129,7 +135,7 @@ def table() -> str:
     for schedule in SCHEDULES:
         for kind in TARGETS:
             star = "" if levels_for(schedule, kind)[1] else " *"
-            row = " | ".join(f"{100 * wrong:.2f}%" for _, wrong in cells(schedule, kind))
+            row = " | ".join(f"{100 * wrong:.2f}%" for wrong in cells(schedule, kind))
             lines.append(f"| {label_of(schedule)}{star} | {label_of(kind)} | {row} |")
     return "\n".join(lines)
 

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.testing import assert_close
+from typecheck import unchecked
 
 from limpid.diffusion.editing import Solver, from_strength, inpaint, interpolate, invert, renoise, sdedit, slerp
 from limpid.diffusion.level import Batch, Level, add_noise
@@ -74,6 +75,7 @@ def test_what_is_known_stays_to_the_bit(schedule: Schedule):
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
+@unchecked()
 def test_the_hole_is_filled_by_the_conditional_law(schedule: Schedule):
     """The mean within four standard errors of 4,000 draws, and 0.03 standard deviations of the steps' own error.
 

@@ -1,6 +1,5 @@
 import math
 from collections.abc import Callable, Iterable
-from itertools import pairwise
 from types import ModuleType
 from typing import NamedTuple, get_args
 
@@ -8,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
+from typecheck import unchecked
 
 from limpid.diffusion.level import Batch, Level, add_noise, eps_from
 from limpid.diffusion.oracle import EmpiricalData, Gaussian
@@ -127,29 +127,31 @@ def falling(high: float, low: float, steps: int) -> Tensor:
 
 @pytest.mark.parametrize("frame", FRAMES)
 @pytest.mark.parametrize("member", DETERMINISTIC, ids=str)
+@unchecked()
 def test_the_error_falls_with_the_order_of_the_solver(member: Member, frame: str):
     x = torch.tensor([[1.0, -2.0], [0.3, 0.9]], dtype=torch.float64)
     errors = []
-    for steps in (80, 160, 320):
+    for steps in (160, 320):
         levels = FRAMES[frame](falling(20, 0.05, steps))
         start = x * torch.hypot(levels[0].alpha, levels[0].sigma)
         end = last(member.sampler(LAW, start, levels, silent)).x
         errors.append((end - LAW.ode_solution(start, levels[0], levels[-1])).abs().max().item())
-    measured = [math.log2(a / b) for a, b in pairwise(errors)]
-    assert measured[-1] == pytest.approx(member.order, abs=0.2)
+    measured = math.log2(errors[0] / errors[1])
+    assert measured == pytest.approx(member.order, abs=0.2)
 
 
 @pytest.mark.parametrize("member", STOCHASTIC, ids=str)
+@unchecked()
 def test_the_law_drawn_comes_nearer_with_the_order_of_the_solver(member: Member, combinations: ModuleType):
     errors = []
-    for steps in (80, 160, 320):
+    for steps in (160, 320):
         levels = FRAMES["variance preserving"](falling(2000, 0.05, steps))
         marginal = Gaussian(levels[-1].alpha * LAW.mean, torch.hypot(levels[-1].alpha * LAW.std, levels[-1].sigma))
         errors.append(
             combinations.error(*combinations.output_moments(member.sampler, LAW, levels, torch.float64), marginal)
         )
-    measured = [math.log2(a / b) for a, b in pairwise(errors)]
-    assert measured[-1] == pytest.approx(member.order, abs=0.25)
+    measured = math.log2(errors[0] / errors[1])
+    assert measured == pytest.approx(member.order, abs=0.25)
 
 
 @pytest.mark.parametrize("sampler", [*(member.sampler for member in DETERMINISTIC), EXACT], ids=str)
@@ -166,6 +168,7 @@ def test_the_trajectory_is_the_same_in_every_frame(sampler: Sampler):
 
 @pytest.mark.parametrize("schedule", [LinearBeta(), ZeroTerminalSnr(), RectifiedFlow(), Karras()], ids=str)
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=str)
+@unchecked()
 def test_a_known_law_is_drawn(sampler: Sampler, schedule: Schedule, combinations: ModuleType):
     levels = sampling_levels(schedule, 200)
     mean, std = combinations.output_moments(sampler, LAW, levels, torch.float64)
@@ -184,7 +187,7 @@ TABLES: list[Callable[[int], Schedule]] = [
     *(lambda T: ZeroTerminalSnr(LinearBeta(T)), lambda T: ShiftedSnr(Cosine(T), 8.0)),
 ]
 WALKS = [(schedule, steps) for schedule in CONTINUOUS for steps in (1, 2, 3, 10, 50)] + [
-    (table(T), steps) for table in TABLES for T in (10, 1000, 4000) for steps in (1, 2, 3, 10, 50) if steps <= T
+    (table(T), steps) for table in TABLES for T in (10, 4000) for steps in (1, 2, 3, 10, 50) if steps <= T
 ]
 
 
@@ -199,6 +202,7 @@ def end_in(dtype: torch.dtype, sampler: Sampler, levels: Level) -> Tensor:
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=str)
+@unchecked()
 def test_a_sampler_ends_in_float32_where_it_does_in_float64(sampler: Sampler):
     for schedule, steps in WALKS:
         levels = sampling_levels(schedule, steps)
