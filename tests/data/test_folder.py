@@ -224,7 +224,7 @@ def test_a_suffix_does_not_decide_what_an_image_is(tmp_path: Path, capsys):
     image(3).save(jpeg, "JPEG", quality=95)
     files = {"a.png": jpeg.getvalue(), "b": png(1), "c.TXT": png(2), "readme.txt": b"hello", "d.PNG": png(3)}
     assert len(whole(write(tmp_path / "p", files))) == 4
-    assert "4 images of 16x20, 3 channels, 1 other files (readme.txt)" in capsys.readouterr().err
+    assert "4 images of 16x20, 3 channels, 1 .txt files (readme.txt)" in capsys.readouterr().err
 
 
 def test_what_systems_leave_beside_images_is_not_seen(tmp_path: Path):
@@ -317,9 +317,8 @@ def test_names_that_lead_out_of_a_zip_lead_nowhere(name: str, tmp_path: Path):
     place = zipped(tmp_path / "p.zip", {"a.png": png(0), name: png(1)})
     assert 0 in numbers(whole(place, on_error="skip"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "p.zip"]
-    if "\\" not in name:
-        with pytest.raises(ValueError, match="its name leads out of the zip"):
-            whole(place)
+    with pytest.raises(ValueError, match="its name leads out of the zip"):
+        whole(place)
 
 
 def test_zips_that_need_more_than_a_bounded_piece_are_refused(tmp_path: Path, monkeypatch):
@@ -416,7 +415,7 @@ def test_an_array_without_images_or_with_odd_labels_is_refused(tmp_path: Path):
     [
         ({"root": ""}, "--data.root PATH"),
         ({"root": "nowhere"}, "no folder or file at nowhere"),
-        ({"root": "empty"}, "no image in empty: looked for files named .jpg"),
+        ({"root": "empty"}, "no image in empty: it holds no file"),
         ({"root": "text.zip"}, "cannot read text.zip: it begins with b'no', which is no form of images"),
         ({"root": "text.npz"}, "cannot read text.npz: it begins with b'no', which is no form of images"),
         ({"size": 1}, "images of 1x1: expected at least 2x2"),

@@ -2,18 +2,19 @@
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import torch
 
 from limpid.data.images import ImageDataset, class_counts_from
+from limpid.data.readers.assignment import OPTIONS
 from limpid.data.readers.fit import MAX_PIXELS, Channels, Fit, ImageSpec, Pad
 from limpid.data.readers.formats import scan
-from limpid.data.readers.listing import ImageListing
+from limpid.data.readers.listing import ImageListing, left_out_by_reason
 from limpid.data.readers.pack import pack, stop_message
 from limpid.data.readers.packed import PackedDataset, PackedImages, open_pack
-from limpid.data.readers.scan import SUFFIXES
 from limpid.data.readers.values import ValueRange
 from limpid.data.splits import Split, split_mask
 from limpid.data.stream import DataSource, StreamingDataset
@@ -31,8 +32,8 @@ LAYOUT = 3
 class Folder:
     """Your own images: a folder of files or a .zip of one, or a form that `readers.formats` lists.
 
-    Sub-folders are classes, if every image is in one. Images are decoded once and saved in the folder `packed` of
-    $LIMPID_DATA, or of limpid's cache; a run reads them from there.
+    Folders train, val and test are splits; sub-folders are classes, if every image is in one. Images are decoded once
+    and saved in the folder `packed` of $LIMPID_DATA, or of limpid's cache; a run reads them from there.
     """
 
     root: str = ""
@@ -53,6 +54,10 @@ class Folder:
     """The values that become black and white, for arrays and for images of more than 8 bits; those outside are clipped.
 
     Unless it is given: 0 and 65535 for 16 bits, 0 and 1 or -1 and 1 for floats; others are refused."""
+    labels: str = ""
+    """Where classes are from. Left empty: dataset.json (EDM), metadata.csv or .jsonl (Hugging Face), or sub-folders.
+    folders, prefix (the file's name up to the first _), none, or a table: train.csv, or train.csv:COLUMN. In a form
+    that holds labels itself, the name of their column or array."""
     split: Split = "train"
     """The images to train on, the held-out ones, or all. In a set that names its splits, the held-out ones are test, or
     else val."""
@@ -75,6 +80,15 @@ class Folder:
             return StreamingDataset(*dataset, class_counts=counts, fingerprint=listing.content).to(device)
         return ImageDataset(packed.pixels, packed.labels, listing.classes, listing.content).to(device)
 
+    def with_absolute_labels(self) -> "Folder":
+        """The same with the full path of a table of labels that is neither in the root nor beside it."""
+        path, colon, columns = self.labels.partition(":")
+        root = expand_home(self.root)
+        near = [root / path, root.parent / path]
+        if self.labels in OPTIONS or not expand_home(path).is_file() or any(map(Path.exists, near)):
+            return self
+        return replace(self, labels=f"{expand_home(path).absolute()}{colon}{columns}")
+
     def _listing(self) -> ImageListing:
         """The images at the root. Raises ValueError if there are none."""
         if not self.root:
@@ -82,9 +96,10 @@ class Folder:
         root = expand_home(self.root)
         if not root.exists():
             raise ValueError(f"no folder or file at {printable(str(root))}")
-        listing = scan(root)
+        listing = scan(root, self.labels)
         if not len(listing.names):
-            raise ValueError(f"no image in {printable(str(root))}: looked for files named {', '.join(SUFFIXES)}")
+            found = "; ".join(map(str, [*left_out_by_reason(listing.refused), *listing.left_out])) or "no file"
+            raise ValueError(f"no image in {printable(str(root))}: it holds {found}")
         return listing
 
     def _packed(self, listing: ImageListing) -> PackedImages:

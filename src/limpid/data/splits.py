@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from limpid.data.readers.labels import bytes_of
-from limpid.data.readers.listing import ImageListing
+from limpid.data.readers.listing import OWN_SPLITS, ImageListing, OwnSplit
 from limpid.runtime.terminal import printable
 
 Split: TypeAlias = Literal["train", "test", "all"]
@@ -38,10 +38,10 @@ def split_mask(listing: ImageListing, split: Split, held_out: float) -> Bool[np.
     return mask
 
 
-def named_splits(listing: ImageListing) -> Sequence[str]:
+def named_splits(listing: ImageListing) -> Sequence[OwnSplit]:
     """The splits that a set names itself, in the order train, val, test; empty where it names none."""
     found = set(listing.splits)
-    return [name for name in ("train", "val", "test") if name in found]
+    return [name for name in OWN_SPLITS if name in found]
 
 
 def unit_hash(name: str) -> float:

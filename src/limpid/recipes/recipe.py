@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, fields, replace
 from html import escape
 
-from limpid.data import Cifar10, Data
+from limpid.data import Cifar10, Data, Folder
 from limpid.data.augment import Augment
 from limpid.diffusion.denoiser import Denoiser, NoiseConditioning, Timestep
 from limpid.diffusion.guidance import Guidance
@@ -125,9 +125,12 @@ class Recipe:
 
 
 def with_absolute_root(recipe: Recipe) -> Recipe:
-    """The recipe with the place of its data in full, so that it means the same from every folder."""
+    """The recipe with the paths of its data in full, so that they mean the same from every folder."""
     root = getattr(recipe.data, "root", "")
-    return replace(recipe, data=with_root(recipe.data, root)) if root else recipe
+    if not root:
+        return recipe
+    data = with_root(recipe.data, root)
+    return replace(recipe, data=data.with_absolute_labels() if isinstance(data, Folder) else data)
 
 
 @dataclass(frozen=True)

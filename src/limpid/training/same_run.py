@@ -14,8 +14,9 @@ from limpid.sampling.training_data import check_data
 
 MUTABLE_FIELDS = ("duration", "sampling", "every")
 """Fields of a recipe that may differ when a run is resumed."""
-MUTABLE_DATA_FIELDS = ("root", "workers")
-"""Fields of its data that may differ: where the files are, and how many processes read them."""
+MUTABLE_DATA_FIELDS = ("root", "labels", "workers")
+"""Fields of its data that may differ: where the files are, and how many processes read them. Labels and splits that
+differ are found out by the fingerprint of the data."""
 
 
 def check_same_recipe(recipe: Recipe, folder: Path) -> None:

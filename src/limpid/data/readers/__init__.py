@@ -1,10 +1,14 @@
 """Readers: from files, archives and arrays as people have them to uint8 images."""
 
 __all__ = [
+    "assignment",
     "cifar10_files",
     "decode",
+    "file_kinds",
+    "file_listing",
     "fit",
     "formats",
+    "label_tables",
     "label_values",
     "labels",
     "listing",

@@ -6,10 +6,11 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from limpid.data.readers.file_kinds import SUFFIXES, has_signature
 from limpid.data.readers.listing import ImageListing, UnreadableImage
 from limpid.data.readers.npz import scan_npz
 from limpid.data.readers.parquet import scan_parquet
-from limpid.data.readers.scan import SUFFIXES, has_signature, scan_folder, walk
+from limpid.data.readers.scan import scan_folder, walk
 from limpid.data.readers.zip_files import scan_zip
 from limpid.runtime.terminal import printable
 from limpid.storage.regular_files import require_regular
@@ -59,7 +60,7 @@ FORMS = (
         scan_parquet,
     ),
     Form("an .npz of arrays", _is_npz, lambda path, label: scan_npz(path)),
-    Form("a .zip of images", _is_zip, lambda path, label: scan_zip(path)),
+    Form("a .zip of images", _is_zip, scan_zip),
 )
 """The forms in the order in which they are tried."""
 EXPECTED = "expected a folder of images, or " + ", ".join(form.name for form in FORMS)
@@ -102,7 +103,7 @@ def _scan_folder(root: Path, label: str) -> ImageListing:
         if form.scan_files and any(name.lower().endswith(form.suffixes) for name in names):
             mine = [name for name in _file_names(root) if name.lower().endswith(form.suffixes)]
             return form.scan_files(root, mine, label)
-    return scan_folder(root)
+    return scan_folder(root, label)
 
 
 def _file_names(root: Path) -> Iterator[str]:

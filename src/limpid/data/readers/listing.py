@@ -1,7 +1,7 @@
 """What readers return before any image is decoded: which images there are, their labels and splits, and what was left
 out."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import nsmallest
 from pathlib import Path
@@ -30,6 +30,7 @@ class UnreadableImage(NamedTuple):
 
 OwnSplit: TypeAlias = Literal["train", "val", "test"]
 """A split that a set itself names, by its folders, its files or a column of a table."""
+OWN_SPLITS: tuple[OwnSplit, ...] = ("train", "val", "test")
 NUM_EXAMPLES = 3
 """Number of files that are named of each kind that was left out."""
 
@@ -59,11 +60,21 @@ class LeftOutCounter:
     def add(self, kind: str, name: str) -> None:
         """Count one file or array of this kind."""
         self.counts[kind] = self.counts.get(kind, 0) + 1
-        self.names[kind] = nsmallest(NUM_EXAMPLES, [*self.names.get(kind, []), name])
+        first = self.names.setdefault(kind, [])
+        if len(first) < NUM_EXAMPLES or name < first[-1]:
+            self.names[kind] = nsmallest(NUM_EXAMPLES, [*first, name])
 
     def records(self) -> tuple[LeftOut, ...]:
         """What was counted, by kind."""
         return tuple(LeftOut(kind, n, tuple(self.names[kind])) for kind, n in sorted(self.counts.items()))
+
+
+def left_out_by_reason(refused: Iterable[UnreadableImage]) -> tuple[LeftOut, ...]:
+    """The images that cannot be read, counted by the reason."""
+    counter = LeftOutCounter()
+    for image in refused:
+        counter.add(f"files that cannot be read: {image.why}", image.name)
+    return counter.records()
 
 
 @dataclass(frozen=True, eq=False)

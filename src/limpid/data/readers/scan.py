@@ -1,6 +1,5 @@
 """Images in a folder, listed before any of them is decoded; and one image from one file.
 
-A file is taken for an image if its name ends like one or its first bytes are those of one; its bytes decide its format.
 Links are followed; each folder is entered once.
 """
 
@@ -10,72 +9,52 @@ import stat
 from collections.abc import Iterator
 from functools import partial
 from heapq import heappop, heappush
-from itertools import compress
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import UInt8
 from torch import Tensor
 
-from limpid.data.fingerprint import fingerprint_of_files
 from limpid.data.readers.decode import decode
+from limpid.data.readers.file_kinds import SIGNATURE_BYTES, unread_kind
+from limpid.data.readers.file_listing import FileStore, FoundFile, listing_of_files
 from limpid.data.readers.fit import Channels, DecodedImage, ImageSpec
-from limpid.data.readers.labels import classes_of
-from limpid.data.readers.listing import ImageListing, LeftOutCounter, Load, UnreadableImage
+from limpid.data.readers.listing import ImageListing, Load, UnreadableImage
 from limpid.data.readers.messages import one_line
 from limpid.runtime.progress_line import progress
 from limpid.runtime.terminal import printable
 
-SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"),
-    *(".ppm", ".pgm", ".pbm", ".pnm", ".avif"),
-)
-SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
 MAX_FILE_BYTES = 2**28
 """Limit of the size of an image's file, in bytes."""
 MODE_BY_CHANNELS: dict[int, Channels] = {1: "L", 3: "RGB", 4: "RGBA"}
 """Pillow's mode for each number of channels."""
 
 
-class FoundFile(NamedTuple):
-    """A file that may be an image: its name below the root, its size and the time of its last change."""
+def scan_folder(root: Path, labels: str = "") -> ImageListing:
+    """The images of a folder and of all folders below it, with the classes that `labels` chooses.
 
-    name: str
-    size: int
-    time: int
+    Raises ValueError if the folder cannot be listed, or as `assign` does.
+    """
+
+    def read(file: FoundFile, size: int) -> bytes:
+        with (root / file.name).open("rb") as opened:
+            return opened.read(size)
+
+    def load(file: FoundFile) -> Load:
+        return partial(read_file, root / file.name)
+
+    def find(name: str) -> FoundFile | None:
+        return FoundFile(name, 0) if (root / name).is_file() else None
+
+    store = FileStore(root, read, load, find, os.fsencode)
+    return listing_of_files(store, progress(walk(root), f"looking for images in {root}, files"), labels, _stamp)
 
 
-def scan_folder(root: Path) -> ImageListing:
-    """The images of a folder and of all folders below it. Raises ValueError if the folder cannot be listed."""
-    found, refused, left_out = [], [], LeftOutCounter()
-    for each in progress(walk(root), f"looking for images in {root}, files"):
-        if isinstance(each, UnreadableImage):
-            refused.append(each)
-        elif each.name.lower().endswith(SUFFIXES) or _is_image(root, each.name):
-            found.append(each)
-        else:
-            left_out.add("other files", each.name)
-    found.sort(key=lambda each: os.fsencode(each.name))
-    names = [each.name for each in found]
+def _stamp(found: list[FoundFile]) -> str:
+    """A hash of the names, sizes and times of files."""
     digest = hashlib.sha256()
-    for name, size, time in found:
-        digest.update(b"%s\0%d\0%d\0" % (os.fsencode(name), size, time))
-
-    def loads(chosen: Bool[np.ndarray, " n"]) -> Iterator[Load]:
-        return (partial(read_file, root / name) for name in compress(names, chosen))
-
-    content = fingerprint_of_files((os.fsencode(each.name), each.size) for each in found)
-    return ImageListing(
-        root,
-        names,
-        *classes_of(names),
-        digest.hexdigest(),
-        loads,
-        tuple(sorted(refused)),
-        left_out.records(),
-        content=content,
-    )
+    for file in found:
+        digest.update(b"%s\0%d\0%d\0" % (os.fsencode(file.name), file.size, file.time))
+    return digest.hexdigest()
 
 
 def walk(root: Path) -> Iterator[FoundFile | UnreadableImage]:
@@ -155,23 +134,11 @@ def decode_bounded(blob: bytes, spec: ImageSpec) -> DecodedImage:
     """The image in the bytes of a file. Raises ValueError if they are too many, or cannot be decoded."""
     if len(blob) > MAX_FILE_BYTES:
         raise ValueError(f"it is longer than {MAX_FILE_BYTES:,} bytes")
+    if (kind := unread_kind(blob[:SIGNATURE_BYTES])) is not None:
+        raise ValueError(str(kind))
     return decode(blob, spec)
 
 
 def is_hidden(name: str) -> bool:
     """Whether this is the name of a hidden file or folder, as operating systems leave them beside images."""
     return (name.startswith(".") and name != ".") or name == "__MACOSX"
-
-
-def has_signature(head: bytes) -> bool:
-    """Whether the first 12 bytes of a file are those of an image."""
-    webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
-    return head.startswith(SIGNATURES) or webp or head[4:12] in (b"ftypavif", b"ftypavis")
-
-
-def _is_image(root: Path, name: str) -> bool:
-    try:
-        with (root / name).open("rb") as file:
-            return has_signature(file.read(12))
-    except OSError:
-        return False

@@ -1,20 +1,17 @@
 """Images in a zip, listed before any of them is decoded. Nothing is unpacked: memory holds one file at a time."""
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
-from itertools import compress
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import Bool
-
-from limpid.data.fingerprint import fingerprint_of_files
+from limpid.data.readers import scan
+from limpid.data.readers.file_listing import FileStore, FoundFile, listing_of_files
 from limpid.data.readers.fit import DecodedImage, ImageSpec
-from limpid.data.readers.labels import bytes_of, classes_of
-from limpid.data.readers.listing import ImageListing, LeftOutCounter, Load, UnreadableImage
+from limpid.data.readers.labels import bytes_of
+from limpid.data.readers.listing import ImageListing, Load, UnreadableImage
 from limpid.data.readers.messages import one_line
-from limpid.data.readers.scan import MAX_FILE_BYTES, SUFFIXES, decode_bounded, has_signature, is_hidden
+from limpid.data.readers.scan import decode_bounded, is_hidden
 from limpid.runtime.progress_line import progress
 from limpid.runtime.terminal import printable
 
@@ -24,45 +21,41 @@ ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Compression methods that are read; the others cannot be decompressed in pieces of bounded size."""
 
 
-def scan_zip(path: Path) -> ImageListing:
-    """The images of a zip. Raises ValueError if it cannot be read as one."""
-    found, refused, left_out = [], [], LeftOutCounter()
+def scan_zip(path: Path, labels: str = "") -> ImageListing:
+    """The images of a zip, with the classes that `labels` chooses.
+
+    Raises ValueError if it cannot be read as one, or as `assign` does.
+    """
     try:
         archive = zipfile.ZipFile(path)  # closed when the last image that reads from it is gone
         entries = archive.infolist()
-        for info in progress(entries, f"looking for images in {path}", len(entries)):
-            if too_long(info.filename):
-                raise ValueError(f"a name in it, {info.filename[:60]!r}, is longer than a file's can be")
-            parts = info.filename.split("/")
-            if ".." in parts or info.filename.startswith(("/", "\\")):
-                refused.append(UnreadableImage(info.filename, "its name leads out of the zip"))
-            elif info.is_dir() or any(map(is_hidden, parts)):
-                continue
-            elif info.filename.lower().endswith(SUFFIXES) or _is_image(archive, info):
-                found.append(info)
-            else:
-                left_out.add("other files", info.filename)
-        stat = path.stat()
+        files = list(_files(progress(entries, f"looking for images in {path}", len(entries))))
+        about = path.stat()
     except Exception as error:  # zipfile raises many exceptions for broken archives
         raise ValueError(f"cannot read {printable(str(path))}: {one_line(error)}") from error
-    found.sort(key=lambda info: bytes_of(info.filename))
-    names = [info.filename for info in found]
+    by_name = {file.name: file for file in files if isinstance(file, FoundFile)} if labels else {}
 
-    def loads(chosen: Bool[np.ndarray, " n"]) -> Iterator[Load]:
-        return (partial(_read_entry, archive, info) for info in compress(found, chosen))
+    def read(file: FoundFile, size: int) -> bytes:
+        return read_entry(archive, file, size)
 
-    stamp = f"{stat.st_size} {stat.st_mtime_ns}"
-    content = fingerprint_of_files((bytes_of(info.filename), info.file_size) for info in found)
-    return ImageListing(
-        path,
-        names,
-        *classes_of(names),
-        stamp,
-        loads,
-        tuple(sorted(refused)),
-        left_out.records(),
-        content=content,
-    )
+    def load(file: FoundFile) -> Load:
+        return partial(_load_entry, archive, file)
+
+    stamp = f"{about.st_size} {about.st_mtime_ns}"
+    return listing_of_files(FileStore(path, read, load, by_name.get), files, labels, lambda _: stamp)
+
+
+def _files(entries: Iterable[zipfile.ZipInfo]) -> Iterator[FoundFile | UnreadableImage]:
+    """The files of a zip. Raises ValueError for a name that no file could have."""
+    for info in entries:
+        name = info.filename.replace("\\", "/")  # as some programs of Windows write it
+        if too_long(name):
+            raise ValueError(f"a name in it, {name[:60]!r}, is longer than a file's can be")
+        parts = name.split("/")
+        if ".." in parts or name.startswith("/"):
+            yield UnreadableImage(info.filename, "its name leads out of the zip")
+        elif not name.endswith("/") and not any(map(is_hidden, parts)):
+            yield FoundFile(name, info.file_size, entry=info)
 
 
 def too_long(name: str) -> bool:
@@ -71,21 +64,17 @@ def too_long(name: str) -> bool:
     return len(encoded) > LONGEST_PATH or max(map(len, encoded.split(b"/"))) > LONGEST_NAME
 
 
-def _is_image(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bool:
-    """Whether the first bytes of a file are those of an image; False for a file that cannot be read."""
-    try:
-        with archive.open(info) as file:
-            return info.compress_type in ZIP_METHODS and has_signature(file.read(12))
-    except Exception:
-        return False
-
-
-def _read_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo, spec: ImageSpec) -> DecodedImage:
-    if info.compress_type not in ZIP_METHODS:
+def read_entry(archive: zipfile.ZipFile, file: FoundFile, size: int) -> bytes:
+    """At most so many bytes of a file in a zip. Raises ValueError, in one line, if it cannot be read."""
+    assert file.entry is not None
+    if file.entry.compress_type not in ZIP_METHODS:
         raise ValueError("it is packed by another method than zip's usual, deflate")
     try:
-        with archive.open(info) as file:
-            blob = file.read(MAX_FILE_BYTES + 1)
+        with archive.open(file.entry) as opened:
+            return opened.read(size)
     except Exception as error:  # zipfile raises many exceptions for broken archives
         raise ValueError(one_line(error)) from error
-    return decode_bounded(blob, spec)
+
+
+def _load_entry(archive: zipfile.ZipFile, file: FoundFile, spec: ImageSpec) -> DecodedImage:
+    return decode_bounded(read_entry(archive, file, scan.MAX_FILE_BYTES + 1), spec)
