@@ -27,6 +27,7 @@ FLOORS = {
 """The floor of each folder; folders of one floor do not know each other."""
 ORDER = [
     "level",
+    "schedule_html",
     "discrete_schedules",
     "continuous_schedules",
     "schedules",

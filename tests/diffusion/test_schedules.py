@@ -1,6 +1,7 @@
 import math
 from types import ModuleType
 from typing import get_args
+from xml.etree import ElementTree
 
 import pytest
 import torch
@@ -57,6 +58,18 @@ def test_noise_grows_with_u(schedule: Schedule):
     levels = schedule(torch.linspace(0.01, 0.99, 400, dtype=torch.float64))
     assert (levels.logsnr.diff() <= 0).all()
     assert (levels.logsnr[0] - levels.logsnr[-1]) > 1
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
+def test_a_notebook_shows_a_schedule_as_two_curves(schedule: Schedule):
+    page = ElementTree.fromstring(schedule._repr_html_())
+    alpha, sigma = (
+        torch.tensor([[float(number) for number in point.split(",")] for point in curve.attrib["points"].split()])
+        for curve in page.iter("{http://www.w3.org/2000/svg}polyline")
+    )
+    assert page[0].text == str(schedule)
+    assert (alpha[:, 1].diff() >= 0).all(), "alpha falls; y counts from the top"
+    assert (sigma[:, 1].diff() <= 0).all()
 
 
 def test_the_table_is_the_product_of_one_minus_beta():

@@ -24,6 +24,7 @@ from limpid.diffusion.schedules import Schedule
 from limpid.recipes.recipe import Every, Recipe
 from limpid.recipes.serialize import from_dict, to_dict
 from limpid.sampling.pipeline import load
+from limpid.sampling.samples import Samples
 from limpid.storage import checkpoint
 from limpid.training.api import train, train_steps
 from limpid.training.callbacks import Callback
@@ -230,8 +231,8 @@ def test_every_event_reaches_a_callback(tmp_path: Path):
         def on_log(self, line, images_seen: int) -> None:
             events.append(("log", images_seen, sorted(line)[:2]))
 
-        def on_samples(self, samples: Tensor, images_seen: int) -> None:
-            events.append(("samples", images_seen, tuple(samples.shape)))
+        def on_samples(self, samples: Samples, images_seen: int) -> None:
+            events.append(("samples", images_seen, tuple(samples.pixels.shape)))
 
         def on_checkpoint(self, path: Path, images_seen: int) -> None:
             events.append(("checkpoint", images_seen, path.name))

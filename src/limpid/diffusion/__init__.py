@@ -13,6 +13,7 @@ __all__ = [
     "losses",
     "oracle",
     "samplers",
+    "schedule_html",
     "schedules",
     "targets",
     "weightings",

@@ -8,6 +8,7 @@ import torch
 
 from limpid.diffusion.discrete_schedules import Cosine, LinearBeta, ScaledLinearBeta
 from limpid.diffusion.level import Level, UnitInterval
+from limpid.diffusion.schedule_html import schedule_html
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,8 @@ class VpSde:
 
     beta_min: float = 0.1
     beta_max: float = 20.0
+
+    _repr_html_ = schedule_html
 
     def __call__(self, u: UnitInterval) -> Level:
         exponent = u * self.beta_min + u.square() * (self.beta_max - self.beta_min) / 2
@@ -29,6 +32,8 @@ class Sigmoid:
     start: float = -3.0
     end: float = 3.0
     tau: float = 1.0
+
+    _repr_html_ = schedule_html
 
     def __call__(self, u: UnitInterval) -> Level:
         first, last = (1 / (1 + math.exp(-edge / self.tau)) for edge in (self.start, self.end))
@@ -47,6 +52,8 @@ class RectifiedFlow:
 
     shift: float = 1.0
 
+    _repr_html_ = schedule_html
+
     def __call__(self, u: UnitInterval) -> Level:
         t = self.shift * u / (1 + (self.shift - 1) * u)
         return Level(1 - t, t)
@@ -58,6 +65,8 @@ class LogitNormal:
 
     mean: float = 0.0
     std: float = 1.0
+
+    _repr_html_ = schedule_html
 
     def __call__(self, u: UnitInterval) -> Level:
         logit = self.mean + self.std * torch.special.ndtri(u)
@@ -71,6 +80,8 @@ class LogNormal:
     mean: float = -1.2
     std: float = 1.2
 
+    _repr_html_ = schedule_html
+
     def __call__(self, u: UnitInterval) -> Level:
         sigma = (self.mean + self.std * torch.special.ndtri(u)).exp()
         return Level(torch.ones_like(sigma), sigma)
@@ -82,6 +93,8 @@ class Laplace:
 
     mean: float = 0.0
     scale: float = 0.5
+
+    _repr_html_ = schedule_html
 
     def __call__(self, u: UnitInterval) -> Level:
         offset = 0.5 - u
@@ -100,6 +113,8 @@ class Karras:
     sigma_max: float = 80.0
     rho: float = 7.0
 
+    _repr_html_ = schedule_html
+
     def __call__(self, u: UnitInterval) -> Level:
         low, high = self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)
         sigma = torch.lerp(torch.full_like(u, low), torch.full_like(u, high), u) ** self.rho
@@ -116,6 +131,8 @@ class ShiftedSnr:
 
     schedule: LinearBeta | ScaledLinearBeta | Cosine | VpSde | Sigmoid | LogNormal | Laplace | Karras = Cosine()
     factor: float = 2.0
+
+    _repr_html_ = schedule_html
 
     def __call__(self, u: UnitInterval) -> Level:
         level = self.schedule(u)

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from limpid.diffusion.level import Level, UnitInterval
+from limpid.diffusion.schedule_html import schedule_html
 
 MAX_STEPS = 1_000_000
 """Largest number of steps of a schedule or a sampler, all of which are held in memory."""
@@ -36,6 +37,8 @@ class LinearBeta:
         """beta_1 ... beta_T in float64."""
         return torch.linspace(self.beta_start, self.beta_end, self.T, dtype=torch.float64)
 
+    _repr_html_ = schedule_html
+
     def __call__(self, u: UnitInterval) -> Level:
         return _from_table(self, u)
 
@@ -54,6 +57,8 @@ class ScaledLinearBeta:
     def betas(self) -> Float[Tensor, " T"]:
         """beta_1 ... beta_T in float64."""
         return torch.linspace(self.beta_start**0.5, self.beta_end**0.5, self.T, dtype=torch.float64).square()
+
+    _repr_html_ = schedule_html
 
     def __call__(self, u: UnitInterval) -> Level:
         return _from_table(self, u)
@@ -75,6 +80,8 @@ class Cosine:
         t = torch.arange(self.T + 1, dtype=torch.float64) / self.T
         alpha_bar = ((t + self.offset) / (1 + self.offset) * math.pi / 2).cos().square()
         return (1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=self.beta_max)
+
+    _repr_html_ = schedule_html
 
     def __call__(self, u: UnitInterval) -> Level:
         return _from_table(self, u)
@@ -101,6 +108,8 @@ class ZeroTerminalSnr:
         rescaled = (alpha - alpha[-1]) * alpha[0] / (alpha[0] - alpha[-1])
         alpha_bar = torch.cat([torch.ones(1, dtype=torch.float64), rescaled.square()])
         return 1 - alpha_bar[1:] / alpha_bar[:-1]
+
+    _repr_html_ = schedule_html
 
     def __call__(self, u: UnitInterval) -> Level:
         return _from_table(self, u)

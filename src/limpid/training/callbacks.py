@@ -4,9 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxtyping import UInt8
-from torch import Tensor
-
+from limpid.sampling.samples import Samples
 from limpid.training.loop import StepMetrics
 from limpid.training.training import Training
 
@@ -30,8 +28,8 @@ class Callback:
     def on_log(self, line: Mapping[str, Any], images_seen: int) -> None:
         """After a line was added to the log: mean loss since the line before, learning rate, gradient norm, speed."""
 
-    def on_samples(self, samples: UInt8[Tensor, "n c h w"], images_seen: int) -> None:
-        """After images were sampled, always from the same seeds."""
+    def on_samples(self, samples: Samples, images_seen: int) -> None:
+        """After the grid of this moment was sampled, always from the same seeds and labels."""
 
     def on_checkpoint(self, path: Path, images_seen: int) -> None:
         """After a checkpoint was written."""
@@ -70,7 +68,7 @@ class CallbackList(Callback):
         for callback in self.callbacks:
             callback.on_log(line, images_seen)
 
-    def on_samples(self, samples: UInt8[Tensor, "n c h w"], images_seen: int) -> None:
+    def on_samples(self, samples: Samples, images_seen: int) -> None:
         for callback in self.callbacks:
             callback.on_samples(samples, images_seen)
 

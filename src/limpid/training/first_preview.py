@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-from jaxtyping import UInt8
-from torch import Tensor
-
 from limpid.runtime import distributed
 from limpid.runtime.log import logger
 from limpid.sampling import figures
+from limpid.sampling.samples import Samples
 from limpid.training.active_run import Run, tolerate_disk_errors
 from limpid.training.callbacks import Callback, crosses_multiple
 from limpid.training.loop import StepMetrics
@@ -54,7 +52,7 @@ class FirstPreview(Callback):
             self.due_at, self.interval = self.run.clock() + self.interval, 2 * self.interval
             self.sample()
 
-    def on_samples(self, samples: UInt8[Tensor, "n c h w"], images_seen: int) -> None:
+    def on_samples(self, samples: Samples, images_seen: int) -> None:
         self.remove()
 
     def on_end(self, training: Training) -> None:

@@ -54,7 +54,7 @@ class SampleGrids(Callback):
                 logger.warning(f"{problem}, after {run.state.images_seen:,} images")
             self.announce(figures.omissions(samples))
         if samples is not None:
-            run.callbacks.on_samples(samples.pixels, run.state.images_seen)
+            run.callbacks.on_samples(samples, run.state.images_seen)
 
     def announce(self, missing: str) -> None:
         """Say once what the grids leave out because sampling is slow on this machine."""
