@@ -89,7 +89,9 @@ def test_training_again_goes_on_and_its_folder_is_a_recipe(pipeline: Path, capsy
     assert main(again) == 2
     assert "--allow-rewarm" in capsys.readouterr().err
     assert main([*again, "--allow-rewarm"]) == 0
-    assert "going on after 32 images" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "going on after 32 images" in shown
+    assert shown.endswith(f"next: limpid sample {pipeline}, limpid evaluate {pipeline}\n")
 
 
 def test_sampling_writes_the_files_that_the_options_name(pipeline: Path, tmp_path: Path, capsys):

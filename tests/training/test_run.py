@@ -335,4 +335,5 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path):
     rest, _ = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "and saved: the same command goes on from there" in rest
+    assert rest.endswith(f"to go on: limpid train {tmp_path}\n")
     assert checkpoint.latest(tmp_path / "checkpoints") is not None

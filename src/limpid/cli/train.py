@@ -1,6 +1,7 @@
 """`limpid train`: train a recipe, or continue a run."""
 
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from limpid.recipes.recipe import Recipe
 from limpid.recipes.registry import RECIPES, find_recipe
 from limpid.runtime import distributed
 from limpid.runtime.device import TrainingRuntime
+from limpid.runtime.output import lossy_output
 from limpid.runtime.terminal import echo
 from limpid.sampling.training_data import open_data
 from limpid.training.run import run
@@ -44,7 +46,17 @@ def main(arguments: Sequence[str]) -> int:
     options = with_epochs(parse(Train(find_recipe(name), TrainingRuntime(), folder), rest, f"limpid train {name}"))
     threads = options.runtime.threads or previous_threads(options.run)
     replace(options.runtime, threads=threads).resolve(options.recipe.duration).setup()
-    return 0 if run(options.recipe, options.run, options.runtime, options.allow_rewarm, [ProgressDisplay()]) else 130
+    finished = run(options.recipe, options.run, options.runtime, options.allow_rewarm, [ProgressDisplay()])
+    if distributed.is_main_process():
+        with lossy_output():
+            echo(next_step(options.run, finished))
+    return 0 if finished else 130
+
+
+def next_step(folder: Path, finished: bool) -> str:
+    """The commands that use a finished run, or the one that continues a run that was stopped."""
+    name = shlex.quote(str(folder))
+    return f"next: limpid sample {name}, limpid evaluate {name}" if finished else f"to go on: limpid train {name}"
 
 
 def with_epochs(options: Train) -> Train:

@@ -1,5 +1,6 @@
 """The progress of `limpid train`: a bar on a terminal, a line now and then elsewhere."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,10 +24,10 @@ class ProgressDisplay(Callback):
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
         self.bar = Progress(*columns, console=self.console, disable=not self.visible)
         self.task = self.bar.add_task("starting")
-        self.total = 0
+        self.total, self.begin = 0, 0.0
 
     def on_start(self, training: Training) -> None:
-        self.total = training.recipe.duration
+        self.total, self.begin = training.recipe.duration, time.perf_counter()
         self.bar.update(self.task, total=self.total, completed=training.state.images_seen)
         self.bar.start()
 
@@ -41,5 +42,6 @@ class ProgressDisplay(Callback):
         state = f"loss {line['loss']:.4f}  {speed:,.0f} images/s"
         self.bar.update(self.task, description=state)
         if not self.visible:
-            left = (self.total - images_seen) / max(speed, 1e-9)
-            logger.info(f"{images_seen:>12,} of {self.total:,} images  {state}  {duration(left)} left")
+            left = f"{duration((self.total - images_seen) / max(speed, 1e-9))} left"
+            when = left if images_seen < self.total else f"in {duration(time.perf_counter() - self.begin)}"
+            logger.info(f"{images_seen:>12,} of {self.total:,} images  {state}  {when}")

@@ -35,9 +35,8 @@ def schedule_html(schedule: Callable[[UnitInterval], Level]) -> str:
 
 
 def svg_curve(name: str, x: list[float], y: list[float], color: str) -> str:
-    """A curve in the unit square, with its name at the middle."""
-    points = [(MARGIN + WIDTH * a, MARGIN + HEIGHT * (1 - b)) for a, b in zip(x, y, strict=True)]
-    left, low = points[len(points) // 5 if name == "alpha" else 4 * len(points) // 5]
-    path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
-    label = f'<text x="{left:.1f}" y="{low - 4:.1f}" fill="{color}">{name}</text>'
+    """A curve in the unit square, with its name above the plot."""
+    path = " ".join(f"{MARGIN + WIDTH * a:.1f},{MARGIN + HEIGHT * (1 - b):.1f}" for a, b in zip(x, y, strict=True))
+    left = MARGIN + 40 * list(CURVES).index(name)
+    label = f'<text x="{left}" y="{MARGIN - 6}" fill="{color}">{name}</text>'
     return f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>{label}'

@@ -10,7 +10,7 @@ from limpid.training.training import Training
 
 
 class TrainingProgress(Callback):
-    """One line that is written over itself, for a notebook: images seen, loss, speed and the time left."""
+    """One line that is written over itself, for a notebook: images seen, loss, speed and the time left, or taken."""
 
     SECONDS = 0.5
     """Between two updates: reading the loss makes the host wait for a GPU."""
@@ -27,9 +27,10 @@ class TrainingProgress(Callback):
             return
         self.last, total = now, training.recipe.duration
         speed = (step.images_seen - self.first) / max(now - self.begin, 1e-9)
-        left = duration((total - step.images_seen) / max(speed, 1e-9))
+        seconds = now - self.begin if training.finished else (total - step.images_seen) / max(speed, 1e-9)
+        time_in_words = f"in {duration(seconds)}" if training.finished else f"{duration(seconds)} left"
         loss = step.loss.mean().item()
-        line = f"{step.images_seen:,} of {total:,} images  loss {loss:.4f}  {speed:,.0f} images/s  {left} left"
+        line = f"{step.images_seen:,} of {total:,} images  loss {loss:.4f}  {speed:,.0f} images/s  {time_in_words}"
         stream = self.stream or sys.stdout
         stream.write(f"\r{line:<100}" + "\n" * training.finished)
         stream.flush()
@@ -43,10 +44,10 @@ def in_notebook() -> bool:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: 42 s, 3 min 20 s, 5 h 10 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    """A duration in words: 42 s, 3 min 20 s, 5 h 10 min."""
+    rounded = round(seconds)
+    if rounded < 60:
+        return f"{rounded} s"
+    if rounded < 3600:
+        return f"{rounded // 60} min {rounded % 60} s"
+    return f"{rounded // 3600} h {rounded % 3600 // 60} min"
