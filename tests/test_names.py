@@ -14,7 +14,10 @@ PARTICIPLES = re.compile(r"[a-z]+ed$|asked$|drawn$|made$|kept$|known$|told$|seen
 NOT_PARTICIPLES = {"seed", "speed", "expected", "embed", "stratified"}
 """Nouns, and the adjective that the field calls a sample by."""
 WORD = "picture"
-WITH_THE_WORD = {"sampling/sample.py": "the address of the noise of a sample, whose change would change every image"}
+WITH_THE_WORD = dict.fromkeys(
+    ("sampling/sample.py", "onnx_files/draw.py"),
+    "the address of the noise of a sample, whose change would change every image",
+)
 
 
 def definitions(path: Path) -> Iterator[str]:

@@ -8,6 +8,8 @@ __all__ = [
     "evaluate_options",
     "export",
     "export_diffusers",
+    "export_onnx",
+    "export_torch",
     "foreign_kinds",
     "foreign_options",
     "inputs",

@@ -52,7 +52,7 @@ limpid: train diffusion models from scratch on small images
   limpid posthoc-ema RUN --std 0.1    the EMA of another length, computed after training
   limpid lab [RUN ...]                a page in the browser: play with the noise, sample from runs
   limpid bench RECIPE [options]       images per second, memory and FLOPs of a recipe on this machine
-  limpid export WHAT RUN [options]    write the model for another program: diffusers
+  limpid export WHAT RUN [options]    write the model for another program: diffusers, onnx or torch
   limpid recipes                      the recipes, what they reach and what they cost
 
 RECIPE is a name from `limpid recipes`, a .toml or .json file, or a run folder.

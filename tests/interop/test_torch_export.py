@@ -1,0 +1,46 @@
+"""A program of torch.export is the denoiser, bit for bit, in batches of any size."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from random_models import random_pipeline, saved_model
+
+from limpid.cli.main import main
+from limpid.diffusion.level import Level
+from limpid.interop.torch_export import torch_program
+from limpid.nets import DiT, UNet
+from limpid.recipes.recipe import Recipe
+from limpid.recipes.registry import RECIPES
+from limpid.runtime.device import Runtime
+from limpid.sampling.pipeline import load
+
+SHAPE = (1, 8, 8)
+UNET = UNet(model_channels=8, channel_mult=(1, 2), num_blocks=1, attn_resolutions=(), dropout=0.0)
+NETWORKS = {"UNet": UNET, "DiT": DiT(2, 16, 2, 2)}
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_the_program_of_a_run_is_its_denoiser_in_batches_of_any_size(network: str, tmp_path: Path):
+    recipe: Recipe = replace(RECIPES["demo"](), network=NETWORKS[network])
+    run = saved_model(tmp_path, recipe, SHAPE)
+    assert main(["export", "torch", run, "--out", str(tmp_path / "tiny.pt2")]) == 0
+    program, model = torch.export.load(tmp_path / "tiny.pt2").module(), load(run, runtime=Runtime("cpu")).model
+    for n in (1, 3, 7):
+        x, labels = torch.randn(n, *SHAPE), torch.randint(0, 4, (n,))
+        alpha, sigma = torch.rand(2, n, dtype=torch.float64) + 0.1
+        with torch.no_grad():
+            assert torch.equal(program(x, alpha, sigma, labels), model(x, Level(alpha, sigma), labels))
+
+
+class OfValues(torch.nn.Module):
+    def forward(self, x: torch.Tensor, c_noise: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+        return x if x.mean().item() > 0 else -x
+
+
+def test_a_network_that_cannot_be_followed_is_refused_in_one_line():
+    model = random_pipeline(RECIPES["demo"](), (1, 16, 16)).model
+    model.net = OfValues()
+    with pytest.raises(ValueError, match=r"^OfValues cannot be exported: [^\n]*$"):
+        torch_program(model, (1, 16, 16))
