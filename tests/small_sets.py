@@ -29,7 +29,29 @@ def parquet(compression: str = "snappy") -> bytes:
     return file.getvalue()
 
 
+def npz(**arrays: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
+    return file.getvalue()
+
+
+def npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+SPLITS = {
+    "train_images": PIXELS[:8],
+    "train_labels": LABELS[:8, None].astype(np.uint8),
+    "test_images": PIXELS[8:],
+    "test_labels": LABELS[8:, None].astype(np.uint8),
+}
+
 SETS: dict[str, Callable[[], bytes]] = {
     "parquet": parquet,
     "uncompressed parquet": lambda: parquet("none"),
+    "npz of splits": lambda: npz(**SPLITS),
+    "npz of floats": lambda: npz(x=(PIXELS / 255).astype(np.float32), y=np.eye(3)[LABELS]),
+    "npy": lambda: npy(PIXELS),
 }

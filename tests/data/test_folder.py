@@ -342,13 +342,16 @@ def npz(path: Path, header: str, body: bytes, method: int = zipfile.ZIP_STORED) 
     ("header", "said"),
     [
         ("{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000, 32, 32, 3)}", "is of another length"),
-        ("{'descr': '|u1', 'fortran_order': False, 'shape': (-1, -1, 10, 10)}", "no array of numbers in C order"),
-        ("{'descr': '|u1', 'fortran_order': True, 'shape': (1, 10, 10, 1)}", "no array of numbers in C order"),
-        ("{'descr': '|O', 'fortran_order': False, 'shape': (1, 10, 10, 1)}", "no array of numbers in C order"),
-        ("{'descr': '<f4', 'fortran_order': False, 'shape': (1, 5, 5, 1)}", "expected uint8 of n x h x w x 1, 3 or 4"),
-        ("{'descr': '|u1', 'fortran_order': False, 'shape': (1, 10, 5, 2)}", "expected uint8 of n x h x w x 1, 3 or 4"),
+        ("{'descr': '|u1', 'fortran_order': False, 'shape': (-1, -1, 10, 10)}", "no array of numbers or words"),
+        ("{'descr': '|u1', 'fortran_order': True, 'shape': (1, 10, 10, 1)}", "is in Fortran order: expected C order"),
+        (
+            "{'descr': '|O', 'fortran_order': False, 'shape': (1, 10, 10, 1)}",
+            "no array of numbers or words, but",
+        ),
+        ("{'descr': '<c8', 'fortran_order': False, 'shape': (1, 12, 1, 1)}", "is of another length"),
+        ("{'descr': '|u1', 'fortran_order': False, 'shape': (1, 10, 5, 2)}", "it has 2 channels: expected 1, 3 or 4"),
         ("{'descr': '|u1', 'fortran_order': False, 'shape': (0, 10, 5, 3)}", "is of another length"),
-        ("{'descr': '|u1', 'fortran_order': False, 'shape': (10, 10)}", "expected uint8 of n x h x w x 1, 3 or 4"),
+        ("{'descr': '|u1', 'fortran_order': False, 'shape': (10, 10)}", "rows of 10 numbers are no square images"),
         ("{'descr': '|u1', 'shape': (1, 10, 10, 1)}", "Header does not contain the correct keys"),
         ("__import__('os').system('true')", "malformed node"),
     ],
@@ -384,10 +387,13 @@ def test_an_array_of_class_names_says_what_the_labels_mean(tmp_path: Path):
     for arrays, said in (
         ({"labels": np.array([1, 2, 3, 1]), "class_names": names}, "its labels are 1 to 3, and it names 3 classes"),
         ({"labels": np.array([-1, 2, 0, 1]), "class_names": names}, "its labels are -1 to 2, and it names 3 classes"),
-        ({"labels": np.zeros(4, int), "class_names": np.array([1, 2])}, "its class names are int64 of shape (2,)"),
-        ({"labels": np.zeros(4, int), "class_names": np.array([["a"]])}, "its class names are <U1 of shape (1, 1)"),
+        ({"labels": np.zeros(4, int), "class_names": np.array([1, 2])}, "its class names are class_names (int64, 2)"),
+        (
+            {"labels": np.zeros(4, int), "class_names": np.array([["a"]])},
+            "class names are class_names (<U1, 1 x 1)",
+        ),
         ({"labels": np.zeros(4, int), "class_names": np.array(["a" * 2**22, "b"])}, "expected a row of words"),
-        ({"labels": np.zeros(4, int), "class_names": np.array([None])}, "no array of numbers"),
+        ({"labels": np.zeros(4, int), "class_names": np.array([None])}, "no array of numbers or words"),
     ):
         np.savez_compressed(tmp_path / "a.npz", images=pixels, **arrays)  # pyright: ignore[reportArgumentType]
         with pytest.raises(ValueError, match=re.escape(said)):
@@ -397,10 +403,10 @@ def test_an_array_of_class_names_says_what_the_labels_mean(tmp_path: Path):
 def test_an_array_without_images_or_with_odd_labels_is_refused(tmp_path: Path):
     pixels = PIXELS[:4].permute(0, 2, 3, 1).numpy()
     for arrays, said in (
-        ({"pixels": pixels}, "it has no array images or arr_0"),
-        ({"images": pixels, "labels": np.array([0, 1])}, "expected 4 whole numbers"),
-        ({"images": pixels, "labels": np.array([0.5] * 4)}, "expected 4 whole numbers"),
-        ({"images": pixels, "labels": np.array([None] * 4)}, "no array of numbers"),
+        ({"first": pixels, "second": pixels}, r"its arrays are first \(uint8, 4 x 16 x 20 x 3\), second"),
+        ({"images": pixels, "labels": np.array([0, 1])}, "expected one for each of 4 images"),
+        ({"images": pixels, "labels": np.array([0.5] * 4)}, "its labels are float64: expected whole numbers or words"),
+        ({"images": pixels, "labels": np.array([None] * 4)}, "no array of numbers or words"),
     ):
         np.savez(tmp_path / "a.npz", **arrays)  # pyright: ignore[reportArgumentType]
         with pytest.raises(ValueError, match=said):

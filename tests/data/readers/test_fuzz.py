@@ -275,7 +275,8 @@ def repacked(files: dict[str, bytes]) -> bytes:
 
 FORMS = {
     "zip": lambda: [archive()],
-    "npz": lambda: [arrays(False), arrays(True)],
+    "npz": lambda: [arrays(False), arrays(True), SETS["npz of splits"](), SETS["npz of floats"]()],
+    "npy": lambda: [SETS["npy"]()],
     "parquet": lambda: [SETS["parquet"](), SETS["uncompressed parquet"]()],
 }
 """Sets of a few images in every form of one file."""

@@ -117,6 +117,7 @@ def test_of_several_columns_of_labels_one_is_named(tmp_path: Path):
         scan(path)
     listing = scan(path, "coarse_label")
     assert (listing.classes, listing.labels.tolist()) == (("x", "y"), [1, 1])
+    assert scan(path, "none").classes == ()
     with pytest.raises(ValueError, match=r"no column 'colour' of labels: its columns are image \(struct"):
         scan(path, "colour")
 

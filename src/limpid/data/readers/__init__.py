@@ -1,6 +1,9 @@
 """Readers: from files, archives and arrays as people have them to uint8 images."""
 
 __all__ = [
+    "array_layout",
+    "array_roles",
+    "arrays",
     "assignment",
     "cifar10_files",
     "decode",
@@ -13,6 +16,7 @@ __all__ = [
     "labels",
     "listing",
     "messages",
+    "npy",
     "npz",
     "pack",
     "packed",

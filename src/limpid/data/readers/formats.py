@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from limpid.data.readers.file_kinds import SUFFIXES, has_signature
 from limpid.data.readers.listing import ImageListing, UnreadableImage
-from limpid.data.readers.npz import scan_npz
+from limpid.data.readers.npz import scan_npy, scan_npy_files, scan_npz
 from limpid.data.readers.parquet import scan_parquet
 from limpid.data.readers.scan import scan_folder, walk
 from limpid.data.readers.zip_files import scan_zip
@@ -59,7 +59,8 @@ FORMS = (
         (".parquet",),
         scan_parquet,
     ),
-    Form("an .npz of arrays", _is_npz, lambda path, label: scan_npz(path)),
+    Form("an .npz of arrays", _is_npz, scan_npz),
+    Form("a .npy", lambda path, head: head.startswith(b"\x93NUMPY"), scan_npy, (".npy",), scan_npy_files),
     Form("a .zip of images", _is_zip, scan_zip),
 )
 """The forms in the order in which they are tried."""

@@ -1,157 +1,123 @@
-"""Images in an .npz, numpy's zip of arrays: as `limpid sample --npz` writes them, and many others.
+"""Images in .npz and .npy files, and in folders of .npy: one array of all, an array for each split, or one an image."""
 
-What the headers claim is compared with the size of the file before memory is allocated, and no object is unpickled.
-Images are read one after another, so that memory holds only a few of them.
-"""
-
-import math
+import os
 import zipfile
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
-from io import BytesIO
+from itertools import compress
+from math import prod
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool
 
-from limpid.data.fingerprint import fingerprint_of_arrays
-from limpid.data.readers.fit import MAX_PIXELS, DecodedImage, ImageSpec, fit_array
-from limpid.data.readers.listing import ImageListing, Load
+from limpid.data.fingerprint import fingerprint_of_files
+from limpid.data.readers.array_layout import has_own_range, image_from_row, layout_from_shape, range_of
+from limpid.data.readers.array_roles import NamedArray, role_of
+from limpid.data.readers.arrays import listing_from_arrays
+from limpid.data.readers.fit import DecodedImage, ImageSpec
+from limpid.data.readers.labels import classes_of
+from limpid.data.readers.listing import ImageListing, LeftOutCounter, Load
 from limpid.data.readers.messages import one_line
-from limpid.data.readers.zip_files import LONGEST_NAME, ZIP_METHODS
+from limpid.data.readers.npy import array_in_file, array_in_zip
+from limpid.data.readers.scan import MAX_FILE_BYTES
+from limpid.data.readers.values import ValueRange
 from limpid.runtime.terminal import printable
 
-HEAD = 2**14
-"""Limit in bytes of the header of an array; numpy writes 128."""
-DEFLATED = 1032
-"""Largest compression ratio of deflate (zlib's manual, 'Maximum compression factor')."""
-MAX_IMAGES = 2**24
-"""Limit of the number of images in an array."""
-IMAGE_ARRAYS, LABELS_ARRAY, NAMES_ARRAY = ("images.npy", "arr_0.npy"), "labels.npy", "class_names.npy"
-LONGEST_NAMES = 2**24
-"""Limit in bytes of all class names together."""
+RANGE_FILES = 64
+"""Number of files by which the range of values is found."""
+MAX_ARRAYS = 10_000
+"""Limit of the number of arrays in a file."""
 
 
-class NpyHeader(NamedTuple):
-    """The header of an array: the offset of its numbers, their shape and type."""
-
-    begin: int
-    shape: tuple[int, ...]
-    dtype: np.dtype
-
-
-def scan_npz(path: Path) -> ImageListing:
-    """The images of an .npz, numbered from 0. Raises ValueError if they are not uint8 of n x h x w x channels."""
+def scan_npz(path: Path, label: str = "") -> ImageListing:
+    """The images of an .npz, numbered from 0 or by its splits. Raises ValueError if it cannot be read, or has none."""
     try:
         with zipfile.ZipFile(path) as packed:
-            member = next((name for name in IMAGE_ARRAYS if name in packed.namelist()), None)
-            if member is None:
-                raise ValueError(f"it has no array {' or '.join(name.removesuffix('.npy') for name in IMAGE_ARRAYS)}")
-            head = read_npy_header(packed, member)
-            n, h, w, c = _as_images(head)
-            labels, classes = _labels(packed, n)
-            # The checksums of zip, which nobody has to compute; it may hold other arrays, which are no images.
-            sums = {info.filename: b"%d" % info.CRC for info in packed.infolist()}
-            content = fingerprint_of_arrays(n, sums[member], b" ", sums.get(LABELS_ARRAY, b""))
-        about = path.stat()
+            members = [info for info in packed.infolist() if info.filename.endswith(".npy")]
+            if len(members) > MAX_ARRAYS:
+                raise ValueError(f"it has {len(members):,} arrays: expected at most {MAX_ARRAYS:,}")
+            arrays, unread = list[NamedArray](), LeftOutCounter()
+            for info in members:
+                try:
+                    arrays.append(array_in_zip(packed, path, info.filename))
+                except ValueError:
+                    if role_of(info.filename.removesuffix(".npy")).kind:
+                        raise
+                    unread.add("arrays that cannot be read", info.filename)
+        return listing_from_arrays(path, arrays, stamp_of(path), label, unread.records())
     except Exception as error:  # zipfile and numpy raise many exceptions for broken files
         raise ValueError(f"cannot read {printable(str(path))}: {one_line(error)}") from error
-    stamp, together = f"{about.st_size} {about.st_mtime_ns}", max(1, min(64, 2**22 // (h * w * c)))
-    loads = partial(read_rows, path, member, head.begin, (h, w, c))
-    return ImageListing(path, range(n), labels, classes, stamp, loads, block_size=together, content=content)
 
 
-def read_rows(
-    path: Path, member: str, begin: int, shape: tuple[int, int, int], chosen: Bool[np.ndarray, " n"]
-) -> Iterator[Load]:
-    """A reader for each image of an array that the mask selects. Raises ValueError if the array ends early."""
+def scan_npy(path: Path, label: str = "") -> ImageListing:
+    """The images of a .npy. Raises ValueError if it cannot be read, or has none."""
     try:
-        with zipfile.ZipFile(path) as packed, packed.open(member) as file:
-            file.read(begin)
-            for wanted in chosen:
-                row = file.read(math.prod(shape))
-                if len(row) < math.prod(shape):
-                    raise ValueError(f"{member} ends early")
-                if wanted:
-                    yield partial(_from_row, np.frombuffer(row, np.uint8).reshape(shape))
-    except Exception as error:  # zipfile raises many exceptions for broken archives
+        array = array_in_file(path)
+        return listing_from_arrays(path, [array._replace(name="images")], stamp_of(path))
+    except Exception as error:
         raise ValueError(f"cannot read {printable(str(path))}: {one_line(error)}") from error
 
 
-def read_npy_header(packed: zipfile.ZipFile, member: str) -> NpyHeader:
-    """The header of an array. Raises ValueError, among others, if it claims objects or more than the file holds."""
-    info = packed.getinfo(member)
-    if info.compress_type not in ZIP_METHODS:
-        raise ValueError(f"{member} is packed by another method than zip's usual, deflate")
-    with packed.open(info) as file:
-        start = BytesIO(file.read(HEAD))
-    version = np.lib.format.read_magic(start)
-    if version not in ((1, 0), (2, 0)):
-        raise ValueError(f"{member} is an array of version {version}: expected (1, 0) or (2, 0)")
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(start)
-    if fortran or dtype.hasobject or min(shape, default=0) < 0:
-        raise ValueError(f"{member} is no array of numbers in C order")
-    if start.tell() + math.prod(shape) * dtype.itemsize != info.file_size:
-        raise ValueError(f"{member} claims the shape {shape}, and is of another length")
-    there = min(info.compress_size, Path(str(packed.filename)).stat().st_size)
-    if info.file_size > DEFLATED * (there + 1):
-        raise ValueError(f"{member} claims more than can be packed in it")
-    return NpyHeader(start.tell(), shape, dtype)
+def scan_npy_files(root: Path, names: list[str], label: str = "") -> ImageListing:
+    """The images of a folder of .npy: of arrays named as those of an .npz, or of an image each, in folders of classes.
 
-
-def _as_images(head: NpyHeader) -> tuple[int, int, int, int]:
-    """Number, height, width and channels of the images in an array; without the last it is grey."""
-    shape = (*head.shape, 1) if len(head.shape) == 3 else head.shape
-    if head.dtype != np.uint8 or len(shape) != 4 or shape[3] not in (1, 3, 4):
-        raise ValueError(f"its images are {head.dtype} of shape {head.shape}: expected uint8 of n x h x w x 1, 3 or 4")
-    n, h, w, c = shape
-    if not (1 <= n <= MAX_IMAGES and 1 <= h * w <= MAX_PIXELS):
-        limits = f"expected 1 to {MAX_IMAGES:,}, of at most {MAX_PIXELS:,} pixels"
-        raise ValueError(f"it has {n} images of {h}x{w}: {limits}")
-    return n, h, w, c
-
-
-def _labels(packed: zipfile.ZipFile, n: int) -> tuple[Int[np.ndarray, " n"], tuple[str, ...]]:
-    """The labels of n images and the names of the classes; zeros and no names where there are none.
-
-    Without an array of names the labels are renumbered from 0, and their former values are the names.
+    Raises ValueError for an array that is no image.
     """
-    head = read_npy_header(packed, LABELS_ARRAY) if LABELS_ARRAY in packed.namelist() else None
-    if head is None or head.shape == (0,):
-        return np.zeros(n, np.int64), ()
-    if head.dtype.kind not in "iu" or head.shape != (n,):
-        raise ValueError(f"its labels are {head.dtype} of shape {head.shape}: expected {n} whole numbers")
-    given, names = _values(packed, LABELS_ARRAY, head), _class_names(packed)
-    if not names:
-        found, labels = np.unique(given, return_inverse=True)
-        return labels.astype(np.int64), tuple(str(value) for value in found.tolist())
-    if given.min() < 0 or given.max() >= len(names):
-        raise ValueError(f"its labels are {given.min()} to {given.max()}, and it names {len(names)} classes")
-    return given.astype(np.int64), names
+    if any(role_of(name.removesuffix(".npy")).kind == "image" for name in names):
+        try:
+            files = [root / name for name in sorted(names)]
+            return listing_from_arrays(root, [array_in_file(file) for file in files], stamp_of(*files), label)
+        except Exception as error:
+            raise ValueError(f"cannot read {printable(str(root))}: {one_line(error)}") from error
+    names = sorted(names, key=os.fsencode)
+    files = [root / name for name in names]
+    number_range = _range_of_files(files)
+
+    def loads(chosen: Bool[np.ndarray, " n"]) -> Iterator[Load]:
+        return (partial(_image_from_file, file, number_range) for file in compress(files, chosen))
+
+    content = fingerprint_of_files(
+        (os.fsencode(name), file.stat().st_size) for name, file in zip(names, files, strict=True)
+    )
+    values = f", values in [{number_range.black:g}, {number_range.white:g}]" if number_range else ""
+    note = f"an image in each .npy{values}"
+    return ImageListing(root, names, *classes_of(names), stamp_of(*files), loads, notes=(note,), content=content)
 
 
-def _class_names(packed: zipfile.ZipFile) -> tuple[str, ...]:
-    """The names of the classes in the order of their labels; empty if the archive has none."""
-    head = read_npy_header(packed, NAMES_ARRAY) if NAMES_ARRAY in packed.namelist() else None
-    if head is None or head.shape == (0,):
-        return ()
-    if head.dtype.kind != "U" or len(head.shape) != 1 or head.shape[0] * head.dtype.itemsize > LONGEST_NAMES:
-        expected = f"a row of words, of at most {LONGEST_NAMES:,} bytes"
-        raise ValueError(f"its class names are {head.dtype} of shape {head.shape}: expected {expected}")
-    names = [str(name) for name in _values(packed, NAMES_ARRAY, head).tolist()]
-    if long := [name for name in names if len(name) > LONGEST_NAME]:
-        raise ValueError(f"a class name in it, {long[0][:60]!r}, is longer than {LONGEST_NAME} letters")
-    return tuple(map(printable, names))
+def stamp_of(*files: Path) -> str:
+    """The sizes and times of files, which change with them."""
+    return " ".join(f"{status.st_size} {status.st_mtime_ns}" for status in (file.stat() for file in files))
 
 
-def _values(packed: zipfile.ZipFile, member: str, head: NpyHeader) -> np.ndarray:
-    """All values of an array whose size was checked."""
-    with packed.open(member) as file:
-        file.read(head.begin)
-        return np.frombuffer(file.read(), head.dtype)
+def _range_of_files(files: list[Path]) -> ValueRange | None:
+    """The range of the values of the first files where their type does not say it."""
+    ranges: list[ValueRange | None] = []
+    for file in files[:RANGE_FILES]:
+        try:
+            row = _values(file)
+        except ValueError:  # it is refused when it is read
+            continue
+        ranges += [] if has_own_range(row.dtype) else [range_of(row)]
+    known = [each for each in ranges if each]
+    return min(known) if known and len(known) == len(ranges) else None  # [-1, 1] where one of them needs it
 
 
-def _from_row(row: UInt8[np.ndarray, "h w c"], frame: ImageSpec) -> DecodedImage:
-    return fit_array(row, frame)
+def _image_from_file(file: Path, number_range: ValueRange | None, spec: ImageSpec) -> DecodedImage:
+    """The image in a .npy. Raises ValueError if it cannot be read, or is none."""
+    values = _values(file)
+    return image_from_row(values, layout_from_shape((1, *values.shape)), number_range, spec)
+
+
+def _values(file: Path) -> np.ndarray:
+    try:
+        array = array_in_file(file)
+        if array.dtype.kind not in "buif" or not 2 <= len(array.shape) <= 3:
+            raise ValueError(f"it is an array {array}: expected the values of an image")
+        if prod(array.shape) * array.dtype.itemsize > MAX_FILE_BYTES or 0 in array.shape:
+            raise ValueError(f"it is an array {array}: expected 1 to {MAX_FILE_BYTES:,} bytes")
+        with closing(array.blocks(array.shape[0])) as blocks:
+            return next(blocks)
+    except Exception as error:
+        raise ValueError(one_line(error)) from error

@@ -139,6 +139,8 @@ def _columns(file: "pyarrow.parquet.ParquetFile", label: str) -> Columns:
         for name, kind in types.items()
         if name != image and (pyarrow.types.is_integer(kind) or pyarrow.types.is_boolean(kind) or _is_word(kind))
     ]
+    if label == "none":
+        return Columns(image, "", (), tuple(name for name in types if name != image))
     if label and label not in candidates:
         raise ValueError(f"it has no column {label!r} of labels: its columns are {listed}")
     with_names = [name for name in candidates if name in names]
