@@ -12,6 +12,7 @@ BIN := .venv/bin
 
 demo: .venv/ready
 	$(BIN)/limpid train demo --run runs/demo
+	$(BIN)/limpid sample cifar10-small --out runs/cifar10-small --overwrite
 
 test: .venv/ready
 	$(BIN)/python -m pytest

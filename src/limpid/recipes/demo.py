@@ -1,12 +1,14 @@
-"""The demo: handwritten digits, from random weights to samples in a minute or two."""
+"""The demos: handwritten digits, from random weights to samples in minutes, with EDM or with DDPM."""
+
+from dataclasses import replace
 
 from limpid.data import Digits
 from limpid.data.augment import Augment
-from limpid.diffusion.denoiser import LogSigma
+from limpid.diffusion.denoiser import LogSigma, Timestep
 from limpid.diffusion.guidance import Guidance
-from limpid.diffusion.samplers import Heun
-from limpid.diffusion.schedules import Karras, LogNormal
-from limpid.diffusion.targets import Edm
+from limpid.diffusion.samplers import Ancestral, Heun
+from limpid.diffusion.schedules import Karras, LinearBeta, LogNormal
+from limpid.diffusion.targets import Edm, Eps
 from limpid.nets import UNet
 from limpid.optim.ema import Ema
 from limpid.optim.optimizers import Muon
@@ -35,4 +37,18 @@ def demo() -> Recipe:
             steps=20, sampler=Heun(), schedule=Karras(sigma_min=0.05), clip_denoised=False, guidance=Guidance(1.5)
         ),
         every=Every(log=640, sample=6_400, save=12_000),
+    )
+
+
+def demo_ddpm() -> Recipe:
+    """DDPM as Ho et al. (2020) describe it, on the digits and network of `demo`: T = 1000, beta linear, predicting eps.
+
+    Cost: about three minutes on two CPU cores. It samples in 100 of its 1000 steps; `--steps 1000` takes all of them.
+    """
+    return replace(
+        demo(),
+        schedule=LinearBeta(),
+        target=Eps(),
+        noise_conditioning=Timestep(),
+        sampling=Sampling(steps=100, sampler=Ancestral()),
     )

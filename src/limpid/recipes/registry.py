@@ -21,13 +21,13 @@ from limpid.recipes.cifar10 import (
     cifar10_v,
     small,
 )
-from limpid.recipes.demo import demo
+from limpid.recipes.demo import demo, demo_ddpm
 from limpid.recipes.recipe import Recipe
 from limpid.recipes.serialize import errors_name_file, from_dict, match_choice
 from limpid.storage.regular_files import read_bytes
 
 NAMED = (
-    *(demo, cifar10_small, small, cifar10_fast, cifar10, cifar10_64, cifar10_cond),
+    *(demo, demo_ddpm, cifar10_small, small, cifar10_fast, cifar10, cifar10_64, cifar10_cond),
     *(cifar10_iddpm, cifar10_v, cifar10_edm, cifar10_edm_cond, cifar10_flow),
 )
 
