@@ -308,6 +308,22 @@ def test_a_mistake_is_told_once(tmp_path: Path):
     assert ended.said[1] == ""
 
 
+@pytest.mark.parametrize(("error", "ends"), [(ValueError, True), (FloatingPointError, False)])
+def test_torchrun_ends_a_process_with_the_mistake_of_all_before_it_repeats_it(
+    error: type[Exception], ends: bool, monkeypatch: Patch
+):
+    before, while_waiting = signal.getsignal(signal.SIGTERM), []
+    for name, value in environment(1, 2, 0).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(time, "sleep", lambda _: while_waiting.append(signal.getsignal(signal.SIGTERM)))
+    try:
+        with pytest.raises(error), distributed.distributed_session():
+            raise error("a mistake")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert while_waiting == [before if ends else signal.SIG_IGN]
+
+
 def test_what_one_process_does_is_refused_to_many(monkeypatch: Patch, capsys: pytest.CaptureFixture[str]):
     for name, value in environment(0, 2, 0).items():
         monkeypatch.setenv(name, value)

@@ -24,6 +24,8 @@ COLLECTIVE_TIMEOUT = timedelta(hours=1)
 """How long a process waits for another, which may be sampling meanwhile. One that has ended is noticed at once."""
 MOMENT = 2.0
 """Seconds that other processes wait after an error, so that torchrun sees the failed one end first and stops them."""
+MISTAKE_WAIT = 10.0
+"""Seconds that they wait with a user's mistake: if the main process has reported the same, torchrun ends them sooner."""
 
 LAST = 0.05
 """Seconds for gloo's threads to release the last tensors sent: they need the Python interpreter for it, and abort if it
@@ -82,8 +84,9 @@ def local_slice(batch: int) -> slice:
 def distributed_session(allowed: bool = True) -> Iterator[None]:
     """A context for a command that several processes may run together; only the main process prints.
 
-    An error ends all processes: the one that fails reports it and ends, which the others notice. Raises ValueError if
-    there are several processes and they are not `allowed`.
+    An error ends all processes: the one that fails reports it and ends, which the others notice. A ValueError that all
+    have is reported by the main one alone, since torchrun ends the others meanwhile. Raises ValueError if there are
+    several processes and they are not `allowed`.
     """
     if world_size() == 1:
         yield
@@ -100,8 +103,10 @@ def distributed_session(allowed: bool = True) -> Iterator[None]:
 
                 get_error_handler().record_exception(error)  # for torchrun to show
             if not is_main_process() or isinstance(error, PeerLostError):
-                signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, which would end it before it has reported
-                time.sleep(MOMENT)
+                mistake = isinstance(error, ValueError)
+                if not mistake:
+                    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, which would end it before it reports
+                time.sleep(MISTAKE_WAIT if mistake else MOMENT)
             raise
 
 
