@@ -7,8 +7,10 @@ import pytest
 from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "docs" / "notebooks").glob("*.ipynb"))
-SHORT = {"duration = 25_600": "duration = 1_280", "duration = 12_800": "duration = 1_280", "steps=20": "steps=4"} | {
-    "sample(80, seed=1)": "sample(8, seed=1)",
+SHORT = {"duration = 25_600": "duration = 256", "duration = 12_800": "duration = 256", "steps=20": "steps=4"} | {
+    "sample(80, seed=1)": "sample(4, seed=1)",
+    "sample(20, labels": "sample(4, labels",
+    "sample(32, ": "sample(4, ",
     "sample(40, steps=10)": "sample(4, steps=2)",
 }
 """What is shortened to test that everything runs; what comes out is then not worth looking at."""

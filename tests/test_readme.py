@@ -71,6 +71,10 @@ def test_the_two_commands_are_those_of_the_makefile():
     assert '-e ".[dev]"' in makefile
 
 
+SHORT = {'"demo", duration=20_000': '"demo", {"sampling.steps": 2}, duration=64', "sample(16,": "sample(2,"}
+"""What is shortened in the README's Python code."""
+
+
 def test_the_python_code_runs(monkeypatch, tmp_path: Path, capsys):
     (code,) = blocks("python")
     compile(code, "README.md", "exec")
@@ -78,7 +82,10 @@ def test_the_python_code_runs(monkeypatch, tmp_path: Path, capsys):
         pytest.skip("limpid.load is not in this version: the code is only compiled")
     names: dict[str, Any] = {}
     monkeypatch.chdir(tmp_path)
-    exec(code.replace("duration=20_000", "duration=64"), names)
+    for full, short in SHORT.items():
+        assert full in code
+        code = code.replace(full, short)
+    exec(code, names)
     assert any((tmp_path / "horses").iterdir())
     assert (tmp_path / "runs" / "mine" / "recipe.json").exists()
     assert capsys.readouterr().out.splitlines()[-1].startswith("64 ")
