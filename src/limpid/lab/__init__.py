@@ -1,3 +1,16 @@
 """`limpid lab`: a page in the browser, a second shell over `import limpid` beside the command."""
 
-__all__ = ["app", "events", "guard", "noise", "queries", "server", "workspace"]
+__all__ = [
+    "app",
+    "events",
+    "guard",
+    "jobs",
+    "models",
+    "noise",
+    "queries",
+    "sample",
+    "sample_job",
+    "server",
+    "worker",
+    "workspace",
+]

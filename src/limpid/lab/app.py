@@ -1,11 +1,16 @@
 """The application: which address answers with what. Started by server.py, tested without a network."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeAlias
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
@@ -14,20 +19,37 @@ from starlette.staticfiles import StaticFiles
 
 from limpid.lab.events import Broadcast
 from limpid.lab.guard import Guard, local_hosts
+from limpid.lab.jobs import JobQueue
 from limpid.lab.queries import answer
 from limpid.lab.workspace import Workspace
+from limpid.recipes.serialize import match_choice
 from limpid.runtime.errors import error_line
 
+Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 PAGE = Path(__file__).with_name("page")
 """The page: index.html, one stylesheet, and ES modules as they are written; nothing is built."""
 QUERIES: Mapping[str, str] = {
-    "noise/form": "noise:form",
+    "noise/form": "noise:noise_form",
     "noise/images": "noise:images",
     "noise/image": "noise:image",
     "noise/levels": "noise:levels",
     "noise/denoise": "noise:denoise",
+    "sample/form": "sample:sample_form",
+    "sample/model": "sample:describe_model",
 }
 """The function of limpid.lab that answers each query."""
+JOBS: Mapping[str, str] = {"sample": "sample:job"}
+"""The function of limpid.lab that makes the parameters of each kind of job from a query; worker.py does the jobs."""
+BEFORE_A_JOB = ("sample/model",)
+"""The queries after which a job is to be expected: the process of the jobs is started then."""
+JOB_FILES: Mapping[str, str] = {
+    "preview.png": "image/png",
+    "atlas.png": "image/png",
+    "grid.png": "image/png",
+    "samples.npz": "application/octet-stream",
+    "denoising.webp": "image/webp",
+}
+"""The files of a job that the page may have."""
 
 
 def create_app(workspace: Workspace, token: str, port: int) -> Guard:
@@ -36,8 +58,14 @@ def create_app(workspace: Workspace, token: str, port: int) -> Guard:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        yield
-        events.close()
+        with TemporaryDirectory(prefix="limpid-lab-") as folder:
+            app.state.jobs = JobQueue(Path(folder), events.publish)
+            working = asyncio.create_task(app.state.jobs.run())
+            yield
+            events.close()
+            working.cancel()
+            with suppress(asyncio.CancelledError):
+                await working
 
     app = Starlette(
         routes=routes(),
@@ -58,24 +86,61 @@ def routes() -> list[BaseRoute]:
     """Everything that the lab answers; the page itself is last, since it takes what is left."""
     return [
         Route("/api/events", event_stream),
-        *(Route(f"/api/{name}", query_endpoint(function), methods=["POST"]) for name, function in QUERIES.items()),
+        *(
+            Route(f"/api/{name}", query_endpoint(name, function), methods=["POST"])
+            for name, function in QUERIES.items()
+        ),
+        *(Route(f"/api/jobs/{kind}", job_endpoint(kind, act), methods=["POST"]) for kind, act in JOBS.items()),
+        Route("/api/jobs/{id}/cancel", cancel, methods=["POST"]),
+        Route("/api/jobs/{id}/{setting:int}/{name}", result_file),
         Route("/plotly.min.js", plotly),
         Mount("/", StaticFiles(directory=PAGE, html=True)),
     ]
 
 
-def query_endpoint(function: str):
+def query_endpoint(name: str, function: str) -> Endpoint:
     """The endpoint of a query."""
 
     async def endpoint(request: Request) -> Response:
-        return await answer(request, function)
+        result = await answer(request, function)
+        if name in BEFORE_A_JOB:
+            await request.app.state.jobs.warm_up()
+        return JSONResponse(result)
 
     return endpoint
 
 
+def job_endpoint(kind: str, function: str) -> Endpoint:
+    """The endpoint that adds a job of a kind."""
+
+    async def endpoint(request: Request) -> Response:
+        parameters = await answer(request, function)
+        return JSONResponse(request.app.state.jobs.submit(kind, parameters).event()["job"])
+
+    return endpoint
+
+
+async def cancel(request: Request) -> Response:
+    """Cancel a job."""
+    return JSONResponse(request.app.state.jobs.cancel(request.path_params["id"]).event()["job"])
+
+
+async def result_file(request: Request) -> Response:
+    """A file of a job: of one of its settings, numbered from 0."""
+    job = request.app.state.jobs.find(request.path_params["id"])
+    name = match_choice("file of a job", request.path_params["name"], JOB_FILES)
+    file = job.folder / str(request.path_params["setting"]) / name
+    if name == "denoising.webp" and not file.exists():
+        await run_in_threadpool(import_module("limpid.lab.sample").animate_job, job, file)
+    if not file.is_file():
+        raise ValueError(f"job {job.id} has no {name}: it is {job.state}")
+    return FileResponse(file, media_type=JOB_FILES[name])
+
+
 async def event_stream(request: Request) -> Response:
-    """What happens, as server-sent events."""
-    stream = request.app.state.events.stream(list)
+    """What happens, as server-sent events; first how each job is now."""
+    state = request.app.state
+    stream = state.events.stream(lambda: [job.event() for job in state.jobs.jobs.values()])
     return StreamingResponse(stream, media_type="text/event-stream")
 
 

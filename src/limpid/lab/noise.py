@@ -69,7 +69,7 @@ class DenoiseQuery:
     u: float = 0.5
 
 
-def form(workspace: Workspace, query: NoQuery) -> Any:
+def noise_form(workspace: Workspace, query: NoQuery) -> Any:
     """The data sets by name, the kinds of schedules, and the one to begin with."""
     names = list(sources(workspace))
     return {"sources": names, "schema": schema(Schedule), "schedule": to_dict(LinearBeta(), Schedule)}

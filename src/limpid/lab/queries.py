@@ -10,7 +10,6 @@ from typing import Any, get_type_hints
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse
 
 from limpid.lab.workspace import Workspace
 from limpid.recipes.serialize import from_dict
@@ -19,10 +18,10 @@ MAX_BODY = 256 * 1024
 """Bytes of the longest request that is read."""
 
 
-async def answer(request: Request, function: str) -> JSONResponse:
+async def answer(request: Request, function: str) -> Any:
     """The answer of `function`, a module of the lab and a name in it, to the body of a request."""
     body = await read_json(request)
-    return JSONResponse(await run_in_threadpool(call, function, request.app.state.workspace, body))
+    return await run_in_threadpool(call, function, request.app.state.workspace, body)
 
 
 def call(function: str, workspace: Workspace, body: Any) -> Any:

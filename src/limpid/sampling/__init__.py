@@ -7,6 +7,7 @@ __all__ = [
     "figures",
     "labels",
     "pipeline",
+    "same_samples",
     "sample",
     "samples",
     "time_budget",

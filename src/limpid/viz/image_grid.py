@@ -83,6 +83,12 @@ def strip(
     )
 
 
+def atlas(pixels: UInt8[Tensor, "rows columns c h w"]) -> Image.Image:
+    """All images on one, pixel by pixel and without gaps, for a program that cuts them out again."""
+    rows, columns, c, h, w = pixels.shape
+    return to_pil_images(pixels.permute(2, 0, 3, 1, 4).reshape(1, c, rows * h, columns * w))[0]
+
+
 def near_square(n: int) -> int:
     """Columns for n images: the fewest for a grid not higher than wide, or a few more if then no cell is empty."""
     least = isqrt(n - 1) + 1

@@ -15,3 +15,10 @@ export function el(tag, attributes = {}, ...children) {
 export function state(kind, text, ...actions) {
   return el("div", { class: `state ${kind}`, role: kind === "failed" ? "alert" : "status" }, el("p", {}, text), ...actions);
 }
+
+/** Let the user save a Blob as a file of this name. */
+export function save(blob, name) {
+  const url = URL.createObjectURL(blob);
+  el("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}

@@ -1,0 +1,61 @@
+"""The models that the page may sample from: those that come with limpid, and the runs of the workspace."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from limpid.lab.workspace import Workspace
+from limpid.recipes.serialize import match_choice
+from limpid.sampling.checkpoints import PRETRAINED
+from limpid.storage.checkpoint import list_checkpoints
+
+DEPTH = 2
+"""Folders below a named one in which runs are looked for."""
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """A model by its name, and where it is."""
+
+    name: str
+    path: str
+    """What `limpid.load` takes."""
+    checkpoints: tuple[str, ...] = ()
+    """The checkpoints of a run, the oldest first."""
+
+    def checkpoint(self, name: str) -> str:
+        """What `limpid.load` takes for one of the checkpoints, the newest if no name is given. Raises ValueError for a
+        name that is none."""
+        if not name:
+            return self.path
+        return str(Path(self.path, "checkpoints", match_choice("checkpoint", name, self.checkpoints)))
+
+
+def find_models(workspace: Workspace) -> dict[str, ModelFiles]:
+    """All models by name, as they are on disk now."""
+    found = [model for path in workspace.runs for model in models_below(path, DEPTH)]
+    shipped = [ModelFiles(name, name) for name in PRETRAINED if not Path(name).exists()]
+    return {model.name: model for model in (*shipped, *found)}
+
+
+def find_model(workspace: Workspace, name: str) -> ModelFiles:
+    """A model of the lab. Raises ValueError for a name that is none."""
+    models = find_models(workspace)
+    return models[match_choice("model", name, models)]
+
+
+def models_below(path: Path, depth: int) -> Iterator[ModelFiles]:
+    """The runs of a folder, or the one that it is; a checkpoint file is a model of its own."""
+    if path.is_file():
+        yield ModelFiles(str(path), str(path))
+    elif checkpoints := [file.name for file in list_checkpoints(path / "checkpoints") if inside(file, path)]:
+        yield ModelFiles(str(path), str(path), tuple(checkpoints))
+    elif depth and path.is_dir():
+        for child in sorted(path.iterdir()):
+            if child.is_dir() and inside(child, path):
+                yield from models_below(child, depth - 1)
+
+
+def inside(path: Path, folder: Path) -> bool:
+    """Whether a path is in a folder, also where it is a link."""
+    return path.resolve().is_relative_to(folder.resolve())

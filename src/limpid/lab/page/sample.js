@@ -1,0 +1,318 @@
+// The view Sample: a model, some seeds, and one to three settings of the sampler beside each other.
+
+import { ask, file, listen } from "./api.js";
+import { short } from "./chart.js";
+import { el, save, state } from "./dom.js";
+import { form } from "./form.js";
+import { Trajectory } from "./trajectory.js";
+
+export const keys = [
+  ["g", "generate"],
+  ["r", "another seed"],
+  ["Enter", "open the trajectory of an image"],
+  ["← →", "in a trajectory: a step back or on"],
+  ["↑ ↓", "in a trajectory: the image before or after"],
+];
+
+const LETTERS = ["A", "B", "C"];
+const STORE = "limpid-sample";
+
+export function mount(main) {
+  const view = new Sample(main);
+  view.begin();
+  return () => view.end();
+}
+
+class Sample {
+  constructor(main) {
+    this.main = main;
+    this.chosen = { model: "", checkpoint: "", n: 64, seed: 0, dice: false, labels: [], weights: "ema", settings: [], ...JSON.parse(sessionStorage.getItem(STORE) ?? "{}") };
+    this.tab = 0;
+    this.job = null;
+    this.abort = new AbortController();
+    addEventListener("pagehide", () => this.keep(), { signal: this.abort.signal });
+  }
+
+  keep() {
+    sessionStorage.setItem(STORE, JSON.stringify(this.chosen));
+  }
+
+  async begin() {
+    this.main.replaceChildren(state("loading", "Looking for models …"));
+    try {
+      Object.assign(this, await ask("sample/form"));
+      this.build();
+      const known = this.models.find(({ name }) => name === this.chosen.model);
+      await this.openModel(known ? known.name : this.models[0].name, known ? this.chosen.checkpoint : "", !known);
+    } catch (error) {
+      this.main.replaceChildren(state("failed", error.message, el("button", { onclick: () => this.begin() }, "Try again")));
+      return;
+    }
+    document.addEventListener("keydown", this.onKey, { signal: this.abort.signal });
+    this.unlisten = listen((event) => this.take(event));
+    if (!this.job) this.showEmpty();
+  }
+
+  end() {
+    this.keep();
+    this.abort.abort();
+    this.unlisten?.();
+    this.trajectory?.close();
+  }
+
+  onKey = (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, dialog")) return;
+    if (event.key === "g") this.generate();
+    else if (event.key === "r") this.roll();
+  };
+
+  build() {
+    const { chosen } = this;
+    this.model = el("select", { "aria-label": "Model", onchange: () => this.openModel(this.model.value, "", true) },
+      ...this.models.map(({ name }) => el("option", {}, name)));
+    this.checkpoint = el("input", { type: "range", min: 0, "aria-label": "Checkpoint", oninput: () => this.nameCheckpoint(), onchange: () => this.openModel(chosen.model, this.checkpoints[this.checkpoint.value], false) });
+    this.checkpointName = el("p", { class: "hint" });
+    this.classes = el("div", { class: "chips", role: "group", "aria-label": "Classes" });
+    this.n = this.text("Samples", chosen.n, (value) => (chosen.n = value));
+    this.seed = this.text("First seed", chosen.seed, (value) => (chosen.seed = value));
+    this.dice = el("input", { type: "checkbox", onchange: () => (chosen.dice = this.dice.checked) });
+    this.dice.checked = chosen.dice;
+    this.weights = el("select", { "aria-label": "Weights", onchange: () => (chosen.weights = this.weights.value) },
+      ...[["ema", "EMA"], ["raw", "raw, of the last step"]].map(([value, text]) => el("option", { value, selected: value === chosen.weights }, text)));
+    this.tabs = el("div", { class: "tabs", role: "tablist", "aria-label": "Settings" });
+    this.settings = el("div", { role: "tabpanel" });
+    this.error = el("p", { class: "error", role: "alert", hidden: true });
+    this.button = el("button", { class: "primary", title: "Generate (g)", onclick: () => this.generate() }, "Generate");
+    this.stage = el("div", { class: "stage", "aria-live": "polite" });
+    this.main.replaceChildren(
+      el("aside", { "aria-label": "Model and settings" },
+        el("section", {}, el("h2", {}, "Model"), this.model, this.checkpoint, this.checkpointName, this.classes,
+          this.n.parentNode,
+          el("div", { class: "pair" }, this.seed.parentNode, el("button", { title: "Another seed (r)", "aria-label": "Another seed", onclick: () => this.roll() }, "⚄")),
+          el("label", { class: "field check" }, this.dice, el("span", {}, "another seed each time")),
+          el("label", { class: "field" }, el("span", {}, "Weights"), this.weights)),
+        el("section", {}, el("h2", {}, "Settings"), this.tabs, this.settings),
+        el("div", { class: "act" }, this.error, this.button)),
+      this.stage,
+    );
+  }
+
+  text(label, value, set) {
+    const input = el("input", { type: "text", inputmode: "numeric", autocomplete: "off", "aria-label": label,
+      oninput: () => set(/^-?\d+$/.test(input.value.trim()) ? Number(input.value) : input.value) });
+    input.value = value;
+    el("label", { class: "field" }, el("span", {}, label), input);
+    return input;
+  }
+
+  roll() {
+    this.seed.value = this.chosen.seed = Math.floor(Math.random() * 1e6);
+  }
+
+  /** Show what a model, at a checkpoint, can be asked for; a new model brings its own settings. */
+  async openModel(name, checkpoint, anew) {
+    const { chosen } = this;
+    Object.assign(chosen, { model: name, checkpoint });
+    this.model.value = name;
+    this.checkpoints = this.models.find((model) => model.name === name).checkpoints;
+    this.checkpoint.hidden = this.checkpoints.length < 2;
+    this.checkpoint.max = this.checkpoints.length - 1;
+    this.checkpoint.value = checkpoint ? this.checkpoints.indexOf(checkpoint) : this.checkpoints.length - 1;
+    let about;
+    try {
+      about = await ask("sample/model", { model: name, checkpoint }, this.abort.signal);
+    } catch (error) {
+      if (error.name !== "AbortError") this.showError(error.message);
+      return;
+    }
+    if (chosen.model !== name || chosen.checkpoint !== checkpoint) return; // another one was chosen meanwhile
+    this.showError("");
+    this.about = about;
+    if (anew || !chosen.settings.length) [chosen.settings, chosen.labels, this.tab] = [[about.sampling], [], 0];
+    this.checkpointName.textContent = `${about.shape.slice(1).reverse().join("×")} pixels, ${about.images_seen.toLocaleString("en")} images seen in training`;
+    this.showClasses();
+    this.showTabs();
+  }
+
+  nameCheckpoint() {
+    const seen = parseInt(this.checkpoints[this.checkpoint.value], 10);
+    this.checkpointName.textContent = `${seen.toLocaleString("en")} images seen in training`;
+  }
+
+  showClasses() {
+    const { classes, unconditional } = this.about;
+    const { chosen } = this;
+    const chip = (text, on, act) => el("button", { "aria-pressed": `${on}`, onclick: () => { act(); this.showClasses(); } }, text);
+    this.classes.hidden = !classes.length;
+    this.classes.replaceChildren(
+      chip("all", !chosen.labels.length, () => (chosen.labels = [])),
+      ...(unconditional ? [chip("no label", chosen.labels[0] === "none", () => (chosen.labels = ["none"]))] : []),
+      ...classes.map((name) => chip(name, chosen.labels.includes(name), () => {
+        const others = chosen.labels.filter((label) => label !== name && label !== "none");
+        chosen.labels = chosen.labels.includes(name) ? others : [...others, name];
+      })),
+    );
+  }
+
+  showTabs() {
+    const { settings } = this.chosen;
+    this.tab = Math.min(this.tab, settings.length - 1);
+    const open = (i) => {
+      this.tab = i;
+      this.showTabs();
+      this.tabs.children[i].focus();
+    };
+    const add = () => {
+      settings.push(structuredClone(settings[this.tab]));
+      open(settings.length - 1);
+    };
+    const remove = () => {
+      settings.splice(this.tab, 1);
+      open(Math.max(0, this.tab - 1));
+    };
+    this.tabs.replaceChildren(
+      ...settings.map((_, i) => el("button", { role: "tab", class: LETTERS[i].toLowerCase(), "aria-selected": `${i === this.tab}`, onclick: () => open(i) }, LETTERS[i])),
+      settings.length < this.limits.settings && el("button", { title: "Compare with another setting", "aria-label": "Add a setting", onclick: add }, "+"),
+      settings.length > 1 && el("button", { title: "Take this setting away", "aria-label": "Remove this setting", onclick: remove }, "−"),
+    );
+    this.tabs.replaceChildren(...[...this.tabs.childNodes].filter((node) => node.nodeType === 1));
+    this.form = form(this.schema, settings[this.tab], (value) => {
+      settings[this.tab] = value;
+      this.showError("");
+    });
+    this.settings.replaceChildren(this.form.node);
+  }
+
+  showError(message) {
+    const where = message.match(/^request\.settings\[(\d)\]/);
+    if (where && Number(where[1]) !== this.tab) {
+      this.tab = Number(where[1]);
+      this.showTabs();
+    }
+    this.form?.show(where ? message.replace(where[0], "") : "");
+    this.error.hidden = !message || Boolean(where);
+    this.error.textContent = message.replace("request.", "");
+  }
+
+  async generate() {
+    if (!this.about) return;
+    if (this.chosen.dice) this.roll();
+    const { model, checkpoint, n, seed, labels, weights, settings } = this.chosen;
+    this.button.disabled = true;
+    try {
+      this.job = await ask("jobs/sample", { model: { model, checkpoint }, n, seed, labels, weights, settings });
+      this.mine = this.job.id;
+      this.showError("");
+      this.showJob();
+    } catch (error) {
+      this.showError(error.message);
+    } finally {
+      this.button.disabled = false;
+    }
+  }
+
+  /** An event: the job of this page, or after a reload the newest. */
+  take({ job }) {
+    if (job?.kind !== "sample") return;
+    if (job.id !== this.mine && (this.mine || job.created < (this.job?.created ?? 0))) return;
+    const before = this.job;
+    this.job = job;
+    if (before?.id === job.id && before.state === "done") return;
+    this.showJob();
+  }
+
+  showEmpty() {
+    this.stage.replaceChildren(state("empty", "Choose a model and press Generate. Every image opens into its trajectory, from noise to the sample."));
+  }
+
+  showJob() {
+    const { job } = this;
+    if (job.state === "done") this.showResult();
+    else if (job.state === "failed") this.stage.replaceChildren(state("failed", job.error, el("button", { onclick: () => this.generate() }, "Try again")));
+    else if (job.state === "cancelled") this.stage.replaceChildren(state("empty", "Cancelled."));
+    else this.showProgress();
+  }
+
+  showProgress() {
+    const { job } = this;
+    if (this.shownProgress?.id !== job.id || !this.shownProgress.node.isConnected) {
+      const bar = el("progress", { "aria-label": "Progress" });
+      const text = el("p", {});
+      const preview = el("img", { class: "pixels preview", alt: "The samples as they are predicted now", hidden: true });
+      const cancel = el("button", { onclick: () => ask(`jobs/${job.id}/cancel`).catch(() => {}) }, "Cancel");
+      const node = el("div", { class: "state working" }, preview, text, bar, cancel);
+      this.shownProgress = { id: job.id, node, bar, text, preview, version: 0 };
+      this.stage.replaceChildren(node);
+    }
+    const { bar, text, preview } = this.shownProgress;
+    const { done, total, setting, preview: version } = job.progress;
+    if (job.state === "queued") text.textContent = "Waiting for the jobs before it …";
+    else if (!total) text.textContent = "Loading the model …";
+    else {
+      text.textContent = `${job.parameters.settings.length > 1 ? `${LETTERS[setting]}: ` : ""}step ${done} of ${total}`;
+      [bar.max, bar.value] = [total, done];
+    }
+    if (version > this.shownProgress.version) {
+      this.shownProgress.version = version;
+      file(`api/jobs/${job.id}/${setting}/preview.png`).then((blob) => {
+        URL.revokeObjectURL(preview.src);
+        preview.src = URL.createObjectURL(blob);
+        preview.hidden = false;
+      }, () => {}); // the next one comes soon
+    }
+  }
+
+  async showResult() {
+    const { job } = this;
+    const { settings } = job.result;
+    this.stage.replaceChildren(state("loading", "Loading the samples …"));
+    let atlases;
+    try {
+      const load = async (_, i) => createImageBitmap(await file(`api/jobs/${job.id}/${i}/atlas.png`));
+      atlases = await Promise.all(settings.map(load));
+    } catch (error) {
+      this.stage.replaceChildren(state("failed", error.message));
+      return;
+    }
+    if (this.job.id !== job.id) return;
+    this.trajectory?.close();
+    this.trajectory = new Trajectory(job, atlases);
+    const columns = Math.ceil(Math.sqrt(job.result.n * (settings.length > 1 ? 0.8 : 1.6)));
+    this.stage.replaceChildren(el("div", { class: "results", "data-count": settings.length },
+      ...settings.map((result, i) => this.result(job, result, i, columns))));
+  }
+
+  result(job, { seconds, evaluations, command, python }, i, columns) {
+    const { n, labels } = job.result;
+    const { kind } = job.parameters.settings[i].sampler;
+    const images = Array.from({ length: n }, (_, j) => {
+      const title = `seed ${job.parameters.seed + j}${labels.length ? `, ${labels[j]}` : ""}`;
+      return el("button", { title, "aria-label": `Trajectory of ${title}`, onclick: () => this.trajectory.open(j) }, this.trajectory.final(i, j));
+    });
+    const grid = el("div", { class: "grid" }, ...images);
+    grid.style.setProperty("--columns", columns);
+    const name = `${job.parameters.path.split(/[\\/]/).pop()}-${LETTERS[i].toLowerCase()}`;
+    const download = (text, result, suffix) => {
+      const button = el("button", {
+        onclick: async () => {
+          button.disabled = true;
+          await file(`api/jobs/${job.id}/${i}/${result}`).then((blob) => save(blob, `${name}.${suffix}`), (error) => this.showError(error.message));
+          button.disabled = false;
+        },
+      }, text);
+      return button;
+    };
+    const letter = job.result.settings.length > 1 ? `${LETTERS[i]}  ` : "";
+    return el("section", { class: `result ${LETTERS[i].toLowerCase()}` },
+      el("h2", {}, `${letter}${kind}, ${job.parameters.settings[i].steps} steps`),
+      el("p", { class: "facts" }, `${evaluations} NFE · ${seconds.toFixed(seconds < 10 ? 1 : 0)} s · ${short(n / seconds)} images/s`),
+      grid,
+      el("div", { class: "downloads" }, download("PNG", "grid.png", "png"), download("npz", "samples.npz", "npz"), download("Animation", "denoising.webp", "webp")),
+      el("details", {}, el("summary", {}, "The same from the command and from Python"), this.code(command), this.code(python)));
+  }
+
+  code(text) {
+    const copy = el("button", { onclick: () => navigator.clipboard.writeText(text).then(() => (copy.textContent = "Copied")) }, "Copy");
+    return el("div", { class: "code" }, el("pre", {}, text), copy);
+  }
+}
