@@ -1,5 +1,6 @@
 """The same few labelled images as sets in the forms that are read, made by other libraries than the readers."""
 
+import gzip
 import io
 from collections.abc import Callable
 
@@ -41,6 +42,21 @@ def npy(array: np.ndarray) -> bytes:
     return file.getvalue()
 
 
+def idx(array: np.ndarray) -> bytes:
+    head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+    return head + array.astype(np.uint8).tobytes()
+
+
+def hdf5(**arrays: np.ndarray) -> bytes:
+    import h5py
+
+    file = io.BytesIO()
+    with h5py.File(file, "w") as sets:
+        for name, array in arrays.items():
+            sets.create_dataset(name, data=array, compression="gzip")
+    return file.getvalue()
+
+
 SPLITS = {
     "train_images": PIXELS[:8],
     "train_labels": LABELS[:8, None].astype(np.uint8),
@@ -54,4 +70,7 @@ SETS: dict[str, Callable[[], bytes]] = {
     "npz of splits": lambda: npz(**SPLITS),
     "npz of floats": lambda: npz(x=(PIXELS / 255).astype(np.float32), y=np.eye(3)[LABELS]),
     "npy": lambda: npy(PIXELS),
+    "idx": lambda: idx(PIXELS[..., 0]),
+    "idx.gz": lambda: gzip.compress(idx(PIXELS[..., 0])),
+    "hdf5": lambda: hdf5(images=PIXELS, labels=LABELS),
 }

@@ -277,6 +277,8 @@ FORMS = {
     "zip": lambda: [archive()],
     "npz": lambda: [arrays(False), arrays(True), SETS["npz of splits"](), SETS["npz of floats"]()],
     "npy": lambda: [SETS["npy"]()],
+    "idx": lambda: [SETS["idx"](), SETS["idx.gz"]()],
+    "hdf5": lambda: [SETS["hdf5"]()],
     "parquet": lambda: [SETS["parquet"](), SETS["uncompressed parquet"]()],
 }
 """Sets of a few images in every form of one file."""

@@ -11,6 +11,8 @@ __all__ = [
     "file_listing",
     "fit",
     "formats",
+    "hdf5",
+    "idx",
     "label_tables",
     "label_values",
     "labels",

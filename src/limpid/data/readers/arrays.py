@@ -45,7 +45,12 @@ class ImageArray(NamedTuple):
 
 
 def listing_from_arrays(
-    root: Path, arrays: Sequence[NamedArray], stamp: str, label: str = "", left_out: tuple[LeftOut, ...] = ()
+    root: Path,
+    arrays: Sequence[NamedArray],
+    stamp: str,
+    label: str = "",
+    left_out: tuple[LeftOut, ...] = (),
+    notes: tuple[str, ...] = (),
 ) -> ImageListing:
     """The images in these arrays of a file, in the order of their splits; `label` is the array of labels if given.
 
@@ -69,7 +74,7 @@ def listing_from_arrays(
         stamp,
         partial(_loads, root, parts),
         left_out=left_out,
-        notes=tuple(map(_note, parts)),
+        notes=(*map(_note, parts), *notes),
         splits=splits,
         content=fingerprint_of_arrays(len(names), *chain.from_iterable(sums)),
         block_size=max(1, min(64, BLOCK_BYTES // max(_row_bytes(part.images) for part in parts))),

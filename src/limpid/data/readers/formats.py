@@ -1,5 +1,6 @@
 """Which reader reads a file or a folder: the table of forms, each known by its first bytes or its name's end."""
 
+import re
 import zipfile
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -7,6 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from limpid.data.readers.file_kinds import SUFFIXES, has_signature
+from limpid.data.readers.hdf5 import is_hdf5, scan_hdf5
+from limpid.data.readers.idx import IDX_NAMES, is_idx, scan_idx, scan_idx_files
 from limpid.data.readers.listing import ImageListing, UnreadableImage
 from limpid.data.readers.npz import scan_npy, scan_npy_files, scan_npz
 from limpid.data.readers.parquet import scan_parquet
@@ -32,8 +35,8 @@ class Form(NamedTuple):
     matches: Callable[[Path, bytes], bool]
     """Whether a file of this path and these first bytes is of the form."""
     scan: Scan
-    suffixes: tuple[str, ...] = ()
-    """Ends of the names by which a folder of such files is known."""
+    names: re.Pattern[str] | None = None
+    """What the names of such files are in a folder of them."""
     scan_files: Callable[[Path, list[str], str], ImageListing] | None = None
     """Lists the images of a folder with these files of the form."""
 
@@ -56,11 +59,13 @@ FORMS = (
         "parquet",
         lambda path, head: head.startswith(b"PAR1"),
         lambda path, label: scan_parquet(path, [""], label),
-        (".parquet",),
+        re.compile(r".*\.parquet"),
         scan_parquet,
     ),
     Form("an .npz of arrays", _is_npz, scan_npz),
-    Form("a .npy", lambda path, head: head.startswith(b"\x93NUMPY"), scan_npy, (".npy",), scan_npy_files),
+    Form("a .npy", lambda path, head: head.startswith(b"\x93NUMPY"), scan_npy, re.compile(r".*\.npy"), scan_npy_files),
+    Form("idx", is_idx, scan_idx, IDX_NAMES, scan_idx_files),
+    Form("HDF5", is_hdf5, scan_hdf5),
     Form("a .zip of images", _is_zip, scan_zip),
 )
 """The forms in the order in which they are tried."""
@@ -101,8 +106,8 @@ def _scan_folder(root: Path, label: str) -> ImageListing:
     names = list(islice(_file_names(root), PEEKED))
     images = sum(name.lower().endswith(SUFFIXES) for name in names)
     for form in FORMS if images < FEW_IMAGES else ():
-        if form.scan_files and any(name.lower().endswith(form.suffixes) for name in names):
-            mine = [name for name in _file_names(root) if name.lower().endswith(form.suffixes)]
+        if form.scan_files and form.names and any(map(form.names.fullmatch, names)):
+            mine = [name for name in _file_names(root) if form.names.fullmatch(name)]
             return form.scan_files(root, mine, label)
     return scan_folder(root, label)
 

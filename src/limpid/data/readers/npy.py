@@ -110,3 +110,8 @@ def blocks_from_file(
         if len(blob) < n * size:
             raise ValueError(f"it ends early, in row {start + len(blob) // size:,} of {shape[0]:,}")
         yield np.frombuffer(blob, dtype).reshape(n, *shape[1:]) if size else np.zeros((n, *shape[1:]), dtype)
+
+
+def stamp_of(*files: Path) -> str:
+    """The sizes and times of files, which change with them."""
+    return " ".join(f"{status.st_size} {status.st_mtime_ns}" for status in (file.stat() for file in files))

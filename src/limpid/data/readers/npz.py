@@ -20,7 +20,7 @@ from limpid.data.readers.fit import DecodedImage, ImageSpec
 from limpid.data.readers.labels import classes_of
 from limpid.data.readers.listing import ImageListing, LeftOutCounter, Load
 from limpid.data.readers.messages import one_line
-from limpid.data.readers.npy import array_in_file, array_in_zip
+from limpid.data.readers.npy import array_in_file, array_in_zip, stamp_of
 from limpid.data.readers.scan import MAX_FILE_BYTES
 from limpid.data.readers.values import ValueRange
 from limpid.runtime.terminal import printable
@@ -84,11 +84,6 @@ def scan_npy_files(root: Path, names: list[str], label: str = "") -> ImageListin
     values = f", values in [{number_range.black:g}, {number_range.white:g}]" if number_range else ""
     note = f"an image in each .npy{values}"
     return ImageListing(root, names, *classes_of(names), stamp_of(*files), loads, notes=(note,), content=content)
-
-
-def stamp_of(*files: Path) -> str:
-    """The sizes and times of files, which change with them."""
-    return " ".join(f"{status.st_size} {status.st_mtime_ns}" for status in (file.stat() for file in files))
 
 
 def _range_of_files(files: list[Path]) -> ValueRange | None:

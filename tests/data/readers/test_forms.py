@@ -1,0 +1,121 @@
+"""Other forms of a set: the images, labels and splits that were written; a form that is not read is named."""
+
+import gzip
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_sets import LABELS, PIXELS, SPLITS, hdf5, idx, npz
+
+from limpid.data import Folder
+from limpid.data.images import ImageDataset
+
+GREY = PIXELS[..., 0]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIMPID_DATA", str(tmp_path / "cache"))
+
+
+def images_of(root: Path, split: str = "all", **options: object) -> ImageDataset:
+    source = Folder(str(root), 8, split=split, **options).open("cpu")  # pyright: ignore[reportArgumentType]
+    assert isinstance(source, ImageDataset)
+    return source
+
+
+def write(root: Path, **files: bytes) -> Path:
+    for name, blob in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(blob)
+    return root
+
+
+def assert_set(images: ImageDataset, pixels: np.ndarray, labels: np.ndarray) -> None:
+    """That these are the images and the labels."""
+    assert torch.equal(images.pixels, torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2))
+    assert images.labels.tolist() == labels.tolist()
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["idx", "idx.gz"])
+@pytest.mark.parametrize("mark", ["-idx{}-ubyte", ".idx{}-ubyte"])
+def test_mnist_is_read_as_it_is_published(packed: bool, mark: str, tmp_path: Path):
+    files = {}
+    for split, rows in (("train", slice(0, 8)), ("t10k", slice(8, 12))):
+        files[f"{split}-images{mark.format(3)}"] = idx(GREY[rows])
+        files[f"{split}-labels{mark.format(1)}"] = idx(LABELS[rows])
+    if packed:
+        files = {f"{name}.gz": gzip.compress(blob) for name, blob in files.items()}
+    root = write(tmp_path / "mnist", **files)
+    assert_set(images_of(root, "train", channels="L"), GREY[:8, :, :, None], LABELS[:8])
+    assert_set(images_of(root, "test", channels="L"), GREY[8:, :, :, None], LABELS[8:])
+    one = root / next(iter(files))
+    assert_set(images_of(one, channels="L"), GREY[:8, :, :, None], LABELS[:8])
+
+
+def test_mnist_is_padded_to_32_in_black_and_not_resampled(tmp_path: Path):
+    digits = np.random.default_rng(0).integers(256, size=(5, 28, 28), dtype=np.uint8)
+    root = write(tmp_path / "mnist", **{"train-images-idx3-ubyte": idx(digits)})
+    images = Folder(str(root), 32, channels="L", fit="pad", pad="black", split="all").open("cpu")
+    assert isinstance(images, ImageDataset)
+    assert np.array_equal(images.pixels[:, 0].numpy(), np.pad(digits, ((0, 0), (2, 2), (2, 2))))
+
+
+def test_emnist_is_turned_upright_and_that_is_said(tmp_path: Path, capsys):
+    files = {"emnist-letters-train-images-idx3-ubyte": idx(GREY), "emnist-letters-train-labels-idx1-ubyte": idx(LABELS)}
+    assert_set(images_of(write(tmp_path / "e", **files), channels="L"), GREY.transpose(0, 2, 1)[..., None], LABELS)
+    assert "EMNIST's images are stored transposed, and are turned upright" in capsys.readouterr().err
+    write(tmp_path / "e", **{"emnist-digits-train-images-idx3-ubyte": idx(GREY)})
+    with pytest.raises(ValueError, match=r"several sets: emnist-digits-, emnist-letters-: name one file"):
+        images_of(tmp_path / "e")
+
+
+@pytest.mark.parametrize(
+    "blob",
+    [idx(GREY)[:-1], idx(GREY) + b"\0", idx(GREY)[:9], b"\0\0\x08\3" + b"\xff" * 12, gzip.compress(idx(GREY))[:50]],
+)
+def test_an_idx_of_another_length_than_it_claims_is_refused(blob: bytes, tmp_path: Path):
+    root = write(tmp_path / "mnist", **{"train-images-idx3-ubyte": blob})
+    with pytest.raises(ValueError, match=r"cannot read .*mnist") as error:
+        images_of(root)
+    assert "\n" not in str(error.value)
+
+
+def test_data_sets_of_hdf5_are_read_as_arrays(tmp_path: Path, monkeypatch):
+    words = np.array(["cat", "dog", "emu"])[LABELS]
+    path = tmp_path / "set.h5"
+    path.write_bytes(hdf5(**SPLITS))
+    assert_set(images_of(path, "train"), PIXELS[:8], LABELS[:8])
+    path.write_bytes(hdf5(data=PIXELS, labels=words.astype("S3"), extra=np.zeros(2)))
+    images = images_of(path)
+    assert_set(images, PIXELS, LABELS)
+    assert images.class_names == ("cat", "dog", "emu")
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(ValueError, match=r"pip install 'limpid-diffusion\[hdf5\]'"):
+        images_of(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "blob", "reason"),
+    [
+        ("a.7z", b"7z\xbc\xaf\x27\x1c" + bytes(99), "it is a 7z archive: unpack it, and name the folder"),
+        ("a.arrow", b"ARROW1" + bytes(99), "it is an Arrow file: write it as parquet"),
+        ("a.zip", b"PK\x03\x04" + bytes(99), "a zip without its directory at the end: it is not complete"),
+        ("a.png", b"\x89PNG\r\n\x1a\n" + bytes(99), "it is one image: name the folder that it is in"),
+        ("a.dat", b"hello", "it begins with b'hello', which is no form of images"),
+        ("a.zip", b"", "it is empty; expected a folder of images, or parquet, an .npz of arrays"),
+    ],
+)
+def test_a_form_that_is_not_read_is_named(name: str, blob: bytes, reason: str, tmp_path: Path):
+    with pytest.raises(ValueError, match=reason):
+        images_of(write(tmp_path, **{name: blob}) / name)
+
+
+def test_an_npz_is_known_by_its_content_whatever_its_name(tmp_path: Path):
+    path = tmp_path / "set.zip"
+    path.write_bytes(npz(images=PIXELS, labels=LABELS))
+    assert zipfile.is_zipfile(path)
+    assert_set(images_of(path), PIXELS, LABELS)
