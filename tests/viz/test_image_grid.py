@@ -24,7 +24,7 @@ from limpid.viz.image_grid import (
     save_png,
     strip,
 )
-from limpid.viz.text import to_ascii
+from limpid.viz.text import to_ascii, typeset
 
 SIZES = [(8, 8), (16, 16), (28, 28), (32, 32), (64, 64), (12, 30), (40, 17)]
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255), (255, 0, 255)]
@@ -210,10 +210,18 @@ def test_a_column_is_named_above(labels: list[str], scale: int):
 
 
 def test_letters_that_the_font_lacks_are_spelt():
-    assert to_ascii("σ = 2×10−3, ᾱ → ∞, Δ, café, λ, ς") == "sigma = 2x10-3, alpha -> inf, delta, cafe, lambda, ?"
-    assert to_ascii("猫") == "?"
+    symbols = "σ = 2×10−3, ᾱ → ∞, Δ, λ"
+    assert to_ascii(f"{symbols}, café") == "sigma = 2x10-3, alpha -> inf, delta, lambda, cafe"
+    assert typeset(symbols, 13)[0] == to_ascii(symbols)
+    assert to_ascii("猫") == typeset("猫", 13)[0] == "<U+732B>"
     ascii_only = "".join(map(chr, range(32, 127)))
     assert to_ascii(ascii_only) == ascii_only
+
+
+@pytest.mark.parametrize("name", ["собака", "γάτα", "café", "chat noir"])
+def test_a_name_of_an_alphabet_is_drawn_in_its_own_letters(name: str):
+    assert typeset(name, 13)[0] == name
+    assert typeset(name, 13)[1].getmask(name[-1]).getbbox() is not None
 
 
 def test_images_without_a_number_of_columns_follow_their_labels():

@@ -25,7 +25,7 @@ COLLECTIVE_TIMEOUT = timedelta(hours=1)
 MOMENT = 2.0
 """Seconds that other processes wait after an error, so that torchrun sees the failed one end first and stops them."""
 MISTAKE_WAIT = 10.0
-"""Seconds that they wait with a user's mistake: if the main process has reported the same, torchrun ends them sooner."""
+"""Seconds that they wait with a user's mistake: if the main process reports the same, torchrun ends them sooner."""
 
 LAST = 0.05
 """Seconds for gloo's threads to release the last tensors sent: they need the Python interpreter for it, and abort if it

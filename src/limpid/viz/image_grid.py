@@ -5,12 +5,12 @@ from math import ceil, isqrt
 from pathlib import Path
 
 from jaxtyping import UInt8
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor, uint8
 
 from limpid.storage.atomic import atomic_write
-from limpid.viz.text import extent, to_ascii
+from limpid.viz.text import extent, typeset
 
 BACKGROUND, TITLE_COLOR, LABEL_COLOR = (236, 236, 234), (32, 33, 36), (85, 89, 94)
 MAX_CELL = 96
@@ -58,16 +58,17 @@ def image_grid(
         cell = cell.resize((width, height), Image.Resampling.NEAREST)
         sheet.paste(cell.convert("RGB"), corner, cell.getchannel("A") if "A" in cell.getbands() else None)
 
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size)
-    draw.text((margin, margin), to_ascii(title), TITLE_COLOR, ImageFont.load_default(size + 3))
+    draw = ImageDraw.Draw(sheet)
+    text, font = typeset(title, size + 3)
+    draw.text((margin, margin), text, TITLE_COLOR, font)
     for row, label in enumerate(row_labels):
         middle = top + row * y_step + (y_step - gap) // 2
-        draw.text((left - size // 2, middle), to_ascii(label), LABEL_COLOR, font, anchor="rm", align="right")
+        text, font = typeset(label, size)
+        draw.text((left - size // 2, middle), text, LABEL_COLOR, font, anchor="rm", align="right")
     for column, label in enumerate(column_labels):
         middle = left + column * x_step + (x_step - gap) // 2
-        draw.text(
-            (middle, top - size // 2 - column_height), to_ascii(label), LABEL_COLOR, font, anchor="ma", align="center"
-        )
+        text, font = typeset(label, size)
+        draw.text((middle, top - size // 2 - column_height), text, LABEL_COLOR, font, anchor="ma", align="center")
     return sheet
 
 

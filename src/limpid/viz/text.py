@@ -1,7 +1,12 @@
-"""Text on images, in the font that comes with Pillow: the same on every machine, but it has ASCII only."""
+"""Text on images: ASCII in the font that comes with Pillow, other letters in DejaVu Sans, which comes with matplotlib.
+
+A character that the font lacks, as those of Chinese, is written as its code, <U+732B>, so that two names differ.
+"""
 
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -15,19 +20,57 @@ GREEK_NAMES = (
 GREEK = dict(zip("αβγδεζηθικλμνξοπρστυφχψω", GREEK_NAMES.split(), strict=True))
 
 
-def to_ascii(label: str) -> str:
-    """The label in ASCII: `sigma` for σ, `e` for é, `?` for a character without such a spelling.
+def typeset(label: str, size: int) -> tuple[str, ImageFont.FreeTypeFont | ImageFont.ImageFont]:
+    """What is drawn of a label, and its font: DejaVu Sans for names that are not in ASCII, if matplotlib is installed.
 
     Long labels are cut: a sheet grows with its labels, and names may come from files of other people.
     """
     lines = label.split("\n")[:MAX_LINES]
     label = "\n".join(line if len(line) <= MAX_LINE_LENGTH else f"{line[:MAX_LINE_LENGTH]}..." for line in lines)
+    if not has_other_letters(label) or not (font := dejavu_sans()):
+        return to_ascii(label), ImageFont.load_default(size)
+    path, characters = font
+    letters = unicodedata.normalize("NFC", label)
+    text = "".join(c if c == "\n" or ord(c) in characters else character_code(c) for c in letters)
+    return text, ImageFont.truetype(path, size)
+
+
+def has_other_letters(label: str) -> bool:
+    """Whether there are letters besides ASCII and single Greek ones, which are symbols with a name."""
+    letters = unicodedata.normalize("NFC", label)
+    for i, letter in enumerate(letters):
+        base = unicodedata.normalize("NFKD", letter)[0].lower()
+        symbol = base in GREEK and not any(c.isalpha() for c in letters[max(i - 1, 0) : i] + letters[i + 1 : i + 2])
+        if letter.isalpha() and not letter.isascii() and not symbol:
+            return True
+    return False
+
+
+@lru_cache
+def dejavu_sans() -> tuple[str, frozenset[int]] | None:
+    """The file of DejaVu Sans and the codes of its characters; None without matplotlib."""
+    try:
+        from matplotlib import get_data_path
+        from matplotlib.ft2font import FT2Font
+    except ImportError:
+        return None
+    path = str(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))
+    return path, frozenset(FT2Font(path).get_charmap())
+
+
+def to_ascii(label: str) -> str:
+    """The label in ASCII: `sigma` for σ, `e` for é, its code for a character without such a spelling."""
     letters = [c for c in unicodedata.normalize("NFKD", label) if not unicodedata.combining(c)]
-    return "".join(c if c.isascii() else (SIGNS | GREEK).get(c.lower(), "?") for c in letters)
+    return "".join(c if c.isascii() else (SIGNS | GREEK).get(c.lower(), character_code(c)) for c in letters)
+
+
+def character_code(character: str) -> str:
+    """A character as its Unicode code in brackets: <U+732B>."""
+    return f"<U+{ord(character):04X}>"
 
 
 def extent(labels: Sequence[str], size: int) -> tuple[int, int]:
     """The width and height in pixels that each of the labels fits in; (0, 0) without labels."""
-    draw, font = ImageDraw.Draw(Image.new("L", (1, 1))), ImageFont.load_default(size)
-    corners = [draw.textbbox((0, 0), to_ascii(label), font=font)[2:] for label in labels]
+    draw, texts = ImageDraw.Draw(Image.new("L", (1, 1))), [typeset(label, size) for label in labels]
+    corners = [draw.textbbox((0, 0), text, font=font)[2:] for text, font in texts]
     return int(max((right for right, _ in corners), default=0)), int(max((low for _, low in corners), default=0))
