@@ -28,7 +28,7 @@ from limpid.diffusion.samplers import Ancestral, DpmSolverPP, Heun
 from limpid.diffusion.samplers.steps import final_step
 from limpid.diffusion.schedules import Cosine, Karras
 from limpid.interop import onnx
-from limpid.nets import UNet
+from limpid.nets import DiT, UNet
 from limpid.recipes.recipe import Recipe, Sampling
 from limpid.recipes.registry import RECIPES
 
@@ -88,6 +88,35 @@ def test_draw_takes_another_number_of_steps_and_noise_from_a_file(folder: Path, 
     assert done.returncode == 0, done.stderr
     recipe = replace(RECIPE, sampling=replace(SAMPLING, steps=2, guidance=Guidance()))
     np.testing.assert_allclose(np.load(folder / "samples.npy"), limpid_samples(recipe, None), atol=2e-5, rtol=0)
+
+
+def test_a_learned_variance_and_a_second_network_as_guide_are_exported_too(tmp_path: Path):
+    sampling = Sampling(4, Ancestral("learned"), guidance=Guidance(1.5), guidance_model="a weaker run")
+    recipe: Recipe = replace(
+        RECIPES["cifar10-iddpm"](), network=DiT(2, 16, 1, 2), schedule=Cosine(30), sampling=sampling
+    )
+    pipeline = random_pipeline(recipe, SHAPE)
+    guide = random_pipeline(replace(RECIPE, network=DiT(4, 8, 1, 1)), SHAPE).model
+    onnx.export_onnx(onnx.OnnxModel(pipeline.model, recipe, SHAPE, guide=guide), tmp_path)
+    done = run_draw(tmp_path, "--n", "3", "--seed", "5", "--save", "samples.npy")
+    assert done.returncode == 0, done.stderr
+    expected = final_step(replace(pipeline, guide=guide).trajectory(SEEDS)).x.numpy()
+    np.testing.assert_allclose(np.load(tmp_path / "samples.npy"), expected, atol=2e-5, rtol=0)
+
+
+def test_a_sampler_that_is_no_table_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    run = saved_model(tmp_path / "run", RECIPE, SHAPE)
+    assert main(["export", "onnx", run, "--out", str(tmp_path / "out"), "--sampler", "Dopri5"]) == 2
+    assert "Dopri5 chooses its steps by the images" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_onnxscript_one_line_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(ValueError, match=r"pip install 'limpid-diffusion\[onnx\]'$"):
+        onnx.save_onnx(random_pipeline(RECIPE, SHAPE).model, SHAPE, tmp_path / "denoiser.onnx")
 
 
 def test_draw_names_the_classes_where_it_is_given_none_of_them(folder: Path):

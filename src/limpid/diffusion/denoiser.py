@@ -43,7 +43,8 @@ class Timestep:
         table = _log_ratios(schedule, self.steps, level.sigma.dtype, level.sigma.device)
         ratio = level.edm_sigma.log().clamp(table[0], table[-1]).contiguous()
         left = (torch.searchsorted(table, ratio, right=True) - 1).clamp(0, self.steps - 2)
-        width = (table[left + 1] - table[left]).clamp(min=torch.finfo(table.dtype).tiny)
+        # Where steps of the table are equal their numerator is 0 too. Exported constants are float32, which holds this.
+        width = (table[left + 1] - table[left]).clamp(min=torch.finfo(torch.float32).tiny)
         t = left + (ratio - table[left]) / width
         return t * (1000 / self.steps) if self.rescale_timesteps else t
 

@@ -16,7 +16,7 @@ from torch.export import Dim
 from limpid.diffusion.denoiser import Denoiser
 from limpid.diffusion.schedules import sampling_levels
 from limpid.interop.sampler_table import TableRow, sampler_table
-from limpid.interop.torch_export import TensorDenoiser, exporter_warnings_silenced
+from limpid.interop.torch_export import exporter_warnings_silenced, program_and_inputs
 from limpid.recipes.recipe import Recipe, Sampling
 from limpid.storage.atomic import atomic_write
 
@@ -59,7 +59,7 @@ def export_onnx(exported: OnnxModel, folder: Path, more: Sequence[Sampling] = ()
 def sampler_spec(exported: OnnxModel, samplings: Sequence[Sampling]) -> dict[str, Any]:
     """What a program needs to sample with denoiser.onnx, as plain data; README.md of the folder explains it."""
     model, recipe = exported.model, exported.recipe
-    guidance = recipe.sampling.guidance
+    guidance, weaker = recipe.sampling.guidance, exported.guide or model
     return {
         "format": 1,
         "image_shape": list(exported.image_shape),
@@ -70,7 +70,7 @@ def sampler_spec(exported: OnnxModel, samplings: Sequence[Sampling]) -> dict[str
             "scale": guidance.scale,
             "rescale": guidance.rescale,
             "model": "guide.onnx" if exported.guide else None,
-            "labels": exported.guide is None or bool(exported.guide.null_label),
+            "null_label": weaker.null_label or None,
         },
         "samplers": [sampler_entry(recipe, sampling) for sampling in samplings],
     }
@@ -110,8 +110,7 @@ def save_onnx(model: Denoiser, shape: tuple[int, int, int], path: Path) -> Path:
     Raises ValueError for a network that cannot be exported, and where onnx or onnxscript is missing.
     """
     translations = _translations()
-    program = TensorDenoiser(model).eval()
-    inputs = program.example_inputs(shape)
+    program, inputs = program_and_inputs(model, shape)
     with torch.no_grad(), exporter_warnings_silenced(), _exporter_log_silenced():
         try:
             exported = torch.onnx.export(

@@ -47,12 +47,20 @@ class TensorDenoiser(nn.Module):
         """The names of the outputs."""
         return ["x0", *(["variance_fraction"] if self.model.learns_variance else [])]
 
-    def example_inputs(self, shape: tuple[int, int, int]) -> tuple[Tensor, ...]:
-        """Inputs of a batch of two: a size of one would be exported as a constant, and one tensor in two places as one
-        input."""
-        alpha, sigma = torch.full((2,), 0.6, dtype=torch.float64), torch.full((2,), 0.8, dtype=torch.float64)
-        labels = [torch.zeros(2, dtype=torch.int64)] if self.model.null_label else []
-        return (torch.zeros(2, *shape), alpha, sigma, *labels)
+
+def program_and_inputs(model: Denoiser, shape: tuple[int, int, int]) -> tuple[TensorDenoiser, tuple[Tensor, ...]]:
+    """The module to export, and inputs to trace it with: a batch of two, since a size of one would become a constant.
+
+    It is evaluated once, so that what a denoiser caches is computed before a tracer looks on.
+    """
+    program = TensorDenoiser(model).eval()
+    # One tensor in two places would become one input.
+    alpha, sigma = torch.full((2,), 0.6, dtype=torch.float64), torch.full((2,), 0.8, dtype=torch.float64)
+    labels = [torch.zeros(2, dtype=torch.int64)] if model.null_label else []
+    inputs = (torch.zeros(2, *shape), alpha, sigma, *labels)
+    with torch.no_grad():
+        program(*inputs)
+    return program, inputs
 
 
 def torch_program(model: Denoiser, shape: tuple[int, int, int]) -> ExportedProgram:
@@ -60,8 +68,7 @@ def torch_program(model: Denoiser, shape: tuple[int, int, int]) -> ExportedProgr
 
     Raises ValueError for a network that torch.export cannot follow.
     """
-    program = TensorDenoiser(model).eval()
-    inputs = program.example_inputs(shape)
+    program, inputs = program_and_inputs(model, shape)
     batch = {0: Dim("batch")}
     with torch.no_grad(), exporter_warnings_silenced():
         try:

@@ -56,12 +56,16 @@ def batch_noise(seeds: list[int], shape: tuple[int, ...]) -> Iterator[np.ndarray
 
 def onnx_predict(spec: dict[str, Any], labels: np.ndarray | None) -> Predict:
     """E[x0 | x] at the level of a row, guided and clipped, and the fraction of the large variance if there is one."""
-    guidance, null = spec["guidance"], spec["null_label"]
+    guidance = spec["guidance"]
     main = onnxruntime.InferenceSession(EXPORTED / "denoiser.onnx", providers=["CPUExecutionProvider"])
     other = main
     if guidance["model"]:
         other = onnxruntime.InferenceSession(EXPORTED / guidance["model"], providers=["CPUExecutionProvider"])
-    weaker = labels if guidance["model"] or labels is None else np.full_like(labels, null)
+
+    def weaker_labels(n: int) -> np.ndarray | None:
+        if guidance["null_label"] is None:
+            return None
+        return labels if guidance["model"] and labels is not None else np.full(n, guidance["null_label"])
 
     def run(session: Any, x: np.ndarray, row: dict[str, Any], labels: np.ndarray | None) -> list[np.ndarray]:
         inputs = {"x": x, "alpha": np.full(len(x), row["alpha"]), "sigma": np.full(len(x), row["sigma"])}
@@ -70,15 +74,16 @@ def onnx_predict(spec: dict[str, Any], labels: np.ndarray | None) -> Predict:
     def predict(x: np.ndarray, row: dict[str, Any]) -> tuple[np.ndarray, np.ndarray | None]:
         x0, *fraction = run(main, x, row, labels)
         if row["guided"]:
-            x0 = apply_guidance(x0, run(other, x, row, weaker if guidance["labels"] else None)[0], **guidance)
+            x0 = apply_guidance(x0, run(other, x, row, weaker_labels(len(x)))[0], guidance)
         return (np.clip(x0, -1, 1) if spec["clip"] else x0), (fraction[0] if fraction else None)
 
     return predict
 
 
-def apply_guidance(x0: np.ndarray, weaker: np.ndarray, scale: float, rescale: float, **_: object) -> np.ndarray:
+def apply_guidance(x0: np.ndarray, weaker: np.ndarray, guidance: dict[str, Any]) -> np.ndarray:
     """x0 pushed away from a weaker prediction, and brought back to its standard deviation by the share `rescale`."""
-    away = weaker + scale * (x0 - weaker)
+    rescale = guidance["rescale"]
+    away = weaker + guidance["scale"] * (x0 - weaker)
     if not rescale:
         return away
     std, away_std = (value.std((1, 2, 3), ddof=1, keepdims=True) for value in (x0, away))

@@ -34,13 +34,16 @@ export async function* sample(rows, predict, noise) {
  * numbers, or null.
  */
 export function predictor(spec, labels, run) {
-  const { guidance } = spec;
-  const weaker = guidance.model || !labels ? labels : labels.map(() => spec.null_label);
+  const { guidance } = spec, length = size(spec.image_shape);
+  const weakerLabels = (n) => {
+    if (guidance.null_label === null) return null;
+    return guidance.model && labels ? labels : Array(n).fill(guidance.null_label);
+  };
   return async (x, row) => {
     let [x0, fraction] = await run(x, row, labels, false);
     if (row.guided) {
-      const [other] = await run(x, row, guidance.labels ? weaker : null, Boolean(guidance.model));
-      x0 = applyGuidance(x0, other, guidance, size(spec.image_shape));
+      const [weaker] = await run(x, row, weakerLabels(x.length / length), Boolean(guidance.model));
+      x0 = applyGuidance(x0, weaker, guidance, length);
     }
     return [spec.clip ? x0.map((value) => Math.min(1, Math.max(-1, value))) : x0, fraction ?? null];
   };
