@@ -16,6 +16,7 @@ TINY: Recipe = replace(
     batch_size=16,
     data=Digits(size=8),
     network=UNet(model_channels=16, channel_mult=(1, 2), num_blocks=1, attn_resolutions=(4,)),
+    sampling=replace(RECIPES["demo"]().sampling, steps=3),
     every=Every(log=64, sample=0, save=64),
 )
 
@@ -28,6 +29,6 @@ FULL: Recipe = replace(
     uncertainty_weighting=True,
     level_sampler=LossSecondMoment(bins=4),
     optimizer=replace(TINY.optimizer, lr=0.02, warmup_images=0),
-    sampling=replace(TINY.sampling, steps=3),
+    sampling=replace(TINY.sampling, steps=2),
     every=Every(log=32, sample=80, save=64, snapshot=32),
 )

@@ -19,6 +19,8 @@ from limpid.sampling.pipeline import Pipeline
 from limpid.sampling.time_budget import seconds_per_image
 from limpid.viz import show
 
+UNLIMITED = 1e6
+"""Seconds that no machine needs for a grid, however busy it is."""
 NAMES = tuple(f"class {i}" for i in range(10))
 
 
@@ -68,7 +70,7 @@ def test_a_grid_without_classes_has_as_many_samples_as_there_is_time_for():
 @pytest.mark.parametrize("names", [NAMES, ()])
 def test_samples_of_a_smaller_grid_are_those_of_the_complete_one(names: tuple[str, ...], monkeypatch):
     pipeline = pipeline_of(names)
-    complete = figures.preview_samples(pipeline)
+    complete = figures.preview_samples(pipeline, UNLIMITED)
     FakeClock(0.0, 0.05, monkeypatch)  # 1 s an image
     fewer = figures.preview_samples(pipeline, 30.0)
     assert figures.omissions(complete) == ""
@@ -83,7 +85,7 @@ def test_where_time_suffices_every_sample_is_the_same_bit_for_bit(monkeypatch: p
     pipeline = pipeline_of(NAMES)
     labels = figures.grid_labels(pipeline)
     plain = torch.cat(list(pipeline.sample_batches(range(80), labels)))
-    assert torch.equal(figures.preview_samples(pipeline).pixels, plain)
+    assert torch.equal(figures.preview_samples(pipeline, UNLIMITED).pixels, plain)
     FakeClock(0.0, 0.0175, monkeypatch)  # 28 s for all
     assert torch.equal(figures.preview_samples(pipeline, 30.0).pixels, plain)
 

@@ -41,7 +41,7 @@ ODD: Recipe = replace(
     duration=180,
     batch_size=15,
     network=replace(FULL.network, dropout=0.0),
-    every=Every(log=45, sample=90, save=90, snapshot=90),
+    every=Every(log=45, sample=180, save=90, snapshot=90),
 )
 
 
