@@ -193,7 +193,8 @@ def test_without_a_run_folder_nothing_is_written_and_the_weights_are_those_of_on
     assert steps == [16, 32, 48, 64]
     train(TINY, run=tmp_path / "run", runtime=CPU)
     ema = {f"ema.{name}": value for name, value in pipeline.model.net.state_dict().items()}
-    assert all(torch.equal(value, weights(tmp_path / "run")[name]) for name, value in ema.items())
+    saved = weights(tmp_path / "run")
+    assert all(torch.equal(value, saved[name]) for name, value in ema.items())
 
 
 def test_a_loop_of_ones_own_trains_to_the_same_weights_in_a_thread():

@@ -4,9 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 from process_group import together
-from test_run import log, weights
+from test_run import log, same_weights
 from tiny_recipes import CPU, FULL
 
 from limpid.recipes.recipe import Every
@@ -83,7 +82,7 @@ def test_a_preview_is_sampled_after_a_minute_and_replaced_until_the_first_grid(s
 def test_the_clock_changes_no_bit_of_a_run(slow: tuple[Path, Listing], quick: Path):
     folder, _ = slow
     assert log(folder) == log(quick)
-    assert all(torch.equal(value, weights(quick)[name]) for name, value in weights(folder).items())
+    assert same_weights(folder, quick)
     apart = files(folder) ^ files(quick)
     assert apart == {f"checkpoints/{seen:012d}.safetensors" for seen in (0, 144)}
     for name in ("samples/000000000128.png", "samples.png", "denoising.webp"):
@@ -98,7 +97,7 @@ def test_a_run_goes_on_to_the_same_bits_from_a_checkpoint_that_was_saved_by_the_
         file.unlink()
     assert run(RARE, folder, CPU)
     assert log(folder) == log(quick)
-    assert all(torch.equal(value, weights(quick)[name]) for name, value in weights(folder).items())
+    assert same_weights(folder, quick)
 
 
 def test_a_recipe_without_sample_grids_has_no_preview(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -114,7 +113,7 @@ def test_a_preview_that_the_disk_refuses_costs_nothing(
     (tmp_path / "samples").write_text("no folder")
     assert run(RARE, tmp_path, CPU)
     assert "cannot write the samples" in capsys.readouterr().err
-    assert all(torch.equal(value, weights(quick)[name]) for name, value in weights(tmp_path).items())
+    assert same_weights(tmp_path, quick)
 
 
 def by_the_first_clock(folder: Path) -> None:
