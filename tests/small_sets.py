@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import tarfile
 from collections.abc import Callable
 
 import numpy as np
@@ -57,6 +58,26 @@ def hdf5(**arrays: np.ndarray) -> bytes:
     return file.getvalue()
 
 
+def tar(files: dict[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for name, blob in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(blob)
+            archive.addfile(entry, io.BytesIO(blob))
+    return file.getvalue()
+
+
+def class_folders() -> dict[str, bytes]:
+    return {f"class{label}/{i:02d}.png": png(i) for i, label in enumerate(LABELS)}
+
+
+def shard(rows: range) -> dict[str, bytes]:
+    """The files of a shard of webdataset."""
+    pairs = [((f"{i:04d}.png", png(i)), (f"{i:04d}.cls", b"%d" % LABELS[i])) for i in rows]
+    return dict(each for pair in pairs for each in pair)
+
+
 SPLITS = {
     "train_images": PIXELS[:8],
     "train_labels": LABELS[:8, None].astype(np.uint8),
@@ -72,5 +93,8 @@ SETS: dict[str, Callable[[], bytes]] = {
     "npy": lambda: npy(PIXELS),
     "idx": lambda: idx(PIXELS[..., 0]),
     "idx.gz": lambda: gzip.compress(idx(PIXELS[..., 0])),
+    "tar": lambda: tar(class_folders()),
+    "tar.gz": lambda: gzip.compress(tar(class_folders()), 1),
+    "webdataset": lambda: tar(shard(range(12))),
     "hdf5": lambda: hdf5(images=PIXELS, labels=LABELS),
 }

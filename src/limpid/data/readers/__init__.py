@@ -26,6 +26,7 @@ __all__ = [
     "row_names",
     "safe_pickle",
     "scan",
+    "tar_files",
     "values",
     "zip_files",
 ]

@@ -14,6 +14,7 @@ from limpid.data.readers.listing import ImageListing, UnreadableImage
 from limpid.data.readers.npz import scan_npy, scan_npy_files, scan_npz
 from limpid.data.readers.parquet import scan_parquet
 from limpid.data.readers.scan import scan_folder, walk
+from limpid.data.readers.tar_files import TAR_NAMES, is_tar, scan_tar, scan_tars
 from limpid.data.readers.zip_files import scan_zip
 from limpid.runtime.terminal import printable
 from limpid.storage.regular_files import require_regular
@@ -66,6 +67,7 @@ FORMS = (
     Form("a .npy", lambda path, head: head.startswith(b"\x93NUMPY"), scan_npy, re.compile(r".*\.npy"), scan_npy_files),
     Form("idx", is_idx, scan_idx, IDX_NAMES, scan_idx_files),
     Form("HDF5", is_hdf5, scan_hdf5),
+    Form("a .tar or .tar.gz of images", is_tar, scan_tar, TAR_NAMES, scan_tars),
     Form("a .zip of images", _is_zip, scan_zip),
 )
 """The forms in the order in which they are tried."""
@@ -74,6 +76,7 @@ OTHER_FORMS = {
     b"7z\xbc\xaf\x27\x1c": "a 7z archive: unpack it, and name the folder",
     b"Rar!": "a RAR archive: unpack it, and name the folder",
     b"\xfd7zXZ\0": "compressed by xz: unpack it, and name what is in it",
+    b"\x1f\x8b": "compressed by gzip, and not a complete tar or idx: unpack it, and name what is in it",
     b"BZh": "compressed by bzip2: unpack it, and name what is in it",
     b"\x28\xb5\x2f\xfd": "compressed by zstd: unpack it, and name what is in it",
     b"ARROW1": "an Arrow file: write it as parquet, with Dataset.to_parquet of `datasets`",
