@@ -81,6 +81,13 @@ def test_img2img_can_sample_with_the_learned_variance(labels: tuple[str, ...], p
     assert edit_sheet("img2img", learnt, options(tmp_path, labels=labels, sampler=Ancestral("learned"))).width > CELL
 
 
+@pytest.mark.parametrize("what", ["inpaint", "img2img", "invert"])
+def test_one_image_is_edited_to_each_of_several_classes(what: str, pipeline: Pipeline, tmp_path: Path):
+    several = options(tmp_path, images=("0",), labels=("3", "5", "8"), strengths=(0.5,))
+    repeated = replace(several, images=("0", "0", "0"))
+    assert edit_sheet(what, pipeline, several).height == edit_sheet(what, pipeline, repeated).height
+
+
 @pytest.mark.parametrize("mask", ["left", "right", "top", "bottom", "centre"])
 def test_a_mask_by_name_is_the_part_it_says(mask: str):
     part = parse_mask(mask, (3, 8, 4))

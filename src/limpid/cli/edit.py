@@ -35,8 +35,8 @@ class Edit:
     """The images to edit: indices in the training data of the run, or files, which are cropped and resized to fit."""
     data: DataPlace = DataPlace()
     labels: tuple[str, ...] = ()
-    """The class to condition on, by name, or by index (from 0) where no class has that name: one for each image, or one
-    for all; none if not given."""
+    """The class to condition on, by name, or by index (from 0) where no class has that name: one for each image, one
+    for all, or several for a single image, which is then edited to each; none if not given."""
     mask: str = "right"
     """inpaint: the part to generate: left, right, top, bottom, centre, or a PNG that is white there."""
     resample: int = 5
@@ -86,9 +86,14 @@ def edit_sheet(what: str, pipeline: Pipeline, options: Edit) -> Image.Image:
     for name, value in counts.items():
         if value < 1:
             raise ValueError(f"--{name} {value}: expected at least 1")
+    each_class = len(options.images) == 1 < len(options.labels) and what != "interpolate"
+    if each_class:
+        options = replace(options, images=options.images * len(options.labels))
     labels, mask = edit_labels(options, pipeline), parse_mask(options.mask, pipeline.image_shape)
     given = "none" if labels is None else labels
     pixels, names = load_images(options.images, pipeline.recipe.data, pipeline.image_shape)
+    if each_class and labels:
+        names = [f"{name} as {pipeline.class_names[label]}" for name, label in zip(names, labels, strict=True)]
     n, steps, seed = options.num_variations, options.steps, options.seed
     if what == "inpaint":
         resample = options.resample
