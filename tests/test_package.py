@@ -30,6 +30,7 @@ def test_the_source_distribution_holds_the_source_and_no_data(built: Path):
     with tarfile.open(archive) as files:
         names = {"/".join(Path(name).parts[1:]) for name in files.getnames()}
     assert {"pyproject.toml", "README.md", "LICENSE", "src/limpid/py.typed", "src/limpid/training/loop.py"} <= names
+    assert {"src/limpid/lab/page/index.html", "src/limpid/lab/page/noise.js", "src/limpid/lab/page/style.css"} <= names
     assert archive.stat().st_size < 16 * 2**20
 
 

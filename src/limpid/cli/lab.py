@@ -6,7 +6,7 @@ from importlib import import_module
 from itertools import takewhile
 from pathlib import Path
 
-from limpid.cli.option_values import GivenOption, split_words, switch_word, whole_number, without_no
+from limpid.cli.option_values import SWITCH, GivenOption, split_words, switch_word, whole_number, without_no
 
 DEFAULT_RUNS = Path("runs")
 """Where the runs are looked for if none are named."""
@@ -34,8 +34,9 @@ def main(arguments: Sequence[str]) -> int:
     if {"--help", "-h"} & set(arguments):
         import_module("limpid.cli.main").print_help("lab", [])
         return 0
-    runs = list(takewhile(lambda word: not word.startswith("-"), arguments))
-    options = read_options(split_words(arguments[len(runs) :]))
+    first = list(takewhile(lambda word: not word.startswith("-"), arguments))
+    more, options = read_options(split_words(arguments[len(first) :]))
+    runs = [*first, *more]
     if missing := next((name for name in (*runs, *options.images) if not Path(name).exists()), ""):
         raise ValueError(f"no folder or file {missing}: name runs, folders of runs or checkpoints, or nothing")
     named = tuple(map(Path, runs)) or tuple(path for path in (DEFAULT_RUNS,) if path.is_dir())
@@ -46,22 +47,32 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def read_options(given: Sequence[GivenOption]) -> LabOptions:
-    """The options. Raises ValueError, as the parser of the other commands does, for what is none."""
+def read_options(given: Sequence[GivenOption]) -> tuple[list[str], LabOptions]:
+    """The runs that stand behind an option that takes one value or none, and the options.
+
+    Raises ValueError, as the parser of the other commands does, for what is no option.
+    """
+    runs: list[str] = []
     options = LabOptions()
     for name, values in given:
         if name == "--port":
-            if len(values) != 1:
-                raise ValueError("--port needs one value")
+            if not values:
+                raise ValueError("--port needs a value")
             options = replace(options, port=int(whole_number(name, values[0])))
+            runs += values[1:]
         elif without_no(name) == "--browser":
-            options = replace(options, browser=switch_word(name, values) == "--browser")
+            own = 1 if values and values[0].lower() in SWITCH else 0
+            options = replace(options, browser=switch_word(name, values[:own]) == "--browser")
+            runs += values[own:]
         elif name == "--images":
             options = replace(options, images=(*options.images, *values))
         else:
-            list_options = import_module("limpid.cli.option_list")
-            known, possible = list_options.list_options(options), list_options.possible_options(LabOptions)
-            raise ValueError(
-                import_module("limpid.cli.unknown_option").unknown_option(name, known, possible, "limpid lab")
-            )
-    return options
+            raise ValueError(no_such_option(name))
+    return runs, options
+
+
+def no_such_option(name: str) -> str:
+    """One line for an option that is none, with the one that is meant."""
+    list_options = import_module("limpid.cli.option_list")
+    known, possible = list_options.list_options(LabOptions()), list_options.possible_options(LabOptions)
+    return import_module("limpid.cli.unknown_option").unknown_option(name, known, possible, "limpid lab")

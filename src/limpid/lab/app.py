@@ -134,7 +134,8 @@ async def result_file(request: Request) -> Response:
         await run_in_threadpool(import_module("limpid.lab.sample").animate_job, job, file)
     if not file.is_file():
         raise ValueError(f"job {job.id} has no {name}: it is {job.state}")
-    return FileResponse(file, media_type=JOB_FILES[name])
+    content = await run_in_threadpool(file.read_bytes)  # at once: a preview is replaced by the next one
+    return Response(content, media_type=JOB_FILES[name])
 
 
 async def event_stream(request: Request) -> Response:

@@ -128,6 +128,7 @@ class Noise {
   async openSource(name = this.chosen.source) {
     const index = name === this.chosen.source ? this.chosen.index : 0;
     Object.assign(this.chosen, { source: name, index });
+    this.pending = {};
     this.figures.replaceChildren(state("loading", `Reading ${name} …`));
     try {
       this.data = await ask("noise/images", { source: name }, this.abort.signal);
@@ -219,11 +220,12 @@ class Noise {
 
   /** Show another image or other noise: x0 and eps are sent once, for all levels. */
   async choose(change) {
-    const wanted = { index: this.chosen.index, seed: this.chosen.seed, ...change };
+    const wanted = { index: this.chosen.index, seed: this.chosen.seed, ...this.pending, ...change };
     for (const name of ["index", "seed"]) {
       const text = `${wanted[name]}`.trim();
       wanted[name] = /^-?\d+$/.test(text) ? Number(text) : text;
     }
+    this.pending = wanted; // a change that comes before the answer is added to this one
     const asked = (this.asked = {});
     try {
       const { x0, eps } = await ask("noise/image", { source: this.chosen.source, ...wanted }, this.abort.signal);
@@ -231,11 +233,13 @@ class Noise {
       [this.x0, this.eps] = [decode(x0, Float32Array), decode(eps, Float32Array)];
     } catch (error) {
       if (error.name === "AbortError") return;
+      if (this.asked === asked) this.pending = {};
       this.imageError.hidden = false;
       this.imageError.textContent = error.message.replace("request.", "");
       return;
     }
     this.imageError.hidden = true;
+    this.pending = {};
     Object.assign(this.chosen, wanted);
     [this.index.value, this.seed.value] = [wanted.index, wanted.seed];
     [...this.thumbnails.children].forEach((node, i) => node.setAttribute("aria-pressed", `${i === wanted.index}`));

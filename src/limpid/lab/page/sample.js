@@ -15,6 +15,7 @@ export const keys = [
 ];
 
 const LETTERS = ["A", "B", "C"];
+const [MAX_CELL, GAP] = [128, 3]; // pixels of an image in the grid, and between two
 const STORE = "limpid-sample";
 
 export function mount(main) {
@@ -31,6 +32,7 @@ class Sample {
     this.job = null;
     this.abort = new AbortController();
     addEventListener("pagehide", () => this.keep(), { signal: this.abort.signal });
+    addEventListener("resize", () => this.fit(), { signal: this.abort.signal });
   }
 
   keep() {
@@ -277,12 +279,25 @@ class Sample {
     if (this.job.id !== job.id) return;
     this.trajectory?.close();
     this.trajectory = new Trajectory(job, atlases);
-    const columns = Math.ceil(Math.sqrt(job.result.n * (settings.length > 1 ? 0.8 : 1.6)));
     this.stage.replaceChildren(el("div", { class: "results", "data-count": settings.length },
-      ...settings.map((result, i) => this.result(job, result, i, columns))));
+      ...settings.map((result, i) => this.result(job, result, i))));
+    this.fit();
   }
 
-  result(job, { seconds, evaluations, command, python }, i, columns) {
+  /** Lay out the grids: every pixel of an image is as wide as the others, 1, 2, 3 ... pixels of the page. */
+  fit() {
+    const grids = this.stage.querySelectorAll(".grid");
+    if (!grids.length) return;
+    const { n, shape, settings } = this.job.result;
+    const columns = Math.ceil(Math.sqrt(n * (settings.length > 1 ? 0.8 : 1.6)));
+    const room = Math.min(MAX_CELL, grids[0].clientWidth / columns - GAP);
+    for (const grid of grids) {
+      grid.style.setProperty("--columns", columns);
+      grid.style.setProperty("--cell", `${shape[2] * Math.max(1, Math.floor(room / shape[2]))}px`);
+    }
+  }
+
+  result(job, { seconds, evaluations, command, python }, i) {
     const { n, labels } = job.result;
     const { kind } = job.parameters.settings[i].sampler;
     const images = Array.from({ length: n }, (_, j) => {
@@ -290,7 +305,6 @@ class Sample {
       return el("button", { title, "aria-label": `Trajectory of ${title}`, onclick: () => this.trajectory.open(j) }, this.trajectory.final(i, j));
     });
     const grid = el("div", { class: "grid" }, ...images);
-    grid.style.setProperty("--columns", columns);
     const name = `${job.parameters.path.split(/[\\/]/).pop()}-${LETTERS[i].toLowerCase()}`;
     const download = (text, result, suffix) => {
       const button = el("button", {
@@ -305,7 +319,7 @@ class Sample {
     const letter = job.result.settings.length > 1 ? `${LETTERS[i]}  ` : "";
     return el("section", { class: `result ${LETTERS[i].toLowerCase()}` },
       el("h2", {}, `${letter}${kind}, ${job.parameters.settings[i].steps} steps`),
-      el("p", { class: "facts" }, `${evaluations} NFE · ${seconds.toFixed(seconds < 10 ? 1 : 0)} s · ${short(n / seconds)} images/s`),
+      el("p", { class: "facts" }, `${evaluations} NFE · ${seconds.toFixed(seconds < 10 ? 1 : 0)} s · ${short(Number((n / seconds).toPrecision(2)))} images/s`),
       grid,
       el("div", { class: "downloads" }, download("PNG", "grid.png", "png"), download("npz", "samples.npz", "npz"), download("Animation", "denoising.webp", "webp")),
       el("details", {}, el("summary", {}, "The same from the command and from Python"), this.code(command), this.code(python)));

@@ -101,7 +101,7 @@ export class Trajectory {
       this.draw(x, i, 2 * this.index, frame);
       this.draw(x0, i, 2 * this.index + 1, frame);
       const { alpha, sigma } = frames[frame];
-      level.textContent = `at σ/α = ${short(alpha === 0 ? Infinity : Number((sigma / alpha).toPrecision(3)))}`;
+      level.textContent = sigma === 0 ? "the sample" : `at σ/α = ${short(alpha === 0 ? Infinity : Number((sigma / alpha).toPrecision(3)))}`;
     });
   }
 }
