@@ -9,22 +9,20 @@ from types import ModuleType
 
 import pytest
 import torch
-from random_models import random_pipeline, saved_model
+from random_models import DEMO, EDM, EPS, EXACT, LEARNED, NETWORKS, SMALL, random_pipeline, saved_model
 
 from limpid.cli.main import main
-from limpid.diffusion.denoiser import LogSigma, Timestep
 from limpid.diffusion.guidance import Guidance
 from limpid.diffusion.samplers import Ancestral, Ddim, DpmSolverPP, Heun
 from limpid.diffusion.schedules import (
     Cosine,
     Karras,
     LinearBeta,
-    LogNormal,
     RectifiedFlow,
     ScaledLinearBeta,
     ZeroTerminalSnr,
 )
-from limpid.diffusion.targets import Edm, Flow, V
+from limpid.diffusion.targets import Flow, V
 from limpid.interop.diffusers_folder import diffusers_reasons
 from limpid.interop.diffusers_scheduler import scheduler_mapping
 from limpid.interop.unet2d import unet2d_config, unet2d_reasons
@@ -32,22 +30,10 @@ from limpid.interop.unet2d_names import unet2d_tensors
 from limpid.nets import DiT, UNet
 from limpid.recipes.recipe import Recipe, Sampling
 from limpid.recipes.registry import RECIPES
-from limpid.runtime.device import Runtime
 from limpid.sampling.pipeline import load
 from limpid.sampling.sample import noise_seed
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
-
-SMALL = UNet(32, (1, 2), 1, (4,), dropout=0.0, norm_num_groups=8)
-IDDPM = replace(SMALL, scale_shift=True, head_channels=16, arch="iddpm")
-DEMO = RECIPES["demo"]().network
-NETWORKS = {
-    "ddpm": SMALL,
-    "iddpm": IDDPM,
-    "adm": replace(SMALL, scale_shift=True, head_channels=8, resample="biggan"),
-    "wide": replace(SMALL, channel_mult=(2, 2), resample="biggan"),
-    "wide iddpm": replace(IDDPM, channel_mult=(3, 2)),
-}
 
 
 @torch.no_grad()
@@ -62,17 +48,7 @@ def test_an_exported_network_is_the_same_function(network: UNet, classes: int, d
     torch.testing.assert_close(theirs(x, t, labels).sample, net(x, t.float(), labels), rtol=1e-5, atol=2e-5)
 
 
-EXACT = Runtime("cpu", "float32")
-EPS = Recipe(network=SMALL, schedule=LinearBeta(T=40, beta_end=0.6), noise_conditioning=Timestep(steps=40))
 COSINE = replace(EPS, schedule=Cosine(T=40), target=V())
-EDM = replace(EPS, schedule=LogNormal(), target=Edm(), noise_conditioning=LogSigma())
-LEARNED = replace(
-    EPS,
-    network=IDDPM,
-    schedule=Cosine(T=2000),
-    noise_conditioning=Timestep(steps=2000, rescale_timesteps=True),
-    learned_variance=True,
-)
 ZERO = ZeroTerminalSnr(ScaledLinearBeta(T=40))
 SAMPLED: dict[str, tuple[Recipe, Sampling]] = {
     "large": (EPS, Sampling(40)),

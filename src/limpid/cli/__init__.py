@@ -12,6 +12,7 @@ __all__ = [
     "export_torch",
     "foreign_kinds",
     "foreign_options",
+    "import_model",
     "inputs",
     "lab",
     "likelihood",

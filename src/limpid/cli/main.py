@@ -25,6 +25,7 @@ COMMANDS = {
     "lab": "lab",
     "bench": "bench",
     "export": "export",
+    "import": "import_model",
     "recipes": "recipes",
 }
 """The file of each command, in `limpid.cli`; its `main` runs it."""
@@ -53,10 +54,12 @@ limpid: train diffusion models from scratch on small images
   limpid lab [RUN ...]                a page in the browser: play with the noise, sample from runs
   limpid bench RECIPE [options]       images per second, memory and FLOPs of a recipe on this machine
   limpid export WHAT RUN [options]    write the model for another program: diffusers, onnx or torch
+  limpid import PATH --run DIR        a model of diffusers, OpenAI, pytorch-ddpm or score_sde as a run
   limpid recipes                      the recipes, what they reach and what they cost
 
 RECIPE is a name from `limpid recipes`, a .toml or .json file, or a run folder.
-RUN is a run folder, a checkpoint in one, or a network that comes with limpid (cifar10-small).
+RUN is a run folder, a checkpoint in one, a network that comes with limpid (cifar10-small), or a
+model of another program, such as a folder of diffusers.
 `limpid VERB --help` lists the options of a command, `limpid VERB RECIPE --help` with the defaults
 of a recipe or run.
 """

@@ -19,6 +19,7 @@ from limpid.evaluation.reference_set import (
 )
 from limpid.evaluation.report import EvalReport
 from limpid.evaluation.scores import check_sample_size
+from limpid.interop.foreign import is_foreign
 from limpid.recipes.recipe import Sampling
 from limpid.runtime import distributed
 from limpid.runtime.device import Runtime
@@ -51,9 +52,10 @@ class ModelEvaluation(NamedTuple):
 
 
 def is_run(path: Path) -> bool:
-    """Whether a path is that of a run or a checkpoint, or the name of a network that comes with limpid."""
+    """Whether a path is that of a run, a checkpoint or a model of another program, or the name of a network that comes
+    with limpid."""
     files = (path / "checkpoints").is_dir() or (path / "recipe.json").exists()
-    return files or is_pretrained(path) or path.suffix == ".safetensors"
+    return files or is_pretrained(path) or path.suffix == ".safetensors" or is_foreign(path)
 
 
 def load_trained_model(path: Path, weights: Weights = "ema", runtime: Runtime | None = None) -> TrainedModel:

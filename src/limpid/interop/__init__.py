@@ -2,10 +2,18 @@
 
 __all__ = [
     "diffusers_folder",
+    "diffusers_import",
     "diffusers_scheduler",
+    "foreign",
+    "foreign_model",
     "onnx",
+    "openai",
+    "pytorch_ddpm",
     "sampler_table",
+    "score_sde",
     "torch_export",
+    "torch_file",
     "unet2d",
     "unet2d_names",
+    "unet_parts",
 ]

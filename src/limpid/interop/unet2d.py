@@ -1,14 +1,60 @@
 """A `UNet` as the config.json of diffusers' `UNet2DModel`, and back."""
 
+from typing import Any, Literal
+
 import torch
 
+from limpid.interop.foreign_model import with_plain_groups
 from limpid.nets import Network, UNet
+from limpid.nets.arch import ARCHS, ArchName
 from limpid.nets.norm import GroupNorm
+from limpid.recipes.serialize import from_dict
 from limpid.storage.checkpoint import Plain
 
 DOWN = {"DownBlock2D": ("conv", False), "AttnDownBlock2D": (None, True), "ResnetDownsampleBlock2D": ("biggan", False)}
 """Blocks of the encoder: how each resamples, None for as the config says, and whether it has attention."""
-UP = {name.replace("Down", "Up", 1): kind for name, kind in DOWN.items()}
+UP = {"UpBlock2D": ("conv", False), "AttnUpBlock2D": (None, True), "ResnetUpsampleBlock2D": ("biggan", False)}
+DEFAULTS: Plain = {
+    "sample_size": None,
+    "in_channels": 3,
+    "out_channels": 3,
+    "center_input_sample": False,
+    "time_embedding_type": "positional",
+    "time_embedding_dim": None,
+    "freq_shift": 0,
+    "flip_sin_to_cos": True,
+    "down_block_types": ["DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"],
+    "mid_block_type": "UNetMidBlock2D",
+    "up_block_types": ["AttnUpBlock2D", "AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"],
+    "block_out_channels": [224, 448, 672, 896],
+    "layers_per_block": 2,
+    "mid_block_scale_factor": 1,
+    "downsample_padding": 1,
+    "downsample_type": "conv",
+    "upsample_type": "conv",
+    "dropout": 0.0,
+    "act_fn": "silu",
+    "attention_head_dim": 8,
+    "norm_num_groups": 32,
+    "attn_norm_num_groups": None,
+    "norm_eps": 1e-5,
+    "resnet_time_scale_shift": "default",
+    "add_attention": True,
+    "class_embed_type": None,
+    "num_class_embeds": None,
+    "num_train_timesteps": None,
+}
+"""The fields of `UNet2DModel` and their defaults in diffusers 0.42."""
+REQUIRED: dict[str, tuple[Any, ...]] = {
+    "center_input_sample": (False,),
+    "time_embedding_type": ("positional",),
+    "mid_block_type": ("UNetMidBlock2D",),
+    "mid_block_scale_factor": (1,),
+    "act_fn": ("silu", "swish"),
+    "add_attention": (True,),
+    "class_embed_type": (None,),
+}
+"""Fields with the values that limpid has an equal for."""
 
 
 def unet2d_config(network: Network, shape: tuple[int, int, int], num_classes: int, out_multiplier: int) -> Plain:
@@ -67,7 +113,7 @@ def unet2d_reasons(network: Network, shape: tuple[int, int, int]) -> list[str]:
         given = ", ".join(map(str, sorted(numbers)))
         reasons.append(f"its norms have {given} groups: UNet2DModel has one number (--network.norm-num-groups)")
     if details.skip_scale != 1 or details.attention_up != "all" or details.enter != "level" or details.one_hot:
-        reasons.append(f"arch {network.arch}: UNet2DModel scales no skips")
+        reasons.append(f"arch {network.arch}: UNet2DModel is like ddpm or iddpm")
     return reasons
 
 
@@ -75,3 +121,92 @@ def norm_groups(network: UNet, shape: tuple[int, int, int]) -> set[int]:
     """The numbers of groups that the norms of a network have."""
     with torch.device("meta"):
         return {part.groups for part in network.build(shape, 0).modules() if isinstance(part, GroupNorm)}
+
+
+def unet_from_config(config: Plain, size: int = 0) -> tuple[UNet, tuple[int, int, int], int, int]:
+    """The network of a config.json, the shape of its images, the rows of its label table and its output channels.
+
+    Raises ValueError, by name, for a field that limpid has no equal for.
+    """
+    config = {name: value for name, value in config.items() if not name.startswith("_")}
+    if unknown := sorted(name for name, value in config.items() if name not in DEFAULTS and value not in (None, False)):
+        raise ValueError(f"its config has {unknown[0]} {config[unknown[0]]!r}, which limpid does not know")
+    given = DEFAULTS | config
+    for name, values in REQUIRED.items():
+        if given[name] not in values:
+            raise ValueError(f"{name} {given[name]!r}: limpid has {values[0]!r} alone")
+    try:
+        widths = from_dict(tuple[int, ...], given["block_out_channels"], "block_out_channels")
+        blocks = from_dict(int, given["layers_per_block"], "layers_per_block")
+        in_channels, out_channels = (from_dict(int, given[f"{side}_channels"], side) for side in ("in", "out"))
+        edges = from_dict(tuple[int, ...], [size] if size else _sides(given["sample_size"]), "sample_size")
+        attends, resample = _levels(given, len(widths))
+        width = (given["time_embedding_dim"] or 4 * widths[0]) // 4
+        multiples = tuple(each // width for each in widths)
+    except (TypeError, ZeroDivisionError, IndexError) as error:
+        raise ValueError(f"its config.json is not valid: {error}") from error
+    if min(widths) < 1 or any(each % width for each in widths):
+        raise ValueError(f"block_out_channels {list(widths)}: expected multiples of {width}")
+    height, sides = edges[0], (edges[0], edges[-1])
+    num_groups = given["norm_num_groups"]
+    if given["attn_norm_num_groups"] not in ([num_groups] if scales(given) else [None, num_groups]):
+        raise ValueError(
+            f"attn_norm_num_groups {given['attn_norm_num_groups']!r}: limpid has {num_groups}, as elsewhere"
+        )
+    network = UNet(
+        model_channels=width,
+        channel_mult=multiples,
+        num_blocks=blocks,
+        attn_resolutions=tuple(min(sides) // 2**level for level, attention in enumerate(attends) if attention),
+        dropout=from_dict(float, given["dropout"], "dropout"),
+        scale_shift=scales(given),
+        head_channels=from_dict(int, given["attention_head_dim"] or 0, "attention_head_dim"),
+        resample=resample,
+        arch=_arch(given, multiples[0], resample),
+        norm_num_groups=from_dict(int, num_groups, "norm_num_groups"),
+    )
+    return with_plain_groups(network), (in_channels, height, edges[-1]), given["num_class_embeds"] or 0, out_channels
+
+
+def scales(config: Plain) -> bool:
+    """Whether the embedding scales and shifts. Raises ValueError for another way than limpid's two."""
+    kind = config["resnet_time_scale_shift"]
+    if kind not in ("default", "scale_shift"):
+        raise ValueError(f"resnet_time_scale_shift {kind!r}: expected 'default' or 'scale_shift'")
+    return kind == "scale_shift"
+
+
+def _sides(sample_size: Any) -> list[Any]:
+    if sample_size is None:
+        raise ValueError("its config.json has no sample_size: name it with --size")
+    return list(sample_size) if isinstance(sample_size, list | tuple) else [sample_size]
+
+
+def _levels(config: Plain, levels: int) -> tuple[list[bool], Literal["conv", "biggan"]]:
+    """Which levels have attention, and how the network resamples. Raises ValueError for what is not the same twice."""
+    down, up = list(config["down_block_types"]), list(config["up_block_types"])
+    if len(down) != levels or len(up) != levels:
+        raise ValueError(f"{len(down)} and {len(up)} types of blocks: expected {levels}, one for each level")
+    if other := [kind for kinds, known in ((down, DOWN), (up, UP)) for kind in kinds if kind not in known]:
+        raise ValueError(f"block type {other[0]!r}: expected one of {', '.join([*DOWN, *UP])}")
+    attends = [DOWN[kind][1] for kind in down]
+    if attends != [UP[kind][1] for kind in reversed(up)]:
+        raise ValueError("attention of the encoder and of the decoder on other levels: limpid has it on the same")
+    of_attention = {"conv": "conv", "resnet": "biggan"}
+    kinds = {DOWN[kind][0] or of_attention.get(config["downsample_type"]) for kind in down[:-1]}
+    kinds |= {UP[kind][0] or of_attention.get(config["upsample_type"]) for kind in up[:-1]}
+    if len(kinds) > 1 or None in kinds:
+        raise ValueError("levels that resample in several ways: limpid resamples in one")
+    return attends, "biggan" if kinds == {"biggan"} else "conv"
+
+
+def _arch(config: Plain, multiple: int, resample: str) -> ArchName:
+    """The paper whose details a config has. Raises ValueError for a mixture."""
+    for name in ("ddpm", "iddpm"):
+        details = ARCHS[name]
+        padded = resample == "biggan" or config["downsample_padding"] == details.downsample_padding
+        shift = multiple if details.endpoint else 0
+        if padded and config["norm_eps"] == details.norm_eps and config["freq_shift"] == shift:
+            return name
+    fields = ", ".join(f"{name} {config[name]!r}" for name in ("norm_eps", "downsample_padding", "freq_shift"))
+    raise ValueError(f"{fields}: limpid has 1e-06, 0, 1 (DDPM) and 1e-05, 1, 0 (improved DDPM)")

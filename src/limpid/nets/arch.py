@@ -36,7 +36,7 @@ class Arch:
 
 
 DDPM = Arch()
-ArchName: TypeAlias = Literal["ddpm", "iddpm", "ddpmpp"]
+ArchName: TypeAlias = Literal["ddpm", "iddpm", "ddpmpp", "score_sde"]
 ARCHS: dict[ArchName, Arch] = {
     "ddpm": DDPM,
     "iddpm": Arch(norm_eps=1e-5, downsample_padding=1, endpoint=False, init="torch"),
@@ -49,6 +49,8 @@ ARCHS: dict[ArchName, Arch] = {
         end_gain=1e-5,
         qkv_gain=math.sqrt(1 / 10),  # sqrt(1/5) of the size that the three would have if initialised as one matrix
     ),
+    "score_sde": Arch(attention_up="last"),
 }
 """DDPM (Ho et al. 2020), improved DDPM (Nichol and Dhariwal 2021), and DDPM++ (Song et al. 2021) as in EDM's code
-(Karras et al. 2022)."""
+(Karras et al. 2022), and DDPM in the code of
+score-based SDEs (Song et al. 2021)."""

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from limpid.data import Fingerprint
 from limpid.diffusion.denoiser import Denoiser
+from limpid.interop.foreign import is_foreign, read_foreign
+from limpid.interop.foreign_model import ForeignOptions
 from limpid.recipes.recipe import Recipe, Sampling, build_denoiser
 from limpid.recipes.serialize import errors_name_file, from_dict
 from limpid.runtime import distributed
@@ -17,6 +20,7 @@ from limpid.runtime.terminal import printable
 from limpid.sampling.sample import ImageShape
 from limpid.storage.checkpoint import Plain, check_matches, latest, read_data, read_header, read_tensors
 from limpid.storage.regular_files import refuse_linked_folders
+from limpid.storage.renamed import with_new_names
 
 LONGEST_CLASS_NAME = 10 * 255
 """Letters that the name of a class may have: a folder's name, with what cannot be printed spelt out."""
@@ -62,6 +66,8 @@ class CheckpointRef:
     sha256: str
     """Checksum of the whole file."""
     about: CheckpointInfo = field(compare=False)
+    foreign: ForeignOptions | None = None
+    """How it is read if it is a model of another program; its `sha256` is then empty."""
 
 
 def load_model(ref: CheckpointRef, runtime: Runtime, weights: Literal["ema", "raw"] = "ema") -> Denoiser:
@@ -71,7 +77,7 @@ def load_model(ref: CheckpointRef, runtime: Runtime, weights: Literal["ema", "ra
     """
     file, recipe, shape, classes = ref.file, ref.about.recipe, ref.about.image_shape, len(ref.about.class_names)
     try:
-        tensors = read_tensors(file, {"ema": "ema.", "raw": "model."}[weights], ref.sha256)
+        tensors = read_weights(ref, weights)
     except FileNotFoundError:
         raise ValueError(f"{file} is gone: its run has saved newer ones, so give the command again") from None
     with errors_name_file(file), torch.device("meta"):  # a network of absurd size is refused before it takes memory
@@ -82,6 +88,24 @@ def load_model(ref: CheckpointRef, runtime: Runtime, weights: Literal["ema", "ra
     if runtime.compile is True:
         model.net.compile()
     return model.eval()
+
+
+def read_weights(ref: CheckpointRef, weights: Literal["ema", "raw"] = "ema") -> dict[str, Tensor]:
+    """The tensors of the network of a checkpoint. Raises as `read_tensors`, and ValueError for weights that a model of
+    another program does not have."""
+    if ref.foreign is None:
+        return read_tensors(ref.file, {"ema": "ema.", "raw": "model."}[weights], ref.sha256)
+    tensors = read_foreign(ref.file, ref.foreign).tensors
+    if weights not in tensors:
+        raise ValueError(f"{ref.file} has no {weights} weights: choose {' or '.join(tensors)}")
+    return dict(tensors[weights])
+
+
+def foreign_tensors(ref: CheckpointRef) -> dict[str, Tensor]:
+    """All weights of a model of another program, by their names in a checkpoint."""
+    tensors = read_foreign(ref.file, ref.foreign or ForeignOptions()).tensors
+    prefixes = {"ema": "ema.", "raw": "model."}
+    return {f"{prefixes[kind]}{name}": tensor for kind, state in tensors.items() for name, tensor in state.items()}
 
 
 def guidance_model(sampling: Sampling) -> str:
@@ -101,13 +125,25 @@ def load_guides(samplings: Sequence[Sampling], runtime: Runtime) -> list[Denoise
 
 
 def find_checkpoint(path: Path | str) -> CheckpointRef:
-    """The checkpoint of a name, as `checkpoint_path` finds it now: a run that goes on saves newer ones.
+    """The checkpoint of a name, as `checkpoint_path` finds it now, since a run that goes on saves newer ones; or the
+    model of another program in this file or folder.
 
     Raises ValueError if there is none.
     """
+    if is_foreign(Path(path)):
+        return find_foreign(Path(path), ForeignOptions())
     file = checkpoint_path(Path(path))
     data, checksum = read_header(file)
     return CheckpointRef(file, checksum, info_from(data, file))
+
+
+def find_foreign(path: Path, options: ForeignOptions) -> CheckpointRef:
+    """The model of another program. Raises ValueError if it is none that limpid reads."""
+    model = read_foreign(path, options)
+    if model.metadata:
+        return CheckpointRef(path, "", info_from(with_new_names("CheckpointInfo", model.metadata), path), options)
+    about = CheckpointInfo(0, model.image_shape, model.class_names, model.recipe, 0)
+    return CheckpointRef(path, "", about, options)
 
 
 def checkpoint_path(path: Path) -> Path:
@@ -137,7 +173,7 @@ def is_pretrained(path: Path) -> bool:
 
 def output_folder(path: Path) -> Path:
     """The folder for what is made of a run: its own, or that of its checkpoint; runs/shipped/NAME for a pretrained
-    network.
+    network, runs/imported/NAME for a model of another program.
 
     Raises ValueError if a folder in it is a link: what is written there would land elsewhere.
     """
@@ -147,6 +183,8 @@ def output_folder(path: Path) -> Path:
 
 
 def _folder_of(path: Path) -> Path:
+    if is_foreign(path):
+        return Path("runs", "imported", path.resolve().stem)
     if path.is_dir():
         return path
     return Path("runs", "shipped", Path(PRETRAINED[str(path)]).stem) if is_pretrained(path) else path.parent.parent

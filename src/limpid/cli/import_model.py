@@ -1,0 +1,53 @@
+"""`limpid import`: a model of another program as a run folder."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from limpid.cli.parser import FLATTEN, parse, positional
+from limpid.interop.foreign import is_foreign
+from limpid.interop.foreign_model import ForeignOptions
+from limpid.recipes.serialize import to_dict
+from limpid.runtime.terminal import echo
+from limpid.sampling.checkpoints import find_foreign, foreign_tensors
+from limpid.storage.checkpoint import save_checkpoint
+from limpid.training.run_folder import write_json
+
+
+@dataclass(frozen=True)
+class Import:
+    """Write the model of another program as a run folder: to sample from it, evaluate it, or train on from its weights.
+
+    Reads folders of diffusers, and files of improved-diffusion, guided-diffusion, pytorch-ddpm and score_sde_pytorch.
+    """
+
+    run: Path
+    """The run folder to write."""
+    options: Annotated[ForeignOptions, FLATTEN] = ForeignOptions()
+
+
+def default_options() -> dict[str, object]:
+    """The options of the command, by what is typed before them."""
+    return {"limpid import PATH": Import(Path("runs/PATH"))}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`limpid import PATH [options]`."""
+    name, rest = positional("import", "PATH", arguments)
+    path = Path(name)
+    options = parse(Import(Path("runs") / path.resolve().stem), rest, f"limpid import {name}")
+    if not path.exists() or not is_foreign(path):
+        what = "is no model of another program" if path.exists() else "is not there"
+        raise ValueError(f"{name} {what}: expected a folder of diffusers, or a .pt, .pth, .ckpt or .bin file")
+    if options.run.exists():
+        raise ValueError(f"{options.run} is there already: name another folder with --run")
+    ref = find_foreign(path, options.options)
+    file = save_checkpoint(
+        options.run / "checkpoints", ref.about.images_seen, foreign_tensors(ref), to_dict(ref.about), keep=0
+    )
+    write_json(options.run / "recipe.json", to_dict(ref.about.recipe))
+    echo(file)
+    echo(f"to sample from it: limpid sample {options.run}")
+    echo(f"to train on: limpid train {options.run} --init {options.run} --data.root FOLDER --run runs/NEW")
+    return 0
