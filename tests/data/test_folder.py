@@ -1,6 +1,7 @@
 """Images of one's own: the same from a folder, a zip or an npz; odd ones read rightly or named; nothing escapes."""
 
 import io
+import json
 import os
 import re
 import shlex
@@ -219,12 +220,13 @@ def test_an_image_that_cannot_be_read_stops_or_is_left_out_and_named(
         assert why in report.read_text()
 
 
-def test_a_suffix_does_not_decide_what_an_image_is(tmp_path: Path, capsys):
+def test_a_suffix_does_not_decide_what_an_image_is(tmp_path: Path):
     jpeg = io.BytesIO()
     image(3).save(jpeg, "JPEG", quality=95)
     files = {"a.png": jpeg.getvalue(), "b": png(1), "c.TXT": png(2), "readme.txt": b"hello", "d.PNG": png(3)}
-    assert len(whole(write(tmp_path / "p", files))) == 4
-    assert "4 images of 16x20, 3 channels, 1 .txt files (readme.txt)" in capsys.readouterr().err
+    described = str(whole(write(tmp_path / "p", files)).description)
+    assert "4 images of 16x20, RGB" in described
+    assert "left out: 1 .txt files (readme.txt)" in described
 
 
 def test_what_systems_leave_beside_images_is_not_seen(tmp_path: Path):
@@ -602,7 +604,9 @@ def test_a_run_is_trained_on_a_folder_from_the_command_line(tmp_path: Path, caps
     args = ["train", "demo", *small, *data, "--data.width", "12", "--run", str(tmp_path / "run")]
     assert main(args) == 0
     said = capsys.readouterr()
-    assert "images of 8x12, 4 channels" in said.err
+    assert "images of 8x12, RGBA" in said.out
+    assert "fewer than the 10,000 that the recipes are made for: expect copies" in said.err
+    assert json.loads((tmp_path / "run" / "data.json").read_text())["class_names"] == ["cat", "dog"]
     assert main(["train", "demo", "--data", "Folder", "--run", str(tmp_path / "other")]) == 2
     assert "--data.root PATH" in capsys.readouterr().err
 

@@ -154,7 +154,7 @@ def test_other_images_are_refused_by_every_command(moved: tuple[Path, Path], tmp
 def test_an_older_checkpoint_has_no_fingerprint_and_its_data_a_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     images = write_images(tmp_path / "images")
     with monkeypatch.context() as patch:
-        patch.setattr("limpid.data.readers.scan.fingerprint_of_files", lambda files: Fingerprint())
+        patch.setattr("limpid.data.readers.file_listing.fingerprint_of_files", lambda files: Fingerprint())
         assert run(recipe_on(images), tmp_path / "run", CPU)
     file = checkpoint.latest(tmp_path / "run" / "checkpoints")
     assert file is not None

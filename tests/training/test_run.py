@@ -100,7 +100,7 @@ def test_going_on_from_an_older_checkpoint_changes_no_bit(finished: Path, tmp_pa
 def test_a_run_leaves_all_it_promises(finished: Path):
     names = {path.name for path in finished.iterdir()}
     assert names == {
-        *("recipe.json", "environment.json", "log.jsonl", "checkpoints", "samples", "snapshots"),
+        *("recipe.json", "environment.json", "data.json", "log.jsonl", "checkpoints", "samples", "snapshots"),
         *("samples.png", "denoising.webp", "forward.png", "loss.png", "lock"),
     }
     assert [path.name for path in sorted((finished / "samples").iterdir())] == ["000000000080.png", "000000000160.png"]

@@ -9,6 +9,7 @@ from limpid.cli.parser import gives_option, parse, positional
 from limpid.cli.progress import progress_bar
 from limpid.cli.sweep import check_sweep, evaluate_sweep, parse_sweep, to_arguments
 from limpid.data import Cifar10, Data, Folder
+from limpid.data.images import ImageDataset
 from limpid.evaluation.evaluate import ExtractedImages, evaluate_images
 from limpid.evaluation.generated import from_images
 from limpid.evaluation.model import evaluate_model, is_run, load_models
@@ -64,6 +65,7 @@ def evaluate_run(path: Path, rest: Sequence[str]) -> int:
     models = load_models(ref, path, data, [(point.sampling, point.weights) for point in points], runtime)
     source = reference_of(options, data)
     real = reference_set(source, shared_extractor(options.features, options.inception, runtime.device), options.n)
+    print_images(real.reference.images)
     for point in points:
         check_sample_size(point.options.n, real.reference)
     if sweep:
@@ -97,6 +99,7 @@ def evaluate_files(path: Path, rest: Sequence[str]) -> int:
     distributed.init(runtime.device)
     source = reference_of(options, f"{path} is no run: name what to compare it with by --reference")
     images = load_all_images(command.images)
+    print_images(images)
     if len(images) < options.n:
         if gives_option(rest, "--n", default):
             raise ValueError(f"{path} holds {len(images):,} images, fewer than --n {options.n:,}")
@@ -109,6 +112,12 @@ def evaluate_files(path: Path, rest: Sequence[str]) -> int:
     if distributed.is_main_process():
         print_and_save(report, extracted, options)
     return 0
+
+
+def print_images(images: ImageDataset | None) -> None:
+    """Print to stderr what a set of images was understood to be."""
+    if images is not None and distributed.is_main_process():
+        echo(images.description, to_stderr=True)
 
 
 def print_and_save(

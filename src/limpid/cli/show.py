@@ -8,6 +8,7 @@ from typing import Annotated
 from limpid.cli.inputs import output_file
 from limpid.cli.parser import FLATTEN, parse, positional
 from limpid.cli.progress import evaluation_progress, sampler_evaluations
+from limpid.data import DataSource
 from limpid.recipes.recipe import Recipe
 from limpid.recipes.registry import find_recipe
 from limpid.recipes.serialize import match_choice
@@ -17,7 +18,7 @@ from limpid.sampling.checkpoints import output_folder
 from limpid.sampling.figures import trajectory_strip
 from limpid.sampling.labels import balanced_labels
 from limpid.sampling.pipeline import load
-from limpid.sampling.training_data import open_data
+from limpid.sampling.training_data import data_warnings, open_data
 from limpid.training.preflight import preflight
 from limpid.viz import show as figures
 
@@ -100,8 +101,11 @@ def main(arguments: Sequence[str]) -> int:
         echo(figures.schedule(options.recipe, output_file(options.out, "schedule.png")))
     elif what == "data":
         options = parse(ShowData(find_recipe(name), out), rest, program)
-        check_trainable(options.recipe)
-        echo(figures.data(options.recipe, output_file(options.out, "data.png")))
+        source = check_trainable(options.recipe)
+        echo("\n".join(source.description.facts()), to_stderr=True)
+        for line in data_warnings(options.recipe, source):
+            echo(f"warning: {line}", to_stderr=True)
+        echo(figures.data(options.recipe, output_file(options.out, "data.png"), source))
     elif what == "loss":
         echo(figures.loss(Path(name), output_file(parse(ShowLoss(out), rest, program).out, "loss.png")))
     else:
@@ -116,10 +120,11 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def check_trainable(recipe: Recipe) -> None:
-    """Raise ValueError for a recipe that `limpid train` refuses."""
+def check_trainable(recipe: Recipe) -> DataSource:
+    """The training images. Raises ValueError for a recipe that `limpid train` refuses."""
     source = open_data(recipe.data, "cpu")
     preflight(recipe, source.shape, len(source.class_names), Runtime("cpu").resolve())
+    return source
 
 
 def default_output(name: str, kind: str) -> Path:

@@ -3,12 +3,15 @@
 import hashlib
 import math
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import Literal
 
 import torch
 
+from limpid.data.description import DataDescription
 from limpid.data.images import ImageDataset, class_counts_from
+from limpid.data.left_out import NUM_EXAMPLES
 from limpid.data.readers.assignment import OPTIONS
 from limpid.data.readers.fit import MAX_PIXELS, Channels, Fit, ImageSpec, Pad
 from limpid.data.readers.formats import scan
@@ -16,15 +19,17 @@ from limpid.data.readers.listing import ImageListing, left_out_by_reason
 from limpid.data.readers.pack import pack, stop_message
 from limpid.data.readers.packed import PackedDataset, PackedImages, open_pack
 from limpid.data.readers.values import ValueRange
-from limpid.data.splits import Split, split_mask
+from limpid.data.splits import EmptySplit, Split, named_splits, split_mask
+from limpid.data.statistics import equal_images
 from limpid.data.stream import DataSource, StreamingDataset
-from limpid.runtime.terminal import echo, printable
+from limpid.runtime.log import logger
+from limpid.runtime.terminal import printable
 from limpid.storage.atomic import remove_abandoned
 from limpid.storage.download import cache_dir, expand_home
 
 MAX_GPU_BYTES = 2**31
 """Size in bytes up to which a set is held in a GPU's memory; larger ones stay on disk, and batches are copied."""
-LAYOUT = 3
+LAYOUT = 4
 """Version of the packed form: when it changes, all images are packed again."""
 
 
@@ -70,15 +75,21 @@ class Folder:
     """Worker processes that read packed images ahead of training; 0 reads them in the same process, usually as fast."""
 
     def open(self, device: torch.device | str) -> DataSource:
-        """The images as training takes them, packed first if needed. Raises ValueError if there are none."""
+        """The images as training takes them, packed first if needed.
+
+        With the training split the held-out images are packed too, so that a broken one is found before a run. Raises
+        ValueError if there are no images.
+        """
         listing = self._listing()
         packed = self._packed(listing)
+        about = self._description(listing, packed)
         resident = torch.device(device).type == "cpu" or math.prod((packed.count, *packed.shape)) <= MAX_GPU_BYTES
         if self.workers or not resident:
             counts = class_counts_from(packed.labels, len(listing.classes))
             dataset = PackedDataset(packed), packed.shape, listing.classes, self.workers
-            return StreamingDataset(*dataset, class_counts=counts, fingerprint=listing.content).to(device)
-        return ImageDataset(packed.pixels, packed.labels, listing.classes, listing.content).to(device)
+            streamed = StreamingDataset(*dataset, class_counts=counts, fingerprint=listing.content, about=about)
+            return streamed.to(device)
+        return ImageDataset(packed.pixels, packed.labels, listing.classes, listing.content, about).to(device)
 
     def with_absolute_labels(self) -> "Folder":
         """The same with the full path of a table of labels that is neither in the root nor beside it."""
@@ -115,8 +126,50 @@ class Folder:
         if packed is None or packed.refused:
             chosen = split_mask(listing, self.split, self.held_out)
             packed = packed or pack(folder, listing, chosen, self._spec(), stop=self.on_error == "stop")
-            echo(f"{printable(str(listing.root))}: {packed}", to_stderr=True)
+        if packed.refused:
+            logger.warning(f"{printable(str(listing.root))}: {packed}")
         return packed
+
+    def _held_out(self, listing: ImageListing) -> tuple["Folder", PackedImages] | None:
+        """The held-out split of the training set, and its packed images; None if it has none."""
+        if self.split != "train" or not (self.held_out or named_splits(listing)):
+            return None
+        other = replace(self, split="test")
+        try:
+            return other, other._packed(listing)
+        except EmptySplit:
+            return None
+
+    def _description(self, listing: ImageListing, packed: PackedImages) -> DataDescription:
+        """What the set was understood to be, with the images that are in both splits."""
+        held_out = self._held_out(listing)
+        sizes = [(name, listing.splits.count(name)) for name in named_splits(listing)]
+        if held_out and not sizes:
+            sizes = [("train", packed.count), ("held out", held_out[1].count)]
+        equal = equal_images(packed.hashes, held_out[1].hashes) if held_out else []
+        examples: list[str] = []
+        if equal and held_out:
+            first, second = self._packed_names(listing, packed), held_out[0]._packed_names(listing, held_out[1])
+            examples = [f"{first[i]} and {second[k]}" for i, k in equal[:NUM_EXAMPLES]]
+        return DataDescription(
+            str(listing.root),
+            packed.count,
+            packed.shape,
+            listing.classes,
+            class_counts_from(packed.labels, len(listing.classes)),
+            packed.statistics,
+            tuple(sizes),
+            (*packed.left_out, *listing.left_out),
+            (*listing.notes, *packed.notes),
+            len(equal),
+            tuple(examples),
+        )
+
+    def _packed_names(self, listing: ImageListing, packed: PackedImages) -> list[str]:
+        """The names of the packed images of this split, in their order."""
+        chosen = compress(listing.names, split_mask(listing, self.split, self.held_out))
+        unread = packed.unread_names() if packed.refused else set()
+        return [name for name in map(str, chosen) if name not in unread]
 
     def _spec(self) -> ImageSpec:
         height, width = self.size, self.width or self.size

@@ -16,7 +16,9 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from limpid.data.convert import ImagesLike, LabelsLike, labels_from, pixels_from_images
+from limpid.data.description import DataDescription
 from limpid.data.fingerprint import UNKNOWN, Fingerprint
+from limpid.data.statistics import pixel_chunks, pixel_statistics
 from limpid.runtime.rng import generator, random_subset
 
 PIXEL_STEP = 0.0078431367
@@ -25,7 +27,7 @@ PIXEL_STEP = 0.0078431367
 LabelledBatch: TypeAlias = tuple[UInt8[Tensor, "b c h w"], Int[Tensor, " b"]]
 
 
-@dataclass(frozen=True, eq=False, init=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class ImageDataset:
     """A labelled set of images as one tensor, on any device.
 
@@ -39,6 +41,8 @@ class ImageDataset:
     """What the labels mean; empty where the images have no classes."""
     fingerprint: Fingerprint = UNKNOWN
     """Identifies the set wherever it is stored; unknown for a subset."""
+    about: DataDescription | None = None
+    """What the reader of the set knows of it; `description` is this, or made from the pixels."""
 
     def __init__(
         self,
@@ -46,11 +50,13 @@ class ImageDataset:
         labels: LabelsLike,
         class_names: Sequence[str] = (),
         fingerprint: Fingerprint = UNKNOWN,
+        about: DataDescription | None = None,
     ) -> None:
         object.__setattr__(self, "pixels", pixels_from_images(pixels))
         object.__setattr__(self, "labels", labels_from(labels, len(class_names)))
         object.__setattr__(self, "class_names", tuple(class_names))
         object.__setattr__(self, "fingerprint", fingerprint)
+        object.__setattr__(self, "about", about)
         if not 0 < len(self.pixels) == len(self.labels):
             given = f"{len(self.pixels)} images and {len(self.labels)} labels"
             raise ValueError(f"{given}: expected at least one image, and a label for each")
@@ -74,6 +80,17 @@ class ImageDataset:
         """How many images each class has; empty where there are no classes."""
         return class_counts_from(self.labels, len(self.class_names))
 
+    @cached_property
+    def description(self) -> DataDescription:
+        """What is in the set: counts, classes, splits, statistics of the pixels, and what was left out."""
+        if self.about:
+            return self.about
+        statistics = pixel_statistics(pixel_chunks(self.pixels))
+        return DataDescription("images", len(self), self.shape, self.class_names, self.class_counts, statistics)
+
+    def __repr__(self) -> str:
+        return str(self.description)
+
     def to(self, device: torch.device | str) -> "ImageDataset":
         """The same images on another device."""
         return replace(self, pixels=self.pixels.to(device), labels=self.labels.to(device))
@@ -83,7 +100,7 @@ class ImageDataset:
         if n >= len(self):
             return self
         pixels, labels = self.fetch(random_subset(n, len(self)))
-        return replace(self, pixels=pixels, labels=labels, fingerprint=UNKNOWN)
+        return replace(self, pixels=pixels, labels=labels, fingerprint=UNKNOWN, about=None)
 
     def fetch(self, indices: Int[Tensor, " b"]) -> LabelledBatch:
         """The images at `indices` and their labels."""

@@ -14,8 +14,12 @@ from limpid.runtime.terminal import printable
 Split: TypeAlias = Literal["train", "test", "all"]
 
 
+class EmptySplit(ValueError):
+    """No image of a set is of the split."""
+
+
 def split_mask(listing: ImageListing, split: Split, held_out: float) -> Bool[np.ndarray, " n"]:
-    """A mask of the images of a split. Raises ValueError if it has none.
+    """A mask of the images of a split. Raises EmptySplit if it has none.
 
     Where the set names splits, `train` is its train, `test` its test, or its val where it has no test, and `held_out`
     is not used.
@@ -34,7 +38,7 @@ def split_mask(listing: ImageListing, split: Split, held_out: float) -> Bool[np.
     if not mask.any():
         why = f"it names {', '.join(own)}" if own else f"with {held_out:g} of them held out"
         where = printable(str(listing.root))
-        raise ValueError(f"none of {len(listing.names):,} images in {where} is of the split {split!r}: {why}")
+        raise EmptySplit(f"none of {len(listing.names):,} images in {where} is of the split {split!r}: {why}")
     return mask
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from limpid.data.convert import ImageLike, label_from, lower_bound, pixels_from_floats, planes_from
+from limpid.data.description import DataDescription
 from limpid.data.fingerprint import Fingerprint
 from limpid.data.images import ImageDataset, LabelledBatch, shuffled_indices
 from limpid.runtime.rng import generator, random_subset
@@ -67,7 +68,7 @@ class Converted:
         return planes
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class StreamingDataset:
     """A labelled set of images that worker processes read ahead of training, in its order.
 
@@ -86,6 +87,8 @@ class StreamingDataset:
     """The number of images of each class; empty where it is not known."""
     fingerprint: Fingerprint = Fingerprint()
     """Identifies the set wherever it is stored."""
+    about: DataDescription | None = None
+    """What the reader of the set knows of it, if there is one."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -94,6 +97,14 @@ class StreamingDataset:
     def classes(self) -> int:
         """How many classes there are, 0 for none."""
         return len(self.class_names)
+
+    @property
+    def description(self) -> DataDescription:
+        """What is known of the set without reading it."""
+        return self.about or DataDescription("images", len(self), self.shape, self.class_names, self.class_counts)
+
+    def __repr__(self) -> str:
+        return str(self.description)
 
     @cached_property
     def converted(self) -> Converted:

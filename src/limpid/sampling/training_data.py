@@ -4,8 +4,11 @@ from pathlib import Path
 
 import torch
 
-from limpid.data import Data, DataSource
-from limpid.recipes.recipe import with_root
+from limpid.data import Data, DataSource, Folder, InMemory
+from limpid.data.description import IMAGES_EXPECTED
+from limpid.diffusion.targets import Edm
+from limpid.recipes.recipe import Recipe, with_root
+from limpid.runtime.log import logger
 from limpid.sampling.checkpoints import CheckpointInfo
 from limpid.sampling.labels import check_class_names
 from limpid.storage.download import expand_home
@@ -20,6 +23,20 @@ def open_data(data: Data, device: torch.device | str) -> DataSource:
         if not root or expand_home(root).exists():
             raise
         raise ValueError(f"{error}; if it was moved, say where it is now with --data.root") from error
+
+
+def data_warnings(recipe: Recipe, source: DataSource) -> list[str]:
+    """What may be wrong with the images of a recipe: too few, of an odd standard deviation, in both splits, ..."""
+    expected = IMAGES_EXPECTED if isinstance(recipe.data, Folder | InMemory) else 0
+    sigma_data = recipe.target.sigma_data if isinstance(recipe.target, Edm) else 0.5
+    return list(source.description.warnings(sigma_data, expected))
+
+
+def log_data(recipe: Recipe, source: DataSource) -> None:
+    """Log what the images of a recipe were understood to be, and what may be wrong with them."""
+    logger.info("\n".join(source.description.facts()))
+    for line in data_warnings(recipe, source):
+        logger.warning(line)
 
 
 def check_data(about: CheckpointInfo, source: DataSource, run: Path | str) -> None:

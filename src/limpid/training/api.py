@@ -13,7 +13,7 @@ from limpid.nets import own_network
 from limpid.recipes.recipe import Recipe, with_absolute_root, with_root
 from limpid.runtime.device import Runtime, TrainingRuntime
 from limpid.sampling.pipeline import Pipeline
-from limpid.sampling.training_data import open_data
+from limpid.sampling.training_data import log_data, open_data
 from limpid.training.anomalies import NonFiniteMonitor
 from limpid.training.callbacks import Callback, CallbackList, crosses_multiple
 from limpid.training.preflight import preflight
@@ -74,6 +74,7 @@ def train_steps(
     chosen = TrainingRuntime.from_runtime(runtime).resolve(recipe.duration)
     source = open_data(recipe.data, chosen.device)
     preflight(recipe, source.shape, len(source.class_names), chosen)
+    log_data(recipe, source)
     return Training(recipe, source, init_state(recipe, source.shape, len(source.class_names), chosen), chosen)
 
 

@@ -19,7 +19,7 @@ from limpid.runtime.log import logger
 from limpid.runtime.output import lossy_output
 from limpid.sampling import figures
 from limpid.sampling.checkpoints import load_info
-from limpid.sampling.training_data import open_data
+from limpid.sampling.training_data import log_data, open_data
 from limpid.storage import checkpoint
 from limpid.storage.jsonl import JsonlLog
 from limpid.storage.lock import exclusive
@@ -40,6 +40,7 @@ from limpid.training.run_folder import (
     previous_threads,
     read_run_id,
     remove_partial_files,
+    write_data_once,
     write_json,
 )
 from limpid.training.same_run import check_no_rewarm, check_same_data, check_same_recipe
@@ -133,8 +134,10 @@ def open_run(
     if distributed.is_main_process():
         write_json(folder / "recipe.json", to_dict(recipe))
         write_json(folder / "environment.json", {"run_id": run_id} | environment(runtime))
+        write_data_once(folder, recipe, source)
         remove_partial_files(folder)
         parameters = sum(weight.numel() for weight in state.model.parameters())
+        log_data(recipe, source)
         logger.info(f"{folder}: {parameters:,} parameters, {recipe.duration:,} images, on {runtime}")
     if file:
         current.resume(file)

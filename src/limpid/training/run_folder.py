@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from limpid.data import DataSource
 from limpid.recipes.recipe import Recipe
 from limpid.recipes.registry import MAX_RECIPE_BYTES
 from limpid.recipes.serialize import to_dict
@@ -18,6 +19,7 @@ from limpid.runtime import distributed
 from limpid.runtime.device import Runtime
 from limpid.runtime.versions import version
 from limpid.sampling.checkpoints import load_info
+from limpid.sampling.training_data import data_warnings
 from limpid.storage import checkpoint
 from limpid.storage.atomic import durable_write
 from limpid.storage.regular_files import read_bytes
@@ -78,6 +80,13 @@ def remove_partial_files(folder: Path) -> None:
     for name in ("checkpoints/[0-9]*", "samples/[0-9]*", "samples/preview.png*", "snapshots/*/[0-9]*"):
         for part in folder.glob(f"{name}.part"):
             part.unlink()
+
+
+def write_data_once(folder: Path, recipe: Recipe, source: DataSource) -> None:
+    """Record in data.json what the images of a run were understood to be when it began."""
+    if not (folder / "data.json").exists():
+        plain = source.description.to_dict()
+        write_json(folder / "data.json", plain | {"warnings": data_warnings(recipe, source)})
 
 
 def write_json(path: Path, plain: Any) -> None:

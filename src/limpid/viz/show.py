@@ -7,22 +7,51 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from limpid.data.images import normalize, to_uint8
+from limpid.data import DataSource
+from limpid.data.images import ImageDataset, LabelledBatch, normalize, shuffled_indices, to_uint8
 from limpid.diffusion.level import add_noise
 from limpid.diffusion.schedules import Discrete, Schedule
 from limpid.diffusion.schedules import sampling_levels as levels_of
 from limpid.recipes.recipe import Recipe, TrainingSchedule
 from limpid.runtime.rng import generator
 from limpid.storage import jsonl
+from limpid.viz.class_sheets import sheet_classes, sheet_title
 from limpid.viz.image_grid import image_grid, save_png, strip
 from limpid.viz.plot import Curve, Panel, panels, with_mean
 
+DATA_COLUMNS = 10
+"""Images of each class in the figure of a data set."""
+STREAMED_FOR_CLASSES = 1_000
+"""Images that are read for that figure where they cannot be chosen by their class."""
 
-def data(recipe: Recipe, path: Path) -> Path:
-    """The first 64 training images as the network gets them: resized and augmented."""
-    source = recipe.data.open("cpu")
-    pixels, _ = next(source.batches(0, 64, recipe.seed))
-    return save_png(image_grid(recipe.augment(pixels, generator("cpu", recipe.seed, "augment", 0))), path)
+
+def data(recipe: Recipe, path: Path, source: DataSource | None = None) -> Path:
+    """Training images as the network gets them, resized and augmented: a row for each class with its number of images,
+    for ten classes at most, or the first 64 where there are no classes."""
+    source = source or recipe.data.open("cpu")
+    noise = generator("cpu", recipe.seed, "augment", 0)
+    if not source.class_names:
+        pixels, _ = next(source.batches(0, 64, recipe.seed))
+        return save_png(image_grid(recipe.augment(pixels, noise)), path)
+    shown = sheet_classes(len(source.class_names))
+    pixels, labels = images_by_class(source, shown, recipe.seed)
+    rows = [torch.nonzero(labels == label).flatten()[:DATA_COLUMNS] for label in shown]
+    cells = torch.full((len(rows), DATA_COLUMNS, *source.shape), 255, dtype=torch.uint8)
+    for cell, indices in zip(cells, rows, strict=True):
+        cell[: len(indices)] = recipe.augment(pixels[indices], noise)
+    counts = source.class_counts or (0,) * len(source.class_names)
+    names = [f"{source.class_names[label]}\n{counts[label]:,}" for label in shown]
+    return save_png(strip(cells, names, (), sheet_title(shown, source.class_names)), path)
+
+
+def images_by_class(source: DataSource, classes: Sequence[int], seed: int) -> LabelledBatch:
+    """The first images of each of these classes in the order of training; of a streamed set, the first of all."""
+    if not isinstance(source, ImageDataset):
+        return next(source.batches(0, min(len(source), STREAMED_FOR_CLASSES), seed))
+    order = shuffled_indices(0, len(source), len(source), seed)
+    labels = source.labels[order]
+    first = [order[torch.nonzero(labels == label).flatten()[:DATA_COLUMNS]] for label in classes]
+    return source.fetch(torch.cat(first))
 
 
 def forward(recipe: Recipe, path: Path, timesteps: Sequence[int] = (), rows: int = 6) -> Path:

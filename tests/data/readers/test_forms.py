@@ -66,10 +66,11 @@ def test_mnist_is_padded_to_32_in_black_and_not_resampled(tmp_path: Path):
     assert np.array_equal(images.pixels[:, 0].numpy(), np.pad(digits, ((0, 0), (2, 2), (2, 2))))
 
 
-def test_emnist_is_turned_upright_and_that_is_said(tmp_path: Path, capsys):
+def test_emnist_is_turned_upright_and_that_is_said(tmp_path: Path):
     files = {"emnist-letters-train-images-idx3-ubyte": idx(GREY), "emnist-letters-train-labels-idx1-ubyte": idx(LABELS)}
-    assert_set(images_of(write(tmp_path / "e", **files), channels="L"), GREY.transpose(0, 2, 1)[..., None], LABELS)
-    assert "EMNIST's images are stored transposed, and are turned upright" in capsys.readouterr().err
+    images = images_of(write(tmp_path / "e", **files), channels="L")
+    assert_set(images, GREY.transpose(0, 2, 1)[..., None], LABELS)
+    assert "EMNIST's images are stored transposed, and are turned upright" in str(images.description)
     write(tmp_path / "e", **{"emnist-digits-train-images-idx3-ubyte": idx(GREY)})
     with pytest.raises(ValueError, match=r"several sets: emnist-digits-, emnist-letters-: name one file"):
         images_of(tmp_path / "e")

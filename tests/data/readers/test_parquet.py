@@ -61,13 +61,13 @@ def numbers(images: ImageDataset) -> list[int]:
     return [int((one.permute(1, 2, 0).numpy() == PIXELS).all((1, 2, 3)).nonzero()[0][0]) for one in images.pixels]
 
 
-def test_images_labels_and_the_names_of_classes_are_those_of_the_table(tmp_path: Path, capsys):
+def test_images_labels_and_the_names_of_classes_are_those_of_the_table(tmp_path: Path):
     labels = [i % 3 for i in range(10)]
     path = write(tmp_path / "set.parquet", table(range(10), metadata=features(label=["a", "b", "c"]), label=labels))
     images = all_images(path)
     assert numbers(images) == list(range(10))
     assert (images.labels.tolist(), images.class_names) == (labels, ("a", "b", "c"))
-    assert "parquet: images from the column image, labels from the column label" in capsys.readouterr().err
+    assert "parquet: images from the column image, labels from the column label" in str(images.description)
 
 
 @pytest.mark.parametrize("column", ["image", "img", "photo"])

@@ -13,7 +13,7 @@ from jaxtyping import Bool
 
 from limpid.data.fingerprint import Fingerprint, fingerprint_of_files
 from limpid.data.readers.assignment import Assignment, assign
-from limpid.data.readers.file_kinds import UnreadKind, kind_of_file
+from limpid.data.readers.file_kinds import SUFFIXES, UnreadKind, kind_of_file
 from limpid.data.readers.label_tables import DATASET_JSON, MAX_TABLE_BYTES, METADATA
 from limpid.data.readers.labels import bytes_of
 from limpid.data.readers.listing import ImageListing, LeftOutCounter, Load, UnreadableImage
@@ -98,6 +98,8 @@ def sort_files(
             refused.append(file)
         elif SYNOLOGY_THUMBNAILS in file.name and SYNOLOGY_THUMBNAILS in file.name.split("/"):
             left_out.add(f"thumbnails of a Synology, in {SYNOLOGY_THUMBNAILS}", file.name)
+        elif file.name.lower().endswith(SUFFIXES):  # nearly all files: no time is lost on them
+            found.append(file)
         elif file.name.endswith(TABLES) and file.name.rpartition("/")[2] in TABLES:
             tables[file.name] = file
         elif labels.partition(":")[0] == file.name:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -20,8 +20,20 @@ import numpy as np
 from jaxtyping import Bool
 
 from limpid.data.readers.fit import DecodedImage, ImageSpec
-from limpid.data.readers.listing import ImageListing, Load, UnreadableImage
-from limpid.data.readers.packed import ABOUT, CHECKSUM_FIELD, LABELS, PIXELS, REPORT, PackedImages, digest, open_pack
+from limpid.data.readers.listing import ImageListing, Load, UnreadableImage, left_out_by_reason
+from limpid.data.readers.packed import (
+    ABOUT,
+    CHECKSUM_FIELD,
+    HASHES,
+    LABELS,
+    PIXELS,
+    REPORT,
+    UNREAD,
+    PackedImages,
+    digest,
+    open_pack,
+)
+from limpid.data.statistics import file_chunks, image_hashes, pixel_statistics
 from limpid.runtime.progress_line import progress
 from limpid.runtime.terminal import printable
 from limpid.storage.atomic import part_of
@@ -89,20 +101,20 @@ def write_pack(
         why = f"; {stats.refused[0]} was the first of {len(stats.refused):,}" if stats.refused else ""
         raise ValueError(f"no image in {printable(str(listing.root))} could be read{why}")
     np.save(folder / LABELS, listing.labels[stats.packed])
+    (folder / UNREAD).write_text(json.dumps([each.name for each in stats.refused]), encoding="utf-8")
     lines = [f"cannot be read: {each}" for each in stats.refused]
     lines += [f"only its first frame is read: {printable(name)}" for name in stats.animated]
     (folder / REPORT).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    counts = {
-        "of the other split": int((~chosen).sum()),
-        "animated, first frame read": len(stats.animated),
-        "enlarged": stats.enlarged,
-    }
+    counts = {"animated, first frame read": len(stats.animated), "enlarged": stats.enlarged}
+    np.save(folder / HASHES, image_hashes(file_chunks(folder / PIXELS, spec.shape)))
     about = {
         "count": len(stats.packed),
         "shape": spec.shape,
         "refused": len(stats.refused),
         "examples": list(map(str, stats.refused[:EXAMPLES])),
-        "notes": [*(f"{n:,} {what}" for what, n in counts.items() if n), *map(str, listing.left_out), *listing.notes],
+        "notes": [f"{n:,} {what}" for what, n in counts.items() if n],
+        "left_out": [asdict(each) for each in left_out_by_reason(stats.refused)],
+        "statistics": asdict(pixel_statistics(file_chunks(folder / PIXELS, spec.shape))),
         "written": (folder / PIXELS).stat().st_mtime_ns,
     }
     about[CHECKSUM_FIELD] = digest(folder, json.dumps(about, sort_keys=True))

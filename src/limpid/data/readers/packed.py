@@ -18,10 +18,19 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
+from limpid.data.left_out import LeftOut
 from limpid.data.readers.messages import one_line
+from limpid.data.statistics import PixelStatistics
 from limpid.runtime.terminal import echo
 
-PIXELS, LABELS, ABOUT, REPORT = "pixels.u8", "labels.npy", "about.json", "report.txt"
+PIXELS, LABELS, HASHES, UNREAD, ABOUT, REPORT = (
+    "pixels.u8",
+    "labels.npy",
+    "hashes.npy",
+    "unread.json",
+    "about.json",
+    "report.txt",
+)
 CHECKSUM_FIELD = "sha256"
 MAX_RESIDENT_BYTES = 2**31
 """Size up to which a set is expected to stay in memory once it was read; of larger sets only the pages that are needed
@@ -41,6 +50,9 @@ class PackedImages:
     """The first unreadable images, with the reasons."""
     notes: tuple[str, ...]
     """What else the user should know about the images, in words."""
+    left_out: tuple[LeftOut, ...] = ()
+    """The unreadable images by the reason."""
+    statistics: PixelStatistics | None = None
 
     def __str__(self) -> str:
         channels, height, width = self.shape
@@ -53,6 +65,16 @@ class PackedImages:
     def pixels(self) -> UInt8[Tensor, "n c h w"]:
         """All images, mapped into memory and read-only: the file is read where pixels are used."""
         return map_file(self.folder / PIXELS, (self.count, *self.shape))
+
+    def unread_names(self) -> set[str]:
+        """The names of the images that could not be read."""
+        names = json.loads((self.folder / UNREAD).read_text(encoding="utf-8"))
+        return set(names)
+
+    @property
+    def hashes(self) -> Int[np.ndarray, " n"]:
+        """A hash of the pixels of each image."""
+        return np.load(self.folder / HASHES, allow_pickle=False)
 
     @property
     def labels(self) -> Int[Tensor, " n"]:
@@ -100,7 +122,9 @@ def open_pack(folder: Path) -> PackedImages | None:
         if not is_unchanged(folder, written) and digest(folder, json.dumps(about, sort_keys=True)) != stated:
             raise ValueError("its checksum differs")
         shape, examples, notes = (tuple(about[name]) for name in ("shape", "examples", "notes"))
-        return PackedImages(folder, about["count"], shape, about["refused"], examples, notes)
+        left_out = tuple(LeftOut(each["kind"], each["count"], tuple(each["examples"])) for each in about["left_out"])
+        statistics = PixelStatistics(**about["statistics"])
+        return PackedImages(folder, about["count"], shape, about["refused"], examples, notes, left_out, statistics)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         if folder.exists():
             echo(f"{folder} is damaged ({one_line(error)}): its images are read anew", to_stderr=True)
@@ -115,14 +139,14 @@ def is_unchanged(folder: Path, written: int) -> bool:
 
 def digest(folder: Path, about: str) -> str:
     """The SHA-256 of the files of a pack and of its description; computed once while the files do not change."""
-    statuses = [(folder / name).stat() for name in (PIXELS, LABELS)]
+    statuses = [(folder / name).stat() for name in (PIXELS, LABELS, HASHES)]
     return _digest(folder, about, *((status.st_ino, status.st_size, status.st_mtime_ns) for status in statuses))
 
 
 @lru_cache(maxsize=16)
 def _digest(folder: Path, about: str, *files: tuple[int, ...]) -> str:
     total = sha256(about.encode())
-    for name in (PIXELS, LABELS):
+    for name in (PIXELS, LABELS, HASHES):
         with (folder / name).open("rb") as file:
             total.update(file_digest(file, "sha256").digest())
     return total.hexdigest()
