@@ -44,7 +44,7 @@ HEIC = UnreadKind(
     "a HEIC image",
     (".heic", ".heif", ".hif"),
     tuple((4, b"ftyp" + brand) for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")),
-    "install pillow-heif (pip install 'limpid[heic]'), or convert it to JPEG",
+    "install pillow-heif (pip install 'limpid-diffusion[heic]'), or convert it to JPEG",
 )
 CAMERA_RAW = UnreadKind(
     "a raw photograph",
