@@ -36,8 +36,10 @@ def scan_hdf5(path: Path, label: str = "") -> ImageListing:
     try:
         with h5py.File(path, "r") as file:
 
-            def visit(name: str, each: object) -> bool | None:
-                if isinstance(each, h5py.Dataset):
+            def visit(name: str | bytes, each: object) -> bool | None:
+                if isinstance(name, bytes):
+                    left_out.add("data sets or groups whose names are not UTF-8", repr(name))
+                elif isinstance(each, h5py.Dataset):
                     found[name] = each
                 return True if len(found) > MAX_DATASETS else None
 
