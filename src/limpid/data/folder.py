@@ -16,9 +16,9 @@ from limpid.data.readers.assignment import OPTIONS
 from limpid.data.readers.fit import MAX_PIXELS, Channels, Fit, ImageSpec, Pad
 from limpid.data.readers.formats import scan
 from limpid.data.readers.listing import ImageListing, left_out_by_reason
-from limpid.data.readers.pack import pack, stop_message
+from limpid.data.readers.pack import highest_value, pack, stop_message
 from limpid.data.readers.packed import PackedDataset, PackedImages, open_pack
-from limpid.data.readers.values import ValueRange
+from limpid.data.readers.values import ValueRange, check_value_ranges
 from limpid.data.splits import EmptySplit, Split, named_splits, split_mask
 from limpid.data.statistics import equal_images
 from limpid.data.stream import DataSource, StreamingDataset
@@ -59,6 +59,8 @@ class Folder:
     """The values that become black and white, for arrays and for images of more than 8 bits; those outside are clipped.
 
     Unless it is given: 0 and 65535 for 16 bits, 0 and 1 or -1 and 1 for floats; others are refused."""
+    white: int | Literal["auto"] = 0
+    """The value that becomes white where 0 is black, instead of `range`; auto is the largest value of all images."""
     labels: str = ""
     """Where classes are from. Left empty: dataset.json (EDM), metadata.csv or .jsonl (Hugging Face), or sub-folders.
     folders, prefix (the file's name up to the first _), none, or a table: train.csv, or train.csv:COLUMN. In a form
@@ -117,15 +119,20 @@ class Folder:
         """The packed images from the cache, packed first if they are new or have changed."""
         labels = hashlib.sha256(listing.labels.tobytes() + ascii((listing.classes, listing.splits)).encode()).digest()
         source = (str(listing.root.resolve()), listing.fingerprint, listing.refused, labels)
-        key = (LAYOUT, *source, self._spec(), self.split, self.held_out)
+        spec = self._spec()
+        key = (LAYOUT, *source, spec, self.white, self.split, self.held_out)
         folder = cache_dir() / "packed" / hashlib.sha256(ascii(key).encode()).hexdigest()[:32]
         remove_abandoned(folder.parent)
         packed = open_pack(folder)
         if packed and packed.refused and self.on_error == "stop":
             raise ValueError(stop_message(listing.root, packed.examples[0]))
-        if packed is None or packed.refused:
+        if packed is None:
             chosen = split_mask(listing, self.split, self.held_out)
-            packed = packed or pack(folder, listing, chosen, self._spec(), stop=self.on_error == "stop")
+            if self.white == "auto":
+                spec = replace(spec, value_range=ValueRange(0, highest_value(listing, spec)))
+            packed = pack(folder, listing, chosen, spec, stop=self.on_error == "stop")
+        if spec.value_range is None and self.split != "test":  # the held-out images are of the scale of the others
+            check_value_ranges(printable(str(listing.root)), packed.highest)
         if packed.refused:
             logger.warning(f"{printable(str(listing.root))}: {packed}")
         return packed
@@ -179,8 +186,11 @@ class Folder:
 
     def _value_range(self) -> ValueRange | None:
         """The values that are black and white where they are stated. Raises ValueError unless they are two numbers."""
-        if not self.range:
+        if self.white and self.range:
+            raise ValueError(f"white {self.white} and a range: expected one of them")
+        stated = self.range if self.white in (0, "auto") else (0, self.white)
+        if not stated:
             return None
-        if len(self.range) != 2 or not -math.inf < self.range[0] < self.range[1] < math.inf:
-            raise ValueError(f"range {' '.join(map(str, self.range))}: expected two values, LOW below HIGH")
-        return ValueRange(*self.range)
+        if len(stated) != 2 or not -math.inf < stated[0] < stated[1] < math.inf:
+            raise ValueError(f"range {' '.join(f'{value:g}' for value in stated)}: expected two values, LOW below HIGH")
+        return ValueRange(*stated)

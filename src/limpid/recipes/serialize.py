@@ -58,7 +58,9 @@ def from_dict(kind: Any, value: Any, where: str = "recipe", default: Any = None)
         return _from_fields(kind, value, where, default)
     if get_origin(kind) in (Union, types.UnionType):  # one of something, or several
         several = isinstance(value, list | tuple)
-        kind = next(one for one in get_args(kind) if (get_origin(one) is tuple) == several)
+        kinds = [one for one in get_args(kind) if (get_origin(one) is tuple) == several]
+        words = isinstance(value, str)
+        kind = next((one for one in kinds if (get_origin(one) is Literal) == words), kinds[0])
     if get_origin(kind) is tuple:
         return _from_list(get_args(kind), value, where)
     if get_origin(kind) is Literal:

@@ -1,9 +1,11 @@
 import io
 import struct
+import sys
 import zlib
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 import torch
 from PIL import Image, features
@@ -55,6 +57,21 @@ def test_every_lossy_format_gives_back_nearly_its_pixels(format: str):
     options = {} if format == "GIF" else {"quality": 95}
     found = read(saved(Image.fromarray(pixels), format, **options), (24, 40))
     assert (found.int() - planes(pixels).int()).abs().float().mean() < 8
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_heic_is_read_upright_where_pillow_heif_is_installed(orientation: int, monkeypatch):
+    exif = Image.Exif()
+    exif[274] = orientation
+    pixels = drawn(64, 48, 3)
+    file = io.BytesIO()
+    pillow_heif.from_pillow(Image.fromarray(pixels)).save(file, quality=95, exif=exif.tobytes())
+    upright = pixels if orientation == 1 else np.ascontiguousarray(pixels.swapaxes(0, 1)[:, ::-1])
+    found = read(file.getvalue(), upright.shape[:2])
+    assert (found.int() - planes(upright).int()).abs().float().mean() < 8
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(ValueError, match=r"limpid-diffusion\[heic\]"):
+        read(file.getvalue(), (8, 8))
 
 
 # Where row 0 and column 0 of what is stored are in the image that is seen (EXIF 2.3, tag 274).
@@ -197,19 +214,6 @@ def test_alpha_is_kept_where_it_is_asked_for():
     pixels = np.dstack([drawn(8, 8, 3), np.full((8, 8), 255, np.uint8)])
     assert torch.equal(read(saved(Image.fromarray(pixels)), (8, 8), "RGBA"), planes(pixels))
     assert (read(saved(Image.fromarray(pixels[:, :, :3])), (8, 8), "RGBA") == planes(pixels)).all()
-
-
-def test_a_large_jpeg_is_decoded_at_part_of_its_size_within_four_of_255():
-    pixels = np.array(Image.fromarray(drawn(40, 50, 3)).resize((1000, 800), Image.Resampling.BICUBIC))
-    pixels = (
-        (pixels.astype(int) + np.random.default_rng(0).integers(-12, 13, pixels.shape)).clip(0, 255).astype(np.uint8)
-    )
-    blob = saved(Image.fromarray(pixels), "JPEG", quality=90)
-    with Image.open(io.BytesIO(blob)) as image:
-        whole = saved(image)
-    off = (read(blob, (32, 32)).int() - read(whole, (32, 32)).int()).abs()
-    assert off.max() <= 4
-    assert 0 < off.float().mean() < 0.5
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM"])

@@ -1,8 +1,8 @@
 """One image: from the bytes of a file to pixels of a given shape.
 
-Rotated by its EXIF data, 16 bits scaled to 8, palettes and CMYK converted to RGB, transparency composited over white;
-then cropped and resized. Any fault of the bytes is a ValueError of one line. Formats that run another program are not
-read.
+Rotated by its EXIF data, values of more than 8 bits scaled, palettes and CMYK converted to RGB, transparency composited
+over white; then cropped and resized. Any fault of the bytes is a ValueError of one line. Formats that run another
+program are not read.
 """
 
 from contextlib import nullcontext
@@ -10,42 +10,50 @@ from functools import lru_cache
 from io import BytesIO
 from threading import Lock
 
-import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
+from limpid.data.readers.bit_depth import image_of_8_bits, stored_values
 from limpid.data.readers.fit import (
     MAX_PIXELS,
     DecodedImage,
     ImageSpec,
+    channels_of_image,
     crop_box,
     fit_array,
     fit_planes,
-    image_in_mode,
-    planes_of,
-    planes_of_image,
 )
 from limpid.data.readers.messages import one_line
+from limpid.data.readers.reduced_jpeg import fit_reduced, reduce_jpeg
+from limpid.data.readers.tiff import is_tiff, tiff_samples
 
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 """The formats that are read, by Pillow's names. Not EPS, which is a program; nor formats without a signature."""
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+"""What follows `ftyp` in a HEIC or HEIF (ISO/IEC 23008-12, annex B.4)."""
 SERIAL_ABOVE_PIXELS = 2**24
 """Images with more pixels are decoded one at a time, so that memory does not grow with the number of threads."""
-DRAFT_FACTOR = 4
-"""A JPEG is decoded at half, a quarter or an eighth if so many pixels are left for each one wanted, along each axis.
-
-Photographs of 512x600 to 2048x2400 at 32 and 64 pixels: at most 4 of 255 off the whole decoding, 0.2 to 0.5 in the mean
-(with 2 instead of 4: up to 14 and 1.2), in a half to a seventh of the time."""
 
 _large = Lock()
 
 
-def decode(blob: bytes, spec: ImageSpec) -> DecodedImage:
-    """The image in the bytes of a file, converted to `spec`. Raises ValueError, in one line, if it cannot be read."""
+def decode(blob: bytes, spec: ImageSpec, page: int | None = None) -> DecodedImage:
+    """The image in the bytes of a file, converted to `spec`; of several pages or frames this one, or else the first.
+
+    Raises ValueError, in one line, if it cannot be read.
+    """
     if not blob:
         raise ValueError("it is empty")
     try:
-        with Image.open(BytesIO(blob), formats=_formats()) as image:
-            return fit_to(image, spec)
+        if is_tiff(blob) and isinstance(spec.channels, int) and spec.channels > 1:
+            return fit_array(tiff_samples(blob, page or 0), spec)
+        with open_image(blob) as image:
+            if is_tiff(blob) and spec.value_range and stored_values(image).in_colours:
+                return fit_array(tiff_samples(blob, page or 0), spec)
+            animated = page is None and bool(getattr(image, "is_animated", False))
+            if page:
+                image.seek(page)
+            return fit_image(image, spec)._replace(animated=animated)
     except UnidentifiedImageError as error:
         raise ValueError("it is in no known format") from error
     except Image.DecompressionBombError as error:
@@ -54,33 +62,49 @@ def decode(blob: bytes, spec: ImageSpec) -> DecodedImage:
         raise ValueError(one_line(error)) from error
 
 
-def fit_to(image: Image.Image, spec: ImageSpec) -> DecodedImage:
+def page_count(blob: bytes) -> int:
+    """The number of pages or frames of an image in the bytes of a file; 1 for what cannot be read."""
+    try:
+        with open_image(blob) as image:
+            return getattr(image, "n_frames", 1)
+    except Exception:  # it is refused, by name, when it is decoded
+        return 1
+
+
+def open_image(blob: bytes) -> Image.Image:
+    """An image whose header is read. Raises ValueError for a HEIC that nothing can read, and whatever Pillow raises."""
+    if blob.startswith(b"\xff\xd8\xff"):  # not by `Image.open`, which limits the pixels before the size is reduced
+        return JpegImageFile(BytesIO(blob))
+    if blob[4:8] == b"ftyp" and blob[8:12] in HEIF_BRANDS:
+        register_heif()
+        return Image.open(BytesIO(blob), formats=["HEIF"])
+    return Image.open(BytesIO(blob), formats=_formats())
+
+
+def fit_image(image: Image.Image, spec: ImageSpec) -> DecodedImage:
     """An open image, converted to `spec`. Raises ValueError if it has too many pixels, and whatever Pillow raises."""
+    reduction = reduce_jpeg(image, spec)
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise ValueError(f"it claims {width}x{height} pixels: expected at most {MAX_PIXELS:,}")
-    animated = bool(getattr(image, "is_animated", False))
-    wanted = DRAFT_FACTOR * max(spec.height, spec.width)
-    if image.format == "JPEG":
-        image.draft(None, (wanted, wanted))
-    with _large if image.width * image.height > SERIAL_ABOVE_PIXELS else nullcontext():
+    with _large if image.width * image.height > SERIAL_ABOVE_PIXELS or reduction.is_large else nullcontext():
+        if reduction.factor > 1:
+            return fit_reduced(image, reduction, spec)
+        stored = stored_values(image)
         ImageOps.exif_transpose(image, in_place=True)
-        values = _values_of(image)
-        if values is not None:
-            return fit_array(values, spec)._replace(animated=animated)
-        window = image.crop(crop_box(image.size, spec)) if spec.fit == "crop" else image
-        if isinstance(spec.channels, int):
-            pixels = planes_of(np.asarray(window).reshape(window.height, window.width, -1), spec.channels)
-        else:
-            pixels = planes_of_image(image_in_mode(window, spec.channels))
-    return fit_planes(pixels, spec)._replace(animated=animated)
+        converted = image_of_8_bits(image, stored, spec.value_range)
+        window = converted.image.crop(crop_box(image.size, spec)) if spec.fit == "crop" else converted.image
+        decoded = fit_planes(channels_of_image(window, spec.channels), spec)
+    return decoded._replace(value_range=converted.value_range, highest=converted.highest)
 
 
-def _values_of(image: Image.Image) -> np.ndarray | None:
-    """The values of an image of more than 8 bits, as Pillow reads them; None for others."""
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
-        return np.asarray(image).astype(np.uint16)
-    return np.asarray(image) if image.mode in ("I", "F") else None
+def register_heif() -> None:
+    """Let Pillow read HEIC. Raises ValueError if pillow-heif is not installed."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError as error:
+        raise ValueError("it is a HEIC: pip install 'limpid-diffusion[heic]' to read it") from error
+    register_heif_opener()
 
 
 @lru_cache(maxsize=1)

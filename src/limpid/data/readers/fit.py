@@ -89,15 +89,34 @@ def crop_box(size: tuple[int, int], spec: ImageSpec) -> Box:
 
 def planes_of(pixels: UInt8[np.ndarray, "h w n"], channels: Channels) -> UInt8[Tensor, "c h w"]:
     """Pixels converted to these channels, RGBA premultiplied by alpha. Raises ValueError for other numbers of them."""
-    given = pixels.shape[2]
+    given, pixels = pixels.shape[2], np.ascontiguousarray(pixels)
     if isinstance(channels, int):
-        if given != channels:
-            raise ValueError(f"it has {given} channels: expected {channels}; --data.channels {given} reads them")
-        return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
+        check_channels(given, channels)
+        return torch.from_numpy(pixels).permute(2, 0, 1)
     if given not in (1, 3, 4):
         raise ValueError(f"it has {given} channels: expected 1, 3 or 4; --data.channels {given} reads them as they are")
-    image = Image.fromarray(np.ascontiguousarray(pixels[:, :, 0] if given == 1 else pixels))
-    return planes_of_image(image_in_mode(image, channels))
+    return channels_of_image(Image.fromarray(pixels[:, :, 0] if given == 1 else pixels), channels)
+
+
+def channels_of_image(image: Image.Image, channels: Channels) -> UInt8[Tensor, "c h w"]:
+    """An image of 8 bits converted to these channels, RGBA premultiplied by alpha; a number of them is as it is stored.
+
+    Raises ValueError if it has another number of channels.
+    """
+    if isinstance(channels, int):
+        if image.mode in ("1", "P", "PA"):
+            image = image.convert("L" if image.mode == "1" else "RGBA" if image.has_transparency_data else "RGB")
+        check_channels(len(image.getbands()), channels)
+    else:
+        image = image_in_mode(image, channels)
+    pixels = torch.from_numpy(np.array(image))
+    return pixels.view(image.height, image.width, -1).permute(2, 0, 1)
+
+
+def check_channels(given: int, expected: int) -> None:
+    """Raise ValueError if an image has another number of channels."""
+    if given != expected:
+        raise ValueError(f"it has {given} channels: expected {expected}; --data.channels {given} reads them")
 
 
 def image_in_mode(image: Image.Image, mode: Mode) -> Image.Image:
@@ -110,29 +129,33 @@ def image_in_mode(image: Image.Image, mode: Mode) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-def planes_of_image(image: Image.Image) -> UInt8[Tensor, "c h w"]:
-    """The pixels of a PIL image of 8 bits."""
-    pixels = torch.from_numpy(np.array(image))
-    return pixels.view(image.height, image.width, -1).permute(2, 0, 1)
+def target_size(height: int, width: int, spec: ImageSpec) -> tuple[int, int]:
+    """Height and width that an image or its crop is resized to; those of `pad` that are no larger keep their size."""
+    if spec.fit != "pad":
+        return spec.height, spec.width
+    if height <= spec.height and width <= spec.width:
+        return height, width
+    scale = min(spec.height / height, spec.width / width)
+    return max(2, round(height * scale)), max(2, round(width * scale))
 
 
 def fit_planes(pixels: UInt8[Tensor, "c h w"], spec: ImageSpec) -> DecodedImage:
-    """Pixels resized to the target size; or centred in it with padding, and resized only if they are larger than it.
-
-    RGBA is given premultiplied and returned without it.
-    """
+    """Pixels resized, and padded if `spec` says so; RGBA is given premultiplied and returned without it."""
     _, height, width = pixels.shape
-    if spec.fit != "pad":
-        resized = straight(resize(pixels[None], (spec.height, spec.width))[0], spec)
-        return DecodedImage(resized, enlarged=width < spec.width and height < spec.height)
-    if height > spec.height or width > spec.width:
-        scale = min(spec.height / height, spec.width / width)
-        height, width = (max(2, round(side * scale)) for side in (height, width))
-        pixels = resize(pixels[None], (height, width))[0]
+    size = target_size(height, width, spec)
+    resized = pixels if size == (height, width) else resize(pixels[None], size)[0]
+    return DecodedImage(pad_to_target(resized, spec), enlarged=height < size[0] and width < size[1])
+
+
+def pad_to_target(pixels: UInt8[Tensor, "c h w"], spec: ImageSpec) -> UInt8[Tensor, "c h2 w2"]:
+    """Pixels in the middle of the target size; RGBA is given premultiplied and returned without it."""
+    _, height, width = pixels.shape
+    if (height, width) == (spec.height, spec.width):
+        return straight(pixels, spec)
     top, left = (spec.height - height) // 2, (spec.width - width) // 2
-    padded = torch.full(spec.shape, 255 if spec.pad == "white" and spec.channels != "RGBA" else 0, dtype=torch.uint8)
-    padded[:, top : top + height, left : left + width] = straight(pixels, spec)
-    return DecodedImage(padded)
+    around = torch.full(spec.shape, 255 if spec.pad == "white" and spec.channels != "RGBA" else 0, dtype=torch.uint8)
+    around[:, top : top + height, left : left + width] = straight(pixels, spec)
+    return around
 
 
 def straight(pixels: UInt8[Tensor, "c h w"], spec: ImageSpec) -> UInt8[Tensor, "c h w"]:

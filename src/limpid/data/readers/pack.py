@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from limpid.data.readers.packed import (
     digest,
     open_pack,
 )
+from limpid.data.readers.values import ValueRange
 from limpid.data.statistics import file_chunks, image_hashes, pixel_statistics
 from limpid.runtime.progress_line import progress
 from limpid.runtime.terminal import printable
@@ -87,6 +88,8 @@ class PackStats:
     """The positions in the listing of the images that were packed."""
     animated: list[str] = field(default_factory=list)
     enlarged: int = 0
+    highest: dict[ValueRange, float] = field(default_factory=dict)
+    """The largest value of the images of more than 8 bits, by the values that became black and white."""
 
 
 def write_pack(
@@ -110,6 +113,7 @@ def write_pack(
     about = {
         "count": len(stats.packed),
         "shape": spec.shape,
+        "highest": [[*value_range, value] for value_range, value in sorted(stats.highest.items())],
         "refused": len(stats.refused),
         "examples": list(map(str, stats.refused[:EXAMPLES])),
         "notes": [f"{n:,} {what}" for what, n in counts.items() if n],
@@ -135,12 +139,28 @@ def write_pixels(
                 stats.packed.append(index)
                 stats.animated += [name] if image.animated else []
                 stats.enlarged += image.enlarged
+                if image.value_range is not None:
+                    highest = stats.highest.get(image.value_range, image.highest)
+                    stats.highest[image.value_range] = max(highest, image.highest)
             elif stop:
                 raise ValueError(stop_message(listing.root, UnreadableImage(name, image)))
             else:
                 stats.refused.append(UnreadableImage(name, image))
         file.flush()
         os.fsync(file.fileno())
+
+
+def highest_value(listing: ImageListing, spec: ImageSpec) -> float:
+    """The largest value of all images of more than 8 bits. Raises ValueError if there is none above 0."""
+    raw = replace(spec, height=2, width=2, fit="stretch", value_range=ValueRange(0, 1))
+    loads, total = listing.loads(np.ones(len(listing.names), bool)), len(listing.names)
+    with warnings.catch_warnings(), closing(read_all(loads, raw, listing.block_size)) as decoded:
+        warnings.simplefilter("ignore")
+        images = progress(decoded, f"looking for the largest value in {listing.root}", total)
+        found = [image.highest for image in images if isinstance(image, DecodedImage) and image.value_range is not None]
+    if max(found, default=0) <= 0:
+        raise ValueError(f"{printable(str(listing.root))}: white auto finds no value above 0 of more than 8 bits")
+    return max(found)
 
 
 def stop_message(root: Path, first: object) -> str:

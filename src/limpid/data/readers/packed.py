@@ -20,6 +20,7 @@ from torch import Tensor
 
 from limpid.data.left_out import LeftOut
 from limpid.data.readers.messages import one_line
+from limpid.data.readers.values import ValueRange
 from limpid.data.statistics import PixelStatistics
 from limpid.runtime.terminal import echo
 
@@ -53,6 +54,8 @@ class PackedImages:
     left_out: tuple[LeftOut, ...] = ()
     """The unreadable images by the reason."""
     statistics: PixelStatistics | None = None
+    highest: tuple[tuple[ValueRange, float], ...] = ()
+    """The largest value of the images of more than 8 bits, by the values that became black and white."""
 
     def __str__(self) -> str:
         channels, height, width = self.shape
@@ -124,7 +127,9 @@ def open_pack(folder: Path) -> PackedImages | None:
         shape, examples, notes = (tuple(about[name]) for name in ("shape", "examples", "notes"))
         left_out = tuple(LeftOut(each["kind"], each["count"], tuple(each["examples"])) for each in about["left_out"])
         statistics = PixelStatistics(**about["statistics"])
-        return PackedImages(folder, about["count"], shape, about["refused"], examples, notes, left_out, statistics)
+        highest = tuple((ValueRange(black, white), value) for black, white, value in about["highest"])
+        read = folder, about["count"], shape, about["refused"], examples, notes, left_out, statistics
+        return PackedImages(*read, highest=highest)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         if folder.exists():
             echo(f"{folder} is damaged ({one_line(error)}): its images are read anew", to_stderr=True)

@@ -1,5 +1,6 @@
 """From the values of an image, of any number of bits, to pixels 0..255: which value is black, and which is white."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,8 @@ from limpid.data.convert import RANGE_TOLERANCE
 
 STATE_RANGE = "state which become black and white with --data.range LOW HIGH"
 MAX_UINT16 = 65535
+LEAST_SHARE = 1 / 8
+"""Images of 16 bits are as dark as 3 bits of grey if none of their values is above this share of the scale."""
 
 
 class ValueRange(NamedTuple):
@@ -50,3 +53,16 @@ def pixels_from_values(values: np.ndarray, value_range: ValueRange) -> UInt8[np.
     scaled *= 255  # before the division: products of 16 bits are exact in float32
     scaled /= white - black
     return np.rint(scaled, out=scaled).clip(0, 255, out=scaled).astype(np.uint8)
+
+
+def check_value_ranges(name: str, highest: Sequence[tuple[ValueRange, float]]) -> None:
+    """Raise ValueError if the images of a set, by their largest values, can hardly be of the ranges of their types."""
+    if len({value_range for value_range, _ in highest if max(value_range) == 1}) > 1:
+        raise ValueError(f"{name}: some images are of floats in [0, 1] and others in [-1, 1]: {STATE_RANGE}")
+    most = max((value for value_range, value in highest if max(value_range) == MAX_UINT16), default=0)
+    if 0 < most < LEAST_SHARE * MAX_UINT16:
+        white = 2 ** int(most).bit_length() - 1
+        proposal = f"--data.white {white}, or --data.white auto for the largest value of the set"
+        raise ValueError(
+            f"{name}: its values of 16 bits go up to {most:g} of 65535: state what is white with {proposal}"
+        )

@@ -1,0 +1,48 @@
+"""The samples of a TIFF as they are stored, of any number and type, by tifffile: Pillow reads up to four of 8 bits."""
+
+from io import BytesIO
+
+import numpy as np
+
+from limpid.data.readers.fit import MAX_PIXELS
+
+MAX_SAMPLES = 1024
+"""Limit of the channels of an image."""
+MAX_BYTES = 4 * MAX_PIXELS
+"""Limit of the samples of an image, in bytes."""
+TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def is_tiff(blob: bytes) -> bool:
+    """Whether these are the bytes of a TIFF or a BigTIFF."""
+    return blob.startswith(TIFF_SIGNATURES)
+
+
+def tiff_samples(blob: bytes, page: int) -> np.ndarray:
+    """A page of a TIFF, upright, as height x width x samples.
+
+    Raises ValueError without tifffile, for other shapes and for too many pixels, and whatever tifffile raises.
+    """
+    try:
+        from tifffile import TiffFile
+    except ImportError as error:
+        raise ValueError("its channels are read by tifffile: pip install 'limpid-diffusion[tiff]'") from error
+    with TiffFile(BytesIO(blob)) as file:
+        read = file.pages[page].aspage()
+        if read.axes not in ("YX", "YXS", "SYX"):
+            raise ValueError(f"it is of {read.axes}: expected height x width x samples")
+        if read.imagelength * read.imagewidth > MAX_PIXELS or read.samplesperpixel > MAX_SAMPLES:
+            size = f"{read.imagewidth}x{read.imagelength} pixels of {read.samplesperpixel} samples"
+            raise ValueError(f"it claims {size}: expected at most {MAX_PIXELS:,} of {MAX_SAMPLES:,}")
+        if read.nbytes > MAX_BYTES:
+            raise ValueError(f"it claims {read.nbytes:,} bytes: expected at most {MAX_BYTES:,}")
+        samples, orientation = read.asarray(), int(read.tags.valueof("Orientation", 1))
+    last = np.moveaxis(samples, 0, -1) if read.axes == "SYX" else samples.reshape(*samples.shape[:2], -1)
+    return upright(last, orientation)
+
+
+def upright(stored: np.ndarray, orientation: int) -> np.ndarray:
+    """An array of height x width x channels turned by the orientation of TIFF 6.0, 1 to 8."""
+    turned = stored.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else stored
+    turned = turned[::-1] if orientation in (3, 4, 7, 8) else turned
+    return turned[:, ::-1] if orientation in (2, 3, 6, 7) else turned
