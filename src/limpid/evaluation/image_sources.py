@@ -46,7 +46,7 @@ def folder_data(path: Path, shape: ImageShape | None) -> Folder:
     if shape is None:
         return Folder(str(path), split="all")
     channels, height, width = shape
-    mode = CHANNEL_MODES.get(channels, "RGB")
+    mode = CHANNEL_MODES.get(channels, channels)
     return Folder(str(path), size=height, width=0 if width == height else width, channels=mode, split="all")
 
 

@@ -30,9 +30,11 @@ def image_grid(
 
     `columns` 0 is one for each column label, or without them as many as make the sheet nearly square; `scale` 0
     enlarges small images to about 64-96 pixels. The sheet grows until every label fits. Raises ValueError for images
-    that are not uint8 with 1 (grey), 2, 3 (RGB) or 4 channels, and for fewer or more labels than rows or columns.
+    that are not uint8, and for fewer or more labels than rows or columns. Of 2 channels the first is shown, and of more
+    than 4 the first three, which the title says.
     """
     cells = to_pil_images(pixels)
+    title = "; ".join(filter(None, (title, channels_note(pixels.shape[1]))))
     columns = (
         columns or len(column_labels) or (ceil(len(cells) / len(row_labels)) if row_labels else near_square(len(cells)))
     )
@@ -97,16 +99,31 @@ def near_square(n: int) -> int:
 
 
 def to_pil_images(pixels: UInt8[Tensor, "n c h w"]) -> list[Image.Image]:
-    """Each image as a PIL image. Raises ValueError unless they are uint8 with 1 to 4 channels."""
+    """Each image as a PIL image: 1 channel is grey, 3 are RGB, 4 RGBA; of 2 the first is shown, of more the first 3.
+
+    Raises ValueError unless they are uint8.
+    """
     if pixels.dtype != uint8:
         raise ValueError(f"images are {pixels.dtype}: expected uint8")
     n, channels, _, _ = pixels.shape
-    if not 1 <= channels <= 4:
-        raise ValueError(f"images of {channels} channels: expected 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA)")
-    if n == 0:
+    if n == 0 or channels == 0:
         raise ValueError("no images were given: expected at least one")
-    arrays = pixels.detach().cpu().permute(0, 2, 3, 1).contiguous().numpy()
-    return [Image.fromarray(array[:, :, 0] if channels == 1 else array) for array in arrays]
+    shown = num_shown(channels)
+    arrays = pixels[:, :shown].detach().cpu().permute(0, 2, 3, 1).contiguous().numpy()
+    return [Image.fromarray(array[:, :, 0] if shown == 1 else array) for array in arrays]
+
+
+def num_shown(channels: int) -> int:
+    """The number of channels that are shown of images with so many."""
+    return channels if channels in (1, 3, 4) else 1 if channels == 2 else 3
+
+
+def channels_note(channels: int) -> str:
+    """Which channels are shown, for a title; empty where all of them are."""
+    shown = num_shown(channels)
+    if shown == channels:
+        return ""
+    return f"channel 1 of {channels}" if shown == 1 else f"channels 1, 2, 3 of {channels} as red, green, blue"
 
 
 def check_label_count(name: str, labels: Sequence[str], expected: int) -> None:
@@ -129,6 +146,9 @@ def save_png(image: Image.Image, path: Path | str, text: Mapping[str, str] | Non
 
 def save_images(pixels: UInt8[Tensor, "n c h w"], folder: Path | str, names: Sequence[str]) -> list[Path]:
     """Write each image in its own size as `folder/name.png`. Raises ValueError unless each has a different name."""
+    channels = pixels.shape[1]
+    if num_shown(channels) != channels:
+        raise ValueError(f"a PNG holds 1, 3 or 4 channels, and the images have {channels}: save them as .npz")
     images = to_pil_images(pixels)
     if len(images) != len(names) or len(set(names)) != len(names):
         raise ValueError(f"{len(set(names))} different names for {len(images)} images: expected one for each")

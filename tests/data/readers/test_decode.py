@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pillow_heif
 import pytest
+import tifffile
 import torch
 from PIL import Image, features
 from torch import Tensor
@@ -287,8 +288,17 @@ def test_an_image_that_an_edit_cannot_read_is_named(tmp_path: Path):
         with pytest.raises(ValueError, match=f"cannot read the image .*{name}.*{said}") as error:
             read_image(tmp_path / name, (3, 8, 8))
         assert "\n" not in str(error.value)
-    with pytest.raises(ValueError, match="2 channels: expected 1, 3 or 4"):
-        read_image(tmp_path / "broken.png", (2, 8, 8))
+
+
+def test_an_image_of_any_number_of_channels_is_edited_from_an_npy_or_a_tiff(tmp_path: Path):
+    array = np.random.default_rng(0).integers(256, size=(8, 8, 5), dtype=np.uint8)
+    np.save(tmp_path / "a.npy", array)
+    tifffile.imwrite(tmp_path / "a.tif", array, photometric="minisblack", planarconfig="contig")
+    for name in ("a.npy", "a.tif"):
+        assert np.array_equal(read_image(tmp_path / name, (5, 8, 8)).permute(1, 2, 0), array)
+    (tmp_path / "a.png").write_bytes(saved(Image.fromarray(array[:, :, :3])))
+    with pytest.raises(ValueError, match="it has 3 channels: expected 5"):
+        read_image(tmp_path / "a.png", (5, 8, 8))
 
 
 def test_no_format_is_read_that_runs_a_program():

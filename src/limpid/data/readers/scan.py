@@ -11,13 +11,14 @@ from functools import partial
 from heapq import heappop, heappush
 from pathlib import Path
 
+import numpy as np
 from jaxtyping import UInt8
 from torch import Tensor
 
 from limpid.data.readers.decode import decode
 from limpid.data.readers.file_kinds import SIGNATURE_BYTES, unread_kind
 from limpid.data.readers.file_listing import FileStore, FoundFile, listing_of_files
-from limpid.data.readers.fit import Channels, DecodedImage, ImageSpec
+from limpid.data.readers.fit import Channels, DecodedImage, ImageSpec, fit_array
 from limpid.data.readers.listing import ImageListing, Load, UnreadableImage
 from limpid.data.readers.messages import one_line
 from limpid.runtime.progress_line import progress
@@ -122,12 +123,13 @@ def read_image(path: Path | str, shape: tuple[int, int, int]) -> UInt8[Tensor, "
     Raises ValueError if it cannot be read.
     """
     channels, height, width = shape
-    if channels not in MODE_BY_CHANNELS:
-        raise ValueError(f"a file cannot be read as an image of {channels} channels: expected 1, 3 or 4")
+    spec = ImageSpec(height, width, MODE_BY_CHANNELS.get(channels, channels))
     try:
-        return read_file(Path(path), ImageSpec(height, width, MODE_BY_CHANNELS[channels])).pixels
-    except ValueError as error:
-        raise ValueError(f"cannot read the image {printable(str(path))}: {error}") from error
+        if Path(path).suffix.lower() == ".npy":
+            return fit_array(np.load(path, allow_pickle=False), spec).pixels
+        return read_file(Path(path), spec).pixels
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot read the image {printable(str(path))}: {one_line(error)}") from error
 
 
 def decode_bounded(blob: bytes, spec: ImageSpec) -> DecodedImage:
