@@ -1,15 +1,18 @@
 """The samples of a TIFF as they are stored, of any number and type, by tifffile: Pillow reads up to four of 8 bits."""
 
 from io import BytesIO
+from math import prod
 
 import numpy as np
 
 from limpid.data.readers.fit import MAX_PIXELS
 
-MAX_SAMPLES = 1024
+MAX_TIFF_CHANNELS = 1024
 """Limit of the channels of an image."""
 MAX_BYTES = 4 * MAX_PIXELS
 """Limit of the samples of an image, in bytes."""
+MAX_LZW_RATIO = 4096
+"""Largest ratio of compression that is believed; that of LZW, whose codes stand for at most so many bytes."""
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -31,11 +34,12 @@ def tiff_samples(blob: bytes, page: int) -> np.ndarray:
         read = file.pages[page].aspage()
         if read.axes not in ("YX", "YXS", "SYX"):
             raise ValueError(f"it is of {read.axes}: expected height x width x samples")
-        if read.imagelength * read.imagewidth > MAX_PIXELS or read.samplesperpixel > MAX_SAMPLES:
+        if read.imagelength * read.imagewidth > MAX_PIXELS or read.samplesperpixel > MAX_TIFF_CHANNELS:
             size = f"{read.imagewidth}x{read.imagelength} pixels of {read.samplesperpixel} samples"
-            raise ValueError(f"it claims {size}: expected at most {MAX_PIXELS:,} of {MAX_SAMPLES:,}")
-        if read.nbytes > MAX_BYTES:
-            raise ValueError(f"it claims {read.nbytes:,} bytes: expected at most {MAX_BYTES:,}")
+            raise ValueError(f"it claims {size}: expected at most {MAX_PIXELS:,} of {MAX_TIFF_CHANNELS:,}")
+        limit = min(MAX_BYTES, MAX_LZW_RATIO * len(blob))
+        if (claimed := max(read.nbytes, prod(read.chunks) * read.nbytes // max(1, read.size))) > limit:
+            raise ValueError(f"it claims {claimed:,} bytes: expected at most {limit:,}")
         samples, orientation = read.asarray(), int(read.tags.valueof("Orientation", 1))
     last = np.moveaxis(samples, 0, -1) if read.axes == "SYX" else samples.reshape(*samples.shape[:2], -1)
     return upright(last, orientation)
