@@ -23,7 +23,7 @@ from limpid.metrics.moments import Moments
 from limpid.recipes.recipe import Sampling
 from limpid.runtime import distributed
 from limpid.runtime.terminal import echo
-from limpid.sampling.checkpoints import find_checkpoint, is_pretrained, output_folder, pretrained_hint
+from limpid.sampling.checkpoints import find_checkpoint, is_model_name, output_folder, pretrained_hint
 
 
 def default_options() -> dict[str, object]:
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     """`limpid evaluate RUN|IMAGES [options]`."""
     name, rest = positional("evaluate", "RUN, or a folder, .zip or .npz of images", arguments)
     path = Path(name)
-    if not path.exists() and not is_pretrained(path):
+    if not path.exists() and not is_model_name(path):
         expected = "expected a run, or a folder, .zip or .npz of images"
         raise ValueError(f"there is no {name}: {expected}; {pretrained_hint(path)}")
     return evaluate_run(path, rest) if is_run(path) else evaluate_files(path, rest)

@@ -23,7 +23,7 @@ from limpid.interop.foreign import is_foreign
 from limpid.recipes.recipe import Sampling
 from limpid.runtime import distributed
 from limpid.runtime.device import Runtime
-from limpid.sampling.checkpoints import CheckpointRef, find_checkpoint, is_pretrained, load_guides, output_folder
+from limpid.sampling.checkpoints import CheckpointRef, find_checkpoint, is_model_name, load_guides, output_folder
 from limpid.sampling.pipeline import Pipeline, load_checkpoint
 
 Weights: TypeAlias = Literal["ema", "raw"]
@@ -52,10 +52,10 @@ class ModelEvaluation(NamedTuple):
 
 
 def is_run(path: Path) -> bool:
-    """Whether a path is that of a run, a checkpoint or a model of another program, or the name of a network that comes
-    with limpid."""
+    """Whether a path is that of a run, a checkpoint or a model of another program, or the name of a model on the Hub or
+    in limpid."""
     files = (path / "checkpoints").is_dir() or (path / "recipe.json").exists()
-    return files or is_pretrained(path) or path.suffix == ".safetensors" or is_foreign(path)
+    return files or is_model_name(path) or path.suffix == ".safetensors" or is_foreign(path)
 
 
 def load_trained_model(path: Path, weights: Weights = "ema", runtime: Runtime | None = None) -> TrainedModel:

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from limpid.evaluation.report import Better, EvalProtocol, EvalReport, Score
 from limpid.recipes.serialize import ABBREVIATE, MAX_INT, from_dict
-from limpid.sampling.checkpoints import is_pretrained, output_folder
+from limpid.sampling.checkpoints import is_model_name, output_folder
 from limpid.storage.atomic import atomic_write
 from limpid.storage.lock import waiting_lock
 from limpid.storage.regular_files import read_bytes
@@ -37,7 +37,7 @@ def load_reports(path: Path) -> list[EvalReport]:
 def reports_of(path: Path) -> list[EvalReport]:
     """The reports of a run, of one of its checkpoints only, or of a file. Raises ValueError if there are none."""
     single = path.suffix == ".safetensors"
-    file = output_folder(path) / "scores.json" if single or is_pretrained(path) else path
+    file = output_folder(path) / "scores.json" if single or is_model_name(path) else path
     reports = [] if single and not file.exists() else load_reports(file)
     of_path = [report for report in reports if report.name == str(path)]
     if single and not of_path:

@@ -19,6 +19,7 @@ from limpid.runtime.device import Runtime
 from limpid.runtime.terminal import printable
 from limpid.sampling.sample import ImageShape
 from limpid.storage.checkpoint import Plain, check_matches, latest, read_data, read_header, read_tensors
+from limpid.storage.hub import HUB_PREFIX, is_hub_name, parse_hub_name, pull
 from limpid.storage.regular_files import refuse_linked_folders
 from limpid.storage.renamed import with_new_names
 
@@ -147,11 +148,13 @@ def find_foreign(path: Path, options: ForeignOptions) -> CheckpointRef:
 
 
 def checkpoint_path(path: Path) -> Path:
-    """The file itself, the newest checkpoint of a run folder, or the pretrained network of this name.
+    """The file itself, the newest checkpoint of a run folder, or the file of a pretrained network or model of the Hub.
 
     Raises ValueError if there is none.
     """
-    if is_pretrained(path):
+    if is_hub_name(str(path)):
+        return pull(path.as_posix())
+    if is_model_name(path):
         return PRETRAINED_DIR / PRETRAINED[str(path)]
     file = latest(path / "checkpoints") if path.is_dir() else path
     if file is None or not file.exists():
@@ -166,14 +169,14 @@ def pretrained_hint(path: Path) -> str:
     return f"{shipped}, for the run of that name {Path('runs') / path}" if (Path("runs") / path).is_dir() else shipped
 
 
-def is_pretrained(path: Path) -> bool:
-    """Whether this is the name of a network that comes with limpid, and of nothing that is here."""
-    return str(path) in PRETRAINED and not path.exists()
+def is_model_name(path: Path) -> bool:
+    """Whether this names a model that is no path: one of the Hub, or one that comes with limpid."""
+    return is_hub_name(str(path)) or (str(path) in PRETRAINED and not path.exists())
 
 
 def output_folder(path: Path) -> Path:
     """The folder for what is made of a run: its own, or that of its checkpoint; runs/shipped/NAME for a pretrained
-    network, runs/imported/NAME for a model of another program.
+    network, runs/hub/user/name for a model of the Hub, runs/imported/NAME for one of another program.
 
     Raises ValueError if a folder in it is a link: what is written there would land elsewhere.
     """
@@ -185,9 +188,11 @@ def output_folder(path: Path) -> Path:
 def _folder_of(path: Path) -> Path:
     if is_foreign(path):
         return Path("runs", "imported", path.resolve().stem)
+    if is_hub_name(str(path)):
+        return Path("runs", "hub", str(parse_hub_name(path.as_posix())).removeprefix(HUB_PREFIX))
     if path.is_dir():
         return path
-    return Path("runs", "shipped", Path(PRETRAINED[str(path)]).stem) if is_pretrained(path) else path.parent.parent
+    return Path("runs", "shipped", Path(PRETRAINED[str(path)]).stem) if is_model_name(path) else path.parent.parent
 
 
 def load_info(file: Path) -> CheckpointInfo:

@@ -197,7 +197,8 @@ def load(
     network: nn.Module | None = None,
     runtime: Runtime | None = None,
 ) -> Pipeline:
-    """The model of a run folder (its newest checkpoint), of a checkpoint, or of a pretrained name.
+    """The model of a run folder (its newest checkpoint), of a checkpoint, of a pretrained name, or of the Hub, as in
+    "hf:user/name" or "hf:user/name@revision".
 
     A model that was trained with one's own `network` is given such a module again. Raises ValueError if there is no
     checkpoint, or the file is broken or does not fit its own recipe.

@@ -6,6 +6,7 @@ __all__ = [
     "chunk_cache",
     "download",
     "hashing",
+    "hub",
     "jsonl",
     "lock",
     "posthoc_ema",

@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from http.client import HTTPException
+from collections.abc import Callable
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -58,14 +59,21 @@ def download(url: str, checksum: str, path: Path) -> None:
 def _fetch(url: str, kind: str, path: Path) -> str:
     """Write what is at `url` to `path`, with progress on stderr; returns its checksum. Raises OSError if cut off."""
     digest = hashlib.new(kind, usedforsecurity=False)
-    with urlopen(url, timeout=TIMEOUT) as response, path.open("xb") as file:
-        total = int(response.headers.get("Content-Length", 0))
+    with urlopen(url, timeout=TIMEOUT) as response:
         echo(f"downloading {url}", to_stderr=True)
-        with ProgressLine(url.rpartition("/")[2], total / MEGABYTE, " MB") as line:
-            while chunk := response.read(2**18):
-                file.write(chunk)
-                digest.update(chunk)
-                line.advance(len(chunk) / MEGABYTE)
+        save_response(response, path, url.rpartition("/")[2], digest.update)
+    return digest.hexdigest()
+
+
+def save_response(
+    response: HTTPResponse, path: Path, name: str, on_chunk: Callable[[bytes], object] = lambda chunk: None
+) -> None:
+    """Write the body of an answer to a new file, with progress on stderr. Raises OSError if it is cut off."""
+    total = int(response.headers.get("Content-Length", 0))
+    with path.open("xb") as file, ProgressLine(name, total / MEGABYTE, " MB") as line:
+        while chunk := response.read(2**18):
+            file.write(chunk)
+            on_chunk(chunk)
+            line.advance(len(chunk) / MEGABYTE)
         if file.tell() < total:
             raise OSError(f"cut off after {file.tell():,} of {total:,} bytes")
-    return digest.hexdigest()
