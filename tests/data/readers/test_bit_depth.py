@@ -185,3 +185,10 @@ def test_a_set_of_8_bits_has_no_white_to_be_found(tmp_path: Path):
     Image.fromarray(PIXELS).save(tmp_path / "set" / "a.png")
     with pytest.raises(ValueError, match="white auto finds no value above 0"):
         Folder(str(tmp_path / "set"), 6, 8, "L", split="all", white="auto").open("cpu")
+
+
+def test_a_compression_with_a_size_of_its_own_is_refused_where_samples_are_channels():
+    blob = tiff(np.zeros((16, 16, 3), np.uint8), photometric="rgb", compression="jpeg")
+    assert read(blob, "RGB", size=(16, 16)).pixels.shape == (3, 16, 16)
+    with pytest.raises(ValueError, match="compressed by method 7: expected none, LZW, deflate"):
+        read(blob, 3)

@@ -30,6 +30,7 @@ __all__ = [
     "scan",
     "tar_files",
     "tiff",
+    "tiff_directories",
     "values",
     "zip_files",
 ]

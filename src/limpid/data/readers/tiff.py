@@ -6,6 +6,7 @@ from math import prod
 import numpy as np
 
 from limpid.data.readers.fit import MAX_PIXELS
+from limpid.data.readers.tiff_directories import check_sizes, tiff_directories
 
 MAX_TIFF_CHANNELS = 1024
 """Limit of the channels of an image."""
@@ -13,6 +14,16 @@ MAX_BYTES = 4 * MAX_PIXELS
 """Limit of the samples of an image, in bytes."""
 MAX_LZW_RATIO = 4096
 """Largest ratio of compression that is believed; that of LZW, whose codes stand for at most so many bytes."""
+COMPRESSIONS = {
+    1: "none",
+    5: "LZW",
+    8: "deflate",
+    32946: "the older deflate",
+    32773: "PackBits",
+    34925: "LZMA",
+    50000: "Zstandard",
+}
+"""Compression methods that are read. Others, as JPEG, state a size of their own, which no limit here would hold."""
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -24,14 +35,20 @@ def is_tiff(blob: bytes) -> bool:
 def tiff_samples(blob: bytes, page: int) -> np.ndarray:
     """A page of a TIFF, upright, as height x width x samples.
 
-    Raises ValueError without tifffile, for other shapes and for too many pixels, and whatever tifffile raises.
+    Raises ValueError without tifffile, for other shapes and compressions and for too many pixels, and whatever tifffile
+    raises.
     """
     try:
         from tifffile import TiffFile
     except ImportError as error:
         raise ValueError("its channels are read by tifffile: pip install 'limpid-diffusion[tiff]'") from error
+    for _, entries in zip(range(page + 1), tiff_directories(blob), strict=False):
+        check_sizes(entries)  # of all that tifffile reads on its way to the page
     with TiffFile(BytesIO(blob)) as file:
         read = file.pages[page].aspage()
+        if read.compression not in COMPRESSIONS:
+            names = ", ".join(COMPRESSIONS.values())
+            raise ValueError(f"its channels are compressed by method {int(read.compression)}: expected {names}")
         if read.axes not in ("YX", "YXS", "SYX"):
             raise ValueError(f"it is of {read.axes}: expected height x width x samples")
         if read.imagelength * read.imagewidth > MAX_PIXELS or read.samplesperpixel > MAX_TIFF_CHANNELS:
