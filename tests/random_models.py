@@ -39,10 +39,12 @@ LEARNED = replace(
 )
 
 
-def random_pipeline(recipe: Recipe, shape: tuple[int, int, int] = (3, 8, 8)) -> Pipeline:
+def random_pipeline(
+    recipe: Recipe, shape: tuple[int, int, int] = (3, 8, 8), class_names: tuple[str, ...] = NAMES
+) -> Pipeline:
     """A model of a recipe, of whose weights every one changes the samples."""
     torch.manual_seed(1)
-    names = NAMES if recipe.class_conditional else ()
+    names = class_names if recipe.class_conditional else ()
     model = build_denoiser(recipe, shape, len(names))
     with torch.no_grad():
         for weight in model.parameters():

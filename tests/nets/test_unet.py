@@ -1,7 +1,7 @@
 """The U-Net is the published one: the same numbers as an independent implementation with the same weights."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -9,6 +9,7 @@ import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import Tensor, nn
 
+from limpid.interop.unet2d_names import unet_tensors
 from limpid.nets import UNet
 from limpid.recipes.recipe import build_denoiser
 from limpid.recipes.registry import RECIPES
@@ -74,66 +75,10 @@ CASES = {
     ),
 }
 
-RESIDUAL = {
-    "norm1": ["norm1"],
-    "conv1": ["conv1"],
-    "norm2": ["norm2"],
-    "conv2": ["conv2"],
-    "shortcut": ["conv_shortcut"],
-}
-ATTENTION = {"norm": ["group_norm"], "qkv": ["to_q", "to_k", "to_v"], "out": ["to_out.0"]}
-ENDS = {
-    "embedding.mlp.0": ["time_embedding.linear_1"],
-    "embedding.mlp.2": ["time_embedding.linear_2"],
-    "embedding.labels": ["class_embedding"],
-    "enter": ["conv_in"],
-    "norm": ["conv_norm_out"],
-    "leave": ["conv_out"],
-}
-
-
-def places(config: UNet) -> Iterator[tuple[str, str, dict[str, list[str]]]]:
-    """(prefix here, prefix there, layers) for every part that a U-Net can have, in the order of its maps."""
-
-    def side(name: str, blocks: int) -> Iterator[tuple[str, str, dict[str, list[str]]]]:
-        for level in range(len(config.channel_mult)):
-            there = f"{name}_blocks.{level}."
-            for block in range(blocks):
-                here = f"{name}.{level * (blocks + 1) + block}."
-                yield f"{here}residual.", f"{there}resnets.{block}.", RESIDUAL
-                yield f"{here}attention.", f"{there}attentions.{block}.", ATTENTION
-            here = f"{name}.{level * (blocks + 1) + blocks}."
-            yield here, f"{there}{name}samplers.0.", {"conv": ["conv"]} if config.resample == "conv" else RESIDUAL
-
-    yield "", "", ENDS
-    yield from side("down", config.each_blocks[0])
-    yield "middle.0.residual.", "mid_block.resnets.0.", RESIDUAL
-    yield "middle.0.attention.", "mid_block.attentions.0.", ATTENTION
-    yield "middle.1.residual.", "mid_block.resnets.1.", RESIDUAL
-    yield from side("up", config.each_blocks[0] + 1)
-
 
 def copied(config: UNet, theirs: dict[str, Tensor]) -> dict[str, Tensor]:
     """Their tensors under our names; every one of them is used once."""
-    left, ours = dict(theirs), {}
-
-    def join(here: str, there: list[str]) -> None:
-        for kind in ("weight", "bias"):
-            if parts := [left.pop(key) for name in there if (key := f"{name}.{kind}") in left]:
-                ours[f"{here}.{kind}"] = torch.cat(parts)
-
-    for here, there, layers in places(config):
-        for layer, names in layers.items():
-            join(f"{here}{layer}", [f"{there}{name}" for name in names])
-    join(
-        "embedding.to_modulation",
-        [f"{there}time_emb_proj" for _, there, layers in places(config) if layers is RESIDUAL],
-    )
-    if config.arch == "iddpm":
-        ours["embedding.mlp.0.weight"] = ours["embedding.mlp.0.weight"].roll(config.model_channels // 2, dims=1)
-    assert not left, f"weights without a place: {list(left)}"
-    # What is a linear layer of attention there is a convolution of 1x1 here.
-    return {n: w[:, :, None, None] if "attention" in n and w.ndim == 2 else w for n, w in ours.items()}
+    return unet_tensors(config, theirs, cosines_first=config.arch == "iddpm")
 
 
 @dataclass

@@ -76,6 +76,9 @@ class Recipe:
     data: Data = field(default_factory=Cifar10)
     augment: Augment = Augment()
     network: Network = UNet()
+    init: str = ""
+    """A run, a checkpoint or a model of another program, with whose EMA weights training begins; random ones if not
+    given."""
     class_conditional: bool = False
     """Condition the network on the class of each image."""
     label_dropout: float = 0.0
@@ -125,7 +128,9 @@ class Recipe:
 
 
 def with_absolute_root(recipe: Recipe) -> Recipe:
-    """The recipe with the paths of its data in full, so that they mean the same from every folder."""
+    """The recipe with the paths of its data and initial weights in full, so that they mean the same everywhere."""
+    if recipe.init and (init := expand_home(recipe.init)).exists():
+        recipe = replace(recipe, init=str(init.absolute()))
     root = getattr(recipe.data, "root", "")
     if not root:
         return recipe

@@ -8,6 +8,7 @@ __all__ = [
     "callbacks",
     "checkpointing",
     "first_preview",
+    "init_weights",
     "loop",
     "loss_log",
     "meter",

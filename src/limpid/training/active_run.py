@@ -123,6 +123,9 @@ class Run:
         """
         about = distributed.broadcast_object(lambda: load_info(file))
         tensors = distributed.broadcast_tensors(lambda: checkpoint.read_tensors(file))
+        if not any(name.startswith("optimizer.") for name in tensors):
+            advice = f"limpid train {self.folder} --init {self.folder} --run NEW begins another run with them"
+            raise ValueError(f"{file} holds weights alone, without an optimizer to go on with: {advice}")
         fixed = {name: value for name, value in self.tensors().items() if not name.startswith("optimizer.")}
         checkpoint.check_matches({n: t for n, t in tensors.items() if not n.startswith("optimizer.")}, fixed, file)
         self.meter.total.copy_(tensors["meter"])

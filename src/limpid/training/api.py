@@ -16,6 +16,7 @@ from limpid.sampling.pipeline import Pipeline
 from limpid.sampling.training_data import log_data, open_data
 from limpid.training.anomalies import NonFiniteMonitor
 from limpid.training.callbacks import Callback, CallbackList, crosses_multiple
+from limpid.training.init_weights import initial_weights
 from limpid.training.preflight import preflight
 from limpid.training.progress import TrainingProgress, in_notebook
 from limpid.training.run import run_in_folder
@@ -75,7 +76,8 @@ def train_steps(
     source = open_data(recipe.data, chosen.device)
     preflight(recipe, source.shape, len(source.class_names), chosen)
     log_data(recipe, source)
-    return Training(recipe, source, init_state(recipe, source.shape, len(source.class_names), chosen), chosen)
+    initial = initial_weights(recipe, source).tensors
+    return Training(recipe, source, init_state(recipe, source.shape, len(source.class_names), chosen, initial), chosen)
 
 
 def with_own_parts(recipe: Recipe, data: DataLike | None, network: nn.Module | None) -> Recipe:

@@ -29,6 +29,7 @@ from limpid.training.anomalies import NonFiniteMonitor, NonFiniteStep
 from limpid.training.callbacks import Callback, CallbackList
 from limpid.training.checkpointing import Checkpoints, EmaSnapshots
 from limpid.training.first_preview import FirstPreview
+from limpid.training.init_weights import InitialWeights, initial_weights
 from limpid.training.loss_log import LossLog
 from limpid.training.meter import LossMeter
 from limpid.training.online_scores import OnlineScores
@@ -113,13 +114,16 @@ def open_run(
         refuse_linked_folders(folder)
         check_same_recipe(recipe, folder)
     file = distributed.broadcast_object(lambda: latest_of_run(recipe, folder, read_run_id(folder)))
-    run_id = distributed.broadcast_object(lambda: (load_info(file).run_id if file else "") or new_run_id(recipe))
+    initial = InitialWeights() if file else initial_weights(recipe, source)
+    run_id = distributed.broadcast_object(
+        lambda: (load_info(file).run_id if file else "") or new_run_id(recipe, initial.sha256)
+    )
     if distributed.is_main_process() and file:
         about = load_info(file)
         check_same_data(recipe, folder, about, source)
         if not allow_rewarm:
             check_no_rewarm(recipe, folder, about.images_seen)
-    state = init_state(recipe, source.shape, len(source.class_names), runtime)
+    state = init_state(recipe, source.shape, len(source.class_names), runtime, initial.tensors)
     current = Run(
         Training(recipe, source, state, runtime),
         folder,

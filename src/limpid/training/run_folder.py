@@ -26,12 +26,12 @@ from limpid.storage.regular_files import read_bytes
 from limpid.training.same_run import recipe_changes
 
 
-def new_run_id(recipe: Recipe) -> str:
-    """The identity of a run: a hash of the complete recipe that it began with.
+def new_run_id(recipe: Recipe, init_sha256: str = "") -> str:
+    """The identity of a run: a hash of the complete recipe, and of the trained weights that it began with, if any.
 
     Two runs of one recipe are one run, to the bit, and so are their checkpoints.
     """
-    return sha256(json.dumps(to_dict(recipe), sort_keys=True).encode()).hexdigest()[:16]
+    return sha256(json.dumps(to_dict(recipe), sort_keys=True).encode() + init_sha256.encode()).hexdigest()[:16]
 
 
 def read_run_id(folder: Path) -> str:

@@ -1,6 +1,7 @@
 """The state of a training run: everything that changes from step to step, to and from named tensors."""
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -43,8 +44,16 @@ class TrainState:
     """Data positions of batches that the run skips, because the loss or a gradient was not finite there."""
 
 
-def init_state(recipe: Recipe, shape: tuple[int, int, int], classes: int, runtime: TrainingRuntime) -> TrainState:
+def init_state(
+    recipe: Recipe,
+    shape: tuple[int, int, int],
+    classes: int,
+    runtime: TrainingRuntime,
+    initial: Mapping[str, Tensor] | None = None,
+) -> TrainState:
     """The state before the first step, for images of `shape` (channels, height, width).
+
+    The network has the `initial` tensors if they are given, else random weights.
 
     Raises ValueError if the batch cannot be divided over the processes, or if the loss is not finite at some level.
     """
@@ -55,6 +64,8 @@ def init_state(recipe: Recipe, shape: tuple[int, int, int], classes: int, runtim
     with default_generators_seeded(seed_for(recipe.seed, "weights")):
         model = build_denoiser(recipe, shape, classes)
         uncertainty = UncertaintyWeighting() if recipe.uncertainty_weighting else None
+    if initial is not None:
+        model.net.load_state_dict(initial)
     trained = [model.net, *([uncertainty] if uncertainty else [])]
     for module in trained:
         broadcast_parameters(module)
