@@ -7,10 +7,13 @@ import pytest
 
 from limpid.cli.main import COMMANDS, main
 
-RUN_COMMANDS = ["sample", "edit img2img", "show trajectory", "show loss", "likelihood", "posthoc-ema", "evaluate"]
+RUN_COMMANDS = [
+    *("sample", "edit img2img", "show trajectory", "show loss", "likelihood", "posthoc-ema", "evaluate"),
+    *("export diffusers", "export onnx", "export torch"),
+]
 """Those that begin with a run; `{}` stands for what is given in its place."""
 RECIPE_COMMANDS = ["train", "bench", "show forward", "show schedule", "show data"]
-ALL_COMMANDS = [*RUN_COMMANDS, *RECIPE_COMMANDS, "compare {}"]
+ALL_COMMANDS = [*RUN_COMMANDS, *RECIPE_COMMANDS, "compare {}", "import"]
 OTHERS = {"lab", "recipes"}
 """Commands that take nothing."""
 
