@@ -1,5 +1,6 @@
 """What a run writes by the clock: an early sample grid, a checkpoint every ten minutes. They change nothing else."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from test_run import log, same_weights
 from tiny_recipes import CPU, FULL
 
 from limpid.recipes.recipe import Every
+from limpid.sampling import figures
 from limpid.storage import checkpoint
 from limpid.training.active_run import Run
 from limpid.training.callbacks import Callback
@@ -19,6 +21,14 @@ from limpid.training.training import Training
 
 RARE = replace(FULL, every=Every(log=32, sample=128, save=0, snapshot=0))
 """Ten steps of 16 images, with a sample grid at the eighth, and no checkpoint before the end."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def complete_grids() -> Iterator[None]:
+    """No grid leaves images out because the machine is busy: grids of two runs are compared."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "seconds_per_image", lambda *_: 1e-6)
+        yield
 
 
 def slow_clock(seconds: float, patch: pytest.MonkeyPatch) -> None:
