@@ -1,6 +1,7 @@
 """Who may import whom: a file imports files of its own folder, in no circle, and of folders on lower floors."""
 
 import ast
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -70,6 +71,7 @@ def imports(path: Path) -> set[str]:
     return {name for name in found if name}
 
 
+@cache
 def files() -> dict[str, set[str]]:
     """Every file of the package, with what it imports."""
     return {module_name(path): imports(path) for path in SOURCE.rglob("*.py") if path.parent != SOURCE} | {

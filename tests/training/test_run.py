@@ -74,7 +74,7 @@ def test_stopping_and_going_on_changes_no_bit(lines: int, finished: Path, tmp_pa
     with monkeypatch.context() as patch:
         stop_after(lines, patch)
         assert not run(FULL, tmp_path, CPU)
-    assert "the same command goes on from there" in capsys.readouterr().out
+    assert "images, and saved" in capsys.readouterr().out
     assert [int(path.stem) for path in checkpoint.list_checkpoints(tmp_path / "checkpoints")][-1] == 32 * lines
     assert run(FULL, tmp_path, CPU)
     straight, resumed = weights(finished), weights(tmp_path)
@@ -340,6 +340,6 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path):
     process.send_signal(signal.SIGINT)
     rest, _ = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert "and saved: the same command goes on from there" in rest
+    assert "images, and saved" in rest
     assert rest.endswith(f"to go on: limpid train {tmp_path}\n")
     assert checkpoint.latest(tmp_path / "checkpoints") is not None

@@ -20,6 +20,7 @@ from limpid.runtime.terminal import printable
 from limpid.sampling.sample import ImageShape
 from limpid.storage.checkpoint import Plain, check_matches, latest, read_data, read_header, read_tensors
 from limpid.storage.hub import HUB_PREFIX, is_hub_name, parse_hub_name, pull
+from limpid.storage.posthoc_ema import RESULTS, SNAPSHOTS
 from limpid.storage.regular_files import refuse_linked_folders
 from limpid.storage.renamed import with_new_names
 
@@ -175,8 +176,9 @@ def is_model_name(path: Path) -> bool:
 
 
 def output_folder(path: Path) -> Path:
-    """The folder for what is made of a run: its own, or that of its checkpoint; runs/shipped/NAME for a pretrained
-    network, runs/hub/user/name for a model of the Hub, runs/imported/NAME for one of another program.
+    """The folder for what is made of a run: its own, or that of its checkpoint; NAME beside a NAME.safetensors that is
+    in no run, runs/shipped/NAME for a pretrained network, runs/hub/user/name for a model of the Hub, runs/imported/NAME
+    for one of another program.
 
     Raises ValueError if a folder in it is a link: what is written there would land elsewhere.
     """
@@ -192,7 +194,10 @@ def _folder_of(path: Path) -> Path:
         return Path("runs", "hub", str(parse_hub_name(path.as_posix())).removeprefix(HUB_PREFIX))
     if path.is_dir():
         return path
-    return Path("runs", "shipped", Path(PRETRAINED[str(path)]).stem) if is_model_name(path) else path.parent.parent
+    if is_model_name(path):
+        return Path("runs", "shipped", Path(PRETRAINED[str(path)]).stem)
+    in_run = path.parent.name in ("checkpoints", "best") or path.parent.parent.name in (SNAPSHOTS, RESULTS)
+    return path.parent.parent if in_run else path.with_suffix("")
 
 
 def load_info(file: Path) -> CheckpointInfo:

@@ -93,7 +93,7 @@ def run_in_folder(
                 write_final_figures(current)
             else:
                 seen = current.state.images_seen
-                logger.info(f"stopped after {seen:,} images, and saved: the same command goes on from there")
+                logger.info(f"stopped after {seen:,} images, and saved")
         return current.training
 
 

@@ -101,7 +101,7 @@ def new_figure(width: float, height: float) -> "Figure":
         from matplotlib.figure import Figure
         from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError:
-        raise ValueError('plots need matplotlib: pip install "limpid[plots]"') from None
+        raise ValueError('plots need matplotlib: pip install "limpid-diffusion[plots]"') from None
     return Figure((width, height), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1), facecolor="white")
 
 

@@ -23,16 +23,22 @@ GREEK = dict(zip("αβγδεζηθικλμνξοπρστυφχψω", GREEK_NAMES
 def typeset(label: str, size: int) -> tuple[str, ImageFont.FreeTypeFont | ImageFont.ImageFont]:
     """What is drawn of a label, and its font: DejaVu Sans for names that are not in ASCII, if matplotlib is installed.
 
-    Long labels are cut: a sheet grows with its labels, and names may come from files of other people.
+    Long labels are cut, again after characters are spelled as codes: a sheet grows with its labels, and names may come
+    from files of other people.
     """
-    lines = label.split("\n")[:MAX_LINES]
-    label = "\n".join(line if len(line) <= MAX_LINE_LENGTH else f"{line[:MAX_LINE_LENGTH]}..." for line in lines)
+    label = cut(label)
     if not has_other_letters(label) or not (font := dejavu_sans()):
-        return to_ascii(label), ImageFont.load_default(size)
+        return cut(to_ascii(label)), ImageFont.load_default(size)
     path, characters = font
     letters = unicodedata.normalize("NFC", label)
     text = "".join(c if c == "\n" or ord(c) in characters else character_code(c) for c in letters)
-    return text, ImageFont.truetype(path, size)
+    return cut(text), ImageFont.truetype(path, size)
+
+
+def cut(label: str) -> str:
+    """The first `MAX_LINES` lines of a label, each of at most `MAX_LINE_LENGTH` characters and three dots."""
+    lines = label.split("\n")[:MAX_LINES]
+    return "\n".join(line if len(line) <= MAX_LINE_LENGTH else f"{line[:MAX_LINE_LENGTH]}..." for line in lines)
 
 
 def has_other_letters(label: str) -> bool:
