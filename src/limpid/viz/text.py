@@ -26,16 +26,16 @@ def typeset(label: str, size: int) -> tuple[str, ImageFont.FreeTypeFont | ImageF
     Long labels are cut, again after characters are spelled as codes: a sheet grows with its labels, and names may come
     from files of other people.
     """
-    label = cut(label)
+    label = short_label(label)
     if not has_other_letters(label) or not (font := dejavu_sans()):
-        return cut(to_ascii(label)), ImageFont.load_default(size)
+        return short_label(to_ascii(label)), ImageFont.load_default(size)
     path, characters = font
     letters = unicodedata.normalize("NFC", label)
     text = "".join(c if c == "\n" or ord(c) in characters else character_code(c) for c in letters)
-    return cut(text), ImageFont.truetype(path, size)
+    return short_label(text), ImageFont.truetype(path, size)
 
 
-def cut(label: str) -> str:
+def short_label(label: str) -> str:
     """The first `MAX_LINES` lines of a label, each of at most `MAX_LINE_LENGTH` characters and three dots."""
     lines = label.split("\n")[:MAX_LINES]
     return "\n".join(line if len(line) <= MAX_LINE_LENGTH else f"{line[:MAX_LINE_LENGTH]}..." for line in lines)
