@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from limpid.interop.unet2d_names import unet_tensors
 from limpid.nets import UNet
+from limpid.nets.arch import ArchName
 from limpid.recipes.recipe import build_denoiser
 from limpid.recipes.registry import RECIPES
 
@@ -128,11 +129,13 @@ def test_gradients_are_those_of_another_implementation(pair: Pair):
 
 
 DDPMPP = UNet(32, (2, 2), num_blocks=2, attn_resolutions=(8,), dropout=0.0, resample="biggan", arch="ddpmpp")
-# By number of classes: what EDM's own code (Karras et al. 2022) answers in float64 with the weights of `fill`, at row 5
-# and column 9 of each channel; the second image has no label.
+# By arch and number of classes: what EDM's own code (Karras et al. 2022) answers in float64 with the weights of `fill`,
+# at row 5 and column 9 of each channel; the second image has no label.
 ANSWERS = {
-    0: [-1.25812, -0.48965, -0.56454, -1.05403, 0.37512, 1.25546],
-    4: [-1.04812, -0.95465, 0.62638, -1.4806, 0.29785, -0.18412],
+    ("ddpmpp", 0): [-1.25812, -0.48965, -0.56454, -1.05403, 0.37512, 1.25546],
+    ("ddpmpp", 4): [-1.04812, -0.95465, 0.62638, -1.4806, 0.29785, -0.18412],
+    ("ncsnpp", 0): [-2.16798, -0.52922, -0.64304, -0.73461, 0.66547, 0.6273],
+    ("ncsnpp", 4): [-0.99732, -0.6951, 0.86066, -0.10461, -0.11075, 1.02041],
 }
 
 
@@ -153,13 +156,15 @@ def fill(net: nn.Module) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("classes", ANSWERS)
-def test_ddpmpp_is_that_of_edms_code(classes: int):
-    net = DDPMPP.build((3, 16, 16), classes).eval()
+@pytest.mark.parametrize(("arch", "classes"), ANSWERS)
+def test_ddpmpp_and_ncsnpp_are_those_of_edms_code(arch: ArchName, classes: int):
+    net = replace(DDPMPP, arch=arch).build((3, 16, 16), classes).eval()
     fill(net)
+    if arch == "ncsnpp":
+        net.get_buffer("embedding.fourier").copy_(4 * numbers((32,), 900))
     labels = torch.tensor([1, classes]) if classes else None
     y = net(4 * numbers((2, 3, 16, 16), 500), torch.tensor([-1.2, 0.9]), labels)
-    torch.testing.assert_close(y[:, :, 5, 9].flatten(), torch.tensor(ANSWERS[classes]), rtol=0, atol=2e-5)
+    torch.testing.assert_close(y[:, :, 5, 9].flatten(), torch.tensor(ANSWERS[arch, classes]), rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize(
@@ -248,7 +253,7 @@ def test_a_size_that_the_message_names_works_and_so_does_the_choice_of_attention
         (UNet(model_channels=7), "model_channels 7: expected an even number"),
         (UNet(channel_mult=()), "one multiplier or more"),
         (UNet(patch_size=0), "expected whole numbers from 1 up"),
-        (UNet(arch="adm"), "no arch 'adm': choose from ddpm, iddpm, ddpmpp"),  # pyright: ignore[reportArgumentType]
+        (UNet(arch="adm"), "no arch 'adm': choose from ddpm, iddpm, ddpmpp, ncsnpp"),  # pyright: ignore[reportArgumentType]
         (UNet(norm_num_groups=48), "norm_num_groups 48: expected a divisor of 128, the channels of a norm"),
         (UNet(dropout=1.0), "dropout 1.0: expected a probability"),
     ],

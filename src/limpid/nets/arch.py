@@ -1,7 +1,7 @@
 """The details in which the published U-Nets differ: an `Arch` for the code of each paper."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 
@@ -25,6 +25,13 @@ class Arch:
     """Which blocks of a level have attention in the decoder: all, or the last one."""
     enter: Literal["level", "width"] = "level"
     """Output channels of the first convolution: those of the first level, or `model_channels`."""
+    fourier_std: float = 0.0
+    """Standard deviation of the random frequencies by which the noise level is embedded, twice as many as a sinusoid
+    has; 0 is a sinusoid."""
+    resampling: Literal["average", "smooth"] = "average"
+    """Filter of a residual block that resamples: 2x2 averages, or [1, 3, 3, 1] in both directions."""
+    pyramid: bool = False
+    """Whether the image itself, reduced by one convolution for each level, is added to the encoder's maps."""
     one_hot: bool = False
     """Whether a linear map of the one-hot label is added before the MLP; if not, an embedding is added after it."""
     init: Literal["xavier", "torch"] = "xavier"
@@ -36,21 +43,22 @@ class Arch:
 
 
 DDPM = Arch()
-ArchName: TypeAlias = Literal["ddpm", "iddpm", "ddpmpp", "score_sde"]
+DDPMPP = Arch(
+    skip_scale=math.sqrt(1 / 2),
+    skip_projection=True,
+    attention_up="last",
+    enter="width",
+    one_hot=True,
+    end_gain=1e-5,
+    qkv_gain=math.sqrt(1 / 10),  # sqrt(1/5) of the size that the three would have if initialised as one matrix
+)
+ArchName: TypeAlias = Literal["ddpm", "iddpm", "ddpmpp", "ncsnpp", "score_sde"]
 ARCHS: dict[ArchName, Arch] = {
     "ddpm": DDPM,
     "iddpm": Arch(norm_eps=1e-5, downsample_padding=1, endpoint=False, init="torch"),
-    "ddpmpp": Arch(
-        skip_scale=math.sqrt(1 / 2),
-        skip_projection=True,
-        attention_up="last",
-        enter="width",
-        one_hot=True,
-        end_gain=1e-5,
-        qkv_gain=math.sqrt(1 / 10),  # sqrt(1/5) of the size that the three would have if initialised as one matrix
-    ),
+    "ddpmpp": DDPMPP,
+    "ncsnpp": replace(DDPMPP, fourier_std=16.0, resampling="smooth", pyramid=True),
     "score_sde": Arch(attention_up="last"),
 }
-"""DDPM (Ho et al. 2020), improved DDPM (Nichol and Dhariwal 2021), and DDPM++ (Song et al. 2021) as in EDM's code
-(Karras et al. 2022), and DDPM in the code of
-score-based SDEs (Song et al. 2021)."""
+"""DDPM (Ho et al. 2020), improved DDPM (Nichol and Dhariwal 2021), and DDPM++ and NCSN++ (Song et al. 2021) as in EDM's
+code (Karras et al. 2022), and DDPM in the code of score-based SDEs (Song et al. 2021)."""

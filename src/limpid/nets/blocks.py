@@ -13,6 +13,7 @@ from limpid.nets.conv import Conv3x3
 from limpid.nets.kernels.attention_cpu import attend
 from limpid.nets.kernels.dropout_cpu import Dropout
 from limpid.nets.norm import GroupNorm
+from limpid.nets.resampling import upsample2x
 from limpid.nets.types import FeatureMap, ImageBatch
 
 
@@ -42,17 +43,26 @@ def sinusoid(t: Float[Tensor, " b"], width: int, endpoint: bool = True) -> Float
     return torch.cat((angles.sin(), angles.cos()), dim=1)
 
 
+def fourier_features(t: Float[Tensor, " b"], frequencies: Float[Tensor, " n"]) -> Float[Tensor, "b _"]:
+    """Sines, then cosines, of 2 pi t at each of the frequencies (Tancik et al. 2020)."""
+    angles = t.float()[:, None] * (2 * math.pi * frequencies)
+    return torch.cat((angles.sin(), angles.cos()), dim=1)
+
+
 class ConditioningEmbedding(nn.Module):
     """The embedding of noise level and label for every block of a network: an MLP of a sinusoid, and a label table.
 
-    The last row of the label table, number `classes`, stands for "no label"; DDPM++ has a `OneHot` instead of a table.
-    `modulation_widths` are the numbers of outputs for the blocks; one matrix computes them all, because a matrix in
-    each block would cost 5% of a training step of a small network on a CPU.
+    NCSN++ has random frequencies in place of the sinusoid's; they are not trained. The last row of the label table,
+    number `classes`, stands for "no label"; DDPM++ and NCSN++ have a `OneHot` instead of a table. `modulation_widths`
+    are the numbers of outputs for the blocks; one matrix computes them all, because a matrix in each block would cost
+    5% of a training step of a small network on a CPU.
     """
 
     def __init__(self, frequencies: int, width: int, classes: int, modulation_widths: Sequence[int], arch: Arch = DDPM):
         super().__init__()
         self.frequencies, self.modulation_widths, self.arch = frequencies, list(modulation_widths), arch
+        self.fourier: Tensor | None
+        self.register_buffer("fourier", arch.fourier_std * torch.randn(frequencies // 2) if arch.fourier_std else None)
         self.mlp = nn.Sequential(nn.Linear(frequencies, width), nn.SiLU(), nn.Linear(width, width))
         self.labels = None
         if classes:
@@ -65,7 +75,10 @@ class ConditioningEmbedding(nn.Module):
         """The modulation of each block; None stands for no label. Raises ValueError for labels without a table."""
         if self.labels is None and labels is not None:
             raise ValueError("labels were given to a network built with classes = 0: expected None")
-        embedding = sinusoid(c_noise, self.frequencies, self.arch.endpoint)
+        if self.fourier is None:
+            embedding = sinusoid(c_noise, self.frequencies, self.arch.endpoint)
+        else:
+            embedding = fourier_features(c_noise, self.fourier)
         if isinstance(self.labels, OneHot):
             embedding = embedding + self.labels(labels)
         embedding = self.mlp(embedding)
@@ -95,16 +108,6 @@ def label_table(rows: int, width: int) -> nn.Embedding:
     if not weight.is_meta:
         nn.init.normal_(weight)
     return nn.Embedding.from_pretrained(weight, freeze=False)
-
-
-def downsample2x(x: FeatureMap) -> FeatureMap:
-    """`x` at half its height and width, by 2x2 average pooling."""
-    return F.avg_pool2d(x, 2)
-
-
-def upsample2x(x: FeatureMap) -> FeatureMap:
-    """`x` at twice its height and width, every pixel repeated."""
-    return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
 def identity(x: ImageBatch) -> ImageBatch:

@@ -1,11 +1,14 @@
-"""The U-Net of DDPM (Ho et al. 2020), with the changes of DDPM++ (Song et al. 2021) and ADM (Dhariwal and Nichol 2021).
+"""The U-Net of DDPM (Ho et al. 2020).
 
-An encoder reduces the feature maps level by level, a decoder enlarges them again; the output of every encoder block is
-concatenated to the input of a decoder block.
+It has the changes of DDPM++ and NCSN++ (Song et al. 2021) and of ADM (Dhariwal and Nichol 2021). An encoder reduces the
+feature maps level by level, a decoder enlarges them again; the output of every encoder block is concatenated to the
+input of a decoder block.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -21,12 +24,12 @@ from limpid.nets.blocks import (
     ResBlock,
     Upsample,
     check_divisible,
-    downsample2x,
     nearest_size,
-    upsample2x,
+    rescale,
 )
 from limpid.nets.conv import Conv3x3
 from limpid.nets.norm import GroupNorm
+from limpid.nets.resampling import RESAMPLINGS, SmoothConvDownsample
 from limpid.nets.types import FeatureMap, ImageBatch
 
 MAX_BLOCKS = 100
@@ -56,7 +59,7 @@ class UNet:
     """Resampling between levels: a convolution, or a residual block that resamples in both branches (DDPM++, ADM)."""
     arch: ArchName = "ddpm"
     """The paper whose code decides the other details, such as the label embedding and the initialisation: DDPM,
-    improved DDPM, or DDPM++ as in EDM."""
+    improved DDPM, or DDPM++ or NCSN++ as in EDM."""
     norm_num_groups: int = 0
     """Groups of every group norm; 0 is up to 32, of 4 channels or more each."""
 
@@ -142,10 +145,11 @@ class UNetModule(nn.Module):
         self.patch = config.patch_size
         current = widths[0] if arch.enter == "level" else config.model_channels
         self.enter = Conv3x3(channels * config.patch_size**2, current)
-        down, up, skips = [], [], [current]
+        down, up, pyramid, skips = [], [], [channels * config.patch_size**2], [current]
         for level, width in enumerate(widths):
             if level > 0:
                 down.append(_downsampler(config, current))
+                pyramid.append(current)
                 skips.append(current)
             for _ in range(config.each_blocks[level]):
                 down.append(UNetBlock(config, current, width, attends[level]))
@@ -163,18 +167,23 @@ class UNetModule(nn.Module):
             if level > 0:
                 up.append(_upsampler(config, current))
         self.down, self.middle, self.up = nn.ModuleList(down), nn.ModuleList(middle), nn.ModuleList(up)
+        self.pyramid = nn.ModuleList(SmoothConvDownsample(*pair) for pair in pairwise(pyramid) if arch.pyramid)
         self.norm = GroupNorm(current, arch.norm_eps, arch.norm_num_groups)
         self.leave = Conv3x3(current, out_multiplier * channels * config.patch_size**2)
         emb = [part.modulation_width for part in (*down, *middle, *up)]
-        self.embedding = ConditioningEmbedding(config.model_channels, 4 * config.model_channels, classes, emb, arch)
+        frequencies = config.model_channels * (2 if arch.fourier_std else 1)
+        self.embedding = ConditioningEmbedding(frequencies, 4 * config.model_channels, classes, emb, arch)
 
     def forward(self, x: ImageBatch, c_noise: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None) -> ImageBatch:
         """The output for each image of `x`, conditioned on its noise level and its label."""
         emb = iter(self.embedding(c_noise, labels))
-        x = self.enter(F.pixel_unshuffle(x, self.patch))
-        skips = [x]
+        reduced = F.pixel_unshuffle(x, self.patch)
+        x = self.enter(reduced)
+        skips, pyramid = [x], iter(self.pyramid)
         for part in self.down:
             x = part(x, next(emb))
+            if len(self.pyramid) and not isinstance(part, UNetBlock):
+                x = reduced = rescale(x + next(pyramid)(reduced), math.sqrt(1 / 2))
             skips.append(x)
         for part in self.middle:
             x = part(x, next(emb))
@@ -188,12 +197,14 @@ class UNetModule(nn.Module):
 def _downsampler(config: UNet, channels: int) -> Downsample | ResBlock:
     if config.resample == "conv":
         return Downsample(channels, config.details)
+    downsample2x, _ = RESAMPLINGS[config.details.resampling]
     return ResBlock(channels, channels, config.dropout, config.scale_shift, downsample2x, config.details)
 
 
 def _upsampler(config: UNet, channels: int) -> Upsample | ResBlock:
     if config.resample == "conv":
         return Upsample(channels)
+    _, upsample2x = RESAMPLINGS[config.details.resampling]
     return ResBlock(channels, channels, config.dropout, config.scale_shift, upsample2x, config.details)
 
 
