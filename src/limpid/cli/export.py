@@ -6,7 +6,12 @@ from importlib import import_module
 from limpid.cli.parser import positional
 from limpid.recipes.serialize import match_choice
 
-FORMATS = {"diffusers": "export_diffusers", "onnx": "export_onnx", "torch": "export_torch"}
+FORMATS = {
+    "diffusers": "export_diffusers",
+    "onnx": "export_onnx",
+    "torch": "export_torch",
+    "tensorboard": "export_tensorboard",
+}
 """What a model is exported to: the file of each in `limpid.cli`, whose `main` takes the words from RUN on."""
 
 

@@ -53,7 +53,8 @@ limpid: train diffusion models from scratch on small images
   limpid posthoc-ema RUN --std 0.1    the EMA of another length, computed after training
   limpid lab [RUN ...]                a page in the browser: play with the noise, sample from runs
   limpid bench RECIPE [options]       images per second, memory and FLOPs of a recipe on this machine
-  limpid export WHAT RUN [options]    write the model for another program: diffusers, onnx or torch
+  limpid export WHAT RUN [options]    write the model for another program: diffusers, onnx,
+                                      torch or tensorboard
   limpid import PATH --run DIR        a model of diffusers, OpenAI, pytorch-ddpm or score_sde as a run
   limpid recipes                      the recipes, what they reach and what they cost
 

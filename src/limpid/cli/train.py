@@ -18,6 +18,7 @@ from limpid.runtime.terminal import echo
 from limpid.sampling.training_data import open_data
 from limpid.training.run import run
 from limpid.training.run_folder import previous_threads
+from limpid.training.trackers import Tracker, TrackerKind
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Train:
     """How long to train in passes over the training images, in place of --duration; 0 is off."""
     allow_rewarm: bool = False
     """Allow a longer --duration for a run whose learning rate has decayed already, although the rate then jumps up."""
+    track: tuple[TrackerKind, ...] = ()
+    """Also show the run in another program while it trains: its log, sample grids, scores and recipe."""
 
 
 def default_options() -> dict[str, object]:
@@ -46,7 +49,8 @@ def main(arguments: Sequence[str]) -> int:
     options = with_epochs(parse(Train(find_recipe(name), TrainingRuntime(), folder), rest, f"limpid train {name}"))
     threads = options.runtime.threads or previous_threads(options.run)
     replace(options.runtime, threads=threads).resolve(options.recipe.duration).setup()
-    finished = run(options.recipe, options.run, options.runtime, options.allow_rewarm, [ProgressDisplay()])
+    trackers = [Tracker(kind, options.run) for kind in dict.fromkeys(options.track)]
+    finished = run(options.recipe, options.run, options.runtime, options.allow_rewarm, [ProgressDisplay(), *trackers])
     if distributed.is_main_process():
         with lossy_output():
             echo(next_step(options.run, finished))

@@ -23,5 +23,6 @@ __all__ = [
     "state",
     "step_times",
     "stop",
+    "trackers",
     "training",
 ]
