@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from random_models import EPS, saved_model
 
 from limpid.cli.main import COMMANDS, main
 from limpid.cli.parser import parse
@@ -20,6 +21,7 @@ from limpid.recipes.recipe import Recipe
 from limpid.recipes.registry import RECIPES
 from limpid.runtime.device import TrainingRuntime
 from limpid.sampling.figures import level_title
+from limpid.sampling.pipeline import Pipeline
 from limpid.sampling.samples import row_labels
 from limpid.training.run import run
 
@@ -107,6 +109,13 @@ def test_sampling_writes_the_files_that_the_options_name(pipeline: Path, tmp_pat
     assert arrays["class_names"].tolist() == list("0123456789")
     with Image.open(out / "images" / "000007.png") as single:
         assert np.array_equal(np.array(single), arrays["images"][2, :, :, 0])
+
+
+def test_png_files_of_five_channels_are_refused_before_sampling(tmp_path: Path, capsys, monkeypatch):
+    model = saved_model(tmp_path, EPS, (5, 8, 8))
+    monkeypatch.setattr(Pipeline, "sample_batches", None)  # a call of it would fail
+    assert main(["sample", model, "--n", "1", "--save-images", "--device", "cpu"]) == 2
+    assert "a PNG holds 1, 3 or 4 channels" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from limpid.sampling.pipeline import load_checkpoint
 from limpid.sampling.samples import Samples
 from limpid.training.progress import duration
 from limpid.viz.class_sheets import sheet_images
-from limpid.viz.image_grid import save_png
+from limpid.viz.image_grid import num_shown, save_png
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,8 @@ def main(arguments: Sequence[str]) -> int:
         raise ValueError(
             f"--num-samples {options.num_samples} --batch-size {options.batch_size}: expected at least 1 of each"
         )
+    if options.save_images and num_shown(channels := ref.about.image_shape[0]) != channels:
+        raise ValueError(f"--save-images: a PNG holds 1, 3 or 4 channels, and this run's have {channels}; use --npz")
     runtime = options.runtime.resolve().setup()
     if distributed.is_main_process():
         echo(checkpoint_line(ref, options.weights), to_stderr=True)

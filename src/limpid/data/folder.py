@@ -131,8 +131,6 @@ class Folder:
             if self.white == "auto":
                 spec = replace(spec, value_range=ValueRange(0, highest_value(listing, spec)))
             packed = pack(folder, listing, chosen, spec, stop=self.on_error == "stop")
-        if spec.value_range is None and self.split != "test":  # the held-out images are of the scale of the others
-            check_value_ranges(printable(str(listing.root)), packed.highest)
         if packed.refused:
             logger.warning(f"{printable(str(listing.root))}: {packed}")
         return packed
@@ -150,6 +148,10 @@ class Folder:
     def _description(self, listing: ImageListing, packed: PackedImages) -> DataDescription:
         """What the set was understood to be, with the images that are in both splits."""
         held_out = self._held_out(listing)
+        if self.split != "test" and self._value_range() is None and self.white != "auto":
+            check_value_ranges(
+                printable(str(listing.root)), (*packed.highest, *(held_out[1].highest if held_out else ()))
+            )
         sizes = [(name, listing.splits.count(name)) for name in named_splits(listing)]
         if held_out and not sizes:
             sizes = [("train", packed.count), ("held out", held_out[1].count)]

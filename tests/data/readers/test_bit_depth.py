@@ -145,6 +145,13 @@ def test_a_set_of_16_bits_that_is_nearly_black_stops_and_proposes_its_white(micr
     assert len(Folder(str(microscope), 6, 8, "L", split="all", white=65535).open("cpu")) == 8
 
 
+def test_a_bright_image_that_is_held_out_shows_the_scale_of_a_dark_training_set(microscope: Path):
+    names = [f"{i}.tif" for i in range(8)]
+    held_out = next(name for name in names if unit_hash(name) < 0.5)
+    tifffile.imwrite(microscope / held_out, np.rint(GREYS * 60000).astype(np.uint16))
+    assert len(Folder(str(microscope), 6, 8, "L", held_out=0.5).open("cpu")) == sum(unit_hash(n) >= 0.5 for n in names)
+
+
 @pytest.mark.parametrize("split", ["train", "test"])
 @pytest.mark.parametrize(
     ("options", "white"), [({"white": 4095}, 4095), ({"range": (0.0, 4095.0)}, 4095), ({"white": "auto"}, 3700)]
