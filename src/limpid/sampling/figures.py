@@ -95,7 +95,7 @@ def trajectory_strip(pipeline: Pipeline, path: Path, seeds: Sequence[int], label
     steps = list(preview_trajectory(pipeline, seeds, labels))[1:]
     chosen = [steps[round(i)] for i in torch.linspace(0, len(steps) - 1, min(9, len(steps))).tolist()]
     columns = [torch.stack([to_display_pixels(step), to_uint8(step.x0).cpu()], 1).flatten(0, 1) for step in chosen]
-    rows = [word for seed in seeds for word in (f"seed {seed}", "it sees")]
+    rows = [word for seed in seeds for word in (f"seed {seed}", "predicted x0")]
     heads = [level_title(pipeline.recipe.sampling_schedule, step.level) for step in chosen]
     return save_png(strip(torch.stack(columns, 1), rows, heads), path)
 
