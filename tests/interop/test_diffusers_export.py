@@ -126,6 +126,7 @@ def test_most_networks_of_the_recipes_are_those_of_diffusers():
     mapped = {name for name, recipe in RECIPES.items() if not unet2d_reasons(recipe().network, (3, 32, 32))}
     assert set(RECIPES) - mapped == {
         "demo",
+        "demo-ddpm",
         "cifar10-small",
         "small",
         "cifar10-fast",

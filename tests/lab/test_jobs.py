@@ -78,7 +78,8 @@ def test_a_link_out_of_a_named_folder_is_not_followed(client: TestClient):
 
 
 def test_of_a_hundred_jobs_a_bounded_number_waits_and_each_can_be_cancelled(client: TestClient):
-    answers = [client.post("/api/jobs/sample", content=json.dumps(QUERY)) for _ in range(100)]
+    endless = json.dumps(QUERY | setting(steps=1000))
+    answers = [client.post("/api/jobs/sample", content=endless) for _ in range(100)]
     accepted = [answer.json()["id"] for answer in answers if answer.status_code == 200]
     assert MAX_QUEUED <= len(accepted) <= MAX_QUEUED + 2
     assert all("8 jobs are waiting" in answer.json()["error"] for answer in answers if answer.status_code != 200)

@@ -27,7 +27,9 @@ ELSEWHERE = {
         "write_pixels": "the folder takes its name when all of it is written",
     },
     "sampling/samples.py": {"_repr_png_": "to memory"},
-    "storage/download.py": {"_fetch": "gets the name beside the file from `download`"},
+    "storage/download.py": {"save_response": "gets the name beside the file from its callers"},
+    "interop/onnx_files/draw.py": {"main": "is a program of its own, which runs without limpid"},
+    "data/readers/arrays.py": {"_rows": "copies an array"},
 }
 """The functions that write files in another way, and why they may."""
 OWN = {"checkpoint", "checkpoints", "Checkpoints", "samples", "self"}

@@ -195,7 +195,7 @@ def test_an_unknown_format_is_refused(tmp_path: Path):
 
 def test_without_matplotlib_one_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ValueError, match=r'^plots need matplotlib: pip install "limpid\[plots\]"$'):
+    with pytest.raises(ValueError, match=r'^plots need matplotlib: pip install "limpid-diffusion\[plots\]"$'):
         curves([LINE], tmp_path / "figure.png")
 
 

@@ -123,7 +123,7 @@ class Run:
         """
         about = distributed.broadcast_object(lambda: load_info(file))
         tensors = distributed.broadcast_tensors(lambda: checkpoint.read_tensors(file))
-        if not any(name.startswith("optimizer.") for name in tensors):
+        if "meter" not in tensors:  # an optimizer has no state before the first step
             advice = f"limpid train {self.folder} --init {self.folder} --run NEW begins another run with them"
             raise ValueError(f"{file} holds weights alone, without an optimizer to go on with: {advice}")
         fixed = {name: value for name, value in self.tensors().items() if not name.startswith("optimizer.")}
