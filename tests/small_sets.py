@@ -48,11 +48,12 @@ def idx(array: np.ndarray) -> bytes:
     return head + array.astype(np.uint8).tobytes()
 
 
-def hdf5(**arrays: np.ndarray) -> bytes:
+def hdf5(before: int = 0, /, **arrays: np.ndarray) -> bytes:
+    """A file of HDF5, which begins after so many bytes."""
     import h5py
 
     file = io.BytesIO()
-    with h5py.File(file, "w") as sets:
+    with h5py.File(file, "w", userblock_size=before) as sets:
         for name, array in arrays.items():
             sets.create_dataset(name, data=array, compression="gzip")
     return file.getvalue()

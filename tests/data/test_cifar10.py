@@ -173,7 +173,7 @@ def pickled(n: int = 10_000, width: int = 3072, dtype: type = np.uint8, labels: 
         (lambda: pickled(labels=[-1] * 10_000), "labels that are not"),
         (lambda: pickled(labels=[0.5] * 10_000), "labels that are not"),
         (lambda: pickled(labels=[None] * 10_000), "labels that are not"),
-        (lambda: pickled() + bytes(2**25), "longer than any batch"),
+        (lambda: pickled() + bytes(2**25), "longer than any file of the set"),
     ],
 )
 def test_a_file_that_is_no_batch_is_named(tmp_path: Path, blob: Callable[[], bytes], said: str):
@@ -206,7 +206,7 @@ def test_an_archive_is_read_only_where_it_is_what_it_should_be(made, tmp_path: P
     with pytest.raises(ValueError, match=f"cannot read {path}: it has no {name}"):
         load(path)
     pack(path, {name: made.pickled + bytes(2**25)})
-    with pytest.raises(ValueError, match="longer than any batch"):
+    with pytest.raises(ValueError, match="longer than any file of the set"):
         load(path)
     for broken in (b"", b"not an archive", pack(path, {name: made.pickled}).read_bytes()[:100_000]):
         write(path, broken)
@@ -239,7 +239,7 @@ def test_labels_that_hold_one_another_are_refused(tmp_path: Path):
 def test_an_archive_that_is_a_bomb_is_left_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("limpid.data.readers.cifar10_files.MAX_ARCHIVE_BYTES", 2**20)
     path = pack(tmp_path / "cifar-10-python.tar.gz", {"zeros": bytes(2**22)})
-    with pytest.raises(ValueError, match=f"cannot read {path}: it is longer, unpacked, than CIFAR-10"):
+    with pytest.raises(ValueError, match=f"cannot read {path}: it is longer, decompressed, than the published archive"):
         load(path)
     pack(path, {str(i): b"" for i in range(1_002)} | {f"{PICKLES}/test_batch": b""})
     with pytest.raises(ValueError, match="it has no"):

@@ -28,6 +28,7 @@ import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, features
+from published_sets import cifar100_pickles, cifar100_records, stl10, svhn
 from small_sets import SETS
 
 from limpid.data import Folder
@@ -372,6 +373,40 @@ def test_a_broken_set_is_read_or_refused(kind: str, tmp_path: Path, monkeypatch,
         tried(place_of(place, mine[0][: len(mine[0]) // 2]), outcomes, *PACKING)  # refused, whatever hypothesis finds
         run()
     assert {path.name for path in tmp_path.iterdir()} <= {"kept", place.name}
+
+
+PUBLISHED = {
+    "CIFAR-100 pickles": cifar100_pickles,
+    "CIFAR-100 records": cifar100_records,
+    "SVHN": lambda: {"train_32x32.mat": svhn(slice(0, 3), packed=False), "test_32x32.mat": svhn(slice(0, 9))},
+    "STL-10": stl10,
+}
+"""The files of a few images of each published set."""
+
+
+@pytest.mark.parametrize("kind", PUBLISHED)
+def test_a_broken_published_set_is_read_or_refused(kind: str, tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setenv("LIMPID_DATA", str(tmp_path / "kept"))
+    files, root = PUBLISHED[kind](), tmp_path / "set"
+    root.mkdir()
+
+    def opened(changed: dict[str, bytes]) -> Callable[[], object]:
+        for name, blob in (files | changed).items():
+            (root / name).write_bytes(blob)
+        return lambda: Folder(str(root), 16, split="all", on_error="skip").open("cpu")
+
+    @fuzzed(ROUNDS)
+    @given(st.sampled_from(list(files)), EDITS, st.booleans())
+    def run(name: str, edits: Edits, near: bool) -> None:
+        blob = files[name]
+        edge = blob[:400] if near else blob  # most of a file is pixels: half of the changes are made in front of them
+        tried(opened({name: edited(edge, blob, edits) + blob[len(edge) :]}), outcomes, *PACKING)
+
+    with counted(kind, capsys) as outcomes:
+        name, blob = list(files.items())[-1]
+        tried(opened({name: blob[: len(blob) // 2]}), outcomes, *PACKING)  # refused, whatever hypothesis finds
+        run()
+    assert {path.name for path in tmp_path.iterdir()} <= {"kept", "set"}
 
 
 def batch(protocol: int) -> bytes:

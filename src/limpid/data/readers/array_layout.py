@@ -52,9 +52,26 @@ def layout_from_shape(shape: tuple[int, ...]) -> ArrayLayout:
             layout = ArrayLayout(b, c, a, "channels first", lambda row: row.transpose(1, 2, 0))
         case _:
             raise ValueError(f"an array of shape {shape} is no row of images: expected n x height x width x channels")
-    if not 1 <= layout.height * layout.width <= MAX_PIXELS or layout.channels < 1:
-        raise ValueError(f"it has images of {layout.height}x{layout.width}: expected 1 to {MAX_PIXELS:,} pixels")
+    check_layout(layout)
     return layout
+
+
+def column_major_layout(shape: tuple[int, ...]) -> ArrayLayout:
+    """The layout of n x channels x width x height, or n x width x height: columns one after another, as in MATLAB."""
+    _, *channels, width, height = shape
+    layout = ArrayLayout(height, width, channels[0] if channels else 1, "columns first", _hwc_from_columns)
+    check_layout(layout)
+    return layout
+
+
+def _hwc_from_columns(row: np.ndarray) -> np.ndarray:
+    return row.reshape(-1, *row.shape[-2:]).transpose(2, 1, 0)
+
+
+def check_layout(layout: ArrayLayout) -> None:
+    """Raise ValueError if images are empty or too large."""
+    if not 1 <= layout.height * layout.width <= MAX_PIXELS or not 1 <= layout.channels <= MAX_PIXELS // 4:
+        raise ValueError(f"it has images of {layout.height}x{layout.width}: expected 1 to {MAX_PIXELS:,} pixels")
 
 
 def _channels_are_last(a: int, b: int, c: int) -> bool:

@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from typing import Literal, NamedTuple, TypeAlias
+from zlib import crc32
 
 import numpy as np
 
@@ -42,6 +44,17 @@ class NamedArray(NamedTuple):
 
     def __str__(self) -> str:
         return f"{printable(self.name[:60])} ({self.dtype}, {' x '.join(map(str, self.shape)) or 'one number'})"
+
+
+def array_in_memory(name: str, array: np.ndarray, layout: ArrayLayout | None = None) -> NamedArray:
+    """An array that has been read as a whole, which the arrays of small files are."""
+    checksum = b"%d %d" % (array.nbytes, crc32(np.ascontiguousarray(array).data))
+    return NamedArray(name, array.shape, array.dtype, partial(_slices, array), checksum, layout)
+
+
+def _slices(array: np.ndarray, rows: int) -> Generator[np.ndarray, None, None]:
+    for start in range(0, len(array), rows):
+        yield array[start : start + rows]
 
 
 class Role(NamedTuple):

@@ -5,17 +5,16 @@ All forms are read to the same two arrays. Nothing in the files is executed, not
 stops at the largest size that a batch can have. Layouts: https://www.cs.toronto.edu/~kriz/cifar.html
 """
 
-import gzip
-import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal, TypeAlias, cast
+from typing import Literal, TypeAlias, cast
 
 import numpy as np
 from jaxtyping import Integer, UInt8
 
 from limpid.data.readers.messages import one_line
+from limpid.data.readers.published_files import read_published_files
 from limpid.data.readers.safe_pickle import Record, array, unpickle
 
 Cifar10Split: TypeAlias = Literal["train", "test"]
@@ -32,8 +31,6 @@ MAX_BATCH_BYTES = 2**25
 """Limit in bytes of a batch; the published ones have 31 million."""
 MAX_ARCHIVE_BYTES = 2**28
 """Limit in bytes of an uncompressed archive; the published ones have 186 million."""
-MAX_MEMBERS = 1_000
-"""Limit of the files that are read from an archive; the published ones have 9."""
 
 
 @dataclass(frozen=True)
@@ -86,63 +83,12 @@ def read_cifar10(path: Path, layout: Layout, split: Cifar10Split) -> Arrays:
     """The split from the folder or archive at `path`. Raises ValueError, naming the file, if it is not as published."""
     files = layout.files(split)
     try:
-        blobs = _from_folder(path, files) if path.is_dir() else _from_archive(path, layout.folder, files)
+        blobs = read_published_files(path, layout.folder, files, MAX_BATCH_BYTES, MAX_ARCHIVE_BYTES)
     except Exception as error:  # tarfile and gzip raise many exceptions for broken archives
         raise ValueError(f"cannot read {path}: {one_line(error)}") from error
     batches = [_checked(layout, blob, f"{path}: {file}") for file, blob in zip(files, blobs, strict=True)]
     pixels, labels = zip(*batches, strict=True)
     return np.concatenate(pixels), np.concatenate(labels)
-
-
-def _from_folder(folder: Path, files: list[str]) -> list[bytes]:
-    blobs = []
-    for name in files:
-        if (folder / name).exists() and not (folder / name).is_file():
-            raise OSError(f"{name} is no file")  # reading a pipe could wait forever
-        with (folder / name).open("rb") as file:
-            blobs.append(_bounded(file.read, name))
-    return blobs
-
-
-def _from_archive(archive: Path, folder: str, files: list[str]) -> list[bytes]:
-    wanted, found = [f"{folder}/{name}" for name in files], {}
-    with gzip.open(archive) as file, _tar(Capped(file, MAX_ARCHIVE_BYTES)) as tar:
-        for count, member in enumerate(tar):
-            if member.name in wanted and member.isreg() and (batch := tar.extractfile(member)):
-                found[member.name] = _bounded(batch.read, member.name)
-            if len(found) == len(wanted):
-                return [found[name] for name in wanted]
-            if count == MAX_MEMBERS:
-                break
-    raise tarfile.ReadError(f"it has no {', '.join(name for name in wanted if name not in found)}")
-
-
-@dataclass
-class Capped:
-    """A file that raises OSError when more is read than it may hold."""
-
-    file: gzip.GzipFile
-    left: int
-
-    def read(self, size: int) -> bytes:
-        """The next bytes. Raises OSError where the file would be too long."""
-        blob = self.file.read(min(size, self.left + 1))
-        self.left -= len(blob)
-        if self.left < 0:
-            raise OSError("it is longer, unpacked, than CIFAR-10")
-        return blob
-
-
-def _tar(file: Capped) -> tarfile.TarFile:
-    """The archive in a file, read from front to back: a stream has no offsets that could lead it in a circle."""
-    return tarfile.open(fileobj=cast(IO[bytes], file), mode="r|")
-
-
-def _bounded(read: Callable[[int], bytes], name: str) -> bytes:
-    blob = read(MAX_BATCH_BYTES + 1)
-    if len(blob) > MAX_BATCH_BYTES:
-        raise OSError(f"{name} is longer than any batch of CIFAR-10")
-    return blob
 
 
 def _checked(layout: Layout, blob: bytes, name: str) -> Arrays:

@@ -7,13 +7,17 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from limpid.data.readers.cifar100 import is_cifar100, is_cifar100_folder, scan_cifar100
 from limpid.data.readers.file_kinds import SUFFIXES, has_signature
 from limpid.data.readers.hdf5 import is_hdf5, scan_hdf5
 from limpid.data.readers.idx import IDX_NAMES, is_idx, scan_idx, scan_idx_files
 from limpid.data.readers.listing import ImageListing, UnreadableImage
+from limpid.data.readers.matlab import is_matlab
 from limpid.data.readers.npz import scan_npy, scan_npy_files, scan_npz
 from limpid.data.readers.parquet import scan_parquet
 from limpid.data.readers.scan import scan_folder, walk
+from limpid.data.readers.stl10 import is_stl10_folder, scan_stl10
+from limpid.data.readers.svhn import is_svhn_folder, scan_matlab
 from limpid.data.readers.tar_files import TAR_NAMES, is_tar, scan_tar, scan_tars
 from limpid.data.readers.zip_files import scan_zip
 from limpid.runtime.terminal import printable
@@ -40,6 +44,8 @@ class Form(NamedTuple):
     """What the names of such files are in a folder of them."""
     scan_files: Callable[[Path, list[str], str], ImageListing] | None = None
     """Lists the images of a folder with these files of the form."""
+    is_folder: Callable[[Path], bool] | None = None
+    """Whether a folder is a set of the form, by the names of the files that are published; `scan` lists its images."""
 
 
 def _is_zip(path: Path, head: bytes) -> bool:
@@ -67,6 +73,9 @@ FORMS = (
     Form("a .npy", lambda path, head: head.startswith(b"\x93NUMPY"), scan_npy, re.compile(r".*\.npy"), scan_npy_files),
     Form("idx", is_idx, scan_idx, IDX_NAMES, scan_idx_files),
     Form("HDF5", is_hdf5, scan_hdf5),
+    Form("CIFAR-100", is_cifar100, scan_cifar100, is_folder=is_cifar100_folder),
+    Form("MATLAB 5, as SVHN", is_matlab, scan_matlab, is_folder=is_svhn_folder),
+    Form("STL-10", lambda path, head: False, scan_stl10, is_folder=is_stl10_folder),
     Form("a .tar or .tar.gz of images", is_tar, scan_tar, TAR_NAMES, scan_tars),
     Form("a .zip of images", _is_zip, scan_zip),
 )
@@ -105,7 +114,11 @@ def scan(root: Path, label: str = "") -> ImageListing:
 
 
 def _scan_folder(root: Path, label: str) -> ImageListing:
-    """The images of a folder: of the files of a form if there are any, and few images; else of all image files."""
+    """The images of a folder: of a published set, or of the files of a form if there are any, and few images; else of
+    all image files."""
+    published = next((form for form in FORMS if form.is_folder and form.is_folder(root)), None)
+    if published:
+        return published.scan(root, label)
     names = list(islice(_file_names(root), PEEKED))
     images = sum(name.lower().endswith(SUFFIXES) for name in names)
     for form in FORMS if images < FEW_IMAGES else ():

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from limpid.data.readers.array_layout import column_major_layout
 from limpid.data.readers.array_roles import NamedArray
 from limpid.data.readers.arrays import listing_from_arrays
 from limpid.data.readers.listing import ImageListing, LeftOutCounter
@@ -16,6 +17,7 @@ from limpid.data.readers.npy import stamp_of
 from limpid.runtime.terminal import printable
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+MATLAB_SIGNATURE = b"MATLAB 7.3 MAT-file"
 MAX_DATASETS = 1_000
 MAX_RATIO = 2_000
 """Largest ratio of the bytes that a data set claims to those of the file; deflate reaches 1032."""
@@ -23,7 +25,7 @@ MAX_RATIO = 2_000
 
 def is_hdf5(path: Path, head: bytes) -> bool:
     """Whether a file begins as HDF5, or as MATLAB 7.3, which is HDF5 after 512 bytes."""
-    return head.startswith((HDF5_SIGNATURE, b"MATLAB 7.3 MAT-file"))
+    return head.startswith((HDF5_SIGNATURE, MATLAB_SIGNATURE))
 
 
 def scan_hdf5(path: Path, label: str = "") -> ImageListing:
@@ -64,7 +66,21 @@ def _array(path: Path, name: str, dataset: Any, left_out: LeftOutCounter) -> Nam
         raise ValueError(f"its data set {name} claims {size:,} bytes, more than can be packed in the file")
     dtype = np.dtype("S255") if words else dataset.dtype
     checksum = f"{dataset.shape} {dataset.dtype} {path.stat().st_size}".encode()
-    return NamedArray(name, tuple(dataset.shape), dtype, partial(_blocks, path, name), checksum)
+    shape = tuple(dataset.shape)
+    if _is_matlab(path) and len(shape) == 2 and shape[0] == 1:  # its column of n labels
+        return NamedArray(name, shape[1:], dtype, partial(_column_blocks, path, name), checksum)
+    layout = column_major_layout(shape) if _is_matlab(path) and len(shape) in (3, 4) else None
+    return NamedArray(name, shape, dtype, partial(_blocks, path, name), checksum, layout)
+
+
+def _is_matlab(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(MATLAB_SIGNATURE)) == MATLAB_SIGNATURE
+
+
+def _column_blocks(path: Path, name: str, rows: int) -> Generator[np.ndarray, None, None]:
+    for block in _blocks(path, name, 1):
+        yield from (block[0, start : start + rows] for start in range(0, block.shape[1], rows))
 
 
 def _blocks(path: Path, name: str, rows: int) -> Generator[np.ndarray, None, None]:
