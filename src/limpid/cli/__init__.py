@@ -9,6 +9,7 @@ __all__ = [
     "export",
     "export_diffusers",
     "export_onnx",
+    "export_tensorboard",
     "export_torch",
     "foreign_kinds",
     "foreign_options",
