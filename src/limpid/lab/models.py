@@ -1,9 +1,11 @@
-"""The models that the page may sample from: those that come with limpid, and the runs of the workspace."""
+"""The models that the page may sample from: those that come with limpid, and the runs, checkpoints and models of other
+programs in the workspace."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from limpid.interop.foreign import is_foreign
 from limpid.lab.workspace import Workspace
 from limpid.recipes.serialize import match_choice
 from limpid.sampling.checkpoints import PRETRAINED
@@ -45,8 +47,8 @@ def find_model(workspace: Workspace, name: str) -> ModelFiles:
 
 
 def models_below(path: Path, depth: int) -> Iterator[ModelFiles]:
-    """The runs of a folder, or the one that it is; a checkpoint file is a model of its own."""
-    if path.is_file():
+    """The models of a folder, or the one that it is: a run, a folder of diffusers, or a checkpoint file."""
+    if path.is_file() or is_foreign(path):
         yield ModelFiles(str(path), str(path))
     elif checkpoints := [file.name for file in list_checkpoints(path / "checkpoints") if inside(file, path)]:
         yield ModelFiles(str(path), str(path), tuple(checkpoints))

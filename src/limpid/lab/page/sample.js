@@ -131,7 +131,8 @@ class Sample {
     this.showError("");
     this.about = about;
     if (anew || !chosen.settings.length) [chosen.settings, chosen.labels, this.tab] = [[about.sampling], [], 0];
-    this.checkpointName.textContent = `${about.shape.slice(1).reverse().join("×")} pixels, ${about.images_seen.toLocaleString("en")} images seen in training`;
+    const seen = about.images_seen ? `, ${about.images_seen.toLocaleString("en")} images seen in training` : "";
+    this.checkpointName.textContent = `${about.shape.slice(1).reverse().join("×")} pixels${seen}`;
     this.showClasses();
     this.showTabs();
   }
