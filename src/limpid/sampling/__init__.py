@@ -4,6 +4,7 @@ __all__ = [
     "checkpoints",
     "edit",
     "edit_sheets",
+    "evaluations",
     "figures",
     "labels",
     "pipeline",
