@@ -32,7 +32,7 @@ from limpid.storage.chunk_cache import cached_chunk
 from limpid.storage.lock import exclusive, waiting_lock
 from limpid.storage.regular_files import open_unlinked, read_bytes
 from limpid.training.run import run
-from limpid.training.run_folder import previous_threads
+from limpid.training.run_folder import previous_environment
 from limpid.viz.text import extent
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="links and pipes are those of Unix")
@@ -144,7 +144,7 @@ def test_what_is_made_of_a_checkpoint_goes_to_its_run_and_of_a_file_in_no_run_be
 READERS: dict[str, Callable[[Path], object]] = {
     "recipe.toml": lambda path: find_recipe(str(path)),
     "recipe.json": lambda path: find_recipe(str(path)),
-    "environment.json": lambda path: previous_threads(path.parent),
+    "environment.json": lambda path: previous_environment(path.parent),
     "log.jsonl": jsonl.read_jsonl,
     "another.jsonl": lambda path: jsonl.append(path, b"a line\n"),
     "lock": hold,
@@ -187,12 +187,12 @@ def test_a_file_longer_than_it_may_be_is_not_read_to_its_end(tmp_path: Path):
     with pytest.raises(ValueError, match="is longer than 100 bytes"):
         read_bytes(tmp_path / "file", 100)
     with pytest.raises(ValueError, match=r"is longer than 1,048,576 bytes"):
-        threads_of_file(tmp_path / "file")
+        environment_of_file(tmp_path / "file")
 
 
-def threads_of_file(file: Path) -> None:
+def environment_of_file(file: Path) -> None:
     file.rename(file.with_name("environment.json"))
-    previous_threads(file.parent)
+    previous_environment(file.parent)
 
 
 def test_statistics_that_claim_more_than_any_has_are_not_unpacked(tmp_path: Path):

@@ -13,7 +13,7 @@ from tiny_recipes import TINY
 
 from limpid.runtime import cpu
 from limpid.runtime.device import COMPILE_FROM_IMAGES, TrainingRuntime
-from limpid.training.run_folder import previous_threads
+from limpid.training.run_folder import with_previous_choices
 from limpid.training.state import init_state
 
 FREE = {name: value for name, value in os.environ.items() if name not in (*cpu.ALLOCATOR, *cpu.AFFINITY_VARIABLES)}
@@ -118,16 +118,40 @@ def test_threads_can_be_named_and_a_run_goes_on_with_as_many_as_it_began_with(tm
     assert f"cpu, {number} thread" in str(TrainingRuntime("cpu", threads=number).resolve(32_000))
     with pytest.raises(ValueError, match=r"--threads -1: expected a number of threads"):
         TrainingRuntime("cpu", threads=-1).resolve()
-    assert previous_threads(tmp_path) == 0
     for written, read in (
-        ({"threads": 1}, 1),
         ({}, 0),
+        ({"threads": 1}, 1),
+        ({"threads": 1, "processes": 2}, 0),
         ({"threads": 10**6}, 0),
         ({"threads": "1"}, 0),
         ({"threads": True}, 0),
     ):
-        (tmp_path / "environment.json").write_text(json.dumps(written))
-        assert previous_threads(tmp_path) == read
+        assert with_previous_choices(TrainingRuntime("cpu"), environment_of(tmp_path, **written)).threads == read
+        assert with_previous_choices(TrainingRuntime("cpu", threads=7), tmp_path).threads == 7
+
+
+def test_a_run_goes_on_in_the_precision_it_began_with_where_the_cpu_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def precision(given: str = "auto", **written: object) -> str:
+        runtime = TrainingRuntime("cpu", given)  # pyright: ignore[reportArgumentType]
+        return with_previous_choices(runtime, environment_of(tmp_path, **written)).precision
+
+    monkeypatch.setattr(cpu, "bfloat16_flags", lambda *_: {cpu.AVX512_BF16})
+    for chosen in ("float32", "bfloat16"):
+        assert precision(threads=1, precision=chosen) == chosen
+        assert precision(threads=1, machine=f"cpu, 1 thread, {chosen}") == chosen
+        assert precision(threads=1, machine=f"2 processes, each on cpu, 1 thread, {chosen}, compiled") == chosen
+        assert precision("float32", threads=1, precision=chosen) == "float32"
+        assert precision(threads=0, machine=f"cuda, {chosen}") == "auto"
+    assert precision(threads=1, precision=["float32"]) == precision(threads=1) == precision() == "auto"
+    monkeypatch.setattr(cpu, "bfloat16_flags", lambda *_: set())
+    assert precision(threads=1, precision="bfloat16") == "auto"
+
+
+def environment_of(folder: Path, **written: object) -> Path:
+    (folder / "environment.json").write_text(json.dumps(written))
+    return folder
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"\xff\xfe", b"[1]", b"3", b"[" * 100_000])
@@ -135,7 +159,7 @@ def test_an_environment_that_cannot_be_read_is_named(damage: bytes, tmp_path: Pa
     path = tmp_path / "environment.json"
     path.write_bytes(damage)
     with pytest.raises(ValueError, match=rf"cannot read {re.escape(str(path))} .*: remove it") as error:
-        previous_threads(tmp_path)
+        with_previous_choices(TrainingRuntime("cpu"), tmp_path)
     assert "\n" not in str(error.value)
 
 
@@ -150,30 +174,50 @@ def test_two_logical_cpus_of_one_core_count_once(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("flags", "quick"),
+    ("flags", "speedup", "faster"),
     [
-        ("avx2 avx512f avx512_bf16 avx512_vnni", True),
-        ("avx512f amx_bf16 amx_tile", True),
-        ("avx2 avx512f avx512_vnni", False),
-        ("fp asimd bf16", False),
+        ("avx2 avx512f avx512_bf16 avx512_vnni", 1.7, True),  # AMD Zen 4 and 5
+        ("avx2 avx512f avx512_bf16 avx512_vnni", 0.54, False),  # Intel Sapphire Rapids, whose AMX the hypervisor hides
+        ("avx512f avx512_bf16 amx_bf16 amx_tile", 0.54, True),  # which is not measured
+        ("avx2 avx512f avx512_vnni", 1.7, False),
+        ("fp asimd bf16", 1.7, False),
     ],
 )
-def test_bfloat16_is_chosen_only_where_the_cpu_has_it(flags: str, quick: bool, tmp_path: Path):
+def test_bfloat16_is_chosen_only_where_the_cpu_is_faster_with_it(
+    flags: str, speedup: float, faster: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     path = tmp_path / "cpuinfo"
     path.write_text(f"processor\t: 0\nmodel name\t: Some CPU\nflags\t\t: fpu {flags}\n")
-    assert cpu.has_bfloat16(path) == quick
+    monkeypatch.setattr(cpu, "bfloat16_speedup", lambda: speedup)
+    assert cpu.is_bfloat16_faster(path) == faster
     assert cpu.model(path) == "Some CPU"
 
 
+def test_the_speed_of_bfloat16_is_the_shortest_time_in_float32_over_the_shortest_in_bfloat16(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    seconds = iter([0.9, 0.3, 0.2, 0.1, 5.0, 0.4])  # float32 and bfloat16 by turns
+    ends: list[float] = []
+
+    def clock() -> float:  # the begin of each measurement is 0
+        ends.append(0.0 if len(ends) % 2 == 0 else next(seconds))
+        return ends[-1]
+
+    monkeypatch.setattr(cpu.time, "perf_counter", clock)
+    threads = torch.get_num_threads()
+    assert cpu.bfloat16_speedup.__wrapped__(turns=3) == pytest.approx(0.2 / 0.1)
+    assert torch.get_num_threads() == threads
+
+
 def test_where_the_kernel_tells_nothing_of_the_cpu_float32_is_chosen(tmp_path: Path):
-    assert not cpu.has_bfloat16(tmp_path / "missing")
+    assert not cpu.is_bfloat16_faster(tmp_path / "missing")
     assert cpu.model(tmp_path / "missing") == ""
 
 
 def test_a_machine_says_in_a_line_what_it_chose_and_every_choice_can_be_overruled():
     chosen = TrainingRuntime("cpu").resolve()
     assert str(chosen).startswith("cpu, ")
-    assert chosen.precision == ("bfloat16" if cpu.has_bfloat16() else "float32")
+    assert chosen.precision == ("bfloat16" if cpu.is_bfloat16_faster() else "float32")
     assert str(TrainingRuntime("cpu", "float32").resolve()).endswith("float32")
     assert str(TrainingRuntime("cpu", "bfloat16", compile=True).resolve()).endswith("bfloat16, compiled")
 

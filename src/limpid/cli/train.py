@@ -17,7 +17,7 @@ from limpid.runtime.output import lossy_output
 from limpid.runtime.terminal import echo
 from limpid.sampling.training_data import open_data
 from limpid.training.run import run
-from limpid.training.run_folder import previous_threads
+from limpid.training.run_folder import with_previous_choices
 from limpid.training.trackers import Tracker, TrackerKind
 
 
@@ -47,8 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     name, rest = positional("train", "RECIPE", arguments)
     folder = Path(name) if Path(name).is_dir() and name not in RECIPES else Path("runs") / Path(name).stem
     options = with_epochs(parse(Train(find_recipe(name), TrainingRuntime(), folder), rest, f"limpid train {name}"))
-    threads = options.runtime.threads or previous_threads(options.run)
-    replace(options.runtime, threads=threads).resolve(options.recipe.duration).setup()
+    with_previous_choices(options.runtime, options.run).resolve(options.recipe.duration).setup()
     trackers = [Tracker(kind, options.run) for kind in dict.fromkeys(options.track)]
     finished = run(options.recipe, options.run, options.runtime, options.allow_rewarm, [ProgressDisplay(), *trackers])
     if distributed.is_main_process():

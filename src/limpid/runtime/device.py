@@ -46,7 +46,7 @@ class Runtime:
             torch.empty(0, device=device)
         except (RuntimeError, AssertionError) as error:
             raise ValueError(f"no device '{device}' here: choose from {', '.join(_devices())}") from error
-        best = "bfloat16" if _has_bfloat16(device) else "float32"
+        best = "bfloat16" if _is_bfloat16_faster(device) else "float32"
         precision = best if self.precision == "auto" else self.precision
         repaid = device.startswith("cuda") and images >= COMPILE_FROM_IMAGES
         compiled = repaid if self.compile == "auto" else self.compile
@@ -176,8 +176,8 @@ def _best_device() -> str:
     return _devices()[0].split(":")[0]
 
 
-def _has_bfloat16(device: str) -> bool:
-    """Whether bfloat16 is faster than float32 there; CPUs without the instructions only emulate it."""
+def _is_bfloat16_faster(device: str) -> bool:
+    """Whether bfloat16 is faster than float32 there."""
     if device.startswith("cuda"):
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device == "cpu" and cpu.has_bfloat16()
+    return device == "cpu" and cpu.is_bfloat16_faster()

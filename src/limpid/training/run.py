@@ -38,9 +38,9 @@ from limpid.training.run_folder import (
     environment,
     latest_of_run,
     new_run_id,
-    previous_threads,
     read_run_id,
     remove_partial_files,
+    with_previous_choices,
     write_data_once,
     write_json,
 )
@@ -80,8 +80,9 @@ def run_in_folder(
     not finite again and again, OSError if the weights cannot be written. With several processes each calls this; the
     first alone locks the folder and writes to it. Torch's settings and default generator are afterwards as before.
     """
-    recipe, runtime = with_absolute_root(recipe), runtime.resolve(recipe.duration)
-    with replace(runtime, threads=runtime.threads or previous_threads(folder)).settings():
+    recipe, chosen = with_absolute_root(recipe), with_previous_choices(runtime, folder).resolve(recipe.duration)
+    runtime = replace(chosen, threads=runtime.threads)  # 0 stays: sample grids take as many as suit them
+    with chosen.settings():
         distributed.init(runtime.device)
         source = distributed.local_main_first(lambda: open_data(recipe.data, runtime.device))
         preflight(recipe, source.shape, len(source.class_names), runtime)  # before anything is written

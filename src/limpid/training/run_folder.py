@@ -5,6 +5,7 @@ import os
 import platform
 import sys
 import time
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from limpid.data import DataSource
 from limpid.recipes.recipe import Recipe
 from limpid.recipes.registry import MAX_RECIPE_BYTES
 from limpid.recipes.serialize import to_dict
-from limpid.runtime import distributed
-from limpid.runtime.device import Runtime
+from limpid.runtime import cpu, distributed
+from limpid.runtime.device import Runtime, TrainingRuntime
 from limpid.runtime.versions import version
 from limpid.sampling.checkpoints import load_info
 from limpid.sampling.training_data import data_warnings
@@ -60,19 +61,38 @@ def latest_of_run(recipe: Recipe, folder: Path, run_id: str) -> Path | None:
     return checkpoint.latest(folder / "checkpoints", check)
 
 
-def previous_threads(folder: Path) -> int:
-    """The number of CPU threads that a run began with, on which its last bits depend; 0 if it is unknown, more than
-    this machine has, or of another number of processes. Raises ValueError, with the file's name, if it is damaged."""
+def with_previous_choices(runtime: TrainingRuntime, folder: Path) -> TrainingRuntime:
+    """`runtime` with the number of threads and the precision that the run of this folder last had on a CPU, unless they
+    are given: the last bits of a run depend on both. What this machine cannot do is left to be chosen, and so are the
+    threads of another number of processes.
+
+    Raises ValueError, with the file's name, if environment.json is damaged.
+    """
+    before = previous_environment(folder)
+    threads, precision = before.get("threads", 0), before.get("precision", "auto")
+    if "precision" not in before:  # written by limpid 0.1
+        precision = str(before.get("machine", "")).removesuffix(", compiled").rpartition(", ")[2]
+    if type(threads) is not int or not 0 < threads <= (os.cpu_count() or 1):
+        return runtime
+    if runtime.precision == "auto" and runtime.resolve().device == "cpu":
+        possible = precision == "float32" or (precision == "bfloat16" and cpu.bfloat16_flags())
+        runtime = replace(runtime, precision=precision if possible else "auto")
+    same_processes = before.get("processes", 1) == distributed.world_size()
+    return replace(runtime, threads=runtime.threads or threads) if same_processes else runtime
+
+
+def previous_environment(folder: Path) -> dict[str, Any]:
+    """What environment.json of a run says; empty if there is none. Raises ValueError, with its name, if it is
+    damaged."""
     path = folder / "environment.json"
     try:
         before = json.loads(read_bytes(path, MAX_RECIPE_BYTES)) if path.exists() else {}
         if not isinstance(before, dict):
             raise ValueError(f"it holds a {type(before).__name__}, expected a table")
     except (OSError, ValueError, RecursionError) as error:
-        advice = "remove it, and the run goes on with as many threads as suit this machine"
+        advice = "remove it, and the run goes on with the threads and precision that suit this machine"
         raise ValueError(f"cannot read {path} ({error}): {advice}") from error
-    threads = before.get("threads", 0) if before.get("processes", 1) == distributed.world_size() else 0
-    return threads if type(threads) is int and 0 <= threads <= (os.cpu_count() or 1) else 0
+    return before
 
 
 def remove_partial_files(folder: Path) -> None:
@@ -103,6 +123,7 @@ def environment(runtime: Runtime) -> dict[str, Any]:
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "machine": str(runtime),
         "processes": distributed.world_size(),
+        "precision": runtime.precision,
         "threads": torch.get_num_threads() if runtime.device == "cpu" else 0,
         "processor": torch.cuda.get_device_name() if runtime.device.startswith("cuda") else platform.processor(),
         "platform": platform.platform(),
