@@ -9,7 +9,7 @@ from typing import Any
 
 from limpid.runtime.log import logger
 from limpid.storage.atomic import durable_write, fsync
-from limpid.storage.regular_files import open_unlinked, read_bytes
+from limpid.storage.regular_files import open_unlinked, read_bytes, require_regular
 from limpid.storage.renamed import with_new_names
 
 Line = dict[str, Any]
@@ -92,6 +92,16 @@ def append(path: Path, lines: bytes) -> None:
 def read_jsonl(path: Path) -> list[Line]:
     """Every undamaged line, oldest first."""
     return [line for _, line in _parsed(_content(path)) if line]
+
+
+def read_jsonl_from(path: Path, start: int) -> tuple[list[Line], int]:
+    """The undamaged lines of a log that grows, from byte `start` on, and the byte from which to read the next ones."""
+    require_regular(path)
+    with path.open("rb") as file:
+        file.seek(start)
+        content = file.read(MAX_LOG_BYTES)
+    complete = content[: content.rfind(b"\n") + 1]
+    return [line for _, line in _parsed(complete) if line], start + len(complete)
 
 
 def _content(path: Path) -> bytes:

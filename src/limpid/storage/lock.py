@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import re
 import socket
 import sys
 import time
@@ -12,13 +13,15 @@ from typing import IO
 
 from limpid.runtime.log import logger
 from limpid.runtime.terminal import printable
-from limpid.storage.regular_files import open_unlinked
+from limpid.storage.regular_files import open_unlinked, read_bytes
 
 if sys.platform == "win32":
     import msvcrt
 else:
     import fcntl
 
+MAX_LOCK_BYTES = 4096
+"""Limit of the size of a lock file, in bytes."""
 HELD: set[IO[str]] = set()
 """The open lock files of the folders that this process holds."""
 
@@ -47,6 +50,33 @@ def exclusive(folder: Path) -> Iterator[None]:
             if file in HELD:
                 HELD.discard(file)
                 _write_holder(file, "")
+
+
+def lock_holder(folder: Path) -> str:
+    """The process that holds a folder, as it wrote itself in the lock file; empty if none does.
+
+    The lock is not tried, which could make a process that starts at this moment fail: the file of one that was killed
+    is recognised by its process id, which belongs to no process of this machine.
+    """
+    try:
+        holder = printable(read_bytes(folder / "lock", MAX_LOCK_BYTES).decode(errors="replace").strip())
+    except (OSError, ValueError):
+        return ""
+    found = re.search(r" on (\S+), pid (\d{1,9}), since ", holder)
+    gone = found and found[1] == socket.gethostname() and not _is_running(int(found[2]))
+    return "" if gone else holder
+
+
+def _is_running(pid: int) -> bool:
+    if sys.platform == "win32":  # a signal of number 0 would end the process there
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
+        return True
+    return True
 
 
 @contextmanager
