@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeAlias
@@ -13,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -93,7 +92,6 @@ def routes() -> list[BaseRoute]:
         *(Route(f"/api/jobs/{kind}", job_endpoint(kind, act), methods=["POST"]) for kind, act in JOBS.items()),
         Route("/api/jobs/{id}/cancel", cancel, methods=["POST"]),
         Route("/api/jobs/{id}/{setting:int}/{name}", result_file),
-        Route("/plotly.min.js", plotly),
         Mount("/", StaticFiles(directory=PAGE, html=True)),
     ]
 
@@ -143,14 +141,6 @@ async def event_stream(request: Request) -> Response:
     state = request.app.state
     stream = state.events.stream(lambda: [job.event() for job in state.jobs.jobs.values()])
     return StreamingResponse(stream, media_type="text/event-stream")
-
-
-async def plotly(request: Request) -> Response:
-    """The plotting library, from the package that brought it."""
-    found = find_spec("plotly")
-    if found is None or found.origin is None:
-        raise ValueError("the plots of the lab need plotly: install limpid-diffusion[lab]")
-    return FileResponse(Path(found.origin).with_name("package_data") / "plotly.min.js", media_type="text/javascript")
 
 
 async def one_line(request: Request, error: Exception) -> Response:

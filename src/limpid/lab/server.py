@@ -15,7 +15,7 @@ from limpid.runtime.terminal import echo
 if TYPE_CHECKING:
     import uvicorn
 
-NEEDED = ("starlette", "uvicorn", "plotly")
+NEEDED = ("starlette", "uvicorn")
 GRACE = 1
 """Seconds that open requests have to end after Ctrl-C."""
 
