@@ -1,79 +1,19 @@
 """The page in a real browser: every view, no error in its console, no request to another machine."""
 
 import base64
-import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from lab_tab import TOKEN, Tab
 from PIL import Image
 
 from limpid.diffusion.level import Level, add_noise
 from limpid.diffusion.schedules import Cosine, Karras, Schedule
 from limpid.lab import noise
-from limpid.lab.server import bound_socket, server_of
 from limpid.lab.workspace import Workspace
-
-CHROMIUM = shutil.which("chromium")
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
-TOKEN = "token-of-the-tests"
-
-
-@dataclass
-class Tab:
-    """A tab of the browser, what its console said, and what it requested."""
-
-    page: Any
-    url: str
-    errors: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
-
-    def open(self, view: str) -> Any:
-        self.page.goto(f"{self.url}/?token={TOKEN}#{view}")
-        return self.page
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    """The address of a lab that this process serves."""
-    with bound_socket(0) as listener:
-        port = listener.getsockname()[1]
-        server = server_of(Workspace(), TOKEN, port)
-        thread = Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        yield f"http://127.0.0.1:{port}"
-        server.should_exit = True
-        thread.join()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def tab(browser: Any, url: str) -> Iterator[Tab]:
-    context = browser.new_context(viewport={"width": 1280, "height": 720})
-    context.set_default_timeout(60_000)
-    tab = Tab(context.new_page(), url)
-    tab.page.on("console", lambda message: message.type == "error" and tab.errors.append(message.text))
-    tab.page.on("pageerror", lambda error: tab.errors.append(str(error)))
-    tab.page.on("request", lambda request: tab.requests.append(request.url))
-    yield tab
-    context.close()
-    # A mistake that is answered in one line is in the console too: the browser reports every status of 400.
-    assert [error for error in tab.errors if "400 (Bad Request)" not in error] == []
-    assert [request for request in tab.requests if not request.startswith((f"{url}/", "blob:", "data:"))] == []
-
 
 X_OF_THE_PAGE = """async ([source, index, seed, schedule, i]) => {
   const { ask, decode } = await import("/api.js");

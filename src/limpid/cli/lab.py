@@ -8,9 +8,6 @@ from pathlib import Path
 
 from limpid.cli.option_values import SWITCH, GivenOption, split_words, switch_word, whole_number, without_no
 
-DEFAULT_RUNS = Path("runs")
-"""Where the runs are looked for if none are named."""
-
 
 @dataclass(frozen=True)
 class LabOptions:
@@ -39,11 +36,13 @@ def main(arguments: Sequence[str]) -> int:
     runs = [*first, *more]
     if missing := next((name for name in (*runs, *options.images) if not Path(name).exists()), ""):
         raise ValueError(f"no folder or file {missing}: name runs, folders of runs or checkpoints, or nothing")
-    named = tuple(map(Path, runs)) or tuple(path for path in (DEFAULT_RUNS,) if path.is_dir())
     from limpid.lab.server import serve
-    from limpid.lab.workspace import Workspace
+    from limpid.lab.workspace import DEFAULT_RUNS, Workspace
 
-    serve(Workspace(named, tuple(map(Path, options.images))), options.port, options.browser)
+    named = tuple(map(Path, runs))
+    folders = (path for path in named if path.is_dir() and not (path / "recipe.json").exists())
+    workspace = Workspace(named, tuple(map(Path, options.images)), next(folders, DEFAULT_RUNS))
+    serve(workspace, options.port, options.browser)
     return 0
 
 

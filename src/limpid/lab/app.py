@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,10 +16,12 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from limpid.lab.events import Broadcast
+from limpid.lab.events import Broadcast, Event
 from limpid.lab.guard import Guard, local_hosts
 from limpid.lab.jobs import JobQueue
 from limpid.lab.queries import answer
+from limpid.lab.training import TrainingProcess
+from limpid.lab.watch import RunWatch
 from limpid.lab.workspace import Workspace
 from limpid.recipes.serialize import match_choice
 from limpid.runtime.errors import error_line
@@ -35,6 +37,8 @@ QUERIES: Mapping[str, str] = {
     "noise/denoise": "noise:denoise",
     "sample/form": "sample:sample_form",
     "sample/model": "sample:describe_model",
+    "learn/form": "learn:learn_form",
+    "learn/log": "runs:log_lines",
 }
 """The function of limpid.lab that answers each query."""
 JOBS: Mapping[str, str] = {"sample": "sample:job"}
@@ -59,12 +63,15 @@ def create_app(workspace: Workspace, token: str, port: int) -> Guard:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         with TemporaryDirectory(prefix="limpid-lab-") as folder:
             app.state.jobs = JobQueue(Path(folder), events.publish)
-            working = asyncio.create_task(app.state.jobs.run())
+            app.state.training = TrainingProcess(Path(folder), events.publish)
+            app.state.watch = RunWatch(workspace, events)
+            working = [asyncio.create_task(app.state.jobs.run()), asyncio.create_task(app.state.watch.run())]
             yield
             events.close()
-            working.cancel()
-            with suppress(asyncio.CancelledError):
-                await working
+            for task in working:
+                task.cancel()
+            await asyncio.gather(*working, return_exceptions=True)
+            await app.state.training.close()
 
     app = Starlette(
         routes=routes(),
@@ -90,6 +97,10 @@ def routes() -> list[BaseRoute]:
             for name, function in QUERIES.items()
         ),
         *(Route(f"/api/jobs/{kind}", job_endpoint(kind, act), methods=["POST"]) for kind, act in JOBS.items()),
+        Route("/api/training/start", training_endpoint("learn:new_run"), methods=["POST"]),
+        Route("/api/training/resume", training_endpoint("learn:old_run"), methods=["POST"]),
+        Route("/api/training/stop", stop_training, methods=["POST"]),
+        Route("/api/grid", sample_grid),
         Route("/api/jobs/{id}/cancel", cancel, methods=["POST"]),
         Route("/api/jobs/{id}/{setting:int}/{name}", result_file),
         Mount("/", StaticFiles(directory=PAGE, html=True)),
@@ -118,6 +129,29 @@ def job_endpoint(kind: str, function: str) -> Endpoint:
     return endpoint
 
 
+def training_endpoint(function: str) -> Endpoint:
+    """The endpoint that trains a run."""
+
+    async def endpoint(request: Request) -> Response:
+        order = await answer(request, function)
+        return JSONResponse(await request.app.state.training.start(order["folder"], order["recipe"]))
+
+    return endpoint
+
+
+async def stop_training(request: Request) -> Response:
+    """Ask the run of the page to save and end."""
+    return JSONResponse(request.app.state.training.stop())
+
+
+async def sample_grid(request: Request) -> Response:
+    """A sample grid of a run."""
+    read_grid = import_module("limpid.lab.runs").grid_bytes
+    run, name = (request.query_params.get(key, "") for key in ("run", "name"))
+    content = await run_in_threadpool(read_grid, request.app.state.workspace, run, name)
+    return Response(content, media_type="image/png")
+
+
 async def cancel(request: Request) -> Response:
     """Cancel a job."""
     return JSONResponse(request.app.state.jobs.cancel(request.path_params["id"]).event()["job"])
@@ -137,9 +171,13 @@ async def result_file(request: Request) -> Response:
 
 
 async def event_stream(request: Request) -> Response:
-    """What happens, as server-sent events; first how each job is now."""
+    """What happens, as server-sent events; first how each job and each run is now."""
     state = request.app.state
-    stream = state.events.stream(lambda: [job.event() for job in state.jobs.jobs.values()])
+
+    def now() -> list[Event]:
+        return [*(job.event() for job in state.jobs.jobs.values()), *state.watch.events(), state.training.event()]
+
+    stream = state.events.stream(now)
     return StreamingResponse(stream, media_type="text/event-stream")
 
 

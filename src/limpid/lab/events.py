@@ -18,6 +18,11 @@ class Broadcast:
     def __init__(self) -> None:
         self._queues: set[asyncio.Queue[Event | None]] = set()
 
+    @property
+    def pages(self) -> int:
+        """How many pages are open."""
+        return len(self._queues)
+
     def publish(self, event: Event) -> None:
         """Pass on an event, from the thread of the event loop."""
         for queue in list(self._queues):

@@ -6,13 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from limpid.interop.foreign import is_foreign
-from limpid.lab.workspace import Workspace
+from limpid.lab.workspace import DEPTH, Workspace, inside
 from limpid.recipes.serialize import match_choice
 from limpid.sampling.checkpoints import PRETRAINED
 from limpid.storage.checkpoint import list_checkpoints
-
-DEPTH = 2
-"""Folders below a named one in which runs are looked for."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,7 @@ class ModelFiles:
 
 def find_models(workspace: Workspace) -> dict[str, ModelFiles]:
     """All models by name, as they are on disk now."""
-    found = [model for path in workspace.runs for model in models_below(path, DEPTH)]
+    found = [model for path in workspace.run_paths for model in models_below(path, DEPTH)]
     shipped = [ModelFiles(name, name) for name in PRETRAINED if not Path(name).exists()]
     return {model.name: model for model in (*shipped, *found)}
 
@@ -56,8 +53,3 @@ def models_below(path: Path, depth: int) -> Iterator[ModelFiles]:
         for child in sorted(path.iterdir()):
             if child.is_dir() and inside(child, path):
                 yield from models_below(child, depth - 1)
-
-
-def inside(path: Path, folder: Path) -> bool:
-    """Whether a path is in a folder, also where it is a link."""
-    return path.resolve().is_relative_to(folder.resolve())

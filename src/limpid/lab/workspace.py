@@ -3,6 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+DEFAULT_RUNS = Path("runs")
+"""Where runs are if no folder is named."""
+DEPTH = 2
+"""Folders below a named one in which runs are searched for."""
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -12,3 +17,15 @@ class Workspace:
     """Run folders, folders of runs, and checkpoints."""
     images: tuple[Path, ...] = ()
     """Folders, .zip and .npz files of images."""
+    new_runs: Path = DEFAULT_RUNS
+    """The folder for runs that the page starts; what is in it is shown too."""
+
+    @property
+    def run_paths(self) -> tuple[Path, ...]:
+        """Where runs are looked for."""
+        return tuple(dict.fromkeys((*self.runs, self.new_runs)))
+
+
+def inside(path: Path, folder: Path) -> bool:
+    """Whether a path is in a folder, also where it is a link."""
+    return path.resolve().is_relative_to(folder.resolve())

@@ -4,7 +4,6 @@ __all__ = [
     "checkpoints",
     "edit",
     "edit_sheets",
-    "evaluations",
     "figures",
     "labels",
     "pipeline",

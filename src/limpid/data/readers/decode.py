@@ -20,12 +20,12 @@ from limpid.data.readers.fit import (
     ImageSpec,
     channels_of_image,
     crop_box,
+    fit_array,
     fit_planes,
 )
 from limpid.data.readers.messages import one_line
 from limpid.data.readers.reduced_jpeg import fit_reduced, reduce_jpeg
-from limpid.data.readers.tiff import fit_tiff, is_tiff
-from limpid.data.readers.tiff_directories import is_grey, tiff_directories
+from limpid.data.readers.tiff import is_tiff, tiff_samples
 
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 """The formats that are read, by Pillow's names. Not EPS, which is a program; nor formats without a signature."""
@@ -45,9 +45,11 @@ def decode(blob: bytes, spec: ImageSpec, page: int | None = None) -> DecodedImag
     if not blob:
         raise ValueError("it is empty")
     try:
-        if is_tiff(blob) and needs_tifffile(blob, spec):
-            return fit_tiff(blob, page or 0, spec)
+        if is_tiff(blob) and isinstance(spec.channels, int) and spec.channels > 1:
+            return fit_array(tiff_samples(blob, page or 0), spec)
         with open_image(blob) as image:
+            if is_tiff(blob) and spec.value_range and stored_values(image).in_colours:
+                return fit_array(tiff_samples(blob, page or 0), spec)
             animated = page is None and bool(getattr(image, "is_animated", False))
             if page:
                 image.seek(page)
@@ -58,23 +60,6 @@ def decode(blob: bytes, spec: ImageSpec, page: int | None = None) -> DecodedImag
         raise ValueError(f"it claims too many pixels: expected at most {MAX_PIXELS:,}") from error
     except Exception as error:  # Pillow raises nearly any exception for broken files
         raise ValueError(one_line(error)) from error
-
-
-def needs_tifffile(blob: bytes, spec: ImageSpec) -> bool:
-    """Whether Pillow cannot read a TIFF as `spec` asks: grey of number types that it does not know, any number of
-    channels, and the lower 8 of 16 bits of colours. Compressed big-endian numbers of 32 bits, or of 16 with a sign, it
-    reads in the wrong byte order."""
-    if isinstance(spec.channels, int) and spec.channels > 1:
-        return True
-    try:
-        with open_image(blob) as image:
-            stored, compression = stored_values(image), image.info.get("compression")
-    except UnidentifiedImageError:
-        return is_grey(next(tiff_directories(blob), []))
-    if stored.in_colours:
-        return spec.value_range is not None
-    swapped = blob.startswith(b"MM") and compression != "raw"
-    return swapped and (stored.bits > 16 or (stored.bits == 16 and stored.signed))
 
 
 def page_count(blob: bytes) -> int:

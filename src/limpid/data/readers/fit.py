@@ -58,11 +58,10 @@ class DecodedImage(NamedTuple):
     """The largest of the values of which `value_range` speaks."""
 
 
-def fit_array(array: np.ndarray, spec: ImageSpec, inverted: bool = False) -> DecodedImage:
+def fit_array(array: np.ndarray, spec: ImageSpec) -> DecodedImage:
     """An array of height x width, or of height x width x channels, of any real numbers, as an image of `spec`.
 
-    If `inverted`, the smallest value becomes white. Raises ValueError for another shape, another number of channels,
-    and values without a known white.
+    Raises ValueError for another shape, another number of channels, and values without a known white.
     """
     if array.ndim not in (2, 3) or 0 in array.shape:
         expected = "expected height x width, or height x width x channels"
@@ -71,8 +70,6 @@ def fit_array(array: np.ndarray, spec: ImageSpec, inverted: bool = False) -> Dec
     if height * width > MAX_PIXELS:
         raise ValueError(f"it has {width}x{height} pixels: expected at most {MAX_PIXELS:,}")
     value_range = value_range_of(array, spec.value_range)
-    if inverted:
-        value_range = ValueRange(value_range.white, value_range.black)
     left, top, right, bottom = crop_box((width, height), spec)
     window = pixels_from_values(array[top:bottom, left:right].reshape(bottom - top, right - left, -1), value_range)
     decoded = fit_planes(planes_of(window, spec.channels), spec)

@@ -4,12 +4,15 @@ import { follow } from "./api.js";
 import { el, state } from "./dom.js";
 
 // A view is a module with `mount(main) -> unmount` and `keys`, a list of [key, what it does].
-const VIEWS = { noise: "Noise", sample: "Sample" };
+const VIEWS = { noise: "Noise", learn: "Learn", sample: "Sample" };
 const KEYS = [
   ["1 … 9", "open a view"],
   ["d", "light or dark"],
   ["?", "these keys"],
 ];
+
+// Elements in which a key is typed, or has a meaning of its own.
+const TYPED = "input:not([type=checkbox], [type=range]), select, textarea, dialog";
 
 const main = document.querySelector("main");
 let unmount = () => {};
@@ -61,7 +64,7 @@ function showKeys() {
 }
 
 function onKey(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea, dialog")) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest(TYPED)) return;
   const link = document.querySelectorAll("nav a")[Number(event.key) - 1];
   if (link) link.click();
   else if (event.key === "d") switchTheme();

@@ -19,6 +19,15 @@ function ticks(low, high, count, whole = false) {
   return Array.from({ length: Math.max(0, Math.floor(high / step + 1e-9) - first + 1) }, (_, i) => (first + i) * step);
 }
 
+/** Ticks on a logarithmic axis: 1, 2 and 5 of each power of ten, or the powers alone where those are too many. */
+function logTicks(low, high) {
+  const [first, last] = [Math.floor(Math.log10(low)), Math.ceil(Math.log10(high))];
+  const powers = Array.from({ length: last - first + 1 }, (_, i) => first + i);
+  const inside = (factors) => powers.flatMap((power) => factors.map((factor) => factor * 10 ** power)).filter((y) => y >= low * 0.999 && y <= high * 1.001);
+  const all = inside([1, 2, 5]);
+  return all.length > 5 ? inside([1]) : all;
+}
+
 const superscript = (n) => `${n}`.replace("-", "⁻").replace(/\d/g, (digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]);
 
 /** A number in few letters. */
@@ -32,9 +41,10 @@ export function short(value) {
 
 /**
  * A chart with `draw(curves, bounds)`, where a curve has `x`, `y` (null where there is none) and a class, and
- * `mark(x, values)`, which moves the mark and its dots. With `powers` the ticks are powers of ten.
+ * `mark(x, values)`, which moves the mark and its dots. With `powers` the ticks are powers of ten, with `log` the y axis is logarithmic;
+ * `format` writes the numbers of the x axis.
  */
-export function chart(title, { powers = false, axis = "u" } = {}) {
+export function chart(title, { powers = false, log = false, axis = "u", format = short } = {}) {
   const node = svg("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": title });
   const frame = svg("g", { class: "frame" });
   const lines = svg("g", {});
@@ -47,13 +57,14 @@ export function chart(title, { powers = false, axis = "u" } = {}) {
 
   function draw(curves, { x: [x0, x1], y: [y0, y1] }) {
     toX = (x) => LEFT + ((x - x0) / (x1 - x0)) * (WIDTH - LEFT - RIGHT);
-    toY = (y) => HEIGHT - BOTTOM - ((y - y0) / (y1 - y0 || 1)) * (HEIGHT - BOTTOM - TOP);
+    const scale = log ? Math.log : (y) => y;
+    toY = (y) => HEIGHT - BOTTOM - ((scale(y) - scale(y0)) / (scale(y1) - scale(y0) || 1)) * (HEIGHT - BOTTOM - TOP);
     frame.replaceChildren(
-      ...ticks(y0, y1, powers ? 4 : 3, powers).flatMap((y) => [
+      ...(log ? logTicks(y0, y1) : ticks(y0, y1, powers ? 4 : 3, powers)).flatMap((y) => [
         svg("path", { d: `M${LEFT} ${toY(y)}H${WIDTH - RIGHT}` }),
         svg("text", { x: LEFT - 5, y: toY(y) + 4, "text-anchor": "end" }, powers ? `10${superscript(y)}` : short(y)),
       ]),
-      ...ticks(x0, x1, 4).map((x) => svg("text", { x: toX(x), y: HEIGHT - 6, "text-anchor": "middle" }, short(x))),
+      ...ticks(x0, x1, 4).map((x) => svg("text", { x: toX(x), y: HEIGHT - 6, "text-anchor": "middle" }, format(x))),
       svg("text", { class: "axis", x: LEFT - 5, y: HEIGHT - 6, "text-anchor": "end" }, axis),
     );
     lines.replaceChildren(...curves.map(({ kind }) => svg("path", { class: `curve ${kind}`, d: "" })));

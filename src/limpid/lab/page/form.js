@@ -14,7 +14,10 @@ function initial(type) {
 
 /** What was typed, as a number where one is expected: the server says what is wrong with anything else. */
 function parse(type, text) {
-  if (type.type === "list") return text.split(/[\s,]+/).filter(Boolean).map((part) => parse(type.item, part));
+  if (type.type === "list") {
+    const parts = text.split(/[\s,]+/).filter(Boolean).map((part) => parse(type.item, part));
+    return parts.length === 1 && typeof type.default === "number" ? parts[0] : parts; // one for all, or a list
+  }
   const number = Number(text);
   return ["int", "float"].includes(type.type) && text.trim() !== "" && Number.isFinite(number) ? number : text;
 }
@@ -22,8 +25,9 @@ function parse(type, text) {
 /**
  * A form for `value` of the type `schema`. `onChange(value)` is called after each change.
  * `show(message)` puts a line of the server beside the field that it names, or below the form; "" takes it away.
+ * With `folded` every field that has fields of its own can be opened, and is closed at first.
  */
-export function form(schema, value, onChange, label = "") {
+export function form(schema, value, onChange, label = "", { folded = false } = {}) {
   const node = el("div", { class: "form" });
   const error = el("p", { class: "error", role: "alert", hidden: true });
   let current = structuredClone(value);
@@ -31,13 +35,13 @@ export function form(schema, value, onChange, label = "") {
     current = next;
     onChange(current);
   };
-  node.append(field(schema, current, set, "", label), error);
+  node.append(field(schema, current, set, "", label, folded), error);
   return { node, show: (message) => showError(node, error, message), value: () => current };
 }
 
-function field(type, value, set, path, label) {
+function field(type, value, set, path, label, folded = false) {
   if (type.type === "union") return union(type, value, set, path, label);
-  if (type.type === "struct") return struct(type, value, set, path);
+  if (type.type === "struct") return struct(type, value, set, path, folded);
   return labelled(type, path, label, input(type, value, set));
 }
 
@@ -46,7 +50,7 @@ function labelled(type, path, label, control) {
   return el("label", { class: "field", title: type.doc, "data-path": path }, el("span", {}, words(label)), control);
 }
 
-function struct(type, value, set, path) {
+function struct(type, value, set, path, folded = false) {
   const node = el("div", { class: "struct" });
   const current = { ...value, kind: type.kind };
   for (const part of type.fields) {
@@ -54,9 +58,15 @@ function struct(type, value, set, path) {
       current[part.name] = next;
       set({ ...current });
     };
-    node.append(field(part, current[part.name] ?? initial(part), change, `${path}.${part.name}`, part.name));
+    const made = field(part, current[part.name] ?? initial(part), change, `${path}.${part.name}`, part.name);
+    node.append(folded && ["struct", "union"].includes(part.type) ? fold(part, made) : made);
   }
   return node;
+}
+
+/** A field that is opened by its name. */
+function fold(part, node) {
+  return el("details", { title: part.doc }, el("summary", {}, words(part.name)), node);
 }
 
 function union(type, value, set, path, label) {
@@ -117,6 +127,7 @@ function showError(node, error, message) {
     ({ dataset }) => dataset.path && message.match(new RegExp(`${dataset.path.replaceAll(".", "\\.")}\\b`)),
   );
   const found = named.sort((a, b) => b.dataset.path.length - a.dataset.path.length)[0];
+  for (let fold = found?.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
   found?.querySelector("input, select").setAttribute("aria-invalid", "true");
   (found ?? node.lastElementChild).after(error);
 }
