@@ -1,9 +1,9 @@
 """Prints originals.json: the tensors of small networks by the code of other programs, and what those answer.
 
-    python tests/interop/make_originals.py improved=REPOSITORY guided=... pytorch-ddpm=... score_sde=...
+    python tests/interop/make_originals.py improved=REPOSITORY guided=... pytorch-ddpm=... score_sde=... edm=...
 
-Each REPOSITORY is a checkout of openai/improved-diffusion, openai/guided-diffusion, w86763777/pytorch-ddpm or
-yang-song/score_sde_pytorch. Nothing of them is copied: shapes of tensors, and numbers.
+Each REPOSITORY is a checkout of openai/improved-diffusion, openai/guided-diffusion, w86763777/pytorch-ddpm,
+yang-song/score_sde_pytorch or NVlabs/edm. Nothing of them is copied: shapes of tensors, settings, and numbers.
 """
 
 import json
@@ -55,6 +55,19 @@ def score_sde() -> tuple[nn.Module, Call]:
     return net, lambda x, t, labels: net(x, t)
 
 
+def edm(precond: str, **fields: Any) -> tuple[nn.Module, Call]:
+    """The denoiser at sigma = t / 10, or at step t of a table."""
+    module = import_module("training.networks")
+    net = getattr(module, precond)(img_resolution=16, img_channels=3, num_blocks=1, attn_resolutions=[8], **fields)
+    classes = fields.get("label_dim", 0)
+
+    def denoise(x: torch.Tensor, t: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        one_hot = nn.functional.one_hot(labels, classes).float() if classes else None
+        return net(x, net.u[999 - t] if hasattr(net, "u") else t / 10, one_hot)
+
+    return net, denoise
+
+
 NETWORKS: dict[str, tuple[str, Callable[[], tuple[nn.Module, Call]]]] = {
     "improved": (
         "improved",
@@ -79,6 +92,30 @@ NETWORKS: dict[str, tuple[str, Callable[[], tuple[nn.Module, Call]]]] = {
     ),
     "pytorch-ddpm": ("pytorch-ddpm", pytorch_ddpm),
     "score_sde": ("score_sde", score_sde),
+    "edm, ddpm++": (
+        "edm",
+        lambda: edm(
+            "EDMPrecond", model_type="SongUNet", label_dim=3, augment_dim=9, model_channels=32, channel_mult=[2, 1]
+        ),
+    ),
+    "edm, ncsn++": (
+        "edm",
+        lambda: edm(
+            "EDMPrecond",
+            model_type="SongUNet",
+            embedding_type="fourier",
+            encoder_type="residual",
+            channel_mult_noise=2,
+            resample_filter=[1, 3, 3, 1],
+            model_channels=32,
+            channel_mult=[1, 2],
+        ),
+    ),
+    "edm, adm": (
+        "edm",
+        lambda: edm("EDMPrecond", label_dim=3, augment_dim=9, model_channels=64, channel_mult=[1, 2]),
+    ),
+    "edm, iddpm": ("edm", lambda: edm("iDDPMPrecond", model_channels=64, channel_mult=[1])),
 }
 
 
@@ -88,6 +125,7 @@ def main() -> None:
         sys.path.insert(0, paths[repository])
         net, call = make()
         fixed = {n for n, tensor in net.state_dict().items() if n not in dict(net.named_parameters())}
+        fixed -= {n for n in fixed if n.endswith("freqs")}
         fixed |= {n for n, weight in net.named_parameters() if not weight.requires_grad}
         shapes = {n: list(tensor.shape) for n, tensor in net.state_dict().items()}
         state = fill({n: shape for n, shape in shapes.items() if n not in fixed})
@@ -95,7 +133,9 @@ def main() -> None:
         with torch.no_grad():
             y = call(*inputs())
         answers = [round(value, 5) for value in y[:, :, 5, 9].flatten().tolist()]
-        found[name] = {"shapes": shapes, "fixed": sorted(fixed), "answers": answers}
+        settings = vars(net.get_submodule("model"))["_init_kwargs"] if repository == "edm" else {}
+        entry = {"shapes": shapes, "fixed": sorted(fixed), "answers": answers}
+        found[name] = ({"settings": settings} if settings else {}) | entry
     lines = [f"{json.dumps(name)}: {json.dumps(entry, separators=(',', ':'))}" for name, entry in found.items()]
     print("{\n" + ",\n".join(lines) + "\n}")
 

@@ -19,7 +19,8 @@ from limpid.training.run_folder import write_json
 class Import:
     """Write the model of another program as a run folder: to sample from it, evaluate it, or train on from its weights.
 
-    Reads folders of diffusers, and files of improved-diffusion, guided-diffusion, pytorch-ddpm and score_sde_pytorch.
+    Reads folders of diffusers, files of improved-diffusion, guided-diffusion, pytorch-ddpm and score_sde_pytorch, and
+    pickles of EDM.
     """
 
     run: Path
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(Import(Path("runs") / path.resolve().stem), rest, f"limpid import {name}")
     if not path.exists() or not is_foreign(path):
         what = "is no model of another program" if path.exists() else "is not there"
-        raise ValueError(f"{name} {what}: expected a folder of diffusers, or a .pt, .pth, .ckpt or .bin file")
+        raise ValueError(f"{name} {what}: expected a folder of diffusers, or a .pt, .pth, .ckpt, .bin or .pkl file")
     if options.run.exists():
         raise ValueError(f"{options.run} is there already: name another folder with --run")
     ref = find_foreign(path, options.options)

@@ -55,7 +55,7 @@ limpid: train diffusion models from scratch on small images
   limpid bench RECIPE [options]       images per second, memory and FLOPs of a recipe on this machine
   limpid export WHAT RUN [options]    write the model for another program: diffusers, onnx,
                                       torch or tensorboard
-  limpid import PATH --run DIR        a model of diffusers, OpenAI, pytorch-ddpm or score_sde as a run
+  limpid import PATH --run DIR        a model of diffusers, OpenAI, pytorch-ddpm, score_sde or EDM as a run
   limpid recipes                      the recipes, what they reach and what they cost
 
 RECIPE is a name from `limpid recipes`, a .toml or .json file, or a run folder.

@@ -6,8 +6,10 @@ from pathlib import Path
 import torch
 
 from limpid.interop.diffusers_import import diffusers_model, is_diffusers_folder
+from limpid.interop.edm import edm_model
 from limpid.interop.foreign_model import ForeignModel, ForeignOptions
 from limpid.interop.openai import is_openai, openai_model
+from limpid.interop.persistent_pickle import is_persistent_pickle, read_persistent_pickle
 from limpid.interop.pytorch_ddpm import is_pytorch_ddpm, pytorch_ddpm_model
 from limpid.interop.score_sde import is_score_sde, score_sde_model
 from limpid.interop.torch_file import read_torch_file
@@ -25,7 +27,7 @@ READERS: dict[str, tuple[Callable[[dict], bool], Callable[[dict, ForeignOptions]
 
 
 def is_foreign(path: Path) -> bool:
-    """Whether a path looks like a model of another program: a folder of diffusers, or a file of torch.save."""
+    """Whether a path looks like a model of another program: a folder of diffusers, or a file of weights."""
     return is_diffusers_folder(path) if path.is_dir() else path.suffix.lower() in FOREIGN_SUFFIXES and path.exists()
 
 
@@ -34,19 +36,21 @@ def read_foreign(path: Path, options: ForeignOptions) -> ForeignModel:
     with errors_name_file(path):
         try:
             model = diffusers_model(path, options) if path.is_dir() else _model_in_file(path, options)
+            with torch.device("meta"):  # a network of absurd size is refused before it takes memory
+                like = build_denoiser(model.recipe, model.image_shape, len(model.class_names)).net.state_dict()
         except (LookupError, TypeError, AttributeError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:80]
             raise ValueError(f"its tensors are not those of such a model ({type(error).__name__}: {reason})") from error
-        with torch.device("meta"):  # a network of absurd size is refused before it takes memory
-            like = build_denoiser(model.recipe, model.image_shape, len(model.class_names)).net.state_dict()
         for tensors in model.tensors.values():
             check_matches(tensors, like, path)
     return model
 
 
 def _model_in_file(path: Path, options: ForeignOptions) -> ForeignModel:
+    if is_persistent_pickle(path):
+        return edm_model(read_persistent_pickle(path), options)
     table = read_torch_file(path)
     for is_kind, read in READERS.values():
         if is_kind(table):
             return read(table, options)
-    raise ValueError(f"it is of none of the programs that limpid knows: {', '.join(READERS)}")
+    raise ValueError(f"it is of none of the programs that limpid knows: {', '.join(READERS)}, EDM")

@@ -7,6 +7,8 @@ arrays, and even those are not called: the arguments of each call are recorded, 
 import io
 import pickle
 import pickletools
+from mmap import mmap
+from typing import IO, Any, cast
 
 import numpy as np
 from jaxtyping import UInt8
@@ -28,11 +30,13 @@ TUPLES = 20_000
 class Record:
     """A call in a pickle that was recorded instead of made: its arguments, and the state for the object it returns."""
 
+    arguments: tuple[Any, ...] = ()
+    state: Any = ()
+
     def __init__(self, *arguments: object) -> None:
         self.arguments = arguments
-        self.state: tuple = ()
 
-    def __setstate__(self, state: tuple) -> None:
+    def __setstate__(self, state: object) -> None:
         self.state = state
 
 
@@ -52,13 +56,13 @@ def unpickle(blob: bytes) -> object:
     return _Reader(io.BytesIO(blob), encoding="bytes").load()
 
 
-def refuse_bombs(blob: bytes) -> None:
+def refuse_bombs(blob: bytes | mmap) -> None:
     """Raise UnpicklingError for a pickle that would take memory or stack far beyond its own length.
 
     Raises ValueError for lengths beyond the end. Every operation is examined, and none is executed.
     """
     tuples = 0
-    for operation, argument, _ in pickletools.genops(blob):
+    for operation, argument, _ in pickletools.genops(cast("bytes | IO[bytes]", blob)):
         if operation.name.endswith("PUT") and argument is not None and argument > MEMO:
             raise pickle.UnpicklingError(f"it would remember a value by the number {argument}")
         tuples += operation.name.startswith(("TUPLE", "FROZENSET"))
