@@ -67,9 +67,9 @@ def test_an_opened_set_says_all_that_was_understood_of_it(tmp_path: Path):
     assert lines[1:] == [
         "  splits: train 8, val 2",
         "  2 classes, 3.0 to 1 at most: cat 6, dog 2",
-        "  left out: 1 .txt files (readme.txt)",
-        "  left out: 1 images outside of train and val (preview.png)",
-        "  warning: 1 held-out images are equal to a training image (train/dog/1.png and val/dog/same.png)",
+        "  left out: 1 .txt file (readme.txt)",
+        "  left out: 1 image outside of train and val (preview.png)",
+        "  warning: 1 held-out image is equal to a training image (train/dog/1.png and val/dog/same.png)",
     ]
 
 
@@ -124,7 +124,7 @@ def test_a_set_as_it_should_be_has_no_warning_and_too_few_images_or_empty_classe
     (few,) = described(count=10).warnings(expected=10_000)
     assert few.endswith("expect copies of them")
     (empty,) = described(class_names=("a", "b"), class_counts=(20_000, 0)).warnings()
-    assert empty == "1 classes have no image in this split: b"
+    assert empty == "1 class has no image in this split: b"
 
 
 def test_of_many_classes_the_largest_and_the_smallest_are_named():

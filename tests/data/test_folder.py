@@ -226,7 +226,7 @@ def test_a_suffix_does_not_decide_what_an_image_is(tmp_path: Path):
     files = {"a.png": jpeg.getvalue(), "b": png(1), "c.TXT": png(2), "readme.txt": b"hello", "d.PNG": png(3)}
     described = str(whole(write(tmp_path / "p", files)).description)
     assert "4 images of 16x20, RGB" in described
-    assert "left out: 1 .txt files (readme.txt)" in described
+    assert "left out: 1 .txt file (readme.txt)" in described
 
 
 def test_what_systems_leave_beside_images_is_not_seen(tmp_path: Path):

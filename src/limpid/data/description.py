@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from limpid.data.left_out import LeftOut
+from limpid.data.left_out import LeftOut, quantity
 from limpid.data.statistics import PixelStatistics
 from limpid.runtime.terminal import printable
 
@@ -50,7 +50,7 @@ class DataDescription:
     def facts(self) -> Iterator[str]:
         """One line for each fact."""
         channels, height, width = self.shape
-        line = f"{printable(self.name)}: {self.count:,} images of {height}x{width}, "
+        line = f"{printable(self.name)}: {quantity(self.count, 'images')} of {height}x{width}, "
         line += CHANNEL_NAMES.get(channels, f"{channels} channels")
         if self.statistics:
             line += f", values {self.statistics.low}..{self.statistics.high}"
@@ -89,10 +89,12 @@ class DataDescription:
             copies = ": expect copies of them" if self.count < COPIES_EXPECTED else ""
             yield f"{self.count:,} images are fewer than the {expected:,} that the recipes are made for{copies}"
         if empty := [name for name, n in zip(self.class_names, self.class_counts, strict=False) if not n]:
-            yield f"{len(empty):,} classes have no image in this split: {_listed(empty)}"
+            have = "1 class has" if len(empty) == 1 else f"{len(empty):,} classes have"
+            yield f"{have} no image in this split: {_listed(empty)}"
         if self.duplicates:
             examples = "; ".join(map(printable, self.duplicate_examples))
-            yield f"{self.duplicates:,} held-out images are equal to a training image ({examples})"
+            found = f"{quantity(self.duplicates, 'held-out images')} {'is' if self.duplicates == 1 else 'are'}"
+            yield f"{found} equal to a training image ({examples})"
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data, for data.json of a run."""

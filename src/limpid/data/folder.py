@@ -10,10 +10,11 @@ from typing import Literal
 import torch
 
 from limpid.data.description import DataDescription
+from limpid.data.fingerprint import fingerprint_of_arrays
 from limpid.data.images import ImageDataset, class_counts_from
 from limpid.data.left_out import NUM_EXAMPLES
 from limpid.data.readers.assignment import OPTIONS
-from limpid.data.readers.fit import MAX_PIXELS, Channels, Fit, ImageSpec, Pad
+from limpid.data.readers.fit import MAX_PIXELS, Channels, Fit, ImageSpec, Pad, Pages
 from limpid.data.readers.formats import scan
 from limpid.data.readers.listing import ImageListing, left_out_by_reason
 from limpid.data.readers.pack import highest_value, pack, stop_message
@@ -29,7 +30,7 @@ from limpid.storage.download import cache_dir, expand_home
 
 MAX_GPU_BYTES = 2**31
 """Size in bytes up to which a set is held in a GPU's memory; larger ones stay on disk, and batches are copied."""
-LAYOUT = 5
+LAYOUT = 6
 """Version of the packed form: when it changes, all images are packed again."""
 
 
@@ -61,6 +62,9 @@ class Folder:
     Unless it is given: 0 and 65535 for 16 bits, 0 and 1 or -1 and 1 for floats; others are refused."""
     white: int | Literal["auto"] = 0
     """The value that becomes white where 0 is black, instead of `range`; auto is the largest value of all images."""
+    pages: Pages = "first"
+    """The first page or frame of each TIFF and animation, or all, each of which is an image, named as scan.tif#3. Those
+    of a file are in one split. Reduced copies in a TIFF are not read."""
     labels: str = ""
     """Where classes are from. Left empty: dataset.json (EDM), metadata.csv or .jsonl (Hugging Face), or sub-folders.
     folders, prefix (the file's name up to the first _), none, or a table: train.csv, or train.csv:COLUMN. In a form
@@ -85,13 +89,16 @@ class Folder:
         listing = self._listing()
         packed = self._packed(listing)
         about = self._description(listing, packed)
+        content = listing.content
+        if self.pages == "all":
+            content = fingerprint_of_arrays(packed.count, repr(listing.content).encode())
         resident = torch.device(device).type == "cpu" or math.prod((packed.count, *packed.shape)) <= MAX_GPU_BYTES
         if self.workers or not resident:
             counts = class_counts_from(packed.labels, len(listing.classes))
             dataset = PackedDataset(packed), packed.shape, listing.classes, self.workers
-            streamed = StreamingDataset(*dataset, class_counts=counts, fingerprint=listing.content, about=about)
+            streamed = StreamingDataset(*dataset, class_counts=counts, fingerprint=content, about=about)
             return streamed.to(device)
-        return ImageDataset(packed.pixels, packed.labels, listing.classes, listing.content, about).to(device)
+        return ImageDataset(packed.pixels, packed.labels, listing.classes, content, about).to(device)
 
     def with_absolute_labels(self) -> "Folder":
         """The same with the full path of a table of labels that is neither in the root nor beside it."""
@@ -152,7 +159,7 @@ class Folder:
             check_value_ranges(
                 printable(str(listing.root)), (*packed.highest, *(held_out[1].highest if held_out else ()))
             )
-        sizes = [(name, listing.splits.count(name)) for name in named_splits(listing)]
+        sizes = [(name, listing.splits.count(name)) for name in named_splits(listing)] if self.pages == "first" else []
         if held_out and not sizes:
             sizes = [("train", packed.count), ("held out", held_out[1].count)]
         equal = equal_images(packed.hashes, held_out[1].hashes) if held_out else []
@@ -178,13 +185,17 @@ class Folder:
         """The names of the packed images of this split, in their order."""
         chosen = compress(listing.names, split_mask(listing, self.split, self.held_out))
         unread = packed.unread_names() if packed.refused else set()
-        return [name for name in map(str, chosen) if name not in unread]
+        read = (name for name in map(str, chosen) if name not in unread)
+        if self.pages == "first":
+            return list(read)
+        pages = packed.pages()
+        return [name if page is None else f"{name}#{page}" for name in read for page in pages.get(name, [None])]
 
     def _spec(self) -> ImageSpec:
         height, width = self.size, self.width or self.size
         if min(height, width) < 2 or height * width > MAX_PIXELS:
             raise ValueError(f"images of {height}x{width}: expected at least 2x2, and at most {MAX_PIXELS:,} pixels")
-        return ImageSpec(height, width, self.channels, self.fit, self.pad, self._value_range())
+        return ImageSpec(height, width, self.channels, self.fit, self.pad, self._value_range(), self.pages)
 
     def _value_range(self) -> ValueRange | None:
         """The values that are black and white where they are stated. Raises ValueError unless they are two numbers."""

@@ -1,12 +1,21 @@
 """What a reader left out of a set: how many files or arrays of each kind, and the first of their names."""
 
+import re
 from dataclasses import dataclass, field
 from heapq import nsmallest
 
 from limpid.runtime.terminal import printable
 
+PLURAL = re.compile(r"\b(array|column|file|image|page|set|table|thumbnail|value)s\b")
 NUM_EXAMPLES = 3
 """Number of files that are named of each kind that was left out."""
+
+
+def quantity(n: int, things: str) -> str:
+    """A number of things that are named in the plural: "2 .txt files", "1 .txt file"."""
+    if n == 1:
+        things = PLURAL.sub(r"\1", things, count=1)
+    return f"{n:,} {things}"
 
 
 @dataclass(frozen=True)
@@ -21,7 +30,7 @@ class LeftOut:
 
     def __str__(self) -> str:
         more = ", ..." if self.count > len(self.examples) else ""
-        return f"{self.count:,} {self.kind} ({', '.join(map(printable, self.examples))}{more})"
+        return f"{quantity(self.count, self.kind)} ({', '.join(map(printable, self.examples))}{more})"
 
 
 @dataclass

@@ -55,21 +55,28 @@ def test_a_tiff_of_12_bits_has_the_white_4095():
     assert found.value_range == (0, 4095)
 
 
+AS_STORED = [{"byteorder": order, "compression": method} for order in "<>" for method in (None, "zlib")]
+
+
+@pytest.mark.parametrize("options", AS_STORED, ids=str)
 @pytest.mark.parametrize("bits", [8, 16])
-def test_where_0_is_white_the_image_is_inverted(bits: int):
+def test_where_0_is_white_the_image_is_inverted(bits: int, options: dict):
     values = np.rint(GREYS * (2**bits - 1)).astype(f"u{bits // 8}")
-    blob = tiff(values, photometric="miniswhite")
-    assert np.array_equal(read(blob).pixels[0], 255 - np.rint(values / (2**bits - 1) * 255))
+    blob = tiff(values, photometric="miniswhite", **options)
+    assert np.array_equal(read(blob).pixels[0], np.rint((2**bits - 1 - values) / (2**bits - 1) * 255))
 
 
-@pytest.mark.parametrize("dtype", ["i1", "i2", "i4", "u4", "f4"])
-def test_signed_and_wide_values_of_a_tiff_are_read_by_a_stated_range_alone(dtype: str):
+@pytest.mark.parametrize("options", AS_STORED, ids=str)
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
+@pytest.mark.parametrize("dtype", ["i1", "i2", "i4", "u4", "f2", "f4", "f8"])
+def test_signed_and_wide_values_of_a_tiff_are_read_by_a_stated_range_alone(dtype: str, photometric: str, options: dict):
     values = np.rint(GREYS * 200).astype(np.int64) - (0 if dtype == "u4" else 100)
     low, high = int(values.min()), int(values.max())
-    blob = tiff(values.astype(dtype))
+    blob = tiff(values.astype(dtype), photometric=photometric, **options)
     with pytest.raises(ValueError, match=r"--data.range LOW HIGH"):
         read(blob)
-    assert np.array_equal(read(blob, "L", low, high).pixels[0], np.rint((values - low) / 200 * 255))
+    pixels = np.rint((values - low if photometric == "minisblack" else high - values) / 200 * 255)
+    assert np.array_equal(read(blob, "L", low, high).pixels[0], pixels)
 
 
 def test_floats_of_a_tiff_in_0_to_1_are_read():

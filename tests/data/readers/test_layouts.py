@@ -129,7 +129,7 @@ ROWS = {
     "an image without a label in dataset.json is left out": Row(
         lines("1", "0", "1"),
         {**dataset_json([1, 0, 1]), "00001/img00001001.png": PNG},
-        ("1 images without a label in dataset.json (00001/img00001001.png)",),
+        ("1 image without a label in dataset.json (00001/img00001001.png)",),
         ("labels from dataset.json",),
     ),
     "shards of EDM are no classes": Row(lines("", "", ""), {}, (), ("no classes: its folders are numbered shards",)),
@@ -155,7 +155,7 @@ ROWS = {
     "metadata.csv of captions leaves the folders": Row(
         CATS,
         {"metadata.csv": b"file_name,text\ncat/a.png,one\n"},
-        ("1 tables whose labels are not used (metadata.csv)",),
+        ("1 table whose labels are not used (metadata.csv)",),
     ),
     "a table with a column that is called label": Row(
         NAMES,
@@ -173,7 +173,7 @@ ROWS = {
     "a table of two columns": Row(
         "x/1.png 0 \n x/2.png 1 \n y/3.png 10",
         {"t.tsv": b"number\timage_id\r\n10\t3.png\r\n0\t1.png\r\n1\t2.png\r\n", "x/4.png": PNG},
-        ("1 images without a label in t.tsv, column number (x/4.png)",),
+        ("1 image without a label in t.tsv, column number (x/4.png)",),
         ("labels from t.tsv, column number",),
         "t.tsv",
     ),
@@ -186,10 +186,10 @@ ROWS = {
     ),
     "no classes on request": Row("cat/a.png \n dog/b.png", {}, labels="none"),
     "folders on request": Row(
-        CATS, dataset_json(None), ("1 tables whose labels are not used (dataset.json)",), labels="folders"
+        CATS, dataset_json(None), ("1 table whose labels are not used (dataset.json)",), labels="folders"
     ),
     "a stray image beside class folders": Row(
-        CATS, {"preview.png": PNG}, ("1 images in no folder of a class (preview.png)",)
+        CATS, {"preview.png": PNG}, ("1 image in no folder of a class (preview.png)",)
     ),
     "many stray images": Row(
         "a.png \n b.png \n cat/c.png \n dog/d.png", {}, (), ("no classes: 2 of 4 images are in no folder of a class",)
@@ -204,15 +204,15 @@ ROWS = {
         {"train.csv": b"", "b.txt": b"", "LICENSE": b"", **{f"cat/{i}.xml": b"" for i in range(4)}},
         (
             "4 .xml files (cat/0.xml, cat/1.xml, cat/2.xml, ...)",
-            "1 .csv files (train.csv)",
-            "1 .txt files (b.txt)",
-            "1 other files (LICENSE)",
+            "1 .csv file (train.csv)",
+            "1 .txt file (b.txt)",
+            "1 other file (LICENSE)",
         ),
     ),
     "a table that nobody named": Row(
         "a.png",
         {"train.csv": b"id,x\n"},
-        ("1 .csv files (train.csv)",),
+        ("1 .csv file (train.csv)",),
         ("if train.csv holds labels, they are read with --data.labels train.csv",),
     ),
 }

@@ -98,7 +98,7 @@ def test_other_matlab_files_keep_their_labels_and_name_what_is_left_out(tmp_path
     root = write(tmp_path, {"set.mat": svhn(slice(0, 12), words="hello", table=np.ones((5, 6)))})
     images = images_of(root / "set.mat")
     assert images.class_names == ("1", "2", "3", "10")
-    assert "values that are no arrays of images or labels (table, words)" in str(images.description)
+    assert "2 values other than arrays of images or labels (table, words)" in str(images.description)
 
 
 def test_matlab_7_3_is_read_like_matlab_5(tmp_path: Path):
@@ -126,7 +126,7 @@ def test_stl10_is_read_as_it_is_published(inside: str, tmp_path: Path):
     for split, rows in STL10_PARTS.items():
         assert_set(images := images_of(root, split, 96), rows, STL10_LABELS, STL10_PIXELS)
         assert images.class_names == ("airplane", "bird", "car")
-    assert "1 files of images without labels (unlabeled_X.bin)" in str(images_of(root, "train", 96).description)
+    assert "1 file of images without labels (unlabeled_X.bin)" in str(images_of(root, "train", 96).description)
     write(root, {f"{inside}test_X.bin": bytes(100)})
     with pytest.raises(ValueError, match=r"test_X\.bin has 100 bytes: expected 27,648 for each image"):
         images_of(root)

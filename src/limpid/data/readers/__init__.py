@@ -25,6 +25,7 @@ __all__ = [
     "npz",
     "pack",
     "packed",
+    "pages",
     "parquet",
     "published_files",
     "reduced_jpeg",

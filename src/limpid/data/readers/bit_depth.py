@@ -6,11 +6,12 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from limpid.data.readers.tiff_directories import MIN_IS_WHITE, PHOTOMETRIC
 from limpid.data.readers.values import MAX_UINT16, ValueRange, pixels_from_values, value_range_of
 
-PHOTOMETRIC, BITS_PER_SAMPLE, SAMPLE_FORMAT = 262, 258, 339
+BITS_PER_SAMPLE, SAMPLE_FORMAT = 258, 339
 """Tags of TIFF 6.0."""
-MIN_IS_WHITE, SIGNED = 0, 2
+SIGNED = 2
 
 
 @dataclass(frozen=True)

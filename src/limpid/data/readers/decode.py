@@ -6,7 +6,7 @@ program are not read.
 """
 
 from contextlib import nullcontext
-from functools import lru_cache
+from functools import lru_cache, partial
 from io import BytesIO
 from threading import Lock
 
@@ -20,12 +20,13 @@ from limpid.data.readers.fit import (
     ImageSpec,
     channels_of_image,
     crop_box,
-    fit_array,
     fit_planes,
 )
 from limpid.data.readers.messages import one_line
+from limpid.data.readers.pages import page_numbers, read_pages
 from limpid.data.readers.reduced_jpeg import fit_reduced, reduce_jpeg
-from limpid.data.readers.tiff import is_tiff, tiff_samples
+from limpid.data.readers.tiff import fit_tiff, is_tiff
+from limpid.data.readers.tiff_directories import full_pages, is_grey, tiff_directories
 
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 """The formats that are read, by Pillow's names. Not EPS, which is a program; nor formats without a signature."""
@@ -37,23 +38,18 @@ SERIAL_ABOVE_PIXELS = 2**24
 _large = Lock()
 
 
-def decode(blob: bytes, spec: ImageSpec, page: int | None = None) -> DecodedImage:
-    """The image in the bytes of a file, converted to `spec`; of several pages or frames this one, or else the first.
+def decode(blob: bytes, spec: ImageSpec) -> DecodedImage:
+    """The image in the bytes of a file, converted to `spec`; of several pages or frames the first, or all.
 
     Raises ValueError, in one line, if it cannot be read.
     """
     if not blob:
         raise ValueError("it is empty")
     try:
-        if is_tiff(blob) and isinstance(spec.channels, int) and spec.channels > 1:
-            return fit_array(tiff_samples(blob, page or 0), spec)
+        if is_tiff(blob) and needs_tifffile(blob, spec):
+            return read_pages(full_pages(blob) or [0], partial(fit_tiff, blob, spec), spec)
         with open_image(blob) as image:
-            if is_tiff(blob) and spec.value_range and stored_values(image).in_colours:
-                return fit_array(tiff_samples(blob, page or 0), spec)
-            animated = page is None and bool(getattr(image, "is_animated", False))
-            if page:
-                image.seek(page)
-            return fit_image(image, spec)._replace(animated=animated)
+            return read_pages(page_numbers(image, blob, spec), partial(fit_page, image, spec), spec)
     except UnidentifiedImageError as error:
         raise ValueError("it is in no known format") from error
     except Image.DecompressionBombError as error:
@@ -62,13 +58,21 @@ def decode(blob: bytes, spec: ImageSpec, page: int | None = None) -> DecodedImag
         raise ValueError(one_line(error)) from error
 
 
-def page_count(blob: bytes) -> int:
-    """The number of pages or frames of an image in the bytes of a file; 1 for what cannot be read."""
+def needs_tifffile(blob: bytes, spec: ImageSpec) -> bool:
+    """Whether Pillow cannot read a TIFF as `spec` asks: grey of number types that it does not know, any number of
+    channels, and the lower 8 of 16 bits of colours. Compressed big-endian numbers of 32 bits, or of 16 with a sign, it
+    reads in the wrong byte order."""
+    if isinstance(spec.channels, int) and spec.channels > 1:
+        return True
     try:
         with open_image(blob) as image:
-            return getattr(image, "n_frames", 1)
-    except Exception:  # it is refused, by name, when it is decoded
-        return 1
+            stored, compression = stored_values(image), image.info.get("compression")
+    except UnidentifiedImageError:
+        return is_grey(next(tiff_directories(blob), []))
+    if stored.in_colours:
+        return spec.value_range is not None
+    swapped = blob.startswith(b"MM") and compression != "raw"
+    return swapped and (stored.bits > 16 or (stored.bits == 16 and stored.signed))
 
 
 def open_image(blob: bytes) -> Image.Image:
@@ -81,6 +85,13 @@ def open_image(blob: bytes) -> Image.Image:
     return Image.open(BytesIO(blob), formats=_formats())
 
 
+def fit_page(image: Image.Image, spec: ImageSpec, page: int) -> DecodedImage:
+    """A page or frame of an open image, converted to `spec`. Raises as `fit_image` does."""
+    if page:
+        image.seek(page)
+    return fit_image(image, spec)
+
+
 def fit_image(image: Image.Image, spec: ImageSpec) -> DecodedImage:
     """An open image, converted to `spec`. Raises ValueError if it has too many pixels, and whatever Pillow raises."""
     reduction = reduce_jpeg(image, spec)
@@ -91,7 +102,10 @@ def fit_image(image: Image.Image, spec: ImageSpec) -> DecodedImage:
         if reduction.factor > 1:
             return fit_reduced(image, reduction, spec)
         stored = stored_values(image)
-        ImageOps.exif_transpose(image, in_place=True)
+        if getattr(image, "is_animated", False):  # in place, its next frame would be pasted on a rotated one
+            image = ImageOps.exif_transpose(image)
+        else:
+            ImageOps.exif_transpose(image, in_place=True)
         converted = image_of_8_bits(image, stored, spec.value_range)
         window = converted.image.crop(crop_box(image.size, spec)) if spec.fit == "crop" else converted.image
         decoded = fit_planes(channels_of_image(window, spec.channels), spec)

@@ -16,6 +16,7 @@ Mode: TypeAlias = Literal["L", "RGB", "RGBA"]
 Channels: TypeAlias = Mode | int
 Fit: TypeAlias = Literal["crop", "stretch", "pad"]
 Pad: TypeAlias = Literal["white", "black"]
+Pages: TypeAlias = Literal["first", "all"]
 Box: TypeAlias = tuple[int, int, int, int]
 """Left, top, right and bottom."""
 
@@ -36,6 +37,8 @@ class ImageSpec:
     """What is around an image that is padded; for RGBA it is transparent."""
     value_range: ValueRange | None = None
     """The values that become black and white, for images of more than 8 bits and arrays; None: as of their type."""
+    pages: Pages = "first"
+    """Which pages or frames of a file are read."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -48,8 +51,12 @@ class DecodedImage(NamedTuple):
     """An image as it was read, with what to report of it."""
 
     pixels: UInt8[Tensor, "c h w"]
-    animated: bool = False
-    """Whether it is the first of several frames."""
+    page: int = 0
+    """Its position among the pages or frames of its file."""
+    has_more: bool = False
+    """Whether its file has pages or frames that were not read."""
+    others: tuple["DecodedImage", ...] = ()
+    """The other pages or frames of its file, where they are read."""
     enlarged: bool = False
     """Whether it was smaller than the target along both axes, and was resized."""
     value_range: ValueRange | None = None
@@ -58,10 +65,11 @@ class DecodedImage(NamedTuple):
     """The largest of the values of which `value_range` speaks."""
 
 
-def fit_array(array: np.ndarray, spec: ImageSpec) -> DecodedImage:
+def fit_array(array: np.ndarray, spec: ImageSpec, inverted: bool = False) -> DecodedImage:
     """An array of height x width, or of height x width x channels, of any real numbers, as an image of `spec`.
 
-    Raises ValueError for another shape, another number of channels, and values without a known white.
+    If `inverted`, the smallest value becomes white. Raises ValueError for another shape, another number of channels,
+    and values without a known white.
     """
     if array.ndim not in (2, 3) or 0 in array.shape:
         expected = "expected height x width, or height x width x channels"
@@ -70,6 +78,8 @@ def fit_array(array: np.ndarray, spec: ImageSpec) -> DecodedImage:
     if height * width > MAX_PIXELS:
         raise ValueError(f"it has {width}x{height} pixels: expected at most {MAX_PIXELS:,}")
     value_range = value_range_of(array, spec.value_range)
+    if inverted:
+        value_range = ValueRange(value_range.white, value_range.black)
     left, top, right, bottom = crop_box((width, height), spec)
     window = pixels_from_values(array[top:bottom, left:right].reshape(bottom - top, right - left, -1), value_range)
     decoded = fit_planes(planes_of(window, spec.channels), spec)

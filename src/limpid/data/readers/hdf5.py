@@ -40,7 +40,7 @@ def scan_hdf5(path: Path, label: str = "") -> ImageListing:
 
             def visit(name: str | bytes, each: object) -> bool | None:
                 if isinstance(name, bytes):
-                    left_out.add("data sets or groups whose names are not UTF-8", repr(name))
+                    left_out.add("names of data sets or groups that are not UTF-8", repr(name))
                 elif isinstance(each, h5py.Dataset):
                     found[name] = each
                 return True if len(found) > MAX_DATASETS else None
@@ -59,7 +59,7 @@ def _array(path: Path, name: str, dataset: Any, left_out: LeftOutCounter) -> Nam
     words = h5py.check_string_dtype(dataset.dtype)
     elsewhere = dataset.external or dataset.is_virtual
     if dataset.shape is None or elsewhere or (dataset.dtype.kind not in "buifS" and not words):
-        left_out.add("data sets that are no numbers or words in this file", name)
+        left_out.add("data sets without numbers or words in this file", name)
         return None
     size = prod(dataset.shape) * dataset.dtype.itemsize
     if size > MAX_RATIO * path.stat().st_size:

@@ -101,7 +101,7 @@ def _array(path: Path, order: str, start: int, count: int, packed: bool, left_ou
         opened, limit = _open(file, order, start, count, packed)
         found = _header(opened, order, limit)
         if isinstance(found, str):
-            left_out.add("values that are no arrays of images or labels", found)
+            left_out.add("values other than arrays of images or labels", found)
             return None
         checksum = f"{found.name} {found.shape} {found.stored} {count}".encode()
         file.seek(start)

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
+from limpid.data.left_out import quantity
 from limpid.data.readers.fit import DecodedImage, ImageSpec
 from limpid.data.readers.listing import ImageListing, Load, UnreadableImage, left_out_by_reason
 from limpid.data.readers.packed import (
@@ -26,6 +27,7 @@ from limpid.data.readers.packed import (
     CHECKSUM_FIELD,
     HASHES,
     LABELS,
+    PAGES,
     PIXELS,
     REPORT,
     UNREAD,
@@ -86,10 +88,40 @@ class PackStats:
     refused: list[UnreadableImage]
     packed: list[int] = field(default_factory=list)
     """The positions in the listing of the images that were packed."""
-    animated: list[str] = field(default_factory=list)
+    with_more_pages: list[str] = field(default_factory=list)
+    """The names of files of which one of several pages was packed."""
+    pages: dict[str, list[int]] = field(default_factory=dict)
+    """The positions of the pages that were packed, by the name of the file, where they are several."""
     enlarged: int = 0
     highest: dict[ValueRange, float] = field(default_factory=dict)
     """The largest value of the images of more than 8 bits, by the values that became black and white."""
+
+    def add(self, index: int, name: str, image: DecodedImage) -> None:
+        """Record that all pages of an image were packed."""
+        pages = pages_of(image)
+        self.packed += [index] * len(pages)
+        self.with_more_pages += [name] if image.has_more else []
+        if len(pages) > 1:
+            self.pages[name] = [page.page for page in pages]
+        for page in pages:
+            self.enlarged += page.enlarged
+            if page.value_range is not None:
+                self.highest[page.value_range] = max(page.highest, self.highest.get(page.value_range, page.highest))
+
+    def notes(self) -> list[str]:
+        """What the user should know of them, in words."""
+        notes = [f"{quantity(self.enlarged, 'images')} enlarged"] if self.enlarged else []
+        if n := len(self.with_more_pages):
+            more = f"{quantity(n, 'files')} {'has' if n == 1 else 'have'} more pages"
+            notes.append(f"{more}; --data.pages all reads them")
+        if self.pages:
+            notes.append(f"{sum(map(len, self.pages.values())):,} pages of {quantity(len(self.pages), 'files')}")
+        return notes
+
+
+def pages_of(image: DecodedImage) -> list[DecodedImage]:
+    """All pages that were read with an image, in their order."""
+    return [image, *image.others]
 
 
 def write_pack(
@@ -105,10 +137,10 @@ def write_pack(
         raise ValueError(f"no image in {printable(str(listing.root))} could be read{why}")
     np.save(folder / LABELS, listing.labels[stats.packed])
     (folder / UNREAD).write_text(json.dumps([each.name for each in stats.refused]), encoding="utf-8")
+    (folder / PAGES).write_text(json.dumps(stats.pages), encoding="utf-8")
     lines = [f"cannot be read: {each}" for each in stats.refused]
-    lines += [f"only its first frame is read: {printable(name)}" for name in stats.animated]
+    lines += [f"only its first page is read: {printable(name)}" for name in stats.with_more_pages]
     (folder / REPORT).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    counts = {"animated, first frame read": len(stats.animated), "enlarged": stats.enlarged}
     np.save(folder / HASHES, image_hashes(file_chunks(folder / PIXELS, spec.shape)))
     about = {
         "count": len(stats.packed),
@@ -116,7 +148,7 @@ def write_pack(
         "highest": [[*value_range, value] for value_range, value in sorted(stats.highest.items())],
         "refused": len(stats.refused),
         "examples": list(map(str, stats.refused[:EXAMPLES])),
-        "notes": [f"{n:,} {what}" for what, n in counts.items() if n],
+        "notes": stats.notes(),
         "left_out": [asdict(each) for each in left_out_by_reason(stats.refused)],
         "statistics": asdict(pixel_statistics(file_chunks(folder / PIXELS, spec.shape))),
         "written": (folder / PIXELS).stat().st_mtime_ns,
@@ -135,13 +167,9 @@ def write_pixels(
         for index, image in progress(pairs, f"reading images of {listing.root}", total):
             name = str(listing.names[index])
             if isinstance(image, DecodedImage):
-                file.write(image.pixels.contiguous().numpy().data)
-                stats.packed.append(index)
-                stats.animated += [name] if image.animated else []
-                stats.enlarged += image.enlarged
-                if image.value_range is not None:
-                    highest = stats.highest.get(image.value_range, image.highest)
-                    stats.highest[image.value_range] = max(highest, image.highest)
+                for page in pages_of(image):
+                    file.write(page.pixels.contiguous().numpy().data)
+                stats.add(index, name, image)
             elif stop:
                 raise ValueError(stop_message(listing.root, UnreadableImage(name, image)))
             else:
@@ -157,7 +185,8 @@ def highest_value(listing: ImageListing, spec: ImageSpec) -> float:
     with warnings.catch_warnings(), closing(read_all(loads, raw, listing.block_size)) as decoded:
         warnings.simplefilter("ignore")
         images = progress(decoded, f"looking for the largest value in {listing.root}", total)
-        found = [image.highest for image in images if isinstance(image, DecodedImage) and image.value_range is not None]
+        pages = (page for image in images if isinstance(image, DecodedImage) for page in pages_of(image))
+        found = [page.highest for page in pages if page.value_range is not None]
     if max(found, default=0) <= 0:
         raise ValueError(f"{printable(str(listing.root))}: white auto finds no value above 0 of more than 8 bits")
     return max(found)
@@ -174,6 +203,7 @@ def read_all(loads: Iterator[Load], spec: ImageSpec, block_size: int) -> Generat
     threads = min(MAX_THREADS, cpus)
     pending: deque[Future[list[DecodedImage | str]]] = deque()
     executor = ThreadPoolExecutor(threads)
+    block_size = 1 if spec.pages == "all" else block_size  # a file may have thousands of them
     try:
         while block := list(islice(loads, block_size)):
             pending.append(executor.submit(_read_block, block, spec))

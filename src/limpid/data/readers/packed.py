@@ -24,11 +24,12 @@ from limpid.data.readers.values import ValueRange
 from limpid.data.statistics import PixelStatistics
 from limpid.runtime.terminal import echo
 
-PIXELS, LABELS, HASHES, UNREAD, ABOUT, REPORT = (
+PIXELS, LABELS, HASHES, UNREAD, PAGES, ABOUT, REPORT = (
     "pixels.u8",
     "labels.npy",
     "hashes.npy",
     "unread.json",
+    "pages.json",
     "about.json",
     "report.txt",
 )
@@ -73,6 +74,10 @@ class PackedImages:
         """The names of the images that could not be read."""
         names = json.loads((self.folder / UNREAD).read_text(encoding="utf-8"))
         return set(names)
+
+    def pages(self) -> dict[str, list[int]]:
+        """The positions of the packed pages by the name of their file, of files of which several are packed."""
+        return json.loads((self.folder / PAGES).read_text(encoding="utf-8"))
 
     @property
     def hashes(self) -> Int[np.ndarray, " n"]:

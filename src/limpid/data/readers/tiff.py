@@ -1,12 +1,15 @@
 """The samples of a TIFF as they are stored, of any number and type, by tifffile: Pillow reads up to four of 8 bits."""
 
+from dataclasses import replace
 from io import BytesIO
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
-from limpid.data.readers.fit import MAX_PIXELS
-from limpid.data.readers.tiff_directories import check_sizes, tiff_directories
+from limpid.data.readers.fit import MAX_PIXELS, DecodedImage, ImageSpec, fit_array
+from limpid.data.readers.tiff_directories import MIN_IS_WHITE, check_sizes, tiff_directories
+from limpid.data.readers.values import ValueRange
 
 MAX_TIFF_CHANNELS = 1024
 """Limit of the channels of an image."""
@@ -32,8 +35,27 @@ def is_tiff(blob: bytes) -> bool:
     return blob.startswith(TIFF_SIGNATURES)
 
 
-def tiff_samples(blob: bytes, page: int) -> np.ndarray:
-    """A page of a TIFF, upright, as height x width x samples.
+class TiffSamples(NamedTuple):
+    """A page of a TIFF, upright, as height x width x samples."""
+
+    values: np.ndarray
+    bits: int
+    """The bits of a value, which may be fewer than those of its type."""
+    inverted: bool
+    """Whether 0 is white."""
+
+
+def fit_tiff(blob: bytes, spec: ImageSpec, page: int) -> DecodedImage:
+    """A page of a TIFF, with its channels as they are stored, as an image of `spec`. Raises as `tiff_samples` does."""
+    values, bits, inverted = tiff_samples(blob, page)
+    stated = spec.value_range
+    if stated is None and values.dtype.kind == "u" and bits < 8 * values.dtype.itemsize:
+        stated = ValueRange(0, 2**bits - 1)
+    return fit_array(values, replace(spec, value_range=stated), inverted)
+
+
+def tiff_samples(blob: bytes, page: int) -> TiffSamples:
+    """A page of a TIFF.
 
     Raises ValueError without tifffile, for other shapes and compressions and for too many pixels, and whatever tifffile
     raises.
@@ -58,8 +80,9 @@ def tiff_samples(blob: bytes, page: int) -> np.ndarray:
         if (claimed := max(read.nbytes, prod(read.chunks) * read.nbytes // max(1, read.size))) > limit:
             raise ValueError(f"it claims {claimed:,} bytes: expected at most {limit:,}")
         samples, orientation = read.asarray(), int(read.tags.valueof("Orientation", 1))
+        bits, inverted = int(read.bitspersample), read.photometric == MIN_IS_WHITE
     last = np.moveaxis(samples, 0, -1) if read.axes == "SYX" else samples.reshape(*samples.shape[:2], -1)
-    return upright(last, orientation)
+    return TiffSamples(upright(last, orientation), bits, inverted)
 
 
 def upright(stored: np.ndarray, orientation: int) -> np.ndarray:

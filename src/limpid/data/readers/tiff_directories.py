@@ -4,8 +4,13 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-WHOLE_NUMBERS = (1, 3, 4, 16)
-"""The types BYTE, SHORT, LONG and LONG8 of TIFF 6.0 and BigTIFF."""
+WHOLE_NUMBERS = BYTE, SHORT, LONG, LONG8 = 1, 3, 4, 16
+"""The types of whole numbers in TIFF 6.0 and BigTIFF."""
+NEW_SUBFILE_TYPE, PHOTOMETRIC, SAMPLES_PER_PIXEL = 254, 262, 277
+REDUCED, MASK = 1, 4
+"""Bits of NewSubfileType."""
+MIN_IS_WHITE, MIN_IS_BLACK = 0, 1
+"""Values of PhotometricInterpretation: whether 0 is white or black."""
 SIZE_TAGS = {
     256: "ImageWidth",
     257: "ImageLength",
@@ -22,11 +27,13 @@ SIZE_TAGS = {
 
 
 class TiffEntry(NamedTuple):
-    """A tag of a directory, the type of its values, and how many there are."""
+    """A tag of a directory, the type of its values, how many there are, and the first of them."""
 
     tag: int
     type: int
     length: int
+    value: int
+    """As a whole number; the position of the values in the file where there is no room for them in the entry."""
 
 
 class _Layout(NamedTuple):
@@ -38,7 +45,7 @@ class _Layout(NamedTuple):
     first: int
 
 
-CLASSIC, BIG = _Layout("H", "HHI4x", "I", 4), _Layout("Q", "HHQ8x", "Q", 8)
+CLASSIC, BIG = _Layout("H", "HHI4s", "I", 4), _Layout("Q", "HHQ8s", "Q", 8)
 
 
 def tiff_directories(blob: bytes) -> Iterator[list[TiffEntry]]:
@@ -55,10 +62,35 @@ def tiff_directories(blob: bytes) -> Iterator[list[TiffEntry]]:
             start, end = at + number.size, at + number.size + count * entry.size
             if end > len(blob):
                 return
-            yield [TiffEntry(*found) for found in entry.iter_unpack(blob[start:end])]
+            yield [
+                TiffEntry(tag, kind, length, _value(order, kind, stored))
+                for tag, kind, length, stored in entry.iter_unpack(blob[start:end])
+            ]
             (at,) = position.unpack_from(blob, end)
     except (struct.error, OverflowError):  # it leads out of the file
         return
+
+
+def _value(order: str, kind: int, stored: bytes) -> int:
+    """The first whole number in the last bytes of an entry."""
+    size = {BYTE: 1, SHORT: 2, LONG: 4}.get(kind, len(stored))
+    return int.from_bytes(stored[:size], "little" if order == "<" else "big")
+
+
+def full_pages(blob: bytes) -> list[int]:
+    """The positions of the pages of a TIFF, without reduced copies of others and masks of their transparency."""
+
+    def is_full(entries: list[TiffEntry]) -> bool:
+        values = {entry.tag: entry.value for entry in entries}
+        return not values.get(NEW_SUBFILE_TYPE, 0) & (REDUCED | MASK)
+
+    return [i for i, entries in enumerate(tiff_directories(blob)) if is_full(entries)]
+
+
+def is_grey(entries: list[TiffEntry]) -> bool:
+    """Whether a page has one channel that is no palette."""
+    values = {entry.tag: entry.value for entry in entries}
+    return values.get(PHOTOMETRIC) in (MIN_IS_WHITE, MIN_IS_BLACK) and values.get(SAMPLES_PER_PIXEL, 1) == 1
 
 
 def check_sizes(entries: list[TiffEntry]) -> None:

@@ -1,0 +1,79 @@
+"""TIFFs of several pages and animations: of each the first page is an image of the set, or all of them are."""
+
+import io
+import tarfile
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from limpid.data import Folder
+from limpid.data.images import ImageDataset
+
+PAGES = np.random.default_rng(0).integers(256, size=(12, 8, 8), dtype=np.uint8)
+CONTENTS = {"a/scan.tif": PAGES[:3], "a/single.tif": PAGES[3:4], "b/cells.gif": PAGES[4:8], "b/more.png": PAGES[8:10]}
+
+
+def encoded(name: str, pages: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    if name.endswith("tif"):
+        tifffile.imwrite(file, pages, photometric="minisblack")
+    else:
+        first, *others = map(Image.fromarray, pages)
+        first.save(file, Path(name).suffix[1:], save_all=True, append_images=others)
+    return file.getvalue()
+
+
+@pytest.fixture(params=["folder", "zip", "tar"])
+def pages(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
+    """A set of four files with ten pages."""
+    monkeypatch.setenv("LIMPID_DATA", str(tmp_path / "cache"))
+    for name, content in CONTENTS.items():
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set" / name).write_bytes(encoded(name, content))
+    root = tmp_path / ("set" if request.param == "folder" else f"set.{request.param}")
+    if request.param == "zip":
+        with zipfile.ZipFile(root, "w") as archive:
+            for name in CONTENTS:
+                archive.write(tmp_path / "set" / name, name)
+    elif request.param == "tar":
+        with tarfile.open(root, "w") as archive:
+            for name in CONTENTS:
+                archive.add(tmp_path / "set" / name, name)
+    return Folder(str(root), 8, channels="L", split="all")
+
+
+def opened(folder: Folder) -> ImageDataset:
+    images = folder.open("cpu")
+    assert isinstance(images, ImageDataset)
+    return images
+
+
+def test_the_first_page_is_read_and_that_there_are_more_is_said(pages: Folder):
+    images = opened(pages)
+    assert np.array_equal(images.pixels[:, 0].numpy(), PAGES[[0, 3, 4, 8]])
+    assert "  3 files have more pages; --data.pages all reads them" in str(images.description).splitlines()
+
+
+def test_all_pages_are_images_of_the_class_of_their_file(pages: Folder):
+    images, first = opened(replace(pages, pages="all")), opened(pages)
+    assert np.array_equal(images.pixels[:, 0].numpy(), PAGES[:10])
+    assert images.labels.tolist() == [0] * 4 + [1] * 6
+    assert "  9 pages of 3 files" in str(images.description).splitlines()
+    assert images.fingerprint.differences(first.fingerprint)
+    assert not images.fingerprint.differences(opened(replace(pages, pages="all")).fingerprint)
+
+
+@pytest.mark.parametrize("pages", ["folder"], indirect=True)
+def test_pages_of_a_file_are_in_one_split_and_are_named_by_their_position(pages: Folder):
+    (Path(pages.root) / "b/more.png").write_bytes(encoded("more.png", PAGES[[9, 1]]))
+    folder = replace(pages, pages="all", held_out=0.5)
+    train = opened(replace(folder, split="train"))
+    assert np.array_equal(train.pixels[:, 0].numpy(), PAGES[[3, 9, 1]])
+    assert np.array_equal(opened(replace(folder, split="test")).pixels[:, 0].numpy(), PAGES[[0, 1, 2, 4, 5, 6, 7]])
+    assert train.description.splits == (("train", 3), ("held out", 7))
+    assert train.description.duplicate_examples == ("b/more.png#1 and a/scan.tif#1",)
