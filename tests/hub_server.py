@@ -17,6 +17,10 @@ class HubServer:
         self.url = ""
         self.repos: dict[str, dict[str, bytes]] = {}
         self.private: set[str] = set()
+        self.large: dict[str, bytes] = {}
+        """What was uploaded as a large file, by its SHA-256, and is in a repository once a commit names it."""
+        self.refusals: dict[str, int] = {}
+        """The status that is answered to requests whose path has this in it."""
         self.requests: list[str] = []
         self.tokens: list[str | None] = []
         self.broken = False
@@ -33,7 +37,13 @@ class HubServer:
 
     def about(self, repo: str) -> dict[str, Any]:
         files = [{"rfilename": name} for name in self.repos[repo]]
-        return {"id": repo, "modelId": repo, "sha": self.commit(repo), "siblings": files, "private": False, "tags": []}
+        return {
+            "id": repo,
+            "modelId": repo,
+            "sha": self.commit(repo),
+            "siblings": files,
+            "private": repo in self.private,
+        }
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -55,8 +65,8 @@ class Handler(BaseHTTPRequestHandler):
         hub.requests.append(self.path)
         hub.tokens.append(token := self.headers.get("Authorization"))
         words = self.path.strip("/").split("/")
-        if hub.broken:
-            return self.answer(503)
+        if status := self.refusal():
+            return self.answer(status)
         repo = "/".join(words[2:4] if words[0] == "api" else words[:2])
         if repo not in hub.repos or (repo in hub.private and token != "Bearer hf_secret"):
             return self.answer(401 if not token else 404)
@@ -74,32 +84,72 @@ class Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET
 
+    def refusal(self) -> int:
+        """The status of an answer without content; 0 if there is none to give."""
+        return 503 if self.hub.broken else next((s for part, s in self.hub.refusals.items() if part in self.path), 0)
+
     def do_POST(self) -> None:
         hub = self.hub
         hub.requests.append(self.path)
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        if status := self.refusal():
+            return self.answer(status)
         if self.headers.get("Authorization") != "Bearer hf_secret":
             return self.answer(401)
         if self.path == "/api/repos/create":
-            about = json.loads(body)
-            repo = f"{about['organization']}/{about['name']}" if about.get("organization") else f"me/{about['name']}"
-            hub.repos.setdefault(repo, {})
-            return self.answer_json({"url": f"{hub.url}/{repo}", "name": repo, "id": repo})
+            return self.create(json.loads(body))
         if self.path == "/api/validate-yaml":
             return self.answer_json({"errors": [], "warnings": []})
+        if self.path.endswith(".git/info/lfs/objects/batch"):
+            objects = [{**each, "actions": {"upload": self.action(each)}} for each in json.loads(body)["objects"]]
+            return self.answer_json({"transfer": "basic", "objects": objects})
         repo = "/".join(self.path.split("/")[3:5])
+        if repo not in hub.repos:
+            return self.answer(404, X_Error_Code="RepoNotFound")
         if "/preupload/" in self.path:
-            files = [
-                {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in json.loads(body)["files"]
-            ]
+            modes = {file["path"]: self.upload_mode(file["path"]) for file in json.loads(body)["files"]}
+            files = [{"path": path, "uploadMode": mode, "shouldIgnore": False} for path, mode in modes.items()]
             return self.answer_json({"files": files})
-        for line in map(json.loads, body.splitlines()):
-            if line["key"] == "file":
-                hub.repos[repo][line["value"]["path"]] = base64.b64decode(line["value"]["content"])
-        commit = hub.commit(repo)
-        return self.answer_json(
-            {"success": True, "commitOid": commit, "commitUrl": f"{hub.url}/{repo}/commit/{commit}"}
-        )
+        commit = self.apply_commit(repo, [json.loads(line) for line in body.splitlines()])
+        url = f"{hub.url}/{repo}/commit/{commit}"
+        return self.answer_json({"success": True, "commitOid": commit, "commitUrl": url})
+
+    def do_PUT(self) -> None:
+        """A large file, to where the answer about it said."""
+        self.hub.requests.append(self.path)
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        if status := self.refusal():
+            return self.answer(status)
+        self.hub.large[hashlib.sha256(content).hexdigest()] = content
+        return self.answer(200)
+
+    def create(self, about: dict[str, Any]) -> None:
+        hub, repo = self.hub, f"{about.get('organization') or 'me'}/{about['name']}"
+        exists = repo in hub.repos
+        hub.repos.setdefault(repo, {})
+        if not exists and (about.get("private") or about.get("visibility") == "private"):
+            hub.private.add(repo)
+        url = json.dumps({"url": f"{hub.url}/{repo}", "name": repo, "id": repo}).encode()
+        return self.answer(409 if exists else 200, url, Content_Type="application/json")
+
+    def action(self, about: dict[str, Any]) -> dict[str, str]:
+        return {"href": f"{self.hub.url}/large/{about['oid']}"}
+
+    def upload_mode(self, path: str) -> str:
+        """Weights and images are large files on the Hub, whatever their size."""
+        return "lfs" if path.endswith((".safetensors", ".png")) else "regular"
+
+    def apply_commit(self, repo: str, lines: list[dict[str, Any]]) -> str:
+        files = self.hub.repos[repo]
+        for line in lines:
+            kind, value = line["key"], line["value"]
+            if kind == "file":
+                files[value["path"]] = base64.b64decode(value["content"])
+            elif kind == "lfsFile":
+                files[value["path"]] = self.hub.large[value["oid"]]
+            elif kind == "deletedFile":
+                del files[value["path"]]
+        return self.hub.commit(repo)
 
     def log_message(self, format: str, *args: object) -> None:
         pass

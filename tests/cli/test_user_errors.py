@@ -9,7 +9,7 @@ from limpid.cli.main import COMMANDS, main
 
 RUN_COMMANDS = [
     *("sample", "edit img2img", "show trajectory", "show loss", "likelihood", "posthoc-ema", "evaluate"),
-    *("export diffusers", "export onnx", "export torch", "export tensorboard"),
+    *("export diffusers", "export onnx", "export torch", "export hub", "export tensorboard"),
 ]
 """Those that begin with a run; `{}` stands for what is given in its place."""
 RECIPE_COMMANDS = ["train", "bench", "show forward", "show schedule", "show data"]

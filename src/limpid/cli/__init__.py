@@ -8,6 +8,7 @@ __all__ = [
     "evaluate_options",
     "export",
     "export_diffusers",
+    "export_hub",
     "export_onnx",
     "export_tensorboard",
     "export_torch",

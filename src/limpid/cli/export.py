@@ -10,6 +10,7 @@ FORMATS = {
     "diffusers": "export_diffusers",
     "onnx": "export_onnx",
     "torch": "export_torch",
+    "hub": "export_hub",
     "tensorboard": "export_tensorboard",
 }
 """What a model is exported to: the file of each in `limpid.cli`, whose `main` takes the words from RUN on."""

@@ -54,7 +54,7 @@ limpid: train diffusion models from scratch on small images
   limpid lab [RUN ...]                a page in the browser: play with the noise, sample from runs
   limpid bench RECIPE [options]       images per second, memory and FLOPs of a recipe on this machine
   limpid export WHAT RUN [options]    write the model for another program: diffusers, onnx,
-                                      torch or tensorboard
+                                      torch, hub (Hugging Face) or tensorboard
   limpid import PATH --run DIR        a model of diffusers, OpenAI, pytorch-ddpm, score_sde or EDM as a run
   limpid recipes                      the recipes, what they reach and what they cost
 

@@ -2,15 +2,18 @@
 
 __all__ = [
     "api",
+    "card_facts",
     "classifier",
     "compare",
     "evaluate",
     "generalization_gap",
     "generated",
+    "hub_folder",
     "image_sources",
     "likelihood",
     "memorization",
     "model",
+    "model_card",
     "model_metrics",
     "online",
     "reference",

@@ -7,6 +7,8 @@ __all__ = [
     "edm",
     "foreign",
     "foreign_model",
+    "front_matter",
+    "hub_push",
     "onnx",
     "openai",
     "persistent_pickle",

@@ -20,6 +20,9 @@ DIFFUSERS_VERSION = "0.35.0"
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 METADATA_FILE = "limpid.json"
 """What a folder of diffusers cannot hold, such as the recipe of training and the names of the classes."""
+CONFIG_FILES = ("unet/config.json", "scheduler/scheduler_config.json", METADATA_FILE, "model_index.json")
+DIFFUSERS_FILES = (f"unet/{WEIGHTS_FILE}", *CONFIG_FILES)
+"""All files of a folder."""
 
 
 def diffusers_reasons(recipe: Recipe, shape: tuple[int, int, int]) -> list[str]:

@@ -1,7 +1,7 @@
 """What a run folder holds for trackers: its recipe, the numbers of its log, and its sample grids."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,3 +51,13 @@ def scalars_of_line(line: Mapping[str, Any]) -> dict[str, float]:
     by_logsnr = {f"loss_by_logsnr/{name}": value for name, value in line.get("loss_by_logsnr", {}).items()}
     plain = {name: value for name, value in line.items() if name not in ("images_seen", "loss_by_logsnr")}
     return plain | by_logsnr
+
+
+def training_seconds(lines: Iterable[Mapping[str, Any]], images_seen: int) -> float:
+    """How long the first `images_seen` images of a run took to train, by the speeds in its log; 0 without a log."""
+    seconds, before = 0.0, 0
+    for line in lines:
+        if line.get("images_per_second", 0) > 0 and before < line["images_seen"] <= images_seen:
+            seconds += (line["images_seen"] - before) / line["images_per_second"]
+            before = line["images_seen"]
+    return seconds

@@ -5,6 +5,7 @@ __all__ = [
     "edit",
     "edit_sheets",
     "figures",
+    "half_precision",
     "labels",
     "pipeline",
     "same_samples",

@@ -75,12 +75,12 @@ def pull(name: str) -> Path:
     pinned = model.cached_file(model.revision)
     if re.fullmatch("[0-9a-f]{40}", model.revision) and _intact(pinned):
         return pinned
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+    if is_offline():
         return _last_pulled(model, f"cannot fetch {model}, as HF_HUB_OFFLINE is set")
     try:
         return _pull(model)
     except (OSError, HTTPException) as error:
-        reason = printable(f"cannot fetch {model} from {_endpoint()} ({error})")
+        reason = printable(f"cannot fetch {model} from {hub_endpoint()} ({error})")
         file = _last_pulled(model, reason)
         echo(f"{reason}: taking commit {file.parent.name[:12]} from the cache", to_stderr=True)
         return file
@@ -88,7 +88,7 @@ def pull(name: str) -> Path:
 
 def _pull(model: HubModel) -> Path:
     """The file of the commit that the revision is now. Raises OSError if the server does not answer."""
-    base = _endpoint()
+    base = hub_endpoint()
     revision = quote(model.revision, safe="")
     about = _request(model, f"{base}/api/models/{model.repo}/revision/{revision}", _read_json)
     commit = about.get("sha") if isinstance(about, dict) else None
@@ -127,7 +127,12 @@ def _intact(file: Path) -> bool:
     return True
 
 
-def _endpoint() -> str:
+def is_offline() -> bool:
+    """Whether HF_HUB_OFFLINE forbids to contact a server."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+
+
+def hub_endpoint() -> str:
     """The address of the Hub. Raises ValueError for one that is not of the web."""
     base = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
     if not base.startswith(("https://", "http://")):

@@ -1,0 +1,172 @@
+"""The model card and the folder of a published model, made from a run that was trained and evaluated."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from huggingface_hub import ModelCard
+from random_models import EPS, random_pipeline, saved_model
+from tiny_recipes import CPU, TINY
+
+from limpid.cli.main import main
+from limpid.evaluation.card_facts import recipe_name
+from limpid.evaluation.report import EvalProtocol, EvalReport, Score
+from limpid.evaluation.report_file import add_report
+from limpid.interop.front_matter import front_matter
+from limpid.interop.run_history import training_seconds
+from limpid.recipes.registry import RECIPES
+from limpid.runtime.device import Runtime
+from limpid.sampling.half_precision import half
+from limpid.sampling.pipeline import load
+from limpid.training.run import run
+
+EXACT = ["--device", "cpu", "--precision", "float32"]
+FEW_STEPS = replace(EPS, sampling=replace(EPS.sampling, steps=40))
+PROTOCOL = EvalProtocol(500, "a | network", "0" * 64, "resized", "/home/me/Digits train", 1617, "1" * 64)
+
+
+def report(name: str, images_seen: int, value: float) -> EvalReport:
+    provenance = {"images seen": images_seen, "weights": "ema", "sampler": "Heun", "steps": 3}
+    return EvalReport(name, PROTOCOL, provenance, {"FD-CIFAR": Score(value, 1e-5, better="less", held_out=0.5)})
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with the scores of its last checkpoint, and of one before it."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    assert run(TINY, folder, CPU)
+    for seen, value in ((32, 9.0), (64, 2e-5)):
+        add_report(report(str(folder), seen, value), folder / "scores.json")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("hub")
+    assert main(["export", "hub", str(trained), "--out", str(folder), *EXACT]) == 0
+    return folder
+
+
+def test_the_card_has_what_the_hub_reads_with_the_scores_and_their_protocol(exported: Path):
+    data: Any = ModelCard.load(exported / "README.md").data
+    assert (data.license, data.library_name) == ("cc-by-4.0", "limpid")
+    assert data.pipeline_tag == "unconditional-image-generation"
+    assert data.eval_results
+    (score,) = data.eval_results
+    assert (score.metric_type, score.metric_name, score.metric_value) == ("fd-cifar", "FD-CIFAR", 2e-5)
+    assert score.metric_args["n"] == 500
+    assert score.metric_args["low"] < 2e-5 < score.metric_args["high"]
+    assert "sampler Heun, steps 3" in score.metric_args["protocol"]
+    assert score.dataset_name == "Digits train"
+
+
+def test_the_card_states_recipe_images_cost_and_limits(exported: Path):
+    text = (exported / "README.md").read_text()
+    assert text.index("![samples](samples.png)") < text.index("## Use") < text.index("## Training")
+    assert "limpid sample hf:user/tiny" in text
+    assert "64, in batches of 16, 0.0 epochs of 1,797 images" in text
+    assert "minutes, cpu, 1 thread, float32" in text
+    assert "/home/me" not in text
+    assert "| FD-CIFAR | 2.000e-05 |" in text
+    assert "a \\| network" in text
+    assert "CC BY 4.0" in text
+
+
+def test_the_folder_names_no_path_of_the_machine(exported: Path, trained: Path):
+    for name in ("README.md", "recipe.json"):
+        assert str(trained.parent) not in (exported / name).read_text()
+    assert json.loads((exported / "recipe.json").read_text())["kind"] == "Recipe"
+    assert (
+        main(["train", str(exported / "recipe.json"), "--images", "16", "--run", str(exported.parent / "again")]) == 0
+    )
+
+
+def test_the_model_is_the_runs_rounded_to_half_precision(exported: Path, trained: Path):
+    runtime = Runtime("cpu", "float32")
+    published, original = load(exported / "limpid.safetensors", runtime=runtime), load(trained, runtime=runtime)
+    for name, weight in original.model.net.state_dict().items():
+        assert torch.equal(published.model.net.state_dict()[name], weight.half().float())
+    assert published.class_names == original.class_names
+    assert published.images_seen == 64
+
+
+def test_where_diffusers_samples_the_same_its_files_are_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out, model = tmp_path / "hub", saved_model(tmp_path, FEW_STEPS)
+    assert main(["export", "hub", model, "--out", str(out), "--licence", "mit", *EXACT]) == 0
+    assert "without the files of diffusers" not in capsys.readouterr().err
+    text = (out / "README.md").read_text()
+    (call,) = [line for line in text.splitlines() if "DiffusionPipeline" in line]
+    assert 'from_pretrained("user/model")' in call
+    assert "license: mit" in text
+
+    import diffusers
+
+    call = call.replace("user/model", str(out)).replace(".images", "").replace(")(", ")(output_type='np', ")
+    images = eval(call, {"diffusers": diffusers, "torch": torch}).images
+    ours = load(out / "limpid.safetensors", runtime=Runtime("cpu", "float32")).sample(4)
+    generated = torch.from_numpy(images).mul(255).round().permute(0, 3, 1, 2)
+    assert (generated - ours.pixels).abs().max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--licence", "My Own"], "expected a name as on the Hub"),
+        (["--private"], "name it with --push user/name"),
+        (["--push", "tiny"], "expected hf:user/name"),
+        (["--push", "me/tiny@v1"], "expected user/name"),
+        (["--guidance-model", "runs/weak", "--guidance", "2"], "on this machine alone"),
+    ],
+)
+def test_what_cannot_be_published_is_a_line_and_writes_nothing(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+):
+    assert main(["export", "hub", str(trained), "--out", str(tmp_path / "hub"), *options]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_weight_that_float16_cannot_hold_is_refused():
+    with pytest.raises(ValueError, match=r"net\.bias holds 7e"):
+        half("net.bias", torch.tensor([1.0, 7e4]))
+    assert half("net.steps", torch.tensor([70_000])).dtype == torch.int64
+
+
+def test_a_recipe_has_its_name_whatever_its_length_and_sampling():
+    demo = RECIPES["demo"]()
+    assert recipe_name(replace(demo, duration=1, sampling=replace(demo.sampling, steps=3))) == "demo"
+    assert recipe_name(replace(demo, batch_size=1)) == ""
+
+
+def test_the_time_of_training_is_that_of_the_images_up_to_the_checkpoint():
+    lines = [{"images_seen": seen, "images_per_second": speed} for seen, speed in ((10, 5.0), (20, 10.0), (30, 1.0))]
+    assert training_seconds([*lines, {"images_seen": 20, "FD": 1.0}], 20) == 3.0
+
+
+def test_front_matter_is_read_back_as_it_was():
+    import yaml
+
+    values = {
+        "license": "cc-by-4.0",
+        "tags": ["yes", "a: b", "on", "naïve #1", "line\nend", "1e3"],
+        "numbers": [1, -2.5, 1e-7, 3e20],
+        "nested": [{"name": "a", "results": [{"type": "x", "args": {"n": 3}}]}],
+    }
+    assert yaml.safe_load(front_matter(values).strip("-")) == values
+
+
+def test_samples_of_many_steps_are_made_by_few_and_the_card_says_so(tmp_path: Path):
+    recipe = replace(
+        EPS, schedule=replace(EPS.schedule, T=100, beta_end=0.2), sampling=replace(EPS.sampling, steps=100)
+    )
+    model = random_pipeline(recipe).save(tmp_path / "model.safetensors")
+    assert main(["export", "hub", str(model), "--out", str(tmp_path / "hub"), *EXACT]) == 0
+    text = (tmp_path / "hub" / "README.md").read_text()
+    assert "by 50 steps of Ddim; `limpid sample` takes 100 of Ancestral by default" in text
+    assert "limpid sample hf:user/model --num-samples 64 --steps 50 --sampler Ddim  # the samples above" in text
+    assert "unconditional diffusion model of 8x8 RGB images" in text
