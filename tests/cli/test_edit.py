@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from limpid.cli.edit import EDITS, Edit, edit_sheet
-from limpid.cli.inputs import dataset_image, load_images, parse_mask
+from limpid.cli.inputs import load_images, parse_mask
 from limpid.data import Digits
 from limpid.data.images import ImageDataset
 from limpid.data.readers.scan import read_image
@@ -25,6 +25,7 @@ from limpid.runtime.device import Runtime
 from limpid.runtime.rng import generator
 from limpid.sampling.edit import INVERSION_SIGMA_MIN
 from limpid.sampling.pipeline import Pipeline
+from limpid.sampling.training_data import dataset_image
 
 CPU = Runtime("cpu", "float32").resolve()
 CELL = 96  # the size of an 8x8 image on a sheet, in pixels
@@ -61,6 +62,17 @@ def test_inversion_begins_at_a_lower_level_than_sampling_ends(pipeline: Pipeline
         [0.05, INVERSION_SIGMA_MIN]
     )
     assert levels().sigma[0] == levels(INVERSION_SIGMA_MIN).sigma[0]
+
+
+def test_interpolation_between_seeds_goes_from_the_sample_of_one_to_that_of_the_other(
+    pipeline: Pipeline, tmp_path: Path
+):
+    between = pipeline.interpolate_seeds(3, 8, 5, labels="3", steps=4, sampler=Ddim())
+    ends = pipeline.sample(2, seeds=[3, 8], labels="3", steps=4, sampler=Ddim(), guidance=1)
+    assert (between[[0, -1]].int() - ends.pixels.int()).abs().max() <= 1  # a batch of another size
+    assert len(between.flatten(1).unique(dim=0)) == 5
+    sheet = edit_sheet("interpolate", pipeline, options(tmp_path, seeds=(3, 8), labels=("3",)))
+    assert sheet.width > 3 * CELL
 
 
 @pytest.mark.parametrize("what", EDITS)
@@ -154,6 +166,13 @@ WRONG = [
     ("img2img", {"images": ()}, "--images is empty: expected indices in the data set, or files"),
     ("interpolate", {"images": ("1", "2", "3")}, "3 images: interpolation takes them in pairs"),
     ("interpolate", {"labels": ("1", "2", "3", "3")}, "interpolation gives the network one class for both"),
+    ("interpolate", {"seeds": (1, 2, 3)}, "3 --seeds: interpolation takes them in pairs"),
+    (
+        "interpolate",
+        {"seeds": (1, 2), "sampler": Ancestral()},
+        "this sampler adds noise, and an image has one noise only",
+    ),
+    ("img2img", {"seeds": (1, 2)}, "--seeds are for interpolate: img2img takes one --seed"),
     ("invert", {"labels": ("cat",)}, "no class 'cat': choose from 0, 1, 2"),
     ("invert", {"labels": ("1", "2")}, "2 --labels for 4 images: expected one for each, or one for all"),
 ]

@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from limpid.cli.progress import evaluation_progress, sampler_evaluations
+from limpid.cli.progress import evaluation_progress
 from limpid.diffusion.level import Batch, Level
 from limpid.diffusion.samplers import Ancestral, Ddim, Dopri5, DpmSolverPP, Heun, Sampler
 from limpid.diffusion.samplers.steps import final_step
 from limpid.diffusion.schedules import Karras, sampling_levels
+from limpid.sampling.evaluations import sampler_evaluations
 
 
 @pytest.mark.parametrize("total", [1, 7, 40])

@@ -9,14 +9,21 @@ from PIL import Image
 
 from limpid.cli.inputs import load_images, output_file, parse_labels, parse_mask
 from limpid.cli.parser import FLATTEN, parse, positional
-from limpid.cli.progress import evaluation_progress, sampler_evaluations
+from limpid.cli.progress import evaluation_progress
 from limpid.diffusion.samplers import Heun, Sampler
 from limpid.recipes.recipe import DataPlace
 from limpid.recipes.serialize import match_choice
 from limpid.runtime.device import Runtime
 from limpid.runtime.terminal import echo
 from limpid.sampling.checkpoints import find_checkpoint, output_folder
-from limpid.sampling.edit_sheets import img2img_sheet, inpaint_sheet, interpolation_sheet, inversion_sheet
+from limpid.sampling.edit_sheets import (
+    img2img_sheet,
+    inpaint_sheet,
+    interpolation_sheet,
+    inversion_sheet,
+    seed_interpolation_sheet,
+)
+from limpid.sampling.evaluations import img2img_evaluations, inpaint_evaluations, sampler_evaluations
 from limpid.sampling.pipeline import Pipeline, load_checkpoint
 from limpid.sampling.training_data import data_of_run
 from limpid.viz.image_grid import save_png
@@ -48,9 +55,11 @@ class Edit:
     steps: int = 50
     """Sampling steps from pure noise to an image; img2img takes fewer, in proportion to its strength."""
     sampler: Sampler = Heun()
-    """img2img: the sampler."""
+    """img2img, and interpolate between seeds: the sampler."""
     seed: int = 0
     """Seed of the first filling or image; each next one has the next seed."""
+    seeds: tuple[int, ...] = ()
+    """interpolate: seeds, in pairs, between whose samples is interpolated, instead of images."""
 
 
 FORMER_EDITS = {"vary": "img2img", "sdedit": "img2img"}
@@ -71,7 +80,7 @@ def main(arguments: Sequence[str]) -> int:
     options = replace(options, out=output_file(options.out, f"{what}.png"))
     runtime, ref = options.runtime.resolve().setup(), find_checkpoint(name)
     pipeline = load_checkpoint(ref, runtime)
-    if options.data.root or any(word.isdecimal() for word in options.images):
+    if options.data.root or (not options.seeds and any(word.isdecimal() for word in options.images)):
         pipeline = pipeline.with_data(data_of_run(ref.about, options.data.root, name))
     with evaluation_progress(pipeline.model.net, edit_evaluations(what, options)):
         sheet = edit_sheet(what, pipeline, options)
@@ -86,10 +95,12 @@ def edit_sheet(what: str, pipeline: Pipeline, options: Edit) -> Image.Image:
     for name, value in counts.items():
         if value < 1:
             raise ValueError(f"--{name} {value}: expected at least 1")
+    if options.seeds:
+        return between_seeds(what, pipeline, options)
     each_class = len(options.images) == 1 < len(options.labels) and what != "interpolate"
     if each_class:
         options = replace(options, images=options.images * len(options.labels))
-    labels, mask = edit_labels(options, pipeline), parse_mask(options.mask, pipeline.image_shape)
+    labels, mask = edit_labels(options, pipeline, len(options.images)), parse_mask(options.mask, pipeline.image_shape)
     given = "none" if labels is None else labels
     pixels, names = load_images(options.images, pipeline.recipe.data, pipeline.image_shape)
     if each_class and labels:
@@ -108,21 +119,34 @@ def edit_sheet(what: str, pipeline: Pipeline, options: Edit) -> Image.Image:
     return interpolation_sheet(pipeline, pixels, names, labels=labels, num_variations=n, steps=steps)
 
 
+def between_seeds(what: str, pipeline: Pipeline, options: Edit) -> Image.Image:
+    """The image sheet of an interpolation between seeds. Raises ValueError for another edit."""
+    if what != "interpolate":
+        raise ValueError(f"--seeds are for interpolate: {what} takes one --seed, and the next ones after it")
+    labels = edit_labels(options, pipeline, len(options.seeds) // 2)
+    n, steps = options.num_variations, options.steps
+    return seed_interpolation_sheet(
+        pipeline, options.seeds, options.sampler, labels=labels, num_variations=n, steps=steps
+    )
+
+
 def edit_evaluations(what: str, options: Edit) -> int:
     """About how many network evaluations an edit takes, to show its progress."""
     steps = options.steps
     if what == "inpaint":
-        return (steps - 1) * options.resample + 1
+        return inpaint_evaluations(steps, options.resample)
     if what == "img2img":
-        return sum(sampler_evaluations(options.sampler, round(steps * strength)) for strength in options.strengths)
+        return sum(img2img_evaluations(options.sampler, steps, strength) for strength in options.strengths)
+    if options.seeds:
+        return sampler_evaluations(options.sampler, steps) * (len(options.seeds) // 2)
     there_and_back = 2 * (steps - 1) + sampler_evaluations(Heun(), steps)
     return there_and_back * (len(options.images) // 2 if what == "interpolate" else 1)
 
 
-def edit_labels(options: Edit, pipeline: Pipeline) -> list[int] | None:
-    """A label for each image; None where the model is given none. Raises ValueError for what is no class."""
+def edit_labels(options: Edit, pipeline: Pipeline, n: int) -> list[int] | None:
+    """A label for each of n images; None where the model is given none. Raises ValueError for what is no class."""
     if options.labels:
-        return parse_labels(options.labels, pipeline.class_names, len(options.images))
+        return parse_labels(options.labels, pipeline.class_names, n)
     if pipeline.class_names and not pipeline.recipe.label_dropout:
         raise ValueError(
             "this model was trained with a label for every image: name one with --labels "

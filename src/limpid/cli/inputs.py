@@ -9,10 +9,10 @@ from torch import Tensor
 
 from limpid.data import Data
 from limpid.data.readers.scan import read_image
-from limpid.data.stream import DataSource, StreamingDataset
 from limpid.recipes.serialize import match_choice
 from limpid.sampling.labels import label_from_word
 from limpid.sampling.sample import ImageShape
+from limpid.sampling.training_data import dataset_image
 
 
 def output_file(out: Path, name: str) -> Path:
@@ -29,17 +29,6 @@ def load_images(words: Sequence[str], data: Data, shape: ImageShape) -> tuple[UI
         source = data.open("cpu")
         found |= {word: dataset_image(int(word), source) for word in words if word.isdecimal()}
     return torch.stack([found[word][0] for word in words]), [found[word][1] for word in words]
-
-
-def dataset_image(index: int, source: DataSource) -> tuple[UInt8[Tensor, "c h w"], str]:
-    """An image of a data set, and the name of its class. Raises ValueError for an index outside the set."""
-    if index >= len(source):
-        raise ValueError(f"no image {index}: the data set has {len(source):,}, numbered from 0")
-    if isinstance(source, StreamingDataset):
-        pixels, label = source.converted[index]
-    else:
-        pixels, label = source.pixels[index], int(source.labels[index])
-    return pixels, source.class_names[label] if source.class_names else str(index)
 
 
 def parse_labels(words: Sequence[str], names: Sequence[str], n: int) -> list[int]:

@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 from torch import nn
 
-from limpid.diffusion.samplers import Dopri5, Heun, Sampler
 from limpid.runtime import distributed
 
 
@@ -46,11 +45,3 @@ def evaluation_progress(net: nn.Module, total: int) -> Iterator[None]:
             yield
         finally:
             hook.remove()
-
-
-def sampler_evaluations(sampler: Sampler, steps: int) -> int:
-    """Network evaluations of a sampler in this many steps, the last one to sigma = 0; a guess for `Dopri5`, which
-    chooses its own steps."""
-    if isinstance(sampler, Dopri5):
-        return 6 * steps
-    return 2 * steps - 1 if isinstance(sampler, Heun) else steps

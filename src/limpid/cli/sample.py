@@ -10,12 +10,13 @@ from typing import Annotated, Literal, NamedTuple
 import torch
 
 from limpid.cli.parser import FLATTEN, parse, positional
-from limpid.cli.progress import evaluation_progress, sampler_evaluations
+from limpid.cli.progress import evaluation_progress
 from limpid.recipes.recipe import Sampling
 from limpid.runtime import distributed
 from limpid.runtime.device import Runtime
 from limpid.runtime.terminal import echo
 from limpid.sampling.checkpoints import PRETRAINED_DIR, CheckpointRef, find_checkpoint, load_guides, output_folder
+from limpid.sampling.evaluations import sampler_evaluations
 from limpid.sampling.figures import denoising_animation
 from limpid.sampling.pipeline import load_checkpoint
 from limpid.sampling.samples import Samples

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from limpid.cli.inputs import output_file
 from limpid.cli.parser import FLATTEN, parse, positional
-from limpid.cli.progress import evaluation_progress, sampler_evaluations
+from limpid.cli.progress import evaluation_progress
 from limpid.data import DataSource
 from limpid.recipes.recipe import Recipe
 from limpid.recipes.registry import find_recipe
@@ -15,6 +15,7 @@ from limpid.recipes.serialize import match_choice
 from limpid.runtime.device import Runtime
 from limpid.runtime.terminal import echo
 from limpid.sampling.checkpoints import output_folder
+from limpid.sampling.evaluations import sampler_evaluations
 from limpid.sampling.figures import trajectory_strip
 from limpid.sampling.labels import balanced_labels
 from limpid.sampling.pipeline import load

@@ -152,3 +152,27 @@ def interpolate_images(
     denoise = pipeline.without_guidance().edit_denoiser(pipeline.label_indices(labels, 1))
     x0, levels = normalize(ends).to(pipeline.runtime.device), pipeline.levels(steps, INVERSION_SIGMA_MIN)
     return pixels_from(final_step(editing.interpolate(ODE, denoise, x0, torch.linspace(0, 1, n), levels)).x)
+
+
+def interpolate_seeds(
+    pipeline: EditingModel,
+    first: int,
+    second: int,
+    n: int = 6,
+    *,
+    labels: SampleLabels = UNCONDITIONAL,
+    steps: int = 50,
+    sampler: Sampler = ODE,
+) -> UInt8[Tensor, "n c h w"]:
+    """n images from the sample of one seed to that of another, both included, from interpolated noise (Song et al.
+    2020, section 5.3).
+
+    The label is the same for all. Raises ValueError for a sampler that adds noise: then an image has no noise of its
+    own.
+    """
+    levels = pipeline.levels(steps)
+    noise = seeded_noise([first, second], pipeline.image_shape, pipeline.runtime.device)()
+    a, b = noise[:, None].expand(-1, n, *pipeline.image_shape)
+    x = levels[0].sigma * editing.slerp(a, b, torch.linspace(0, 1, n))
+    denoise = pipeline.edit_denoiser(pipeline.label_indices(labels, 1))
+    return pixels_from(final_step(sampler(denoise, x, levels, editing.no_noise)).x)

@@ -109,6 +109,32 @@ def interpolation_sheet(
     return strip(torch.stack(rows), pairs, heads, "Interpolation: sampled from the noise between that of two images")
 
 
+def seed_interpolation_sheet(
+    pipeline: Pipeline,
+    seeds: Sequence[int],
+    sampler: Sampler,
+    *,
+    labels: Sequence[int] | None = None,
+    num_variations: int = 6,
+    steps: int = 50,
+) -> Image.Image:
+    """A row for each two seeds: the sample of the one, images from the noise between theirs, the sample of the other.
+
+    Raises ValueError for an odd number of seeds.
+    """
+    if len(seeds) % 2:
+        raise ValueError(f"{len(seeds)} --seeds: interpolation takes them in pairs")
+    pairs = list(zip(seeds[::2], seeds[1::2], strict=True))
+    given = labels or [UNCONDITIONAL] * len(pairs)
+    rows = [
+        pipeline.interpolate_seeds(*pair, num_variations, labels=label, steps=steps, sampler=sampler)
+        for pair, label in zip(pairs, given, strict=True)
+    ]
+    heads = [f"{100 * share:.0f} %" for share in torch.linspace(0, 1, num_variations).tolist()]
+    names = [f"seed {first} to {second}" for first, second in pairs]
+    return strip(torch.stack(rows), names, heads, "Interpolation: sampled from the noise between that of two seeds")
+
+
 def checkerboard_like(pixels: Pixels) -> Pixels:
     """The grey squares that stand for nothing."""
     *_, h, w = pixels.shape

@@ -161,6 +161,7 @@ class Pipeline:
     invert = edit.invert_images
     decode = edit.decode_noise
     interpolate = edit.interpolate_images
+    interpolate_seeds = edit.interpolate_seeds
 
     def levels(self, steps: int, lowest: float = math.inf) -> Level:
         """The levels of sampling in `steps` steps, continued down to sigma `lowest` at least."""

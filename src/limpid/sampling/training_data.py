@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import torch
+from jaxtyping import UInt8
+from torch import Tensor
 
 from limpid.data import Data, DataSource, Folder, InMemory
 from limpid.data.description import IMAGES_EXPECTED
+from limpid.data.stream import StreamingDataset
 from limpid.diffusion.targets import Edm
 from limpid.recipes.recipe import Recipe, with_root
 from limpid.runtime.log import logger
@@ -57,3 +60,14 @@ def data_of_run(about: CheckpointInfo, root: str, run: Path | str) -> Data:
     if root or about.data.images:
         check_data(about, open_data(data, "cpu"), run)
     return data
+
+
+def dataset_image(index: int, source: DataSource) -> tuple[UInt8[Tensor, "c h w"], str]:
+    """An image of a data set, and the name of its class. Raises ValueError for an index outside the set."""
+    if index >= len(source):
+        raise ValueError(f"no image {index}: the data set has {len(source):,}, numbered from 0")
+    if isinstance(source, StreamingDataset):
+        pixels, label = source.converted[index]
+    else:
+        pixels, label = source.pixels[index], int(source.labels[index])
+    return pixels, source.class_names[label] if source.class_names else str(index)
