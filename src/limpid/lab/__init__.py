@@ -2,10 +2,13 @@
 
 __all__ = [
     "app",
+    "edit",
+    "edit_job",
     "events",
     "guard",
     "jobs",
     "learn",
+    "model_data",
     "models",
     "noise",
     "queries",

@@ -19,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 from limpid.lab.events import Broadcast, Event
 from limpid.lab.guard import Guard, local_hosts
 from limpid.lab.jobs import JobQueue
-from limpid.lab.queries import answer
+from limpid.lab.queries import MAX_BODY, answer
 from limpid.lab.training import TrainingProcess
 from limpid.lab.watch import RunWatch
 from limpid.lab.workspace import Workspace
@@ -39,10 +39,16 @@ QUERIES: Mapping[str, str] = {
     "sample/model": "sample:describe_model",
     "learn/form": "learn:learn_form",
     "learn/log": "runs:log_lines",
+    "edit/form": "edit:edit_form",
+    "edit/images": "edit:first_training_images",
+    "edit/image": "edit:training_image",
+    "edit/file": "edit:file_image",
 }
 """The function of limpid.lab that answers each query."""
-JOBS: Mapping[str, str] = {"sample": "sample:job"}
+JOBS: Mapping[str, str] = {"sample": "sample:job", "edit": "edit:edit_parameters"}
 """The function of limpid.lab that makes the parameters of each kind of job from a query; worker.py does the jobs."""
+LONG_BODIES: Mapping[str, int] = {"edit/file": 2**26, "jobs/edit": 2**23}
+"""Bytes of the longest request of those that hold images."""
 BEFORE_A_JOB = ("sample/model",)
 """The queries after which a job is to be expected: the process of the jobs is started then."""
 JOB_FILES: Mapping[str, str] = {
@@ -51,6 +57,8 @@ JOB_FILES: Mapping[str, str] = {
     "grid.png": "image/png",
     "samples.npz": "application/octet-stream",
     "denoising.webp": "image/webp",
+    "image.png": "image/png",
+    "mask.png": "image/png",
 }
 """The files of a job that the page may have."""
 
@@ -111,7 +119,7 @@ def query_endpoint(name: str, function: str) -> Endpoint:
     """The endpoint of a query."""
 
     async def endpoint(request: Request) -> Response:
-        result = await answer(request, function)
+        result = await answer(request, function, LONG_BODIES.get(name, MAX_BODY))
         if name in BEFORE_A_JOB:
             await request.app.state.jobs.warm_up()
         return JSONResponse(result)
@@ -123,7 +131,7 @@ def job_endpoint(kind: str, function: str) -> Endpoint:
     """The endpoint that adds a job of a kind."""
 
     async def endpoint(request: Request) -> Response:
-        parameters = await answer(request, function)
+        parameters = await answer(request, function, LONG_BODIES.get(f"jobs/{kind}", MAX_BODY))
         return JSONResponse(request.app.state.jobs.submit(kind, parameters).event()["job"])
 
     return endpoint

@@ -32,6 +32,8 @@ MAX_LINE = 2**22
 """Bytes of the longest line that the process may send."""
 GRACE_SECONDS = 5.0
 """Seconds that a process has to end before it is killed."""
+INPUTS = "inputs"
+"""The parameter that holds images, which the process needs and the page has already."""
 OVER = ("done", "failed", "cancelled")
 
 
@@ -40,7 +42,7 @@ class Job:
     """One job, from its request to its result."""
 
     kind: str
-    parameters: Any
+    parameters: dict[str, Any]
     folder: Path
     """Where its files are."""
     id: str = field(default_factory=lambda: secrets.token_hex(6))
@@ -57,7 +59,8 @@ class Job:
         shown = {
             name: getattr(self, name) for name in ("id", "kind", "state", "progress", "result", "error", "created")
         }
-        return {"key": f"job {self.id}", "job": shown | {"parameters": self.parameters}}
+        parameters = {name: value for name, value in self.parameters.items() if name != INPUTS}
+        return {"key": f"job {self.id}", "job": shown | {"parameters": parameters}}
 
 
 class JobQueue:
@@ -71,7 +74,7 @@ class JobQueue:
         self._process: Process | None = None
         self._starting = asyncio.Lock()
 
-    def submit(self, kind: str, parameters: Any) -> Job:
+    def submit(self, kind: str, parameters: dict[str, Any]) -> Job:
         """Add a job. Raises ValueError if too many are waiting."""
         waiting = sum(job.state == "queued" for job in self.jobs.values())
         if waiting >= MAX_QUEUED:

@@ -15,12 +15,12 @@ from limpid.lab.workspace import Workspace
 from limpid.recipes.serialize import from_dict
 
 MAX_BODY = 256 * 1024
-"""Bytes of the longest request that is read."""
+"""Bytes of the longest request that is read, of most kinds."""
 
 
-async def answer(request: Request, function: str) -> Any:
+async def answer(request: Request, function: str, max_body: int = MAX_BODY) -> Any:
     """The answer of `function`, a module of the lab and a name in it, to the body of a request."""
-    body = await read_json(request)
+    body = await read_json(request, max_body)
     return await run_in_threadpool(call, function, request.app.state.workspace, body)
 
 
@@ -31,13 +31,13 @@ def call(function: str, workspace: Workspace, body: Any) -> Any:
     return act(workspace, from_dict(get_type_hints(act)["query"], body, "request"))
 
 
-async def read_json(request: Request) -> Any:
+async def read_json(request: Request, max_body: int) -> Any:
     """The body of a request. Raises ValueError if it is too long, or no JSON."""
-    body = b""
+    body = bytearray()
     async for part in request.stream():
         body += part
-        if len(body) > MAX_BODY:
-            raise ValueError(f"the request is longer than {MAX_BODY:,} bytes")
+        if len(body) > max_body:
+            raise ValueError(f"the request is longer than {max_body:,} bytes")
     try:
         return json.loads(body or b"{}")
     except (ValueError, RecursionError) as error:

@@ -15,7 +15,10 @@ from typing import Any, TextIO
 
 from limpid.runtime.errors import error_line
 
-KINDS_OF_JOBS = {"sample": "limpid.lab.sample_job:run_sample_job"}
+KINDS_OF_JOBS = {
+    "sample": "limpid.lab.sample_job:run_sample_job",
+    "edit": "limpid.lab.edit_job:run_edit_job",
+}
 """The function of each kind of job: of its parameters, its folder and a report; returns its result."""
 
 

@@ -122,14 +122,24 @@ def read_image(path: Path | str, shape: tuple[int, int, int]) -> UInt8[Tensor, "
 
     Raises ValueError if it cannot be read.
     """
-    channels, height, width = shape
-    spec = ImageSpec(height, width, MODE_BY_CHANNELS.get(channels, channels))
+    spec = spec_of_shape(shape)
     try:
         if Path(path).suffix.lower() == ".npy":
             return fit_array(np.load(path, allow_pickle=False), spec).pixels
         return read_file(Path(path), spec).pixels
     except (OSError, ValueError) as error:
         raise ValueError(f"cannot read the image {printable(str(path))}: {one_line(error)}") from error
+
+
+def image_from_bytes(blob: bytes, shape: tuple[int, int, int]) -> UInt8[Tensor, "c h w"]:
+    """The image in the bytes of a file, fitted to `shape` as `read_image` does. Raises ValueError if it cannot be."""
+    return decode_bounded(blob, spec_of_shape(shape)).pixels
+
+
+def spec_of_shape(shape: tuple[int, int, int]) -> ImageSpec:
+    """How an image is converted to channels x height x width."""
+    channels, height, width = shape
+    return ImageSpec(height, width, MODE_BY_CHANNELS.get(channels, channels))
 
 
 def decode_bounded(blob: bytes, spec: ImageSpec) -> DecodedImage:

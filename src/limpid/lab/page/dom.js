@@ -22,3 +22,23 @@ export function save(blob, name) {
   el("a", { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
+
+/** A labelled field for a whole number; what is none is passed on as it was typed, since the server says what is wrong. */
+export function numberField(label, value, set) {
+  const input = el("input", { type: "text", inputmode: "numeric", autocomplete: "off", "aria-label": label,
+    oninput: () => set(/^-?\d+$/.test(input.value.trim()) ? Number(input.value) : input.value) });
+  input.value = value;
+  el("label", { class: "field" }, el("span", {}, label), input);
+  return input;
+}
+
+/** A field beside a button that changes it. */
+export function withDice(input, label, act) {
+  return el("div", { class: "pair" }, input.parentNode, el("button", { title: label, "aria-label": label.replace(/ \(.\)$/, ""), onclick: act }, "⚄"));
+}
+
+/** Lines of code with a button that copies them. */
+export function code(text) {
+  const copy = el("button", { onclick: () => navigator.clipboard.writeText(text).then(() => (copy.textContent = "Copied")) }, "Copy");
+  return el("div", { class: "code" }, el("pre", {}, text), copy);
+}

@@ -2,8 +2,9 @@
 
 import { ask, file, listen } from "./api.js";
 import { short } from "./chart.js";
-import { el, save, state } from "./dom.js";
+import { code, el, numberField, save, state, withDice } from "./dom.js";
 import { form } from "./form.js";
+import { JobProgress } from "./progress.js";
 import { Trajectory } from "./trajectory.js";
 
 export const keys = [
@@ -75,8 +76,8 @@ class Sample {
     this.checkpoint = el("input", { type: "range", min: 0, "aria-label": "Checkpoint", oninput: () => this.nameCheckpoint(), onchange: () => this.openModel(chosen.model, this.checkpoints[this.checkpoint.value], false) });
     this.checkpointName = el("p", { class: "hint" });
     this.classes = el("div", { class: "chips", role: "group", "aria-label": "Classes" });
-    this.n = this.text("Samples", chosen.n, (value) => (chosen.n = value));
-    this.seed = this.text("First seed", chosen.seed, (value) => (chosen.seed = value));
+    this.n = numberField("Samples", chosen.n, (value) => (chosen.n = value));
+    this.seed = numberField("First seed", chosen.seed, (value) => (chosen.seed = value));
     this.dice = el("input", { type: "checkbox", onchange: () => (chosen.dice = this.dice.checked) });
     this.dice.checked = chosen.dice;
     this.weights = el("select", { "aria-label": "Weights", onchange: () => (chosen.weights = this.weights.value) },
@@ -86,25 +87,19 @@ class Sample {
     this.error = el("p", { class: "error", role: "alert", hidden: true });
     this.button = el("button", { class: "primary", title: "Generate (g)", onclick: () => this.generate() }, "Generate");
     this.stage = el("div", { class: "stage", "aria-live": "polite" });
+    this.progress = new JobProgress(this.stage, ({ progress, parameters }) =>
+      `${parameters.settings.length > 1 ? `${LETTERS[progress.setting]}: ` : ""}step ${progress.done} of ${progress.total}`);
     this.main.replaceChildren(
       el("aside", { "aria-label": "Model and settings" },
         el("section", {}, el("h2", {}, "Model"), this.model, this.checkpoint, this.checkpointName, this.classes,
           this.n.parentNode,
-          el("div", { class: "pair" }, this.seed.parentNode, el("button", { title: "Another seed (r)", "aria-label": "Another seed", onclick: () => this.roll() }, "⚄")),
+          withDice(this.seed, "Another seed (r)", () => this.roll()),
           el("label", { class: "field check" }, this.dice, el("span", {}, "another seed each time")),
           el("label", { class: "field" }, el("span", {}, "Weights"), this.weights)),
         el("section", {}, el("h2", {}, "Settings"), this.tabs, this.settings),
         el("div", { class: "act" }, this.error, this.button)),
       this.stage,
     );
-  }
-
-  text(label, value, set) {
-    const input = el("input", { type: "text", inputmode: "numeric", autocomplete: "off", "aria-label": label,
-      oninput: () => set(/^-?\d+$/.test(input.value.trim()) ? Number(input.value) : input.value) });
-    input.value = value;
-    el("label", { class: "field" }, el("span", {}, label), input);
-    return input;
   }
 
   roll() {
@@ -233,36 +228,7 @@ class Sample {
     if (job.state === "done") this.showResult();
     else if (job.state === "failed") this.stage.replaceChildren(state("failed", job.error, el("button", { onclick: () => this.generate() }, "Try again")));
     else if (job.state === "cancelled") this.stage.replaceChildren(state("empty", "Cancelled."));
-    else this.showProgress();
-  }
-
-  showProgress() {
-    const { job } = this;
-    if (this.shownProgress?.id !== job.id || !this.shownProgress.node.isConnected) {
-      const bar = el("progress", { "aria-label": "Progress" });
-      const text = el("p", {});
-      const preview = el("img", { class: "pixels preview", alt: "The samples as they are predicted now", hidden: true });
-      const cancel = el("button", { onclick: () => ask(`jobs/${job.id}/cancel`).catch(() => {}) }, "Cancel");
-      const node = el("div", { class: "state working" }, preview, text, bar, cancel);
-      this.shownProgress = { id: job.id, node, bar, text, preview, version: 0 };
-      this.stage.replaceChildren(node);
-    }
-    const { bar, text, preview } = this.shownProgress;
-    const { done, total, setting, preview: version } = job.progress;
-    if (job.state === "queued") text.textContent = "Waiting for the jobs before it …";
-    else if (!total) text.textContent = "Loading the model …";
-    else {
-      text.textContent = `${job.parameters.settings.length > 1 ? `${LETTERS[setting]}: ` : ""}step ${done} of ${total}`;
-      [bar.max, bar.value] = [total, done];
-    }
-    if (version > this.shownProgress.version) {
-      this.shownProgress.version = version;
-      file(`api/jobs/${job.id}/${setting}/preview.png`).then((blob) => {
-        URL.revokeObjectURL(preview.src);
-        preview.src = URL.createObjectURL(blob);
-        preview.hidden = false;
-      }, () => {}); // the next one comes soon
-    }
+    else this.progress.show(job);
   }
 
   async showResult() {
@@ -323,11 +289,6 @@ class Sample {
       el("p", { class: "facts" }, `${evaluations} NFE · ${seconds.toFixed(seconds < 10 ? 1 : 0)} s · ${short(Number((n / seconds).toPrecision(2)))} images/s`),
       grid,
       el("div", { class: "downloads" }, download("PNG", "grid.png", "png"), download("npz", "samples.npz", "npz"), download("Animation", "denoising.webp", "webp")),
-      el("details", {}, el("summary", {}, "The same from the command and from Python"), this.code(command), this.code(python)));
-  }
-
-  code(text) {
-    const copy = el("button", { onclick: () => navigator.clipboard.writeText(text).then(() => (copy.textContent = "Copied")) }, "Copy");
-    return el("div", { class: "code" }, el("pre", {}, text), copy);
+      el("details", {}, el("summary", {}, "The same from the command and from Python"), code(command), code(python)));
   }
 }

@@ -1,0 +1,265 @@
+// The view Edit: an image is sampled again from its noisy self, or in a part of it; or two seeds are interpolated.
+
+import { ask, decode, listen } from "./api.js";
+import { el, numberField, state, withDice } from "./dom.js";
+import { EditResult } from "./edit_result.js";
+import { form } from "./form.js";
+import { ImageSource } from "./image_source.js";
+import { pixelCanvas } from "./images.js";
+import { Mask } from "./mask.js";
+import { JobProgress } from "./progress.js";
+
+export const keys = [
+  ["g", "generate"],
+  ["r", "another seed"],
+  ["e", "paint or erase"],
+  ["← →", "between two seeds: from one to the other"],
+  ["Space", "between two seeds: play"],
+];
+
+const EDITS = { img2img: "img2img", inpaint: "Inpaint", interpolate: "Two seeds" };
+const STORE = "limpid-edit";
+const CHOSEN = { edit: "img2img", model: "", image: null, mask: null, n: 4, frames: 24, seed: 0, second_seed: 1, label: "", steps: 50, strength: 0.5, resample: 5, sampler: null };
+
+export function mount(main) {
+  const view = new Edit(main);
+  view.begin();
+  return () => view.end();
+}
+
+class Edit {
+  constructor(main) {
+    this.main = main;
+    this.chosen = { ...CHOSEN, ...JSON.parse(sessionStorage.getItem(STORE) ?? "{}") };
+    this.abort = new AbortController();
+    addEventListener("pagehide", () => this.keep(), { signal: this.abort.signal });
+  }
+
+  keep() {
+    if (this.mask?.area) this.chosen.mask = [...this.mask.area];
+    sessionStorage.setItem(STORE, JSON.stringify(this.chosen));
+  }
+
+  async begin() {
+    this.main.replaceChildren(state("loading", "Looking for models …"));
+    try {
+      Object.assign(this, await ask("edit/form"));
+      this.chosen.sampler ??= this.sampler;
+      this.build();
+      const known = this.models.find(({ name }) => name === this.chosen.model);
+      await this.openModel((known ?? this.models[0]).name);
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      this.main.replaceChildren(state("failed", error.message, el("button", { onclick: () => this.begin() }, "Try again")));
+      return;
+    }
+    document.addEventListener("keydown", this.onKey, { signal: this.abort.signal });
+    this.unlisten = listen((event) => this.take(event));
+    this.showStage();
+  }
+
+  end() {
+    this.keep();
+    this.abort.abort();
+    this.unlisten?.();
+    this.result?.stop();
+  }
+
+  onKey = (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, dialog")) return;
+    if (event.key === "g") this.generate();
+    else if (event.key === "r") this.roll();
+    else if (event.key === "e" && this.chosen.edit === "inpaint") this.mask.setErasing();
+    else if (event.key === " " && !event.target.closest("button, summary") && this.result?.play) this.result.play();
+    else if (event.key === "ArrowLeft" && this.result?.move) this.result.move(-1);
+    else if (event.key === "ArrowRight" && this.result?.move) this.result.move(1);
+    else return;
+    event.preventDefault();
+  };
+
+  build() {
+    const { chosen } = this;
+    this.tabs = el("div", { class: "tabs", role: "tablist", "aria-label": "Edit" }, ...Object.entries(EDITS).map(([edit, text]) =>
+      el("button", { role: "tab", "data-edit": edit, onclick: () => this.setEdit(edit) }, text)));
+    this.model = el("select", { "aria-label": "Model", onchange: () => this.openModel(this.model.value).catch((error) => this.showError(error.message)) },
+      ...this.models.map(({ name }) => el("option", {}, name)));
+    this.classes = el("select", { "aria-label": "Class", onchange: () => (chosen.label = this.classes.value) });
+    this.source = new ImageSource((image) => this.setImage(image), this.abort.signal);
+    this.settings = el("section", {});
+    this.error = el("p", { class: "error", role: "alert", hidden: true });
+    this.button = el("button", { class: "primary", title: "Generate (g)", onclick: () => this.generate() }, "Generate");
+    this.mask = new Mask(() => this.showError(""));
+    this.original = el("div", { class: "original" });
+    this.outcome = el("div", { class: "outcome", "aria-live": "polite" });
+    this.progress = new JobProgress(this.outcome, ({ progress }) => `network evaluation ${progress.done} of about ${progress.total}`);
+    this.main.replaceChildren(
+      el("aside", { "aria-label": "Image and settings" },
+        el("section", {}, this.tabs, el("label", { class: "field" }, el("span", {}, "Model"), this.model),
+          el("label", { class: "field" }, el("span", {}, "Class"), this.classes)),
+        this.source.node,
+        this.settings,
+        el("div", { class: "act" }, this.error, this.button)),
+      el("div", { class: "stage" }, this.original, this.outcome),
+    );
+    this.setEdit(chosen.edit);
+  }
+
+  setEdit(edit) {
+    const { chosen } = this;
+    chosen.edit = edit;
+    for (const tab of this.tabs.children) tab.setAttribute("aria-selected", `${tab.dataset.edit === edit}`);
+    this.source.node.hidden = edit === "interpolate";
+    this.showError("");
+    this.showSettings();
+    if (!this.about) return;
+    this.showOriginal();
+    this.showStage();
+  }
+
+  showSettings() {
+    const { chosen } = this;
+    const number = (label, name) => numberField(label, chosen[name], (value) => (chosen[name] = value)).parentNode;
+    this.seed = numberField(chosen.edit === "interpolate" ? "From seed" : "Seed", chosen.seed, (value) => (chosen.seed = value));
+    this.second = numberField("To seed", chosen.second_seed, (value) => (chosen.second_seed = value));
+    const seeds = withDice(this.seed, "Another seed (r)", () => this.roll());
+    this.form = form(this.schema, chosen.sampler, (value) => {
+      chosen.sampler = value;
+      this.showError("");
+    }, "sampler");
+    this.settings.replaceChildren(el("h2", {}, "Settings"), ...{
+      img2img: () => [this.strengthField(), seeds, number("Variations", "n"), number("Steps", "steps"), this.form.node],
+      inpaint: () => [seeds, number("Variations", "n"), number("Steps", "steps"), number("Times each step", "resample")],
+      interpolate: () => [seeds, withDice(this.second, "Another second seed", () => this.roll("second")), number("Images", "frames"), number("Steps", "steps"), this.form.node],
+    }[chosen.edit]());
+  }
+
+  strengthField() {
+    const { chosen } = this;
+    const shown = el("b", {}, chosen.strength.toFixed(2));
+    const slider = el("input", { type: "range", min: 0, max: 100, "aria-label": "Strength in hundredths, from the image to noise",
+      oninput: () => {
+        chosen.strength = slider.value / 100;
+        shown.textContent = chosen.strength.toFixed(2);
+      } });
+    slider.value = Math.round(100 * chosen.strength);
+    return el("div", {}, el("p", { class: "field" }, el("span", {}, "Strength"), shown), slider);
+  }
+
+  roll(which = "seed") {
+    const name = which === "second" ? "second_seed" : "seed";
+    this[which].value = this.chosen[name] = Math.floor(Math.random() * 1e6);
+  }
+
+  async openModel(name) {
+    const { chosen } = this;
+    const model = { model: name, checkpoint: "" };
+    const about = await ask("sample/model", model, this.abort.signal);
+    [this.about, chosen.model, this.model.value] = [about, name, name];
+    this.showError("");
+    const { classes, unconditional } = about;
+    if (!classes.includes(chosen.label)) chosen.label = unconditional ? "" : classes[0] ?? "";
+    this.showClasses();
+    const fits = chosen.image && decode(chosen.image.pixels).length === about.shape.reduce((a, b) => a * b);
+    if (!fits) chosen.image = null;
+    this.source.open(model, about.shape, fits);
+    this.showOriginal();
+  }
+
+  showClasses() {
+    const { classes, unconditional } = this.about;
+    this.classes.parentNode.hidden = !classes.length;
+    this.classes.replaceChildren(...(unconditional ? [el("option", { value: "" }, "no label")] : []), ...classes.map((name) => el("option", { value: name }, name)));
+    this.classes.value = this.chosen.label;
+  }
+
+  setImage(image) {
+    this.chosen.image = image;
+    this.showOriginal();
+    if (!this.result) this.showStage();
+  }
+
+  /** The image beside its result; for inpainting it is painted on. */
+  showOriginal() {
+    const { edit, image } = this.chosen;
+    this.original.hidden = edit === "interpolate" || !image;
+    this.original.parentNode.dataset.edit = edit;
+    if (this.original.hidden) return;
+    const { canvas, paint } = pixelCanvas(this.about.shape, "The image");
+    paint(decode(image.pixels));
+    const layers = el("div", { class: "layers" }, canvas);
+    this.original.replaceChildren(el("figure", {}, layers, el("figcaption", {}, el("b", {}, "image"), ` ${image.name ?? ""}`)));
+    if (edit !== "inpaint") return;
+    const [, height, width] = this.about.shape;
+    this.mask.open(height, width, this.mask.area ?? (this.chosen.mask && Uint8Array.from(this.chosen.mask)));
+    layers.append(this.mask.canvas);
+    this.original.append(this.mask.tools);
+  }
+
+  showError(message) {
+    const ofSampler = message.startsWith("request.sampler");
+    this.form?.show(ofSampler ? message.replace("request.sampler", "") : "");
+    this.error.hidden = !message || ofSampler;
+    this.error.textContent = message.replace("request.", "").replace("second_seed", "to seed");
+  }
+
+  async generate() {
+    if (!this.about) return;
+    const { edit, model, image, label, seed, second_seed, steps, strength, resample, sampler } = this.chosen;
+    const query = { model: { model }, edit, n: edit === "interpolate" ? this.chosen.frames : this.chosen.n, label, seed, second_seed, steps, strength, resample, sampler };
+    if (edit !== "interpolate" && image) Object.assign(query, { pixels: image.pixels, index: image.index ?? -1 });
+    if (edit === "inpaint") query.mask = btoa(String.fromCharCode(...(this.mask.area ?? [])));
+    this.button.disabled = true;
+    try {
+      this.job = await ask("jobs/edit", query);
+      this.mine = this.job.id;
+      this.showError("");
+      this.showJob();
+    } catch (error) {
+      this.showError(error.message);
+    } finally {
+      this.button.disabled = false;
+    }
+  }
+
+  /** An event: a finished job of samples, or the job of this page, or after a reload the newest edit. */
+  take({ job }) {
+    if (job?.kind === "sample" && job.state === "done") this.source.setJob(job);
+    if (job?.kind !== "edit") return;
+    if (job.id !== this.mine && (this.mine || job.created < (this.job?.created ?? 0))) return;
+    const before = this.job;
+    this.job = job;
+    if (before?.id === job.id && before.state === "done") return;
+    this.showJob();
+  }
+
+  /** The last result, where it is of the kind that is chosen; else what can be done. */
+  showStage() {
+    if (this.job?.parameters.call.edit === this.chosen.edit) {
+      this.showJob();
+      return;
+    }
+    this.result?.stop();
+    this.result = null;
+    const hints = {
+      img2img: this.chosen.image ? "Noise is added to the image, and it is sampled again: the higher the strength, the more freely." : "Choose an image.",
+      inpaint: this.chosen.image ? "Paint the part of the image that is generated anew, then press Generate." : "Choose an image.",
+      interpolate: "The noise of one seed becomes that of another in equal steps. Press Generate, then move the slider.",
+    };
+    this.outcome.replaceChildren(state("empty", hints[this.chosen.edit]));
+  }
+
+  async showJob() {
+    const { job } = this;
+    if (job.parameters.call.edit !== this.chosen.edit) return;
+    this.result?.stop();
+    this.result = null;
+    if (job.state === "failed") this.outcome.replaceChildren(state("failed", job.error, el("button", { onclick: () => this.generate() }, "Try again")));
+    else if (job.state === "cancelled") this.outcome.replaceChildren(state("empty", "Cancelled."));
+    else if (job.state !== "done") this.progress.show(job);
+    else {
+      const result = (this.result = new EditResult(job));
+      await result.show(this.outcome).catch((error) => this.outcome.replaceChildren(state("failed", error.message)));
+      if (this.result !== result) result.stop();
+    }
+  }
+}
