@@ -176,10 +176,15 @@ class Folder:
             packed.statistics,
             tuple(sizes),
             (*packed.left_out, *listing.left_out),
-            (*listing.notes, *packed.notes),
+            (*listing.notes, *packed.notes, *self._white_note(packed)),
             len(equal),
             tuple(examples),
         )
+
+    def _white_note(self, packed: PackedImages) -> list[str]:
+        """The white that was found, where all images were searched for it."""
+        found = [max(value_range) for value_range, _ in packed.highest] if self.white == "auto" else []
+        return [f"white is {max(found):g}, the largest value of all images"] if found else []
 
     def _packed_names(self, listing: ImageListing, packed: PackedImages) -> list[str]:
         """The names of the packed images of this split, in their order."""

@@ -9,6 +9,7 @@ from small_sets import LABELS, PIXELS, SPLITS
 
 from limpid.data import Folder
 from limpid.data.images import ImageDataset
+from limpid.data.readers.array_layout import layout_from_shape
 from limpid.data.readers.formats import scan
 
 GREY = PIXELS[..., 0]
@@ -157,3 +158,9 @@ def test_a_npy_holds_images_and_so_does_a_folder_of_them(tmp_path: Path):
     images = images_of(tmp_path / "each")
     assert_pixels(images, PIXELS)
     assert (images.labels.tolist(), images.class_names) == (LABELS.tolist(), ("class0", "class1", "class2"))
+
+
+@pytest.mark.parametrize("shape", [(9, 8, 8, 4), (9, 4, 8, 8)])
+def test_what_four_channels_are_taken_for_is_said(shape: tuple[int, ...]):
+    assert ", RGB and alpha unless --data.channels is 4)" in str(layout_from_shape(shape))
+    assert "alpha" not in str(layout_from_shape((9, 8, 8, 3)))

@@ -166,6 +166,8 @@ def test_a_bright_image_that_is_held_out_shows_the_scale_of_a_dark_training_set(
 def test_one_white_is_that_of_all_images_in_every_split(options: dict, white: int, split: Split, microscope: Path):
     images = Folder(str(microscope), 6, 8, "L", split=split, held_out=0.5, **options).open("cpu")
     assert isinstance(images, ImageDataset)
+    noted = "white is 3700, the largest value of all images" in images.description.notes
+    assert noted == (options == {"white": "auto"})
     chosen = [i for i in range(8) if (unit_hash(f"{i}.tif") < 0.5) == (split == "test")]
     assert images.pixels.flatten(1).amax(1).tolist() == [round((3000 + 100 * i) / white * 255) for i in chosen]
 

@@ -122,6 +122,28 @@ def test_of_several_columns_of_labels_one_is_named(tmp_path: Path):
         scan(path, "colour")
 
 
+@pytest.mark.parametrize(
+    ("train", "test", "expected", "left_out"),
+    [
+        ([0, 1, 0], [-1, -1], [0, 1, 2], "2 images of val without a label (-1)"),
+        ([0, -1, 1], [0, -1], [0, 2, 3], "1 image of train without a label (-1)"),
+        ([-1, -1, -1], [-1, -1], [0, 1, 2, 3, 4], ""),
+    ],
+    ids=["a split", "some rows", "all rows"],
+)
+def test_rows_with_the_label_of_no_class_are_left_out(train, test, expected, left_out: str, tmp_path: Path):
+    for name, labels, start in (("train", train, 0), ("val", test, 3)):
+        content = table(range(start, start + len(labels)), metadata=features(label=["a", "b"]), label=labels)
+        write(tmp_path / "set" / f"{name}-0.parquet", content)
+    images = all_images(tmp_path / "set")
+    assert numbers(images) == expected
+    labels = [*train, *test]
+    assert images.labels.tolist() == [max(0, labels[i]) for i in expected]
+    assert images.class_names == (("a", "b") if left_out else ())
+    assert left_out in str(images.description)
+    assert numbers(all_images(tmp_path / "set", labels="none")) == [0, 1, 2, 3, 4]
+
+
 def test_a_row_without_bytes_is_refused_by_its_number(tmp_path: Path):
     rows = [{"bytes": png(0), "path": None}, {"bytes": None, "path": "/home/me/b.png"}, None]
     path = write(tmp_path / "set.parquet", pa.table({"image": pa.array(rows, IMAGE)}))

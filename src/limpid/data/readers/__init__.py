@@ -27,6 +27,7 @@ __all__ = [
     "packed",
     "pages",
     "parquet",
+    "parquet_columns",
     "published_files",
     "reduced_jpeg",
     "row_names",

@@ -32,7 +32,8 @@ class ArrayLayout(NamedTuple):
     """Brings a row to height x width x channels."""
 
     def __str__(self) -> str:
-        return f"{self.height}x{self.width}, {self.channels} channel{'s'[: self.channels > 1]} ({self.order})"
+        alpha = ", RGB and alpha unless --data.channels is 4" if self.channels == 4 else ""
+        return f"{self.height}x{self.width}, {self.channels} channel{'s'[: self.channels > 1]} ({self.order}{alpha})"
 
 
 def layout_from_shape(shape: tuple[int, ...]) -> ArrayLayout:

@@ -4,7 +4,6 @@ The rows of a file are read in their order, a few at a time, so that memory does
 files is one set: their names speak of splits, and their folders of configurations, of which one is read.
 """
 
-import json
 from collections.abc import Iterator
 from functools import partial
 from itertools import chain
@@ -17,8 +16,9 @@ from jaxtyping import Bool
 from limpid.data.fingerprint import fingerprint_of_arrays
 from limpid.data.readers.fit import DecodedImage, ImageSpec
 from limpid.data.readers.label_values import classes_from_values
-from limpid.data.readers.listing import ImageListing, LeftOut, Load, OwnSplit
+from limpid.data.readers.listing import ImageListing, LeftOutCounter, Load, OwnSplit
 from limpid.data.readers.messages import one_line
+from limpid.data.readers.parquet_columns import Columns, columns_of
 from limpid.data.readers.row_names import SPLIT_WORDS, names_and_splits, split_from_name
 from limpid.data.readers.scan import decode_bounded
 from limpid.runtime.terminal import printable
@@ -27,26 +27,14 @@ if TYPE_CHECKING:
     import pyarrow
     import pyarrow.parquet
 
-IMAGE_COLUMNS = ("image", "img")
-LABEL_COLUMNS = ("label", "labels", "y", "target", "class")
 ROWS_AT_ONCE = 64
 """Number of rows that are read at a time."""
 BUFFER = 2**16
 """Bytes of a column that are read from the disk at a time."""
+NO_LABEL = -1
+"""The number of no class, as `datasets` writes it."""
 MAX_ROWS = 2**27
 MAX_FOOTER_BYTES = 2**28
-
-
-class Columns(NamedTuple):
-    """The columns of a table that are read."""
-
-    image: str
-    label: str
-    """Empty where there is none."""
-    class_names: tuple[str, ...]
-    """The names of the classes, in the order of their numbers; empty where the table does not give them."""
-    others: tuple[str, ...]
-    """The columns that are left out."""
 
 
 class Table(NamedTuple):
@@ -56,6 +44,33 @@ class Table(NamedTuple):
     name: str
     split: OwnSplit | None
     rows: int
+
+
+class LabelledTable(NamedTuple):
+    """A parquet file with its labels."""
+
+    table: Table
+    values: np.ndarray | None
+    """The label of each row; None where the rows have none."""
+    mask: Bool[np.ndarray, " rows"] | None
+    """The rows that are read; None for all."""
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows that are read."""
+        return self.table.rows if self.mask is None else int(self.mask.sum())
+
+    def rows(self) -> 'Bool[np.ndarray, " rows"] | slice':
+        """Which rows are read, as an index."""
+        return slice(None) if self.mask is None else self.mask
+
+    def spread(self, chosen: Bool[np.ndarray, " n"]) -> Bool[np.ndarray, " rows"]:
+        """A mask of all rows, from one of those that are read."""
+        if self.mask is None:
+            return chosen
+        spread = self.mask.copy()
+        spread[self.mask] = chosen
+        return spread
 
 
 def scan_parquet(root: Path, names: list[str], label: str = "") -> ImageListing:
@@ -72,7 +87,7 @@ def scan_parquet(root: Path, names: list[str], label: str = "") -> ImageListing:
         try:
             status = path.stat()
             with _open(path) as file:
-                columns = columns or _columns(file, label)
+                columns = columns or columns_of(file.schema_arrow, label)
                 if missing := {columns.image, columns.label} - {"", *file.schema_arrow.names}:
                     raise ValueError(f"it has no column {missing.pop()!r}, which other files of the set have")
                 if not 0 <= file.metadata.num_rows <= MAX_ROWS:
@@ -83,18 +98,22 @@ def scan_parquet(root: Path, names: list[str], label: str = "") -> ImageListing:
         except Exception as error:  # pyarrow raises many exceptions for broken files
             raise ValueError(f"cannot read {printable(str(path))}: {one_line(error)}") from error
     assert columns
-    labels, classes = _labels(tables, columns)
-    rows = sum(table.rows for table in tables)
-    row_names, splits = names_and_splits([(table.split, table.rows) for table in tables])
+    left_out = LeftOutCounter()
+    for other in columns.others:
+        left_out.add("other columns", other)
+    labelled = _labelled(tables, columns, left_out)
+    labels, classes = _classes(labelled, columns)
+    rows = sum(each.num_rows for each in labelled)
+    row_names, splits = names_and_splits([(each.table.split, each.num_rows) for each in labelled])
     return ImageListing(
         root,
         row_names,
-        labels if classes else np.zeros(rows, np.int64),
+        labels,
         classes,
         " ".join(stamps),
-        partial(_loads, tables, columns.image),
-        left_out=(LeftOut("other columns", len(columns.others), columns.others[:3]),) if columns.others else (),
-        notes=_notes(root, len(tables), columns),
+        partial(_loads, labelled, columns.image),
+        left_out=left_out.records(),
+        notes=_notes(len(tables), columns.image, columns.label if classes else ""),
         splits=splits,
         content=fingerprint_of_arrays(rows, *footers),
     )
@@ -121,82 +140,51 @@ def _open(path: Path) -> "pyarrow.parquet.ParquetFile":
     return pyarrow.parquet.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False)
 
 
-def _columns(file: "pyarrow.parquet.ParquetFile", label: str) -> Columns:
-    """Which columns of the table are images and labels. Raises ValueError if that is not clear."""
-    import pyarrow
-
-    schema = file.schema_arrow
-    types = {field.name: field.type for field in schema}
-    image_columns = [name for name in types if _is_image(types[name])]
-    image = next((name for name in IMAGE_COLUMNS if name in image_columns), None)
-    image = image or (image_columns[0] if len(image_columns) == 1 else None)
-    listed = ", ".join(f"{name} ({str(kind)[:60]})" for name, kind in types.items())
-    if image is None:
-        raise ValueError(f"it has no column {' or '.join(IMAGE_COLUMNS)} of files of images: its columns are {listed}")
-    names = _class_names(schema)
-    candidates = [
-        name
-        for name, kind in types.items()
-        if name != image and (pyarrow.types.is_integer(kind) or pyarrow.types.is_boolean(kind) or _is_word(kind))
-    ]
-    if label == "none":
-        return Columns(image, "", (), tuple(name for name in types if name != image))
-    if label and label not in candidates:
-        raise ValueError(f"it has no column {label!r} of labels: its columns are {listed}")
-    with_names = [name for name in candidates if name in names]
-    chosen = label or next((name for name in LABEL_COLUMNS if name in candidates), "")
-    if not chosen and len(with_names) > 1:
-        example = f"--data.labels {with_names[0]}"
-        raise ValueError(f"it has several columns of labels, {', '.join(with_names)}: choose one, as {example}")
-    chosen = chosen or next(iter(with_names), "")
-    return Columns(image, chosen, names.get(chosen, ()), tuple(name for name in types if name not in (image, chosen)))
-
-
-def _is_image(kind: "pyarrow.DataType") -> bool:
-    """Whether a column holds files: their bytes, or a record with them."""
-    import pyarrow
-
-    if pyarrow.types.is_struct(kind):
-        return any(field.name == "bytes" and _is_image(field.type) for field in kind)  # pyright: ignore[reportGeneralTypeIssues]
-    return pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind)
-
-
-def _is_word(kind: "pyarrow.DataType") -> bool:
-    import pyarrow
-
-    words = pyarrow.types.is_dictionary(kind) and pyarrow.types.is_string(kind.value_type)  # pyright: ignore[reportAttributeAccessIssue]
-    return pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind) or words
-
-
-def _class_names(schema: "pyarrow.Schema") -> dict[str, tuple[str, ...]]:
-    """The names of the classes by column, from what `datasets` writes into the schema: features of type ClassLabel."""
-    try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        found = {name: feature for name, feature in features.items() if feature.get("_type") == "ClassLabel"}
-        return {name: tuple(map(str, feature["names"])) for name, feature in found.items()}
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return {}
-
-
-def _labels(tables: list[Table], columns: Columns) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The labels of all rows and the names of the classes; none where there is no column of them."""
-    if not columns.label:
-        return np.zeros(0, np.int64), ()
+def _label_columns(tables: list[Table], label: str) -> list[np.ndarray]:
+    """The values of the column of labels of each table."""
     found = []
     for table in tables:
         try:
             with _open(table.path) as file:
-                batches = file.iter_batches(ROWS_AT_ONCE * 256, columns=[columns.label], use_threads=False)
-                values = [_label_values(batch.column(0), columns.label) for batch in batches]
+                batches = file.iter_batches(ROWS_AT_ONCE * 256, columns=[label], use_threads=False)
+                values = [_label_values(batch.column(0), label) for batch in batches]
             if sum(map(len, values)) != table.rows:
                 raise ValueError(f"it ends early: expected {table.rows:,} rows")
         except Exception as error:
             raise ValueError(f"cannot read {printable(str(table.path))}: {one_line(error)}") from error
-        found += values
+        found.append(np.concatenate(values) if values else np.zeros(0, np.int64))
+    return found
+
+
+def _labelled(tables: list[Table], columns: Columns, left_out: LeftOutCounter) -> list[LabelledTable]:
+    """The tables with their labels, without the rows that have none: -1 where the classes have names.
+
+    Where no row has a label, all rows are read, without labels.
+    """
+    if not columns.label:
+        return [LabelledTable(table, None, None) for table in tables]
+    values = _label_columns(tables, columns.label)
+    known = [column != NO_LABEL if columns.class_names and column.dtype.kind == "i" else None for column in values]
+    if all(mask is not None and not mask.any() for mask in known):
+        return [LabelledTable(table, None, None) for table in tables]
+    for table, mask in zip(tables, known, strict=True):
+        name, advice = table.split or table.name, "--data.labels none reads them"
+        for row in np.flatnonzero(~mask).tolist() if mask is not None else ():
+            left_out.add(f"images of {name} without a label (-1): {advice}", f"{table.name or name} row {row}")
+    found = [LabelledTable(*each) for each in zip(tables, values, known, strict=True)]
+    return [each for each in found if each.mask is None or each.mask.any()]
+
+
+def _classes(tables: list[LabelledTable], columns: Columns) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The labels of all rows that are read and the names of the classes; none where they have no labels."""
+    values = [each.values[each.rows()] for each in tables if each.values is not None]
+    if not values:
+        return np.zeros(sum(each.num_rows for each in tables), np.int64), ()
     try:
-        return classes_from_values(np.concatenate(found), columns.class_names) if found else (np.zeros(0, np.int64), ())
+        return classes_from_values(np.concatenate(values), columns.class_names)
     except ValueError as error:
-        raise ValueError(f"cannot read {printable(str(tables[0].path))}: column {columns.label}: {error}") from error
+        path = printable(str(tables[0].table.path))
+        raise ValueError(f"cannot read {path}: column {columns.label}: {error}") from error
 
 
 def _label_values(column: "pyarrow.Array", name: str) -> np.ndarray:
@@ -206,11 +194,11 @@ def _label_values(column: "pyarrow.Array", name: str) -> np.ndarray:
     return values.astype(np.str_) if values.dtype.kind == "O" else values
 
 
-def _loads(tables: list[Table], image: str, chosen: Bool[np.ndarray, " n"]) -> Iterator[Load]:
+def _loads(tables: list[LabelledTable], image: str, chosen: Bool[np.ndarray, " n"]) -> Iterator[Load]:
     """A reader for each row that the mask selects."""
-    ends = np.cumsum([table.rows for table in tables])
+    ends = np.cumsum([each.num_rows for each in tables])
     masks = zip(tables, np.split(chosen, ends[:-1]), strict=True)
-    return chain.from_iterable(_rows(table, image, mask) for table, mask in masks)
+    return chain.from_iterable(_rows(each.table, image, each.spread(mask)) for each, mask in masks)
 
 
 def _rows(table: Table, image: str, chosen: Bool[np.ndarray, " rows"]) -> Iterator[Load]:
@@ -246,7 +234,7 @@ def _footer(path: Path) -> bytes:
         return file.read(size)
 
 
-def _notes(root: Path, files: int, columns: Columns) -> tuple[str, ...]:
-    label = f"labels from the column {columns.label}" if columns.label else "no column of labels"
+def _notes(files: int, image: str, label: str) -> tuple[str, ...]:
+    labels = f"labels from the column {label}" if label else "no column of labels"
     many = f"{files:,} parquet files" if files > 1 else "parquet"
-    return (f"{many}: images from the column {columns.image}, {label}",)
+    return (f"{many}: images from the column {image}, {labels}",)
