@@ -23,7 +23,8 @@ def schema(kind: Any) -> dict[str, Any]:
     """The type of a value: "struct" with its fields, "union" with its members by name, "choice" with its choices,
     "list" with the type of an item, or "bool", "int", "float", "text".
 
-    Fields and kinds come with their documentation, fields with their default as `to_dict` writes it.
+    Fields and kinds come with their documentation, which is that of the class for a field without its own; fields with
+    their default as `to_dict` writes it.
     """
     if members := union_members(kind):
         described = {name: schema(member) for name, member in members.items() if member not in FROM_PYTHON}
@@ -42,8 +43,10 @@ def schema(kind: Any) -> dict[str, Any]:
 def _struct(kind: type) -> dict[str, Any]:
     hints, defaults, docs = get_type_hints(kind), fields_from(kind, None), field_docs(kind)
     described = [
-        schema(hints[spec.name])
-        | {"name": spec.name, "doc": docs.get(spec.name, "")}
+        {"doc": ""}
+        | schema(hints[spec.name])
+        | {"name": spec.name}
+        | ({"doc": docs[spec.name]} if spec.name in docs else {})
         | ({"default": to_dict(defaults[spec.name], hints[spec.name])} if spec.name in defaults else {})
         for spec in fields(kind)
         if spec.compare

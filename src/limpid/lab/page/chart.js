@@ -19,13 +19,16 @@ function ticks(low, high, count, whole = false) {
   return Array.from({ length: Math.max(0, Math.floor(high / step + 1e-9) - first + 1) }, (_, i) => (first + i) * step);
 }
 
-/** Ticks on a logarithmic axis: 1, 2 and 5 of each power of ten, or the powers alone where those are too many. */
+/**
+ * Ticks on a logarithmic axis: 1, 2 and 5 of each power of ten, the powers alone where those are too many, and round
+ * numbers where they are too few.
+ */
 function logTicks(low, high) {
   const [first, last] = [Math.floor(Math.log10(low)), Math.ceil(Math.log10(high))];
   const powers = Array.from({ length: last - first + 1 }, (_, i) => first + i);
   const inside = (factors) => powers.flatMap((power) => factors.map((factor) => factor * 10 ** power)).filter((y) => y >= low * 0.999 && y <= high * 1.001);
   const all = inside([1, 2, 5]);
-  return all.length > 5 ? inside([1]) : all;
+  return all.length > 5 ? inside([1]) : all.length < 2 ? ticks(low, high, 3) : all;
 }
 
 const superscript = (n) => `${n}`.replace("-", "⁻").replace(/\d/g, (digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]);
@@ -35,7 +38,7 @@ export function short(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
   const size = Math.abs(value);
-  const text = size !== 0 && (size < 1e-3 || size >= 1e5) ? value.toExponential(2) : `${Number(value.toPrecision(4))}`;
+  const text = size !== 0 && (size < 1e-3 || size >= 1e5) ? value.toExponential(2).replace(/\.?0+e/, "e") : `${Number(value.toPrecision(4))}`;
   return text.replace("-", "−").replace(/e([+−-]?)(\d+)$/, (_, sign, n) => `·10${superscript(`${sign === "−" ? "-" : ""}${n}`)}`);
 }
 

@@ -19,7 +19,7 @@ export class Curves {
     };
     this.scores = new Map();
     this.legend = el("p", { class: "legend" });
-    this.charted = el("div", { class: "charts three" }, ...Object.values(this.charts).map(({ node }) => node));
+    this.charted = el("div", { class: "charts" }, ...Object.values(this.charts).map(({ node }) => node));
     this.node = el("section", {}, this.charted, this.legend);
   }
 
@@ -33,7 +33,7 @@ export class Curves {
     const names = Object.keys(BINS);
     show(this.charts.bins, names.map((bin, i) => curve(`l${i}`, runs[0].lines, (line) => line.loss_by_logsnr?.[bin])), last, true);
     this.charts.bins.say("");
-    this.legend.replaceChildren(`loss by log-SNR${runs.length > 1 ? ` of ${runs[0].name}` : ""}: `,
+    this.legend.replaceChildren(`loss by log-SNR${runs.length > 1 ? ` of ${runs[0].label}` : ""}: `,
       ...names.map((bin, i) => el("span", { class: `l${i}` }, el("span", { class: "dot" }), BINS[bin])), " (noise to image). All curves are over the images seen.");
     this.drawScores(runs, last);
   }

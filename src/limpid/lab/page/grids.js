@@ -49,11 +49,11 @@ export class Grids {
     while (this.images.children.length > this.runs.length) this.images.lastElementChild.remove();
   }
 
-  async show(i, { name, kind, next }, grid) {
+  async show(i, { name, label, kind, next }, grid) {
     const figure = this.images.children[i] ?? this.images.appendChild(el("figure", {}, el("img", { class: "pixels" }), el("figcaption")));
     figure.className = kind;
     const [image, caption] = figure.children;
-    caption.textContent = this.runs.length > 1 ? name : "";
+    caption.textContent = this.runs.length > 1 ? label : "";
     const key = `${name} ${grid}${grid === "preview" ? next : ""}`; // the file of a preview is replaced
     if (image.dataset.key === key) return;
     image.dataset.key = key;
@@ -61,7 +61,7 @@ export class Grids {
       const url = await this.load(key, name, grid);
       if (image.dataset.key !== key) return;
       image.src = url;
-      image.alt = `Samples of ${name} after ${grid} images`;
+      image.alt = `Samples of ${label} after ${grid} images`;
       await image.decode();
       this.fit(image);
     } catch (error) {
@@ -85,8 +85,7 @@ export class Grids {
 
   /** Every pixel of a grid is as wide as the others, where there is room for it. */
   fit(image) {
-    const room = this.images.clientWidth / this.runs.length - 16;
-    const scale = Math.floor(Math.min(room, 900) / image.naturalWidth);
+    const scale = Math.floor(image.parentNode.clientWidth / image.naturalWidth);
     image.style.width = scale >= 1 ? `${scale * image.naturalWidth}px` : "100%";
     image.classList.toggle("pixels", scale >= 1);
   }

@@ -1,11 +1,11 @@
 // The view Learn: runs that are or were in training, their curves and sample grids, and a form that starts another.
 
 import { ask, listen } from "./api.js";
-import { short } from "./chart.js";
 import { Curves } from "./curves.js";
 import { el, state } from "./dom.js";
 import { form } from "./form.js";
 import { Grids } from "./grids.js";
+import { head, labels, listRow, Rows } from "./heads.js";
 
 export const keys = [
   ["space", "play the sample grids"],
@@ -65,8 +65,19 @@ class Learn {
     act();
   };
 
+  /** The documentation of the field under the mouse or the focus, where it moves no field. */
+  onHint = ({ target }) => {
+    const field = target.closest("[title]:not([title=''])");
+    if (field) this.hint.textContent = field.title;
+  };
+
   build() {
-    this.list = el("div", { class: "runs" });
+    this.rows = new Rows(el("div", { class: "runs" }), (name) => listRow(name, (on) => this.choose(name, on)));
+    this.none = el("p", { class: "hint" }, "none yet");
+    this.heads = new Rows(el("div", { class: "heads" }), (name) => head(name, {
+      stop: (button) => this.act("training/stop", {}, button),
+      resume: (button) => this.act("training/resume", { run: name }, button),
+    }));
     this.recipe = el("select", { "aria-label": "Recipe", onchange: () => this.openRecipe(this.recipe.value) },
       ...this.recipes.map(({ name }) => el("option", {}, name)));
     this.about = el("p", { class: "hint" });
@@ -75,17 +86,19 @@ class Learn {
     this.fields = el("div", {});
     this.error = el("p", { class: "error", role: "alert", hidden: true });
     this.button = el("button", { class: "primary", onclick: () => this.start() }, "Start training");
-    this.stage = el("div", { class: "stage" });
-    this.heads = el("div", { class: "heads", "aria-live": "polite" });
+    [this.stage, this.wait] = [el("div", { class: "stage" }), el("div", { class: "wait" })];
+    this.hint = el("p", { class: "hint doc" });
     [this.curves, this.grids] = [new Curves(), new Grids()];
+    this.body = el("div", { class: "body" }, this.grids.node, this.curves.node);
     this.main.replaceChildren(
       el("aside", { "aria-label": "Runs and recipes" },
-        el("section", {}, el("h2", {}, "Runs"), this.list),
+        el("section", {}, el("h2", {}, "Runs"), this.none, this.rows.node),
         el("section", {}, el("h2", {}, "New run"), this.recipe, this.about, this.cost,
           el("label", { class: "field" }, el("span", {}, "Name"), this.name), this.fields),
-        el("div", { class: "act" }, this.error, this.button)),
+        el("div", { class: "act" }, this.hint, this.error, this.button)),
       this.stage,
     );
+    for (const event of ["focusin", "mouseover"]) this.fields.addEventListener(event, this.onHint);
   }
 
   /** Show the form of a recipe, with other values if there are some. */
@@ -171,33 +184,25 @@ class Learn {
     if (this.training.run && this.training.state !== "none" && !this.runs.has(this.training.run)) names.push(this.training.run);
     this.chosen.runs = this.chosen.runs.filter((name) => names.includes(name));
     if (!this.chosen.runs.length && names.length) this.chosen.runs = [this.newest(names)];
-    this.showList(names);
+    const shown = labels(names);
+    this.none.hidden = names.length > 0;
+    const letter = (name) => LETTERS[this.chosen.runs.indexOf(name)];
+    names.forEach((name) => this.logs.get(name) ?? this.logs.set(name, { version: "", next: 0, lines: [], grids: [], seen: "" }));
+    this.rows.show(names, (name) => [letter(name), shown.get(name), this.stateOf(name)]);
     if (!this.chosen.runs.length) {
-      this.stage.replaceChildren(state("empty", `No run is in ${this.folder} yet. Choose a recipe and press Start training: demo takes one to two minutes. Runs that limpid train starts appear here too.`));
+      this.stage.replaceChildren(state("empty", `No run is in ${this.folder} yet. Choose a recipe and press Start training: demo takes one to two minutes. Runs that limpid train starts in ${this.folder} appear here too.`));
       return;
     }
-    if (!this.heads.isConnected) this.stage.replaceChildren(this.heads, this.curves.node, this.grids.node);
-    this.heads.replaceChildren(...this.chosen.runs.map((name, i) => this.head(name, LETTERS[i])));
+    const busy = ["running", "stopping"].includes(this.training.state) && shown.get(this.training.run);
+    const none = { images_seen: 0, duration: 0, loss: null, images_per_second: 0 };
+    this.heads.show(this.chosen.runs, (name) => [letter(name), shown.get(name), this.runs.get(name) ?? none, this.stateOf(name), busy]);
     for (const name of this.chosen.runs) this.read(name);
-    this.draw();
+    this.draw(shown);
   }
 
   newest(names) {
     const held = names.filter((name) => this.runs.get(name)?.held_by || name === this.training.run);
     return (held.length ? held : names).reduce((a, b) => ((this.runs.get(b)?.started ?? 0) > (this.runs.get(a)?.started ?? 0) ? b : a));
-  }
-
-  showList(names) {
-    const rows = names.map((name) => {
-      const at = this.chosen.runs.indexOf(name);
-      const box = el("input", { type: "checkbox", onchange: () => this.choose(name, box.checked) });
-      box.checked = at >= 0;
-      const { text } = this.stateOf(name);
-      return el("label", { class: `run ${at >= 0 ? LETTERS[at] : ""}`, "data-run": name }, box, el("span", {}, name), el("small", {}, text));
-    });
-    const focused = document.activeElement?.closest(".run")?.dataset.run;
-    this.list.replaceChildren(...(rows.length ? rows : [el("p", { class: "hint" }, "none yet")]));
-    if (focused) [...this.list.children].find((row) => row.dataset.run === focused)?.querySelector("input").focus();
   }
 
   choose(name, on) {
@@ -212,39 +217,19 @@ class Learn {
     const { training } = this;
     const run = this.runs.get(name);
     const own = training.run === name;
-    if (own && training.state === "running") return { text: run?.held_by ? "in training" : "starting …", stop: true };
-    if (own && training.state === "stopping") return { text: "saving and stopping …" };
+    if (own && training.state === "running") return { text: run?.held_by ? "in training" : "starting …", stop: true, live: true };
+    if (own && training.state === "stopping") return { text: "saving and stopping …", live: true };
     if (own && training.state === "failed" && !run?.held_by) return { text: "failed", error: training.error, resume: Boolean(run) };
-    if (run?.held_by) return { text: "in training", hint: run.held_by };
+    if (run?.held_by) return { text: "in training by another process", hint: run.held_by, live: true };
     if (run && run.duration && run.images_seen >= run.duration) return { text: "finished" };
     return { text: "stopped", resume: Boolean(run) };
-  }
-
-  head(name, letter) {
-    const run = this.runs.get(name) ?? { images_seen: 0, duration: 0, loss: null, images_per_second: 0 };
-    const { text, hint, error, stop, resume } = this.stateOf(name);
-    const busy = ["running", "stopping"].includes(this.training.state);
-    const bar = el("progress", { max: run.duration || 1, value: run.images_seen, "aria-label": `Progress of ${name}` });
-    const left = run.duration - run.images_seen;
-    const facts = [`${run.images_seen.toLocaleString("en")} of ${run.duration.toLocaleString("en")} images`];
-    if (run.loss !== null) facts.push(`loss ${short(Number(run.loss.toPrecision(3)))}`);
-    if (run.images_per_second) facts.push(`${short(Math.round(run.images_per_second))} images/s`);
-    if (left > 0 && run.images_per_second && (stop || hint)) facts.push(`${inWords(left / run.images_per_second)} left`);
-    const stopButton = stop && el("button", { onclick: () => this.act("training/stop", {}, stopButton) }, "Stop and save");
-    const resumeButton = resume && el("button", { disabled: busy, title: busy ? `${this.training.run} is in training` : undefined,
-      onclick: () => this.act("training/resume", { run: name }, resumeButton) }, "Go on");
-    return el("section", { class: `head ${letter}` },
-      el("h2", {}, el("span", { class: "dot" }), name), el("span", { class: "where", title: hint }, text), bar,
-      el("span", { class: "facts" }, facts.join("  ·  ")), stopButton, resumeButton,
-      error && el("p", { class: "error", role: "alert" }, error));
   }
 
   /** Read what is new in the log of a run; one request at a time for each. */
   async read(name) {
     const run = this.runs.get(name);
     if (!run) return;
-    const log = this.logs.get(name) ?? { version: "", next: 0, lines: [], grids: [], seen: "" };
-    this.logs.set(name, log);
+    const log = this.logs.get(name);
     const now = JSON.stringify([run.log, run.grids]);
     if (log.reading || log.seen === now) return;
     log.reading = true;
@@ -259,16 +244,20 @@ class Learn {
     this.show();
   }
 
-  draw() {
-    const shown = this.chosen.runs.map((name, i) => ({ name, kind: LETTERS[i], ...(this.logs.get(name) ?? { lines: [], grids: [], next: 0 }) }));
-    this.curves.draw(shown);
-    this.grids.draw(shown);
+  draw(labels) {
+    const logs = this.chosen.runs.map((name, i) => ({ name, label: labels.get(name), kind: LETTERS[i], ...this.logs.get(name) }));
+    const waiting = !logs.some(({ lines, grids }) => lines.length || grids.length) && this.waiting(this.chosen.runs);
+    const nodes = [this.heads.node, waiting ? this.wait : this.body];
+    if (nodes[1].parentNode !== this.stage) this.stage.replaceChildren(...nodes);
+    if (waiting) return this.wait.replaceChildren(state(...waiting));
+    this.curves.draw(logs);
+    this.grids.draw(logs);
   }
-}
 
-/** Seconds in words: 42 s, 3 min, 5 h 10 min. */
-function inWords(seconds) {
-  if (seconds < 90) return `${Math.ceil(seconds)} s`;
-  const minutes = Math.round(seconds / 60);
-  return minutes < 90 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  /** What is said in place of the curves of runs that have none. */
+  waiting(names) {
+    if (names.some((name) => this.runs.get(name)?.log[1] && !this.logs.get(name).seen)) return ["loading", "Reading the log …"];
+    if (names.some((name) => this.stateOf(name).live)) return ["loading", "The first losses and samples appear here in a moment …"];
+    return ["empty", "This run has ended before its first losses."];
+  }
 }
