@@ -140,7 +140,7 @@ def test_a_refusal_is_one_line_and_writes_nothing(tmp_path: Path, capsys: pytest
     line = capsys.readouterr().err
     assert line.startswith("limpid: no stock pipeline of diffusers samples cifar10-small as it is: patch_size 2")
     assert line.count("\n") == 1
-    assert line.endswith("limpid export onnx cifar10-small takes every network and sampler\n")
+    assert line.endswith("limpid export onnx cifar10-small takes every network, and every sampler but Dopri5\n")
     assert not (tmp_path / "f").exists()
 
 

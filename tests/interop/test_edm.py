@@ -9,13 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from originals import fill, inputs
 from persistent_pickles import Module, snapshot, values_in_pickle, write_pickle
+from PIL import Image
 from torch._utils import _rebuild_tensor_v2
 
 from limpid.cli.main import main
+from limpid.data import Folder
 from limpid.diffusion.level import Level
 from limpid.interop.foreign import read_foreign
 from limpid.interop.foreign_model import ForeignOptions
@@ -180,3 +183,23 @@ def test_a_pickle_is_sampled_from_directly_and_after_an_import(
     for sampler in ("Heun", "Ddim", "DpmSolverPP", "UniPC"):
         words = ["--n", "2", "--steps", "3", "--sampler", sampler, "--out", sampler, "--labels", "dog"]
         assert main(["sample", "run", *words]) == 0, sampler
+
+
+def test_a_pickle_edits_scores_and_is_trained_on_with_images_of_its_size(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LIMPID_DATA", str(tmp_path / "data"))
+    file = str(write_pickle(tmp_path / "network.pkl", content("ncsn++")))
+    assert load(file).recipe.data == Folder(size=16)
+    (tmp_path / "images").mkdir()
+    for i, pixels in enumerate(np.random.default_rng(0).integers(0, 255, (12, 16, 16, 3), np.uint8)):
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{i}.png")
+    images = ["--data.root", "images"]
+    assert main(["edit", "img2img", file, *images, "--steps", "2"]) == 0
+    assert main(["likelihood", file, *images, "--n", "2", "--num-levels", "2"]) == 0
+    assert "bits/dim" in capsys.readouterr().out
+    assert main(["import", file, "--run", "run"]) == 0
+    words = ["--duration", "4", "--batch-size", "4", "--sampling.steps", "2", "--every.sample", "0", "--run", "tuned"]
+    assert main(["train", "run", "--init", file, *images, *words]) == 0
+    assert load("tuned").images_seen == 4

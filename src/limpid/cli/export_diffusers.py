@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(default, rest, f"limpid export diffusers {name}")
     recipe, shape = replace(ref.about.recipe, sampling=options.sampling), ref.about.image_shape
     if reasons := diffusers_reasons(recipe, shape):
-        other = f"limpid export onnx {name} takes every network and sampler"
+        other = f"limpid export onnx {name} takes every network, and every sampler but Dopri5"
         raise ValueError(f"no stock pipeline of diffusers samples {name} as it is: {'; '.join(reasons)}; {other}")
     model = load_model(ref, Runtime("cpu", "float32").resolve(), options.weights)
     metadata = to_dict(replace(ref.about, recipe=recipe))

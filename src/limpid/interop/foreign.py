@@ -1,13 +1,14 @@
 """Models of other programs by their path: what they are is told from their files, and what they hold is checked."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from limpid.interop.diffusers_import import diffusers_model, is_diffusers_folder
 from limpid.interop.edm import edm_model
-from limpid.interop.foreign_model import ForeignModel, ForeignOptions
+from limpid.interop.foreign_model import ForeignModel, ForeignOptions, with_image_shape
 from limpid.interop.openai import is_openai, openai_model
 from limpid.interop.persistent_pickle import is_persistent_pickle, read_persistent_pickle
 from limpid.interop.pytorch_ddpm import is_pytorch_ddpm, pytorch_ddpm_model
@@ -43,7 +44,7 @@ def read_foreign(path: Path, options: ForeignOptions) -> ForeignModel:
             raise ValueError(f"its tensors are not those of such a model ({type(error).__name__}: {reason})") from error
         for tensors in model.tensors.values():
             check_matches(tensors, like, path)
-    return model
+    return replace(model, recipe=with_image_shape(model.recipe, model.image_shape))
 
 
 def _model_in_file(path: Path, options: ForeignOptions) -> ForeignModel:

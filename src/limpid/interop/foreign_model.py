@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor
 
 from limpid.data import Folder
+from limpid.data.readers.fit import Channels
 from limpid.diffusion.denoiser import NoiseConditioning, Timestep
 from limpid.diffusion.samplers import Ancestral
 from limpid.diffusion.schedules import LinearBeta, Schedule
@@ -97,6 +98,16 @@ def fine_tuning_recipe(
         ema=Ema(halflife=11_000.0),
         sampling=sampling,
     )
+
+
+def with_image_shape(recipe: Recipe, shape: tuple[int, int, int]) -> Recipe:
+    """The recipe whose images, those that are yet to be named, are read in the shape that the network takes."""
+    if recipe.data != Folder():
+        return recipe
+    channels, height, width = shape
+    modes: dict[int, Channels] = {1: "L", 3: "RGB", 4: "RGBA"}
+    other_width = 0 if width == height else width
+    return replace(recipe, data=Folder(size=height, width=other_width, channels=modes.get(channels, channels)))
 
 
 def with_plain_groups(network: UNet) -> UNet:
