@@ -37,7 +37,7 @@ def pixel_statistics(chunks: Iterable[PixelChunk]) -> PixelStatistics:
     for chunk in chunks:
         colours = chunk[:, :, :, :3] if chunk.shape[3] >= 3 else chunk[:, :, :, :1]
         grey = grey and chunk.shape[3] >= 3
-        histogram += np.bincount(colours.ravel(), minlength=256)
+        histogram += np.bincount(colours.ravel("K"), minlength=256)  # in the order of memory, without a copy
         grey = grey and bool((colours[..., 0] == colours[..., 1]).all() and (colours[..., 0] == colours[..., 2]).all())
     values, weights = np.arange(256), histogram / histogram.sum()
     mean = float(weights @ values)
@@ -54,6 +54,19 @@ def image_hashes(chunks: Iterable[PixelChunk]) -> Int[np.ndarray, " n"]:
         for image in np.ascontiguousarray(chunk).reshape(len(chunk), -1)
     ]
     return np.array(hashes, np.int64)
+
+
+def statistics_and_hashes(chunks: Iterable[PixelChunk]) -> tuple[PixelStatistics, Int[np.ndarray, " n"]]:
+    """The statistics and the hashes of images, whose chunks are read once."""
+    hashes: list[Int[np.ndarray, " b"]] = []
+
+    def hashed_chunks() -> Iterator[PixelChunk]:
+        for chunk in chunks:
+            hashes.append(image_hashes([chunk]))
+            yield chunk
+
+    statistics = pixel_statistics(hashed_chunks())
+    return statistics, np.concatenate(hashes)
 
 
 def pixel_chunks(pixels: UInt8[Tensor, "n c h w"]) -> Iterator[PixelChunk]:

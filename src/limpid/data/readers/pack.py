@@ -36,7 +36,7 @@ from limpid.data.readers.packed import (
     open_pack,
 )
 from limpid.data.readers.values import ValueRange
-from limpid.data.statistics import file_chunks, image_hashes, pixel_statistics
+from limpid.data.statistics import file_chunks, statistics_and_hashes
 from limpid.runtime.progress_line import progress
 from limpid.runtime.terminal import printable
 from limpid.storage.atomic import part_of
@@ -141,7 +141,8 @@ def write_pack(
     lines = [f"cannot be read: {each}" for each in stats.refused]
     lines += [f"only its first page is read: {printable(name)}" for name in stats.with_more_pages]
     (folder / REPORT).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    np.save(folder / HASHES, image_hashes(file_chunks(folder / PIXELS, spec.shape)))
+    statistics, hashes = statistics_and_hashes(file_chunks(folder / PIXELS, spec.shape))
+    np.save(folder / HASHES, hashes)
     about = {
         "count": len(stats.packed),
         "shape": spec.shape,
@@ -150,7 +151,7 @@ def write_pack(
         "examples": list(map(str, stats.refused[:EXAMPLES])),
         "notes": stats.notes(),
         "left_out": [asdict(each) for each in left_out_by_reason(stats.refused)],
-        "statistics": asdict(pixel_statistics(file_chunks(folder / PIXELS, spec.shape))),
+        "statistics": asdict(statistics),
         "written": (folder / PIXELS).stat().st_mtime_ns,
     }
     about[CHECKSUM_FIELD] = digest(folder, json.dumps(about, sort_keys=True))
