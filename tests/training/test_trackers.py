@@ -1,6 +1,7 @@
 """Runs in TensorBoard and W&B: read back by their own readers, and equal to the log."""
 
 import json
+import math
 import struct
 import time
 from collections.abc import Iterator
@@ -13,9 +14,11 @@ from tiny_recipes import CPU, TINY
 
 from limpid.cli.main import main
 from limpid.recipes.recipe import Every
-from limpid.training import trackers
+from limpid.training import loop, trackers
+from limpid.training.accumulate import NoisyBatch
 from limpid.training.callbacks import Callback
 from limpid.training.run import run
+from limpid.training.state import TrainState
 from limpid.training.trackers import Tracker, TrackerBackend
 
 # The reader of TensorBoard's own program sets itself up with parts of NumPy and protobuf that warn.
@@ -77,6 +80,27 @@ def cut_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_tensorboard_reads_the_log_and_nothing_twice_after_a_cut(cut_run: Path):
     assert_equals_log(cut_run / "tensorboard", cut_run)
     assert len(list((cut_run / "tensorboard").iterdir())) == 1
+
+
+def test_after_a_rollback_no_line_is_there_twice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    make_noisy_batch, spoilt_once = loop.make_noisy_batch, []
+
+    def spoil(state: TrainState, *args) -> NoisyBatch:
+        noisy = make_noisy_batch(state, *args)
+        if state.data_position == 96:
+            noisy.x0[2, 0, 0, 0] = math.nan
+            spoilt_once.append(state.images_seen)
+        return noisy
+
+    monkeypatch.setattr(loop, "make_noisy_batch", spoil)
+    folder = tmp_path / "run"
+    recipe = replace(TINY, duration=128, every=Every(log=16, sample=32, save=64))
+    assert run(recipe, folder, CPU, callbacks=[Tracker("tensorboard", folder)])
+    assert spoilt_once == [96]  # two lines after the checkpoint that the run went back to
+    scalars, images = read_events(folder / "tensorboard")
+    assert scalars["loss"] == logged(folder, "loss")
+    assert [step for step, _ in scalars["loss"]] == [16, 32, 48, 64, 80, 96, 112, 128]
+    assert [step for step, _ in images] == [32, 64, 96, 128]
 
 
 def test_export_tensorboard_writes_the_same_and_replaces_what_it_wrote(cut_run: Path, tmp_path: Path, capsys):
