@@ -289,7 +289,7 @@ def test_everything_can_be_changed_from_the_command_line():
             ["trian", "demo"],
             f"no command 'trian': choose from {', '.join(COMMANDS)}; did you mean train?",
         ),
-        (["train"], "limpid train needs a RECIPE (demo, demo-ddpm, cifar10-small, small, cifar10-fast, cifar10, "),
+        (["train"], "limpid train needs a RECIPE (demo, demo-ddpm, cifar10-small, small, cifar10-64-small, "),
         (
             ["train", "dmeo"],
             "; did you mean demo?",

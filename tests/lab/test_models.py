@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from random_models import EPS, saved_model
 
 from limpid.cli.main import main
@@ -13,16 +14,20 @@ from limpid.lab.sample import ModelQuery, SampleQuery, describe_model, job
 from limpid.lab.sample_job import run_sample_job
 from limpid.lab.workspace import Workspace
 from limpid.recipes.recipe import Sampling
+from limpid.sampling.checkpoints import PRETRAINED
 from limpid.sampling.pipeline import load
 
 
-def test_a_folder_of_diffusers_is_a_model_of_the_lab_and_its_samples_are_those_of_python(tmp_path: Path):
+def test_a_folder_of_diffusers_is_a_model_of_the_lab_and_its_samples_are_those_of_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
     sampling = Sampling(2, Ddim())
     model, folder = saved_model(tmp_path / "other", replace(EPS, sampling=sampling)), tmp_path / "models" / "export"
     assert main(["export", "diffusers", model, "--out", str(folder)]) == 0
     (tmp_path / "models" / "link").symlink_to(tmp_path / "other")
     for named in (folder, tmp_path / "models"):
-        assert list(find_models(Workspace((named,)))) == ["cifar10-small", str(folder)]
+        assert list(find_models(Workspace((named,)))) == [*PRETRAINED, str(folder)]
     workspace = Workspace((folder,))
     about = describe_model(workspace, ModelQuery(str(folder)))
     assert about["shape"] == (3, 8, 8)

@@ -27,7 +27,7 @@ def test_every_file_has_a_name_and_every_name_a_file_that_a_package_can_carry():
 def test_a_name_draws_at_once(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["sample", name, "--n", "2", "--steps", "2"]) == 0
-    grid = Path("runs", "shipped", "cifar10-small", "drawn", "grid.png")
+    grid = Path("runs", "shipped", name, "drawn", "grid.png")
     assert str(grid) in capsys.readouterr().out
     with Image.open(grid) as image:
         assert image.width > 2 * 32
@@ -48,7 +48,7 @@ def test_a_recipe_that_was_not_trained_draws_with_no_other_network(command: str,
     monkeypatch.chdir(tmp_path)
     assert main([*command.split(), "cifar10"]) == 2
     told = capsys.readouterr().err
-    assert told.endswith("for a network that comes with limpid type cifar10-small\n")
+    assert told.endswith("for a network that comes with limpid type cifar10-small or cifar10-64-small\n")
     assert told.count("\n") == 1
     (tmp_path / "runs" / "cifar10").mkdir(parents=True)
     assert main([*command.split(), "cifar10"]) == 2

@@ -59,8 +59,9 @@ limpid: train diffusion models from scratch on small images
   limpid recipes                      the recipes, what they reach and what they cost
 
 RECIPE is a name from `limpid recipes`, a .toml or .json file, or a run folder.
-RUN is a run folder, a checkpoint in one, a network that comes with limpid (cifar10-small), or a
-model of another program (a folder of diffusers) or of the Hugging Face Hub (hf:user/name).
+RUN is a run folder, a checkpoint in one, a network that comes with limpid (cifar10-small,
+cifar10-64-small), or a model of another program (a folder of diffusers) or of the Hugging Face
+Hub (hf:user/name).
 `limpid VERB --help` lists the options of a command, `limpid VERB RECIPE --help` with the defaults
 of a recipe or run.
 """

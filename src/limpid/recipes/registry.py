@@ -11,6 +11,7 @@ from limpid.diffusion.guidance import Guidance
 from limpid.recipes.cifar10 import (
     cifar10,
     cifar10_64,
+    cifar10_64_small,
     cifar10_cond,
     cifar10_edm,
     cifar10_edm_cond,
@@ -27,8 +28,8 @@ from limpid.recipes.serialize import errors_name_file, from_dict, match_choice
 from limpid.storage.regular_files import read_bytes
 
 NAMED = (
-    *(demo, demo_ddpm, cifar10_small, small, cifar10_fast, cifar10, cifar10_64, cifar10_cond),
-    *(cifar10_iddpm, cifar10_v, cifar10_edm, cifar10_edm_cond, cifar10_flow),
+    *(demo, demo_ddpm, cifar10_small, small, cifar10_64_small, cifar10_fast, cifar10),
+    *(cifar10_64, cifar10_cond, cifar10_iddpm, cifar10_v, cifar10_edm, cifar10_edm_cond, cifar10_flow),
 )
 
 

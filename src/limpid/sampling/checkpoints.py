@@ -32,7 +32,7 @@ PRETRAINED_DIR = Path(__file__).parents[1] / "pretrained"
 """Networks that come with limpid: EMA weights in half precision (`benchmarks/ship.py` wrote them)."""
 
 
-PRETRAINED = {"cifar10-small": "cifar10-small.safetensors"}
+PRETRAINED = {name: f"{name}.safetensors" for name in ("cifar10-small", "cifar10-64-small")}
 """Their files, by the names that `load` takes."""
 
 
