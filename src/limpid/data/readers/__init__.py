@@ -23,6 +23,7 @@ __all__ = [
     "messages",
     "npy",
     "npz",
+    "npz_files",
     "pack",
     "packed",
     "pages",

@@ -78,13 +78,16 @@ def role_of(name: str) -> Role:
     return Role("", split, 0)
 
 
-def pairs_of_arrays(
-    arrays: Sequence[NamedArray], label: str, listed: str
-) -> list[tuple[OwnSplit | None, NamedArray, NamedArray | None]]:
+PairOfArrays: TypeAlias = tuple[OwnSplit | None, NamedArray, NamedArray | None]
+"""A split, and the arrays of its images and of its labels; None where there are none."""
+
+
+def pairs_of_arrays(arrays: Sequence[NamedArray], label: str) -> list[PairOfArrays]:
     """The array of images of each split, and that of its labels: `label`, or one with a known name; "none" takes none.
 
     Raises ValueError where no array can be the images, or none has the name `label`.
     """
+    listed = ", ".join(map(str, arrays[:12])) or "none"
     images: dict[OwnSplit | None, NamedArray] = _best(arrays, "image")
     if not images:
         of_shape = [array for array in arrays if len(array.shape) in (3, 4) and not role_of(array.name).kind]

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Int
 
 from limpid.data.fingerprint import fingerprint_of_arrays
 from limpid.data.readers.array_layout import ArrayLayout, has_own_range, image_from_row, layout_from_shape, range_of
-from limpid.data.readers.array_roles import NamedArray, pairs_of_arrays, role_of
+from limpid.data.readers.array_roles import NamedArray, PairOfArrays, pairs_of_arrays, role_of
 from limpid.data.readers.label_values import classes_from_values, flat_labels
 from limpid.data.readers.listing import ImageListing, LeftOut, Load, OwnSplit
 from limpid.data.readers.messages import one_line
@@ -56,12 +56,25 @@ def listing_from_arrays(
 
     Raises ValueError where no array, or more than one of a split, can be the images, and lists the arrays.
     """
-    listed = ", ".join(map(str, arrays[:12])) or "none"
-    pairs = pairs_of_arrays(arrays, label, listed)
+    return listing_from_pairs(root, arrays, pairs_of_arrays(arrays, label), stamp, left_out, notes)
+
+
+def listing_from_pairs(
+    root: Path,
+    arrays: Sequence[NamedArray],
+    pairs: Sequence[PairOfArrays],
+    stamp: str,
+    left_out: tuple[LeftOut, ...] = (),
+    notes: tuple[str, ...] = (),
+) -> ImageListing:
+    """The images in these pairs of arrays, in their order; `arrays` are all that the files hold.
+
+    Raises ValueError for an array that holds no images, and for labels of another number.
+    """
     parts = [_image_array(images, labels, split) for split, images, labels in pairs]
     labels, classes = _labels(parts, _class_names(arrays))
-    used = {array.name for part in parts for array in (part.images, part.labels) if array}
-    others = [array for array in arrays if array.name not in used and role_of(array.name).kind != "names"]
+    used = {id(array) for part in parts for array in (part.images, part.labels) if array}
+    others = [array for array in arrays if id(array) not in used and role_of(array.name).kind != "names"]
     names, splits = names_and_splits([(part.split, part.images.shape[0]) for part in parts])
     if others:
         left_out += (LeftOut("other arrays", len(others), tuple(map(str, others[:3]))),)
@@ -74,7 +87,7 @@ def listing_from_arrays(
         stamp,
         partial(_loads, root, parts),
         left_out=left_out,
-        notes=(*map(_note, parts), *notes),
+        notes=(*dict.fromkeys(map(_note, parts)), *notes),
         splits=splits,
         content=fingerprint_of_arrays(len(names), *chain.from_iterable(sums)),
         block_size=max(1, min(64, BLOCK_BYTES // max(_row_bytes(part.images) for part in parts))),

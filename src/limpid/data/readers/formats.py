@@ -14,6 +14,7 @@ from limpid.data.readers.idx import IDX_NAMES, is_idx, scan_idx, scan_idx_files
 from limpid.data.readers.listing import ImageListing, UnreadableImage
 from limpid.data.readers.matlab import is_matlab
 from limpid.data.readers.npz import scan_npy, scan_npy_files, scan_npz
+from limpid.data.readers.npz_files import scan_npz_files
 from limpid.data.readers.parquet import scan_parquet
 from limpid.data.readers.scan import scan_folder, walk
 from limpid.data.readers.stl10 import is_stl10_folder, scan_stl10
@@ -69,7 +70,7 @@ FORMS = (
         re.compile(r".*\.parquet"),
         scan_parquet,
     ),
-    Form("an .npz of arrays", _is_npz, scan_npz),
+    Form("an .npz of arrays", _is_npz, scan_npz, re.compile(r"(?i).*\.npz"), scan_npz_files),
     Form("a .npy", lambda path, head: head.startswith(b"\x93NUMPY"), scan_npy, re.compile(r".*\.npy"), scan_npy_files),
     Form("idx", is_idx, scan_idx, IDX_NAMES, scan_idx_files),
     Form("HDF5", is_hdf5, scan_hdf5),

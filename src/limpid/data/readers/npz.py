@@ -18,7 +18,7 @@ from limpid.data.readers.array_roles import NamedArray, role_of
 from limpid.data.readers.arrays import listing_from_arrays
 from limpid.data.readers.fit import DecodedImage, ImageSpec
 from limpid.data.readers.labels import classes_of
-from limpid.data.readers.listing import ImageListing, LeftOutCounter, Load
+from limpid.data.readers.listing import ImageListing, LeftOut, LeftOutCounter, Load
 from limpid.data.readers.messages import one_line
 from limpid.data.readers.npy import array_in_file, array_in_zip, stamp_of
 from limpid.data.readers.scan import MAX_FILE_BYTES
@@ -34,21 +34,27 @@ MAX_ARRAYS = 10_000
 def scan_npz(path: Path, label: str = "") -> ImageListing:
     """The images of an .npz, numbered from 0 or by its splits. Raises ValueError if it cannot be read, or has none."""
     try:
-        with zipfile.ZipFile(path) as packed:
-            members = [info for info in packed.infolist() if info.filename.endswith(".npy")]
-            if len(members) > MAX_ARRAYS:
-                raise ValueError(f"it has {len(members):,} arrays: expected at most {MAX_ARRAYS:,}")
-            arrays, unread = list[NamedArray](), LeftOutCounter()
-            for info in members:
-                try:
-                    arrays.append(array_in_zip(packed, path, info.filename))
-                except ValueError:
-                    if role_of(info.filename.removesuffix(".npy")).kind:
-                        raise
-                    unread.add("arrays that cannot be read", info.filename)
-        return listing_from_arrays(path, arrays, stamp_of(path), label, unread.records())
+        arrays, unread = arrays_in_npz(path)
+        return listing_from_arrays(path, arrays, stamp_of(path), label, unread)
     except Exception as error:  # zipfile and numpy raise many exceptions for broken files
         raise ValueError(f"cannot read {printable(str(path))}: {one_line(error)}") from error
+
+
+def arrays_in_npz(path: Path) -> tuple[list[NamedArray], tuple[LeftOut, ...]]:
+    """The arrays of an .npz, and those that cannot be read. Raises ValueError, among others, if these are images."""
+    with zipfile.ZipFile(path) as packed:
+        members = [info for info in packed.infolist() if info.filename.endswith(".npy")]
+        if len(members) > MAX_ARRAYS:
+            raise ValueError(f"it has {len(members):,} arrays: expected at most {MAX_ARRAYS:,}")
+        arrays, unread = list[NamedArray](), LeftOutCounter()
+        for info in members:
+            try:
+                arrays.append(array_in_zip(packed, path, info.filename))
+            except ValueError:
+                if role_of(info.filename.removesuffix(".npy")).kind:
+                    raise
+                unread.add("arrays that cannot be read", info.filename)
+    return arrays, unread.records()
 
 
 def scan_npy(path: Path, label: str = "") -> ImageListing:
