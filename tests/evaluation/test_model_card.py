@@ -67,11 +67,13 @@ def test_the_card_states_recipe_images_cost_and_limits(exported: Path):
     text = (exported / "README.md").read_text()
     assert text.index("![samples](samples.png)") < text.index("## Use") < text.index("## Training")
     assert "limpid sample hf:user/tiny" in text
-    assert "64, in batches of 16, 0.0 epochs of 1,797 images" in text
-    assert "minutes, cpu, 1 thread, float32" in text
+    assert "64, in batches of 16, 0.036 epochs of 1,797 images" in text
+    assert " seconds, cpu, 1 thread, float32" in text
+    assert "0.0 " not in text
     assert "/home/me" not in text
     assert "| FD-CIFAR | 2.000e-05 |" in text
-    assert "a \\| network" in text
+    assert text.count("features of a | network, images resized") == 2, "in the YAML and in the sentence above the table"
+    assert "on the weights before they were rounded to float16" in text
     assert "CC BY 4.0" in text
 
 
@@ -109,6 +111,34 @@ def test_where_diffusers_samples_the_same_its_files_are_there(tmp_path: Path, ca
     ours = load(out / "limpid.safetensors", runtime=Runtime("cpu", "float32")).sample(4)
     generated = torch.from_numpy(images).mul(255).round().permute(0, 3, 1, 2)
     assert (generated - ours.pixels).abs().max() <= 1
+
+
+def test_files_of_diffusers_from_an_earlier_export_are_removed_where_the_model_has_none(tmp_path: Path):
+    out, export = tmp_path / "hub", ["--out", str(tmp_path / "hub"), "--license", "mit", *EXACT]
+    assert main(["export", "hub", saved_model(tmp_path, FEW_STEPS), *export]) == 0
+    (out / "unet" / "notes.txt").write_text("the author's own")
+    few = replace(TINY, sampling=replace(TINY.sampling, steps=2))
+    assert main(["export", "hub", saved_model(tmp_path, few), *export]) == 0
+    files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert files == {"README.md", "limpid.safetensors", "recipe.json", "samples.png", "unet/notes.txt"}
+    assert not (out / "scheduler").exists()
+
+
+def test_a_folder_of_diffusers_by_another_program_is_not_written_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "hub").mkdir()
+    (tmp_path / "hub" / "model_index.json").write_text("{}")
+    assert main(["export", "hub", saved_model(tmp_path, FEW_STEPS), "--out", str(tmp_path / "hub"), *EXACT]) == 2
+    assert "that limpid did not write: choose another --out" in capsys.readouterr().err
+    assert len(list((tmp_path / "hub").iterdir())) == 1
+
+
+def test_scores_of_weights_in_float16_are_not_said_to_be_of_others(exported: Path, tmp_path: Path):
+    model, out = exported / "limpid.safetensors", tmp_path / "hub"
+    add_report(report(str(model), 64, 0.5), exported / "limpid" / "scores.json")
+    assert main(["export", "hub", str(model), "--out", str(out), *EXACT]) == 0
+    text = (out / "README.md").read_text()
+    assert "Measured by `limpid evaluate` on these weights." in text
+    assert "before they were rounded" not in text
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ ACCEPTED: dict[str, tuple[str, ...]] = {
     "--output-dir": FOLDER,
     "--out": FOLDER,
     "--dest": ("--save-stats",),
+    "--license": ("--licence",),
     "--data": ("--data.root",),
     "--data-dir": ("--data", "--data.root"),
     "--train-data-dir": ("--data",),

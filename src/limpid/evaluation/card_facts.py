@@ -78,6 +78,8 @@ class CardFacts:
     """The evaluations of these weights, oldest first."""
     fine_tuned: bool = False
     """Whether training began with trained weights."""
+    rounded: bool = True
+    """Whether the published weights are rounded: the source had others than float16."""
     diffusers_call: str = ""
     """The Python that samples with diffusers; empty if no stock pipeline does."""
 

@@ -5,13 +5,22 @@ import json
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import torch
+
 from limpid.evaluation.card_facts import CardFacts, reports_of_weights, training_cost
 from limpid.evaluation.model_card import model_card
-from limpid.interop.diffusers_folder import DIFFUSERS_FILES, diffusers_reasons, pipeline_call, write_diffusers_folder
+from limpid.interop.diffusers_folder import (
+    DIFFUSERS_FILES,
+    check_own_folder,
+    diffusers_reasons,
+    pipeline_call,
+    remove_diffusers_files,
+    write_diffusers_folder,
+)
 from limpid.recipes.recipe import Sampling
 from limpid.recipes.serialize import to_dict
 from limpid.runtime.device import Runtime
-from limpid.sampling.checkpoints import CheckpointInfo, CheckpointRef, find_checkpoint, load_model
+from limpid.sampling.checkpoints import CheckpointInfo, CheckpointRef, find_checkpoint, load_model, read_weights
 from limpid.sampling.figures import preview_samples, save_sample_grid
 from limpid.sampling.half_precision import save_half_precision
 from limpid.sampling.labels import balanced_labels
@@ -45,9 +54,13 @@ def write_hub_folder(
 ) -> HubFolder:
     """Write what is pushed to the repository `repo`: the model of the checkpoint at `path`, sampled by `sampling`.
 
-    Files of the same names are replaced, the card last. Raises ValueError for a model that cannot be loaded or sampled
-    elsewhere.
+    Files of the same names are replaced, the card last; files of diffusers from an earlier export are removed where the
+    model has none. Raises ValueError for a model that cannot be loaded or sampled elsewhere, and for a folder that is
+    the model itself or holds one of diffusers by another program.
     """
+    if folder.resolve() == ref.file.resolve():
+        raise ValueError(f"{folder} is the model to export, and would be overwritten: choose another --out")
+    check_own_folder(folder)
     about = save_half_precision(ref, folder / MODEL_FILE, sampling, weights)
     pipeline = load_checkpoint(find_checkpoint(folder / MODEL_FILE), runtime)
     samples = preview_samples(pipeline)
@@ -64,6 +77,10 @@ def write_hub_folder(
         training_cost(path, about.images_seen),
         reports_of_weights(path, about.images_seen, weights),
         bool(ref.about.recipe.init),
+        any(
+            weight.is_floating_point() and weight.dtype != torch.float16
+            for weight in read_weights(ref, weights).values()
+        ),
         call,
     )
     with atomic_write(folder / "README.md") as part:
@@ -76,6 +93,7 @@ def _write_diffusers(folder: Path, about: CheckpointInfo, repo: str) -> tuple[st
     """Write the files of diffusers; the call that samples with them, or every reason why there are none."""
     recipe, shape, classes = about.recipe, about.image_shape, len(about.class_names)
     if reasons := diffusers_reasons(recipe, shape):
+        remove_diffusers_files(folder)
         return "", reasons
     model = load_model(find_checkpoint(folder / MODEL_FILE), Runtime("cpu", "float32").resolve())
     tensors = {name: tensor.half() for name, tensor in model.net.state_dict().items()}

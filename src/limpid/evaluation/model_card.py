@@ -17,6 +17,7 @@ from limpid.viz.class_sheets import SHEET_CLASSES
 TASK = "unconditional-image-generation"
 """What the Hub calls models that take no text."""
 MAX_LISTED_CLASSES = 20
+UNITS_OF_TIME = {"hours": 3600, "minutes": 60, "seconds": 1}
 
 
 def model_card(facts: CardFacts) -> str:
@@ -139,7 +140,7 @@ def _training(facts: CardFacts) -> Iterator[str]:
     named, images = recipe_name(recipe), num_training_images(about)
     yield _row("recipe", _code(named) if named else "its own, in `recipe.json`")
     if about.images_seen:
-        epochs = f", {about.images_seen / images:,.1f} epochs of {images:,} images" if images else ""
+        epochs = f", {_short(about.images_seen / images)} epochs of {images:,} images" if images else ""
         planned = f" of the {recipe.duration:,} planned" if about.images_seen < recipe.duration else ""
         yield _row("images seen", f"{about.images_seen:,}{planned}, in batches of {recipe.batch_size}{epochs}")
     yield _row("cost", _cost(facts))
@@ -166,15 +167,16 @@ def _training(facts: CardFacts) -> Iterator[str]:
 def _cost(facts: CardFacts) -> str:
     """Time and machine of the training."""
     seconds, environment = facts.cost.seconds, facts.cost.environment or {}
-    hours = f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"
+    unit, length = next(found for found in UNITS_OF_TIME.items() if seconds >= found[1] or found[1] == 1)
+    duration = f"{_short(seconds / length)} {unit}"
     processes = environment.get("processes", 1)
     machine = [environment.get("processor"), environment.get("machine"), processes != 1 and f"{processes} processes"]
     packages = environment.get("packages")
     versions = packages if isinstance(packages, dict) else {}
     machine += [f"{name} {versions[name]}" for name in ("limpid", "torch") if name in versions]
     if not seconds:
-        hours = f"not recorded{stated_cost(recipe_name(facts.recipe))}"
-    return ", ".join([hours, *(str(word) for word in machine if word)])
+        duration = f"not recorded{stated_cost(recipe_name(facts.recipe))}"
+    return ", ".join([duration, *(str(word) for word in machine if word)])
 
 
 def _scores(facts: CardFacts) -> Iterator[str]:
@@ -183,7 +185,7 @@ def _scores(facts: CardFacts) -> Iterator[str]:
         return
     yield "## Scores"
     for report in facts.reports:
-        yield f"\n{_protocol(report)}.\n"
+        yield f"\n{_text(_protocol(report))}.\n"
         yield "| score | value | 95% interval | held-out real images | |"
         yield "|---|---|---|---|---|"
         for name, score in report.scores.items():
@@ -192,7 +194,8 @@ def _scores(facts: CardFacts) -> Iterator[str]:
             held_out = "" if score.held_out is None else format_number(score.held_out)
             better = f"{score.better} is better" if score.better else ""
             yield f"| {_cell(name)} | {format_number(score.value)} | {interval} | {held_out} | {better} |"
-    yield "\nMeasured by `limpid evaluate` on the weights before they were rounded to float16. Scores compare only"
+    weights = "the weights before they were rounded to float16" if facts.rounded else "these weights"
+    yield f"\nMeasured by `limpid evaluate` on {weights}. Scores compare only"
     yield "under the same protocol."
 
 
@@ -202,10 +205,8 @@ def _protocol(report: EvalReport) -> str:
     names = ("sampler", "steps", "guidance", "NFE", "seeds", "classes", "precision")
     how = ", ".join(f"{name} {settings[name]}" for name in names if name in settings)
     reference = f"{protocol.reference_n:,} images of {_reference(report)}"
-    return _cell(
-        f"{protocol.n:,} samples ({how}) against {reference}; features of {protocol.feature_extractor}, images "
-        f"{protocol.resize}"
-    )
+    features = f"features of {protocol.feature_extractor}, images {protocol.resize}"
+    return f"{protocol.n:,} samples ({how}) against {reference}; {features}"
 
 
 def _reference(report: EvalReport) -> str:
@@ -241,8 +242,13 @@ def _row(name: str, value: str) -> str:
 
 
 def _cell(text: str) -> str:
-    """Text in a table, where | ends a cell and < begins a tag."""
-    return text.replace("|", "\\|").replace("<", "&lt;")
+    """Text in a table, where | ends a cell."""
+    return _text(text).replace("|", "\\|")
+
+
+def _text(text: str) -> str:
+    """Text in Markdown, where < begins a tag."""
+    return text.replace("<", "&lt;")
 
 
 def _code(value: object) -> str:
@@ -257,6 +263,11 @@ def _kind(value: object) -> str:
 def _count(parameters: int) -> str:
     """A number of parameters, as in 35.7M."""
     return f"{parameters / 1e6:.1f}M" if parameters >= 1e6 else f"{parameters:,}"
+
+
+def _short(number: float) -> str:
+    """A number with one decimal; below 1, with two digits that are not 0."""
+    return f"{number:,.1f}" if number >= 1 else f"{number:.2g}"
 
 
 def _slug(text: str) -> str:

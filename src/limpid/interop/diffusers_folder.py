@@ -62,6 +62,24 @@ def write_diffusers_folder(
     return mapping
 
 
+def check_own_folder(folder: Path) -> None:
+    """Raise ValueError for a folder with a model of diffusers that limpid did not write."""
+    if (folder / "model_index.json").exists() and not (folder / METADATA_FILE).exists():
+        raise ValueError(f"{folder} holds a model of diffusers that limpid did not write: choose another --out")
+
+
+def remove_diffusers_files(folder: Path) -> None:
+    """Remove what an earlier `write_diffusers_folder` wrote, model_index.json first; all else stays."""
+    check_own_folder(folder)
+    if not (folder / METADATA_FILE).exists():
+        return
+    for name in ("model_index.json", f"unet/{WEIGHTS_FILE}", *CONFIG_FILES[:2], METADATA_FILE):
+        (folder / name).unlink(missing_ok=True)
+    for name in ("unet", "scheduler"):
+        if (folder / name).is_dir() and not any((folder / name).iterdir()):
+            (folder / name).rmdir()
+
+
 def pipeline_call(mapping: SchedulerMapping, folder: Path, seeds: list[int], labels: list[int] | None) -> str:
     """The Python that samples from a written folder with one generator for each of `seeds`."""
     given = {"batch_size": len(seeds), **({"class_labels": labels} if labels else {}), **mapping.call}
