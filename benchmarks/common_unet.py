@@ -56,21 +56,21 @@ class Attention(nn.Module):
 class Residual(nn.Module):
     """Two convolutions, the time between them, and attention where the level has some."""
 
-    def __init__(self, channels_in: int, channels: int, told: int, dropout: float, attends: bool):
+    def __init__(self, channels_in: int, channels: int, time_channels: int, dropout: float, attention: bool):
         super().__init__()
         self.block1 = nn.Sequential(
             nn.GroupNorm(32, channels_in), Swish(), nn.Conv2d(channels_in, channels, 3, padding=1)
         )
-        self.time = nn.Sequential(Swish(), nn.Linear(told, channels))
+        self.time = nn.Sequential(Swish(), nn.Linear(time_channels, channels))
         self.block2 = nn.Sequential(
             nn.GroupNorm(32, channels), Swish(), nn.Dropout(dropout), nn.Conv2d(channels, channels, 3, padding=1)
         )
         self.shortcut = nn.Conv2d(channels_in, channels, 1) if channels_in != channels else nn.Identity()
-        self.attention = Attention(channels) if attends else nn.Identity()
+        self.attention = Attention(channels) if attention else nn.Identity()
 
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
+    def forward(self, x: Tensor, time_embedding: Tensor) -> Tensor:
         y = self.block1(x)
-        y = y + self.time(told)[:, :, None, None]
+        y = y + self.time(time_embedding)[:, :, None, None]
         return self.attention(self.block2(y) + self.shortcut(x))
 
 
@@ -81,7 +81,7 @@ class Down(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
 
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
+    def forward(self, x: Tensor, time_embedding: Tensor) -> Tensor:
         return self.conv(x)
 
 
@@ -92,7 +92,7 @@ class Up(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
+    def forward(self, x: Tensor, time_embedding: Tensor) -> Tensor:
         return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
 
 
@@ -101,40 +101,42 @@ class CommonUNet(nn.Module):
 
     def __init__(self, dropout: float = 0.0, T: int = 1000):
         super().__init__()
-        width, multipliers, blocks, attends = 128, (1, 2, 2, 2), 2, (1,)
-        told = 4 * width
-        self.time = TimeEmbedding(T, width, told)
+        width, multipliers, blocks, attention = 128, (1, 2, 2, 2), 2, (1,)
+        time_channels = 4 * width
+        self.time = TimeEmbedding(T, width, time_channels)
         self.head = nn.Conv2d(3, width, 3, padding=1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        kept, now = [width], width
+        skips, channels = [width], width
         for level, multiplier in enumerate(multipliers):
             for _ in range(blocks):
-                self.down.append(Residual(now, width * multiplier, told, dropout, level in attends))
-                now = width * multiplier
-                kept.append(now)
+                self.down.append(Residual(channels, width * multiplier, time_channels, dropout, level in attention))
+                channels = width * multiplier
+                skips.append(channels)
             if level + 1 < len(multipliers):
-                self.down.append(Down(now))
-                kept.append(now)
-        self.middle = nn.ModuleList([Residual(now, now, told, dropout, a) for a in (True, False)])
+                self.down.append(Down(channels))
+                skips.append(channels)
+        self.middle = nn.ModuleList([Residual(channels, channels, time_channels, dropout, a) for a in (True, False)])
         for level, multiplier in reversed(list(enumerate(multipliers))):
             for _ in range(blocks + 1):
-                self.up.append(Residual(kept.pop() + now, width * multiplier, told, dropout, level in attends))
-                now = width * multiplier
+                self.up.append(
+                    Residual(skips.pop() + channels, width * multiplier, time_channels, dropout, level in attention)
+                )
+                channels = width * multiplier
             if level:
-                self.up.append(Up(now))
-        self.tail = nn.Sequential(nn.GroupNorm(32, now), Swish(), nn.Conv2d(now, 3, 3, padding=1))
+                self.up.append(Up(channels))
+        self.tail = nn.Sequential(nn.GroupNorm(32, channels), Swish(), nn.Conv2d(channels, 3, 3, padding=1))
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        told = self.time(t)
+        time_embedding = self.time(t)
         x = self.head(x)
-        kept = [x]
+        skips = [x]
         for layer in self.down:
-            x = layer(x, told)
-            kept.append(x)
+            x = layer(x, time_embedding)
+            skips.append(x)
         for layer in self.middle:
-            x = layer(x, told)
+            x = layer(x, time_embedding)
         for layer in self.up:
             if isinstance(layer, Residual):
-                x = torch.cat([x, kept.pop()], dim=1)
-            x = layer(x, told)
+                x = torch.cat([x, skips.pop()], dim=1)
+            x = layer(x, time_embedding)
         return self.tail(x)

@@ -1,10 +1,10 @@
-"""What comes before the network: noise on images, and the images themselves, against the usual ways, by turns.
+"""The data pipeline and the forward process of a training step, against those of other projects, by turns.
 
     python benchmarks/forward_and_data.py [--quick]
 
-The forward process with its noise, 128 images of 3x64x64, against diffusers' `randn` and `add_noise`; the data
-pipeline at 32 and 64 pixels against Pillow in a `DataLoader`, as most examples have it; and what both cost against
-batch, size and number of images. A few minutes on two cores.
+The forward process with its noise, 128 images of 3x64x64, against torch's `randn_like` and diffusers' `add_noise`; the
+data pipeline at 32 and 64 pixels against Pillow in a `DataLoader`, as most examples have it; and the cost of both
+against batch, size and number of images. A few minutes on two cores.
 """
 
 import math
@@ -37,34 +37,37 @@ LARGE = 50_000
 
 
 def main() -> None:
-    """Measure everything, and write it down."""
+    """Measure everything, and write JSON and a plot."""
     options = parse_options(arguments(__doc__ or "", "forward_and_data"))
     sizes, n = ((32,), 500) if options.quick else ((32, 64), 5_000)
     duels = [forward_duel(8 if options.quick else 128, 64, options)]
     duels += [data_duel(size, n, workers, options) for size in sizes for workers in ((0,) if options.quick else (0, 2))]
-    unlike = {size: unlikeness(size) for size in (16, 32, 48, 64)}
-    print("farthest from Pillow's resize, of 255:", unlike)
+    resize_errors = {size: resize_error(size) for size in (16, 32, 48, 64)}
+    print("largest difference from Pillow's resize, of 255:", resize_errors)
     lines = costs(options)
-    figures = {"duels": [each.plain() for each in duels], "farthest_from_pillow": unlike, "costs": lines}
+    figures = {"duels": [each.plain() for each in duels], "farthest_from_pillow": resize_errors, "costs": lines}
     save({"about": about(options.device)} | figures, options.out)
     print(draw(lines, options.out.with_name(f"{options.out.name}.png")))
 
 
 def forward_duel(batch: int, size: int, options: Any) -> Duel:
     """The forward process against diffusers'."""
-    ours, theirs = Contestant("limpid", ours_forward, (size,)), Contestant("diffusers", theirs_forward, (size,))
-    return duel(f"forward, {size} px", batch, ours, theirs, 3.0, options)
+    limpid, diffusers = (
+        Contestant("limpid", limpid_forward, (size,)),
+        Contestant("diffusers", diffusers_forward, (size,)),
+    )
+    return duel(f"forward, {size} px", batch, limpid, diffusers, 3.0, options)
 
 
 def data_duel(size: int, n: int, workers: int, options: Any) -> Duel:
     """The data pipeline against Pillow's in a DataLoader."""
-    ours = Contestant("limpid, resident", ours_data, (size, n))
-    theirs = Contestant(f"Pillow, DataLoader, {workers} workers", theirs_data, (size, n, workers))
-    return duel(f"data, {size} px", 128, ours, theirs, 10.0, options)
+    limpid = Contestant("limpid, resident", limpid_data, (size, n))
+    pillow = Contestant(f"Pillow, DataLoader, {workers} workers", pillow_data, (size, n, workers))
+    return duel(f"data, {size} px", 128, limpid, pillow, 10.0, options)
 
 
-def ours_forward(size: int, device: str, batch: int) -> Work:
-    """limpid's noise, levels and mixture, as its training draws them."""
+def limpid_forward(size: int, device: str, batch: int) -> Work:
+    """The forward process of limpid's training: noise levels, Gaussian noise, and x = alpha x0 + sigma eps."""
     runtime = Runtime(device).resolve().setup()
     x0 = torch.rand(batch, 3, size, size, device=runtime.device).to(memory_format=torch.channels_last)
     steps, schedule = count(0, batch), LinearBeta()
@@ -77,8 +80,8 @@ def ours_forward(size: int, device: str, batch: int) -> Work:
     return work
 
 
-def theirs_forward(size: int, device: str, batch: int) -> Work:
-    """The same by diffusers, as its example draws it."""
+def diffusers_forward(size: int, device: str, batch: int) -> Work:
+    """The forward process of diffusers' training example."""
     from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
     x0, noises = torch.rand(batch, 3, size, size, device=device), DDPMScheduler(num_train_timesteps=1000)
@@ -90,25 +93,25 @@ def theirs_forward(size: int, device: str, batch: int) -> Work:
     return work
 
 
-def photographs(n: int) -> np.ndarray:
+def random_images(n: int) -> np.ndarray:
     """n random images of 32x32, height first and channels last as CIFAR-10's readers have them."""
     return np.random.default_rng(0).integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
 
 
-def ours_data(size: int, n: int, device: str, batch: int) -> Work:
-    """limpid's batches: resized once, resident, chosen, mirrored and converted in each step."""
+def limpid_data(size: int, n: int, device: str, batch: int) -> Work:
+    """limpid's batches: resized once and held in memory; each step selects, mirrors and converts a batch."""
     runtime = Runtime(device).resolve().setup()
-    held = channels_last(resize(torch.from_numpy(photographs(n)).permute(0, 3, 1, 2).contiguous(), size))
-    return batches(ImageDataset(held, torch.zeros(n, dtype=torch.int64)).to(runtime.device), batch)
+    pixels = channels_last(resize(torch.from_numpy(random_images(n)).permute(0, 3, 1, 2).contiguous(), size))
+    return batches(ImageDataset(pixels, torch.zeros(n, dtype=torch.int64)).to(runtime.device), batch)
 
 
 def batches(images: ImageDataset, batch: int) -> Work:
-    """The next batch as the network takes it, by training's own functions."""
-    row, augment, steps = images.batches(0, batch, 0), Augment(), count()
+    """The next batch as the network takes it, made by the functions of training."""
+    stream, augment, steps = images.batches(0, batch, 0), Augment(), count()
     device = images.pixels.device
 
     def work() -> Tensor:
-        pixels, _ = next(row)
+        pixels, _ = next(stream)
         mirrored = augment(pixels, generator(device, 0, "augment", next(steps)))
         return normalize(mirrored).contiguous(memory_format=torch.channels_last)
 
@@ -116,10 +119,10 @@ def batches(images: ImageDataset, batch: int) -> Work:
 
 
 class Pillow(Dataset[Tensor]):
-    """Images that are resized, mirrored and converted one by one when they are asked for."""
+    """Images that are resized, mirrored and converted one by one when an index is read."""
 
     def __init__(self, size: int, n: int):
-        self.images, self.size = photographs(n), size
+        self.images, self.size = random_images(n), size
 
     def __len__(self) -> int:
         return len(self.images)
@@ -133,7 +136,7 @@ class Pillow(Dataset[Tensor]):
         return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float().div(255).sub(0.5).div(0.5)
 
 
-def theirs_data(size: int, n: int, workers: int, device: str, batch: int) -> Work:
+def pillow_data(size: int, n: int, workers: int, device: str, batch: int) -> Work:
     """The same images through Pillow and a DataLoader, shuffled anew in each epoch."""
     loader = DataLoader(
         Pillow(size, n), batch, shuffle=True, num_workers=workers, drop_last=True, persistent_workers=workers > 0
@@ -143,29 +146,29 @@ def theirs_data(size: int, n: int, workers: int, device: str, batch: int) -> Wor
         while True:
             yield from loader
 
-    row = endless()
-    return lambda: next(row).to(device)
+    stream = endless()
+    return lambda: next(stream).to(device)
 
 
-def unlikeness(size: int) -> int:
-    """The most that a pixel resized by limpid differs from Pillow's, of 255."""
-    images = photographs(64)
-    ours = resize(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), size).permute(0, 2, 3, 1).numpy()
-    theirs = [np.asarray(Image.fromarray(one).resize((size, size), Image.Resampling.BILINEAR)) for one in images]
-    return int(np.abs(ours.astype(int) - np.stack(theirs).astype(int)).max())
+def resize_error(size: int) -> int:
+    """The largest difference between a pixel resized by limpid and by Pillow, of 255."""
+    images = random_images(64)
+    limpid = resize(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), size).permute(0, 2, 3, 1).numpy()
+    pillow = [np.asarray(Image.fromarray(one).resize((size, size), Image.Resampling.BILINEAR)) for one in images]
+    return int(np.abs(limpid.astype(int) - np.stack(pillow).astype(int)).max())
 
 
 def costs(options: Any) -> dict[str, dict[str, list[float]]]:
-    """Milliseconds, and for mapped images megabytes, against batch, size and number: straight lines."""
-    few = options.quick
-    by_batch = [8, 16] if few else [32, 64, 128, 256, 512, 1024]
-    by_size = [16, 32] if few else [16, 32, 48, 64, 96, 128]
-    by_number = [100, 1_000] if few else [1_000, 10_000, 100_000, 1_000_000]
+    """Milliseconds against batch, size and number of images, and megabytes for memory-mapped images."""
+    quick = options.quick
+    by_batch = [8, 16] if quick else [32, 64, 128, 256, 512, 1024]
+    by_size = [16, 32] if quick else [16, 32, 48, 64, 96, 128]
+    by_number = [100, 1_000] if quick else [1_000, 10_000, 100_000, 1_000_000]
     return {
-        "forward, batch": time_works(by_batch, lambda n: partial(ours_forward, 32, options.device, n), options),
-        "data, batch": time_works(by_batch, lambda n: partial(ours_data, 32, 5_000, options.device, n), options),
-        "forward, size": time_works(by_size, lambda n: partial(ours_forward, n, options.device, 128), options),
-        "data, size": time_works(by_size, lambda n: partial(ours_data, n, 1_000, options.device, 128), options),
+        "forward, batch": time_works(by_batch, lambda n: partial(limpid_forward, 32, options.device, n), options),
+        "data, batch": time_works(by_batch, lambda n: partial(limpid_data, 32, 5_000, options.device, n), options),
+        "forward, size": time_works(by_size, lambda n: partial(limpid_forward, n, options.device, 128), options),
+        "data, size": time_works(by_size, lambda n: partial(limpid_data, n, 1_000, options.device, 128), options),
         "data, number": mapped_costs(by_number, options),
     }
 
@@ -181,7 +184,7 @@ def time_works(values: list[int], maker: Callable[[int], Callable[[], Work]], op
 
 
 def mapped_costs(numbers: list[int], options: Any) -> dict[str, list[float]]:
-    """Milliseconds of a batch of 128, and megabytes of the process, for so many mapped images of 32x32."""
+    """Milliseconds of a batch of 128, and megabytes of the process, against the number of mapped 32x32 images."""
     milliseconds, megabytes = [], []
     with tempfile.TemporaryDirectory(dir=".cache" if Path(".cache").is_dir() else None) as folder:
         for n in numbers:
@@ -193,7 +196,7 @@ def mapped_costs(numbers: list[int], options: Any) -> dict[str, list[float]]:
 
 
 def mapped_batches(path: str, n: int) -> Work:
-    """Batches from a file of n images that takes no room: all its bytes are zero, and the disk holds none of them."""
+    """Batches from a sparse file of n images: all bytes are zero, and it takes no space on the disk."""
     shape = (n, 3, 32, 32)
     with open(path, "wb") as file:
         file.truncate(math.prod(shape))

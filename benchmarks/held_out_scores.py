@@ -1,10 +1,10 @@
-"""What real images score, and what it costs them to be spoilt a little: the scale on which scores are to be read.
+"""Scores of real images, untouched and corrupted a little: the scale on which scores are to be read.
 
     python benchmarks/held_out_scores.py [--n 10000] [--out docs/floors]
 
 Writes OUT.json, OUT.md and OUT.png: the test set of CIFAR-10 against its training set, halves of the training set
-against each other, and the test set blurred, packed as JPEG, with noise, and with a class too many. Where the outside
-judges are at ../shared/classifier, their Frechet distances stand beside ours.
+against each other, and the test set blurred, compressed as JPEG, with noise, and with one class too frequent. Where the
+outside classifiers are at ../shared/classifier, their Frechet distances are added.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def noisy(pixels: Pixels, sigma: float) -> Pixels:
 
 
 def jpeg(pixels: Pixels, quality: int) -> Pixels:
-    """Packed by Pillow and unpacked."""
+    """Compressed as JPEG by Pillow, and decoded."""
     out = []
     for image in pixels.permute(0, 2, 3, 1).numpy():
         file = io.BytesIO()
@@ -58,16 +58,16 @@ def jpeg(pixels: Pixels, quality: int) -> Pixels:
 
 
 def imbalance(test: ImageDataset, share: float) -> Pixels:
-    """The images with this share of all of them turned into further ones of the first class, from its own."""
-    cats = test.pixels[test.labels == 0]
+    """The images with this share of them replaced by images of the first class, sampled with replacement."""
+    first_class = test.pixels[test.labels == 0]
     others = torch.nonzero(test.labels != 0)[:, 0]
-    draw = generator("cpu", "imbalance")
-    out, gone = test.pixels.clone(), others[torch.randperm(len(others), generator=draw)[: round(share * len(test))]]
-    out[gone] = cats[torch.randint(len(cats), (len(gone),), generator=draw)]
+    rng = generator("cpu", "imbalance")
+    out, replaced = test.pixels.clone(), others[torch.randperm(len(others), generator=rng)[: round(share * len(test))]]
+    out[replaced] = first_class[torch.randint(len(first_class), (len(replaced),), generator=rng)]
     return out
 
 
-SPOILT: dict[str, Callable[[ImageDataset], Pixels]] = {
+CORRUPTIONS: dict[str, Callable[[ImageDataset], Pixels]] = {
     "test set": lambda test: test.pixels,
     "5% of it more airplanes": lambda test: imbalance(test, 0.05),
     "JPEG 95": lambda test: jpeg(test.pixels, 95),
@@ -103,41 +103,41 @@ def main() -> None:
         "half of the training set",
         extractor,
     )
-    one = Features(*(rows[first[: options.n]] for rows in reference.features))
-    scores["training set, half against half"] = scores_of(one, halves, extractor)
-    for name, spoil in SPOILT.items():
-        pixels = spoil(test)
-        said = extract_features(extractor, pixels)
-        scores[name] = scores_of(Features(said["features"], said["logits"]), reference, extractor)
-        for other, against in outside.items():
-            scores[name][f"FD {other}"] = Score(frechet(statistics(extractors[other], pixels), against))
+    first_features = Features(*(rows[first[: options.n]] for rows in reference.features))
+    scores["training set, half against half"] = scores_of(first_features, halves, extractor)
+    for name, corrupt in CORRUPTIONS.items():
+        pixels = corrupt(test)
+        found = extract_features(extractor, pixels)
+        scores[name] = scores_of(Features(found["features"], found["logits"]), reference, extractor)
+        for other, real in outside.items():
+            scores[name][f"FD {other}"] = Score(frechet(statistics(extractors[other], pixels), real))
         print(name, {key: format_number(score.value) for key, score in scores[name].items()}, flush=True)
     write(scores, test, options.out)
 
 
 def statistics(extractor: FeatureExtractor, pixels: Pixels) -> Statistics:
-    """Mean and covariance of a judge's features of images."""
+    """Mean and covariance of a classifier's features of images."""
     return Moments.of(extract_features(extractor, pixels)["features"]).statistics
 
 
 def write(scores: dict[str, dict[str, Score]], test: ImageDataset, out: Path) -> None:
-    """The scores as JSON and as a table, and what the spoilt images look like."""
+    """The scores as JSON and as a table, and what the corrupted images look like."""
     out.parent.mkdir(parents=True, exist_ok=True)
     plain = {
         row: {name: {"value": score.value, "error": score.error} for name, score in found.items()}
         for row, found in scores.items()
     }
     out.with_suffix(".json").write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
-    heads = list(dict.fromkeys(name for found in scores.values() for name in found))
-    lines = ["| | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
+    columns = list(dict.fromkeys(name for found in scores.values() for name in found))
+    lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     for row, found in scores.items():
-        lines.append(f"| {row} | " + " | ".join(said(found.get(name)) for name in heads) + " |")
+        lines.append(f"| {row} | " + " | ".join(cell(found.get(name)) for name in columns) + " |")
     out.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    few = torch.stack([spoil(test)[:10] for spoil in SPOILT.values()])
-    save_png(strip(few, list(SPOILT), ()), out.with_suffix(".png"))
+    few = torch.stack([corrupt(test)[:10] for corrupt in CORRUPTIONS.values()])
+    save_png(strip(few, list(CORRUPTIONS), ()), out.with_suffix(".png"))
 
 
-def said(score: Score | None) -> str:
+def cell(score: Score | None) -> str:
     """A score in a cell of the table."""
     if score is None:
         return ""

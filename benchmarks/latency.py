@@ -1,10 +1,10 @@
-"""How long one waits before anything happens: for help, for imports, for the first image of a run.
+"""Latency of the command: of its help, of imports, and of the first image of a run.
 
     python benchmarks/latency.py [--run runs/cifar10-small] [--quick]
 
 Every figure is of fresh processes, the median of seven. The first image is `limpid sample RUN --n 1`; the network's
-own time in it is that of drawing the same image again in a process that has just done so. Without a run, one of the
-demo's network is made, which has hardly been trained.
+own time in it is that of sampling the same image again in the same process. Without --run, a run of the recipe `demo`
+is made, trained on 32 images.
 """
 
 import subprocess
@@ -28,45 +28,45 @@ IMPORTS = (
     "limpid.training.run",
     "diffusers",
 )
-WANTED = {"limpid --help": 0.3, "first image, beyond the network": 3.0}
+TARGETS = {"limpid --help": 0.3, "first image, beyond the network": 3.0}
 
 
 def main() -> None:
-    """Measure, and say whether it is quick enough."""
+    """Measure all latencies, and print them beside the targets."""
     parser = arguments(__doc__ or "", "latency")
     parser.add_argument("--run")
     options = parse_options(parser)
     with tempfile.TemporaryDirectory() as scratch:
-        run = options.run or pipeline(scratch)
+        run = options.run or quick_run(scratch)
         commands = {"python": ["-c", "pass"], "limpid --help": ["-m", "limpid", "--help"]}
         imports = ("limpid.cli.main",) if options.quick else IMPORTS
         commands |= {f"import {name}": ["-c", f"import {name}"] for name in imports}
         commands |= {"limpid sample --n 1": ["-m", "limpid", "sample", run, "--n", "1", "--out", f"{scratch}/drawn"]}
         commands["limpid sample --n 1"] += ["--device", options.device]
-        figures = waits(commands, options.rounds)
+        figures = measure_commands(commands, options.rounds)
         with IsolatedWorker(options.device, first_image, run) as work:
             work.time_seconds(1)
             network = min(work.time_seconds(1) for _ in range(options.rounds))
     own = Measurement(tuple(turn - network for turn in figures["limpid sample --n 1"].rounds))
     figures |= {"the network's own time": Measurement((network,)), "first image, beyond the network": own}
     for name, figure in figures.items():
-        wanted = f", wanted at most {WANTED[name]}" if name in WANTED else ""
+        target = f", wanted at most {TARGETS[name]}" if name in TARGETS else ""
         low, high = figure.quartiles
-        print(f"{name}: {figure.median:.2f} s ({low:.2f} .. {high:.2f}{wanted})")
+        print(f"{name}: {figure.median:.2f} s ({low:.2f} .. {high:.2f}{target})")
     seconds = {name: figure.rounds for name, figure in figures.items()}
-    save({"about": about(options.device), "wanted": WANTED, "seconds": seconds}, options.out)
+    save({"about": about(options.device), "wanted": TARGETS, "seconds": seconds}, options.out)
 
 
-def pipeline(folder: str) -> str:
-    """A run that took a moment."""
+def quick_run(folder: str) -> str:
+    """The path of a new run of the recipe `demo`, trained on 32 images with one sampling step."""
     run = str(Path(folder, "run"))
     words = ["train", "demo", "--images", "32", "--sampling.steps", "1", "--run", run]
     subprocess.run([sys.executable, "-m", "limpid", *words], check=True, stdout=subprocess.DEVNULL)
     return run
 
 
-def waits(commands: dict[str, list[str]], rounds: int) -> dict[str, Measurement]:
-    """Seconds of each command in fresh processes, by turns; once before, so that the disk has been read."""
+def measure_commands(commands: dict[str, list[str]], rounds: int) -> dict[str, Measurement]:
+    """Seconds of each command in new processes, by turns. The first round only fills the disk cache."""
     turns: dict[str, list[float]] = {name: [] for name in commands}
     for number in range(rounds + 1):
         for name, words in commands.items():
@@ -78,7 +78,7 @@ def waits(commands: dict[str, list[str]], rounds: int) -> dict[str, Measurement]
 
 
 def first_image(run: str) -> Work:
-    """What draws the image of seed 0, the network being there."""
+    """The work of sampling the image of seed 0 with a network that is already loaded."""
     runtime = Runtime().resolve().setup()
     pipeline = load(run, runtime=runtime)
     return partial(pipeline.sample, 1)

@@ -1,9 +1,9 @@
-"""Two classifiers of CIFAR-10 by others (akamaster/pytorch_resnet_cifar10), as independent feature networks.
+"""Two CIFAR-10 classifiers of another project (akamaster/pytorch_resnet_cifar10), as independent feature networks.
 
-Their files are looked for in ../shared/classifier, or in the folder that $LIMPID_JUDGES names; they are no part of this
-project. The networks are those of He et al. (2016), section 4.2, with shortcuts that have no parameters. What they give
-is the Frechet distance of 64 features to those of the 50,000 training images: small numbers, on a scale of their own.
-The 10,000 test images score 0.050 (ResNet-56) and 0.0214 (ResNet-20).
+Their files are read from ../shared/classifier, or from the folder $LIMPID_JUDGES; they are not part of this project.
+The networks are those of He et al. (2016), section 4.2, with shortcuts that have no parameters. The score is the
+Frechet distance of 64 features to those of the 50,000 training images: small numbers, on a scale of their own. The
+10,000 test images score 0.050 (ResNet-56) and 0.0214 (ResNet-20).
 """
 
 import os
@@ -24,32 +24,32 @@ from limpid.metrics.frechet import frechet
 from limpid.metrics.moments import Moments, Statistics
 
 FOLDER = Path(os.environ.get("LIMPID_JUDGES", Path(__file__).parents[2] / "shared" / "classifier"))
-KEPT = Path(".cache", "outside-judges.safetensors")
+CACHE = Path(".cache", "outside-judges.safetensors")
 FILES = {"ResNet-56": (9, "resnet56-4bfd9763.th"), "ResNet-20": (3, "resnet20-12fca82f.th")}
 # Mean and standard deviation of ImageNet's channels, which these networks were trained with.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Block(nn.Module):
-    """Two convolutions beside a shortcut, which skips pixels and adds empty channels where the map gets smaller."""
+    """Two convolutions beside a shortcut, strided and padded with zero channels where the map gets smaller."""
 
     def __init__(self, channels_in: int, channels: int):
         super().__init__()
         stride = 1 if channels_in == channels else 2
-        self.added = (channels - channels_in) // 2
+        self.padding = (channels - channels_in) // 2
         self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False)
         self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
         self.bn1, self.bn2 = nn.BatchNorm2d(channels), nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        if self.added:
-            x = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.added, self.added))
+        if self.padding:
+            x = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.padding, self.padding))
         return F.relu(x + y)
 
 
 class ResNet(nn.Module):
-    """Pixels 0..255 to 64 features and ten logits: a convolution, and three stages of so many blocks."""
+    """Pixels 0..255 to 64 features and ten logits: a convolution, and three stages of `blocks` blocks each."""
 
     mean: Tensor
     std: Tensor
@@ -76,7 +76,7 @@ class ResNet(nn.Module):
 
 @lru_cache
 def classifiers() -> dict[str, FeatureExtractor]:
-    """The classifiers whose files are there, by name."""
+    """The classifiers whose files exist, by name."""
     return {name: extractor(name) for name, (_, file) in FILES.items() if (FOLDER / file).exists()}
 
 
@@ -100,18 +100,18 @@ def statistics(extractor: FeatureExtractor, pixels: UInt8[Tensor, "n 3 32 32"], 
 @lru_cache
 def real() -> dict[str, Statistics]:
     """Mean and covariance of the features of the training images, by classifier; computed once and cached in .cache."""
-    if not KEPT.exists():
-        pixels, kept = Cifar10().load().pixels, {}
-        for name, one in classifiers().items():
-            kept[f"{name}.mean"], kept[f"{name}.covariance"] = statistics(one, pixels)
-        KEPT.parent.mkdir(exist_ok=True)
-        save_file(kept, KEPT)
-    kept = load_file(KEPT)
-    return {name: Statistics(kept[f"{name}.mean"], kept[f"{name}.covariance"]) for name in classifiers()}
+    if not CACHE.exists():
+        pixels, tensors = Cifar10().load().pixels, {}
+        for name, classifier in classifiers().items():
+            tensors[f"{name}.mean"], tensors[f"{name}.covariance"] = statistics(classifier, pixels)
+        CACHE.parent.mkdir(exist_ok=True)
+        save_file(tensors, CACHE)
+    tensors = load_file(CACHE)
+    return {name: Statistics(tensors[f"{name}.mean"], tensors[f"{name}.covariance"]) for name in classifiers()}
 
 
 def distances(pixels: UInt8[Tensor, "n 3 32 32"]) -> dict[str, float]:
     """The Frechet distance of images to the training images, by classifier. Raises ValueError if there is none."""
     if not classifiers():
         raise ValueError(f"no classifiers at {FOLDER}: expected {', '.join(file for _, file in FILES.values())}")
-    return {name: frechet(statistics(one, pixels), real()[name]) for name, one in classifiers().items()}
+    return {name: frechet(statistics(classifier, pixels), real()[name]) for name, classifier in classifiers().items()}

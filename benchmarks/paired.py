@@ -1,4 +1,4 @@
-"""Two contestants by turns, each in a process of its own: how fast, in how much memory, and the ratio turn by turn."""
+"""Two contestants by turns, each in its own process: speed, peak memory, and the ratio of speeds turn by turn."""
 
 import argparse
 import json
@@ -20,47 +20,47 @@ from limpid.viz.plot import Curve, Panel, panels
 
 @dataclass(frozen=True)
 class Contestant:
-    """Who does it, and the function that makes the work for a device and a batch."""
+    """An implementation: its name, and the function that makes its work from `args`, a device and a batch."""
 
     name: str
     make: Callable[..., Work]
-    given: tuple[Any, ...] = ()
+    args: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
 class Duel:
-    """What came of one pair, ours first; speeds in images a second."""
+    """The result of one comparison, limpid's contestant first: speeds in images a second, peak memory in bytes."""
 
     network: str
     batch: int
     names: tuple[str, str]
     speeds: tuple[Measurement, Measurement]
     bytes: tuple[int, int]
-    wanted: float
-    """The ratio of speeds that is to be reached at least; 0 where none is asked for."""
+    target: float
+    """The ratio of speeds that should be reached at least; 0 where there is no target."""
 
     @property
     def ratio(self) -> Measurement:
-        """How many times as fast the first is."""
+        """Speed of the first over speed of the second, turn by turn."""
         return self.speeds[0].ratio(self.speeds[1])
 
     def __str__(self) -> str:
-        (low, high), wanted = self.ratio.quartiles, f", wanted {self.wanted}" if self.wanted else ""
-        who = " | ".join(
+        (low, high), target = self.ratio.quartiles, f", wanted {self.target}" if self.target else ""
+        both = " | ".join(
             f"{name} {speed.median:.4g} images/s, {size / 1e9:.2f} GB"
             for name, speed, size in zip(self.names, self.speeds, self.bytes, strict=True)
         )
-        ratios = f"{self.ratio.median:.2f} times ({low:.2f} .. {high:.2f}{wanted})"
+        ratios = f"{self.ratio.median:.2f} times ({low:.2f} .. {high:.2f}{target})"
         return (
-            f"{self.network}, batch {self.batch}: {who} | {ratios}, {self.bytes[0] / self.bytes[1]:.2f} of the memory"
+            f"{self.network}, batch {self.batch}: {both} | {ratios}, {self.bytes[0] / self.bytes[1]:.2f} of the memory"
         )
 
     def plain(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """The fields for JSON."""
         return {
             "network": self.network,
             "batch": self.batch,
-            "wanted": self.wanted,
+            "wanted": self.target,
             "ratio": self.ratio.median,
             "ratio_quartiles": self.ratio.quartiles,
             "memory_ratio": self.bytes[0] / self.bytes[1],
@@ -71,27 +71,25 @@ class Duel:
         }
 
 
-def duel(
-    network: str, batch: int, ours: Contestant, theirs: Contestant, wanted: float, options: argparse.Namespace
-) -> Duel:
-    """Let both do their work by turns, and tell at once."""
-    device, pair = options.device, (ours, theirs)
+def duel(network: str, batch: int, a: Contestant, b: Contestant, target: float, options: argparse.Namespace) -> Duel:
+    """Measure both by turns, and print the result."""
+    device = options.device
     with (
-        IsolatedWorker(device, ours.make, *ours.given, device, batch) as first,
-        IsolatedWorker(device, theirs.make, *theirs.given, device, batch) as second,
+        IsolatedWorker(device, a.make, *a.args, device, batch) as first,
+        IsolatedWorker(device, b.make, *b.args, device, batch) as second,
     ):
-        taken = time_interleaved({"a": first.time_seconds, "b": second.time_seconds}, options.rounds, options.seconds)
-        speeds = taken["a"].per(batch), taken["b"].per(batch)
+        seconds = time_interleaved({"a": first.time_seconds, "b": second.time_seconds}, options.rounds, options.seconds)
+        speeds = seconds["a"].per(batch), seconds["b"].per(batch)
         sizes = first.peak_memory(), second.peak_memory()
-    result = Duel(network, batch, (pair[0].name, pair[1].name), speeds, sizes, wanted)
+    result = Duel(network, batch, (a.name, b.name), speeds, sizes, target)
     print(result, flush=True)
     return result
 
 
 def arguments(description: str, out: str) -> argparse.ArgumentParser:
-    """The options that all these commands have."""
+    """A parser with the options that all benchmarks share."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="only see that it works")
+    parser.add_argument("--quick", action="store_true", help="a minimal run, only to see that it works")
     parser.add_argument("--device", default=Runtime().resolve().device)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=2.0, help="of a turn, at least")
@@ -100,7 +98,7 @@ def arguments(description: str, out: str) -> argparse.ArgumentParser:
 
 
 def parse_options(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """The options, the quick ones if they were asked for."""
+    """The parsed options; --quick means two rounds of the shortest turns."""
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.seconds = 2, 0.0
@@ -108,7 +106,7 @@ def parse_options(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 
 def about(device: str) -> dict[str, Any]:
-    """On what it was measured."""
+    """The machine, the versions and the settings of a measurement."""
     return {
         "machine": str(Runtime(device).resolve()),
         "settled": cpu.tune_process() if device == "cpu" else (),
@@ -119,19 +117,19 @@ def about(device: str) -> dict[str, Any]:
     }
 
 
-def written(duels: Sequence[Duel], options: argparse.Namespace) -> None:
-    """All figures as JSON; speed and memory against the batch as a plot."""
+def save_duels(duels: Sequence[Duel], options: argparse.Namespace) -> None:
+    """Write all figures as JSON, and for each network a plot of speed and memory against the batch."""
     save({"about": about(options.device), "duels": [each.plain() for each in duels]}, options.out)
     for network in dict.fromkeys(each.network for each in duels):
-        here = [each for each in duels if each.network == network]
-        speeds = panel(here, "images a second", lambda each, side: each.speeds[side].median)
-        sizes = panel(here, "GB at the peak", lambda each, side: each.bytes[side] / 1e9)
+        of_network = [each for each in duels if each.network == network]
+        speeds = panel(of_network, "images a second", lambda each, side: each.speeds[side].median)
+        sizes = panel(of_network, "peak memory, GB", lambda each, side: each.bytes[side] / 1e9)
         name = "-".join([options.out.name, *network.split(", ")])
         print(panels([speeds, sizes], options.out.with_name(f"{name}.png")))
 
 
 def panel(duels: Sequence[Duel], y: str, value: Callable[[Duel, int], float]) -> Panel:
-    """A value of all contestants against the batch; of one that stood in several duels, the first."""
+    """A value of all contestants against the batch; of a contestant in several duels, that of the first."""
     points: dict[str, dict[int, float]] = {}
     for each in duels:
         for side, name in enumerate(each.names):

@@ -1,4 +1,4 @@
-"""The contestants: training steps and looks of limpid's networks and of the same networks by others, as they ship.
+"""The contestants: training steps and evaluations of limpid's networks and of the same networks in other projects.
 
 Each function takes a batch and returns work that can be done again and again; `limpid.bench.timing.Apart` does it in a
 process of its own. All see random pixels of 32x32, and drop nothing out: torch's dropout draws number by number on a
@@ -86,7 +86,7 @@ def limpid_training(size: Size, precision: Precision, device: str, batch: int) -
 
 
 def limpid_evaluation(size: Size, precision: Precision, device: str, batch: int) -> Work:
-    """A look of limpid's network, as its samplers take it."""
+    """An evaluation of limpid's network, as its samplers take it."""
     runtime, recipe = TrainingRuntime(device, precision).resolve().setup(), recipe_of(size, batch)
     model = runtime.to_device(build_denoiser(recipe, SHAPE, 0)).eval()
     level = sampling_levels(recipe.sampling_schedule, 2)[1]
@@ -123,16 +123,16 @@ class Patched(Plain):
 
 
 def diffusers_training(size: Size, precision: Precision, device: str, batch: int) -> Work:
-    """A step as in diffusers' unconditional example: AdamW, clipped at 1, a schedule of the rate, an average."""
+    """A step as in diffusers' unconditional example: AdamW, clipped at 1, a learning-lr_schedule schedule, an EMA."""
     from diffusers.optimization import get_scheduler
     from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
     from diffusers.training_utils import EMAModel
 
     net, noises = diffusers_network(size, device), DDPMScheduler(num_train_timesteps=1000, beta_schedule="linear")
-    average = EMAModel(net.parameters(), decay=0.9999, use_ema_warmup=True, inv_gamma=1.0, power=0.75)
-    average.to(device)
+    ema = EMAModel(net.parameters(), decay=0.9999, use_ema_warmup=True, inv_gamma=1.0, power=0.75)
+    ema.to(device)
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4, betas=(0.95, 0.999), weight_decay=1e-6, eps=1e-8)
-    rate = get_scheduler("cosine", optimizer, num_warmup_steps=500, num_training_steps=1_000_000)
+    lr_schedule = get_scheduler("cosine", optimizer, num_warmup_steps=500, num_training_steps=1_000_000)
     x0 = (pixels(batch).float() / 127.5 - 1).to(device)
 
     def step() -> None:
@@ -144,53 +144,53 @@ def diffusers_training(size: Size, precision: Precision, device: str, batch: int
         F.mse_loss(y.float(), eps.float()).backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
-        rate.step()
+        lr_schedule.step()
         optimizer.zero_grad()
-        average.step(net.parameters())
+        ema.step(net.parameters())
 
     return step
 
 
 def diffusers_evaluation(size: Size, precision: Precision, device: str, batch: int) -> Work:
-    """A look of diffusers' network, as its pipelines take it."""
+    """An evaluation of diffusers' network, as its pipelines take it."""
     net = diffusers_network(size, device).eval()
     x, t = torch.randn(batch, *SHAPE, device=device), torch.tensor(500, device=device)
 
     @torch.no_grad()
-    def look() -> Tensor:
+    def evaluate() -> Tensor:
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bfloat16"):
             return net(x, t)
 
-    return look
+    return evaluate
 
 
 def common_training(device: str, batch: int) -> Work:
-    """A step as in the common PyTorch ports of DDPM: float32, Adam, clipped at 1, an average kept tensor by tensor."""
+    """A step as in the common PyTorch ports of DDPM: float32, Adam, clipped at 1, an EMA updated tensor by tensor."""
     torch.manual_seed(0)
     net = CommonUNet().to(device)
-    average = {name: value.clone() for name, value in net.state_dict().items()}
+    ema = {name: value.clone() for name, value in net.state_dict().items()}
     optimizer = torch.optim.Adam(net.parameters(), lr=2e-4)
-    rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(step, 5000) / 5000)
+    lr_schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(step, 5000) / 5000)
     alpha_bar = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0).to(device)
     x0 = (pixels(batch).float() / 127.5 - 1).to(device)
 
     def step() -> None:
         optimizer.zero_grad()
         t, eps = torch.randint(1000, (batch,), device=device), torch.randn_like(x0)
-        there = alpha_bar[t].float()[:, None, None, None]
-        x = there.sqrt() * x0 + (1 - there).sqrt() * eps
+        alpha_bar_t = alpha_bar[t].float()[:, None, None, None]
+        x = alpha_bar_t.sqrt() * x0 + (1 - alpha_bar_t).sqrt() * eps
         F.mse_loss(net(x, t), eps, reduction="none").mean().backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
-        rate.step()
+        lr_schedule.step()
         for name, value in net.state_dict().items():
-            average[name].copy_(average[name] * 0.9999 + value * 0.0001)
+            ema[name].copy_(ema[name] * 0.9999 + value * 0.0001)
 
     return step
 
 
 def common_evaluation(device: str, batch: int) -> Work:
-    """A look of the commonly written network."""
+    """An evaluation of the commonly written network."""
     torch.manual_seed(0)
     net = CommonUNet().to(device).eval()
     x, t = torch.randn(batch, *SHAPE, device=device), torch.full((batch,), 500, device=device)

@@ -1,15 +1,15 @@
-"""A look of the network, the unit of all sampling, against other projects' looks of the same network, by turns.
+"""A network evaluation, the unit of all sampling, against other projects' evaluations of the same network, by turns.
 
     python benchmarks/sampling.py [--batches 16 64] [--quick]
 
-Besides: guidance as limpid computes it, both guesses in one batch, against one after the other.
+Also: guidance as limpid computes it, both outputs in one batch, against one after the other.
 """
 
 from dataclasses import replace
 from functools import partial
 
 import torch
-from paired import Contestant, arguments, duel, parse_options, written
+from paired import Contestant, arguments, duel, parse_options, save_duels
 from peers import SHAPE, common_evaluation, diffusers_evaluation, limpid_evaluation, recipe_of
 
 from limpid.bench.timing import Work
@@ -21,33 +21,38 @@ from limpid.sampling.sample import make_denoiser, seeded_noise
 
 
 def main() -> None:
-    """Measure all pairs, and write down what came of it."""
+    """Measure all pairs, and write JSON and plots."""
     parser = arguments(__doc__ or "", "sampling")
     parser.add_argument("--batches", type=int, nargs="+", default=[16, 64])
     options = parse_options(parser)
-    together, apart = Contestant("both guesses in one batch", both, (True,)), Contestant("by turns", both, (False,))
+    together, apart = (
+        Contestant("both guesses in one batch", guided_evaluation, (True,)),
+        Contestant("by turns", guided_evaluation, (False,)),
+    )
     if options.quick:
-        pairs = [("cifar10-small", 2, *between("cifar10-small")[0])]
+        pairs = [("cifar10-small", 2, *contestants("cifar10-small")[0])]
     else:
-        pairs = [("cifar10", batch, *pair) for batch in options.batches for pair in between("cifar10")]
-        pairs += [("cifar10-small", 64, *pair) for pair in between("cifar10-small")]
+        pairs = [("cifar10", batch, *pair) for batch in options.batches for pair in contestants("cifar10")]
+        pairs += [("cifar10-small", 64, *pair) for pair in contestants("cifar10-small")]
         pairs += [("cifar10-small, guided", batch, together, apart, 0.0) for batch in (1, 8, 64)]
-    written([duel(*pair, options) for pair in pairs], options)
+    save_duels([duel(*pair, options) for pair in pairs], options)
 
 
-def between(network: str) -> list[tuple[Contestant, Contestant, float]]:
-    """Who meets whom, and how many times as fast is wanted at least."""
-    ours, ours32 = (Contestant(f"limpid, {p}", limpid_evaluation, (network, p)) for p in ("bfloat16", "float32"))
-    theirs, theirs16 = (
+def contestants(network: str) -> list[tuple[Contestant, Contestant, float]]:
+    """Pairs of contestants, and the target ratio of their speeds."""
+    limpid, limpid_float32 = (
+        Contestant(f"limpid, {p}", limpid_evaluation, (network, p)) for p in ("bfloat16", "float32")
+    )
+    diffusers, diffusers_bfloat16 = (
         Contestant(f"diffusers, {p}", diffusers_evaluation, (network, p)) for p in ("float32", "bfloat16")
     )
-    pairs = [(ours, theirs, 2.0), (ours, theirs16, 1.2), (ours32, theirs, 0.0)]
+    pairs = [(limpid, diffusers, 2.0), (limpid, diffusers_bfloat16, 1.2), (limpid_float32, diffusers, 0.0)]
     common = Contestant("as commonly written, float32", common_evaluation)
-    return [*pairs, (ours, common, 2.0)] if network == "cifar10" else pairs
+    return [*pairs, (limpid, common, 2.0)] if network == "cifar10" else pairs
 
 
-def both(together: bool, device: str, batch: int) -> Work:
-    """A guided look of `cifar10-small` with classes: one batch of twice the size, or two batches."""
+def guided_evaluation(together: bool, device: str, batch: int) -> Work:
+    """A guided evaluation of `cifar10-small` with classes: one batch of twice the size, or two batches."""
     runtime, recipe = (
         Runtime(device).resolve().setup(),
         replace(recipe_of("cifar10-small", batch), class_conditional=True),
@@ -60,7 +65,7 @@ def both(together: bool, device: str, batch: int) -> Work:
     if together:
         return partial(make_denoiser(model, recipe, labels, runtime), x, level)
     plain = replace(recipe, sampling=replace(recipe.sampling, guidance=Guidance()))
-    strong, weak = (make_denoiser(model, plain, told, runtime) for told in (labels, torch.full_like(labels, 10)))
+    strong, weak = (make_denoiser(model, plain, y, runtime) for y in (labels, torch.full_like(labels, 10)))
     return partial(guide_away_from(strong, weak, recipe.sampling.guidance), x, level)
 
 

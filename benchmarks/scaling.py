@@ -2,9 +2,9 @@
 
     python benchmarks/scaling.py [--processes 2] [--network cifar10-small] [--batches 32 128] [--quick]
 
-Every contestant learns the same batches: one process with one thread, one with as many threads as there are processes,
-the processes with a thread each, and these with torch's DistributedDataParallel for limpid's own sums. On GPUs there
-are no threads to compare with. About two minutes for each batch.
+Every contestant trains on the same batches: one process with one thread, one with as many threads as there are
+processes, the processes with a thread each, and these with torch's DistributedDataParallel in place of limpid's own
+all-reduce. On GPUs there are no threads to compare with. About two minutes for each batch.
 """
 
 import argparse
@@ -50,7 +50,7 @@ class Team:
 
 
 def main() -> None:
-    """Measure every batch, and write down what came of it."""
+    """Measure every batch, and write JSON and a plot."""
     parser = arguments(__doc__ or "", "scaling")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--network", choices=get_args(Size), default="cifar10-small")
@@ -62,14 +62,14 @@ def main() -> None:
     figures = [plain(batch, team, speeds) for batch, taken in found.items() for team, speeds in taken.items()]
     out = {"network": options.network, "teams": figures}
     save({"about": about(options.device), **out}, options.out)
-    print(image(found, options))
+    print(plot(found, options))
 
 
 def teams(options: argparse.Namespace) -> list[Team]:
-    """Who takes part; the one whose speed the others' are compared with comes first."""
+    """The teams that are compared; the first is the baseline."""
     n = options.processes
     found = [Team("1 process", 1, 1, training_loop), Team(f"{n} processes", n, 1, training_loop)]
-    found.append(Team(f"{n} processes, DistributedDataParallel", n, 1, summed_by_torch))
+    found.append(Team(f"{n} processes, DistributedDataParallel", n, 1, ddp_training_loop))
     if options.device == "cpu" and not options.quick:
         found.insert(1, Team(f"1 process, {n} threads", 1, n, training_loop))
     return found
@@ -91,14 +91,14 @@ def measure_batch(batch: int, every: list[Team], options: argparse.Namespace) ->
 
 @contextmanager
 def open_team(team: Team, batch: int, options: argparse.Namespace) -> Iterator[Callable[[int], float]]:
-    """The processes of a team, and how long they take to do so many steps: as long as the last of them."""
-    with ExitStack() as stack, socket.socket() as free, ThreadPoolExecutor(team.processes) as ask:
+    """Start a team's processes. Yields a function from a number of steps to the seconds of the slowest process."""
+    with ExitStack() as stack, socket.socket() as free, ThreadPoolExecutor(team.processes) as threads:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         free.close()
         given = [(team, rank, port, options.device, options.network, batch) for rank in range(team.processes)]
         members = [stack.enter_context(IsolatedWorker(options.device, member, *each)) for each in given]
-        yield lambda count: max(ask.map(lambda one: one.time_seconds(count), members))
+        yield lambda count: max(threads.map(lambda one: one.time_seconds(count), members))
 
 
 def member(team: Team, rank: int, port: int, device: str, network: Size, batch: int) -> Work:
@@ -107,14 +107,14 @@ def member(team: Team, rank: int, port: int, device: str, network: Size, batch: 
     os.environ |= {name: str(number) for name, number in numbers.items()} | {"MASTER_ADDR": "127.0.0.1"}
     runtime = TrainingRuntime(device, threads=team.threads).resolve().setup()
     distributed.init(runtime.device)
-    recipe, drawn = recipe_of(network, batch), pixels(4096)
-    source = ImageDataset(drawn, torch.zeros(len(drawn), dtype=torch.int64)).to(runtime.device)
+    recipe, images = recipe_of(network, batch), pixels(4096)
+    source = ImageDataset(images, torch.zeros(len(images), dtype=torch.int64)).to(runtime.device)
     state = init_state(recipe, source.shape, 0, runtime)
     return partial(next, team.steps(state, recipe, source, runtime))
 
 
 class Objective(nn.Module):
-    """The loss as a module, which DistributedDataParallel wants."""
+    """The loss as a module, as DistributedDataParallel needs it."""
 
     def __init__(self, state: TrainState, recipe: Recipe):
         super().__init__()
@@ -125,8 +125,8 @@ class Objective(nn.Module):
         return denoising_loss(self.model, part.x0, part.eps, part.level, part.labels, self.weight)
 
 
-def summed_by_torch(state: TrainState, recipe: Recipe, *given: Any) -> Iterator[Any]:
-    """The steps of `training_loop`, but the gradients added up by DistributedDataParallel."""
+def ddp_training_loop(state: TrainState, recipe: Recipe, *given: Any) -> Iterator[Any]:
+    """The steps of `training_loop`, with the gradients averaged by DistributedDataParallel."""
     state.grad_sync = GradientSync([])
     objective = DistributedDataParallel(Objective(state, recipe), gradient_as_bucket_view=True)
 
@@ -141,13 +141,13 @@ def summed_by_torch(state: TrainState, recipe: Recipe, *given: Any) -> Iterator[
 
 
 def plain(batch: int, team: Team, speed: Measurement) -> dict[str, Any]:
-    """As JSON holds it."""
-    who = {"name": team.name, "processes": team.processes, "threads": team.threads, "batch": batch}
-    return who | {"images_per_second": speed.median, "turns": speed.rounds}
+    """The fields for JSON."""
+    fields = {"name": team.name, "processes": team.processes, "threads": team.threads, "batch": batch}
+    return fields | {"images_per_second": speed.median, "turns": speed.rounds}
 
 
-def image(found: dict[int, dict[Team, Measurement]], options: argparse.Namespace) -> Path:
-    """Speed against the batch."""
+def plot(found: dict[int, dict[Team, Measurement]], options: argparse.Namespace) -> Path:
+    """Plot speed against the batch, a curve for each team."""
     names = list(next(iter(found.values())))
     curves = [Curve(team.name, list(found), [taken[team].median for taken in found.values()]) for team in names]
     path = options.out.with_name(f"{options.out.name}-{options.network}.png")

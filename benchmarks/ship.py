@@ -1,8 +1,8 @@
-"""Put the EMA weights of a run where limpid finds it by name, in half precision.
+"""Save the EMA weights of a run in half precision among limpid's pretrained models.
 
     python benchmarks/ship.py runs/time-to-quality/limpid cifar10-small
 
-`limpid sample cifar10-small` then samples from it on any machine, without a run.
+`limpid sample cifar10-small` then samples from it on any machine, without the run folder.
 """
 
 import argparse
@@ -13,14 +13,14 @@ from limpid.sampling.checkpoints import PRETRAINED_DIR, find_checkpoint
 from limpid.sampling.half_precision import save_half_precision
 
 MAX_BYTES = 16 * 2**20
-"""Bytes that a network may add to the package."""
+"""The largest file that a pretrained model may add to the package, in bytes."""
 
 
 def main() -> None:
     """Write the file and print its size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="a run folder or a checkpoint")
-    parser.add_argument("name", help="its name, that of a recipe, whose sampling it takes")
+    parser.add_argument("name", help="the model's name: a recipe, whose sampling settings it gets")
     options = parser.parse_args()
     ref = find_checkpoint(options.run)
     shipped = PRETRAINED_DIR / f"{options.name}.safetensors"

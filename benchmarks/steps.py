@@ -1,10 +1,10 @@
-"""Fewer evaluations for the same quality: the Frechet distance against evaluations of the network, for every sampler.
+"""Frechet distance against network evaluations (NFE), for every sampler.
 
     python benchmarks/steps.py cifar10-small [--n 1000] [--quick]
 
-The same seeds for all, judged from outside (see outside_judges.py); the line to reach is ancestral sampling in 1000
-steps. What was measured is kept in the JSON file, so that the command goes on where it was stopped. For 1,000 images
-of `cifar10-small` about an hour on two cores, most of it for the 1000 steps.
+All samplers use the same seeds. The feature networks are the classifiers of outside_judges.py; the reference is
+ancestral sampling in 1000 steps. Measurements are saved in the JSON file, and a command that was stopped continues from
+them. For 1,000 images of `cifar10-small` about an hour on two cores, most of it for the 1000 steps.
 """
 
 import json
@@ -38,13 +38,13 @@ SAMPLERS: dict[str, Sampler] = {
     "DEIS": Deis(),
     "LMS": Lms(),
 }
-NOISY_OR_FORGETFUL = ("Ancestral", "DDIM", "Heun", "DPM-Solver++ 2S", "DPM-Solver++ 2 SDE", "DPM-Solver++ 3 SDE")
+STOCHASTIC_OR_SINGLE_STEP = ("Ancestral", "DDIM", "Heun", "DPM-Solver++ 2S", "DPM-Solver++ 2 SDE", "DPM-Solver++ 3 SDE")
 EVALUATIONS = (6, 8, 10, 14, 20, 30, 50)
 REFERENCE = ("Ancestral", 1000)
 
 
 def main() -> None:
-    """Measure what is not measured yet, and draw it."""
+    """Measure what the JSON file does not hold yet, and plot all."""
     parser = arguments(__doc__ or "", "steps")
     parser.add_argument("run")
     parser.add_argument("--n", type=int, default=1000)
@@ -53,43 +53,43 @@ def main() -> None:
     options = parse_options(parser)
     runtime = Runtime(options.device).resolve().setup()
     pipeline = load(options.run, runtime=runtime)
-    wanted = [(name, n) for n in options.evaluations for name in SAMPLERS]
+    runs = [(name, n) for n in options.evaluations for name in SAMPLERS]
     if options.quick:
-        wanted, options.n = [("Heun", 5), ("Ancestral", 4)], 80
+        runs, options.n = [("Heun", 5), ("Ancestral", 4)], 80
     else:
-        wanted = [REFERENCE, *wanted]
-    found = score_samplers(pipeline, wanted, options)
-    print(draw(found, options.out.with_name(f"{options.out.name}.png")))
+        runs = [REFERENCE, *runs]
+    lines = score_samplers(pipeline, runs, options)
+    print(draw(lines, options.out.with_name(f"{options.out.name}.png")))
 
 
-def score_samplers(pipeline: Pipeline, wanted: list[tuple[str, int]], options: Any) -> list[dict[str, Any]]:
-    """A line for each sampler and number of evaluations, those of the file first."""
-    head = {"run": options.run, "images_seen": pipeline.images_seen, "n": options.n}
+def score_samplers(pipeline: Pipeline, runs: list[tuple[str, int]], options: Any) -> list[dict[str, Any]]:
+    """The scores of each sampler at each number of evaluations; those that the JSON file holds already come first."""
+    settings = {"run": options.run, "images_seen": pipeline.images_seen, "n": options.n}
     path = options.out.with_name(f"{options.out.name}.json")
-    before = json.loads(path.read_text()) if path.exists() else {}
-    lines = before["lines"] if {key: before.get(key) for key in head} == head else []
-    known = {(line["sampler"], line["asked"]) for line in lines}
-    for name, asked in wanted:
-        steps = steps_for(SAMPLERS[name], asked)
-        if (name, asked) in known or not steps:
+    saved = json.loads(path.read_text()) if path.exists() else {}
+    lines = saved["lines"] if {key: saved.get(key) for key in settings} == settings else []
+    measured = {(line["sampler"], line["asked"]) for line in lines}
+    for name, nfe in runs:
+        steps = steps_for(SAMPLERS[name], nfe)
+        if (name, nfe) in measured or not steps:
             continue
         scores = distances(sample_images(pipeline, SAMPLERS[name], steps, options))
         lines.append(
-            {"sampler": name, "asked": asked, "steps": steps, "evaluations": count_evaluations(SAMPLERS[name], steps)}
+            {"sampler": name, "asked": nfe, "steps": steps, "evaluations": count_evaluations(SAMPLERS[name], steps)}
         )
         lines[-1] |= scores
         print(lines[-1], flush=True)
-        save({"about": about(options.device)} | head | {"lines": lines}, options.out)
+        save({"about": about(options.device)} | settings | {"lines": lines}, options.out)
     return lines
 
 
 def sample_images(pipeline: Pipeline, sampler: Sampler, steps: int, options: Any) -> Tensor:
-    """n images from seeds 0 to n - 1, by this sampler on the recipe's levels."""
+    """n images from seeds 0 to n - 1, by this sampler on the recipe's noise levels."""
     return pipeline.sample(options.n, sampler=sampler, steps=steps, batch_size=options.batch_size).pixels
 
 
 def steps_for(sampler: Sampler, evaluations: int) -> int:
-    """The most steps that take no more evaluations; 0 if there are none."""
+    """The largest number of steps that takes at most this many network evaluations; 0 if there is none."""
     return max(
         (steps for steps in range(1, evaluations + 1) if count_evaluations(sampler, steps) <= evaluations), default=0
     )
@@ -112,17 +112,20 @@ def count_evaluations(sampler: Sampler, steps: int) -> int:
 
 
 def draw(lines: list[dict[str, Any]], path: Path) -> Path:
-    """Two plots for each judge: the samplers that forget or add noise, and those that remember and add none."""
+    """Two plots for each feature network: stochastic and single-step samplers, and deterministic multistep samplers."""
     plots = []
     for extractor in (key for key in lines[0] if key.startswith("ResNet")):
-        for names in (NOISY_OR_FORGETFUL, tuple(name for name in SAMPLERS if name not in NOISY_OR_FORGETFUL)):
+        for names in (
+            STOCHASTIC_OR_SINGLE_STEP,
+            tuple(name for name in SAMPLERS if name not in STOCHASTIC_OR_SINGLE_STEP),
+        ):
             if series := [*curves(lines, names, extractor), *reference(lines, extractor)]:
                 plots.append(Panel(series, extractor, x="evaluations", y="Frechet distance", log_x=True, log_y=True))
     return panels(plots, path)
 
 
 def curves(lines: list[dict[str, Any]], names: Sequence[str], extractor: str) -> list[Curve]:
-    """A judge's distances by evaluations, for each of these samplers that was measured."""
+    """Frechet distance against evaluations, for each of these samplers that was measured."""
     found = []
     for name in names:
         points = [line for line in lines if line["sampler"] == name and line["asked"] <= max(EVALUATIONS)]
@@ -132,7 +135,7 @@ def curves(lines: list[dict[str, Any]], names: Sequence[str], extractor: str) ->
 
 
 def reference(lines: list[dict[str, Any]], extractor: str) -> list[Curve]:
-    """The line to reach, if it was measured."""
+    """The distance of the reference as a horizontal line, if it was measured."""
     ends = [min(EVALUATIONS), max(EVALUATIONS)]
     reached = [line[extractor] for line in lines if (line["sampler"], line["asked"]) == REFERENCE]
     return [Curve(f"{REFERENCE[0]}, {REFERENCE[1]}", ends, [value] * 2) for value in reached]

@@ -1,15 +1,16 @@
-"""Time to quality, the figure that counts: the Frechet distance against minutes of training, limpid and a peer.
+"""Frechet distance against minutes of training, limpid and a peer.
 
     python benchmarks/time_to_quality.py [--minutes 30] [--every 3] [--quick]
 
-Both train for the same time: `limpid train cifar10-small`, and diffusers' unconditional example as it comes, of the
+Both train for the same time: `limpid train cifar10-small`, and diffusers' unconditional example unchanged, with the
 same 1.6M parameters: UNet2DModel, batch 16, float32, AdamW 1e-4 with 500 warm-up steps and a cosine, linear beta, eps,
-an average of power 3/4, images by Pillow and a DataLoader. How many images that makes is measured first, turn by
-turn, since both let their rate fall to the end; minutes are those images at that speed, so that what else the machine
-does later is not counted. Snapshots are then judged from outside (outside_judges.py), with 1,000 images on the way
-and 5,000 at the end: as the recipe draws for limpid, DDIM in 50 steps for the peer.
+an EMA of power 3/4, images by Pillow and a DataLoader. The speeds are measured first, turn by turn, and give the number
+of images of each, since both learning rates decay to the last image; minutes are images divided by that speed, so that
+other work of the machine during training does not count. Snapshots are then evaluated with the classifiers of
+outside_judges.py, on 1,000 images during training and 5,000 at the end: sampled as the recipe sets for limpid, by DDIM
+in 50 steps for the peer.
 
-Everything is kept in the folder, so that the same command goes on where it was stopped.
+All results are saved in the folder, and a command that was stopped continues from them.
 """
 
 import argparse
@@ -48,13 +49,13 @@ STEPS, BATCH = 50, 16
 
 
 def main() -> None:
-    """Train both, judge both, draw the curve."""
+    """Train both, evaluate both, plot the curves."""
     options = parse_options()
     options.folder.mkdir(parents=True, exist_ok=True)
     plan = plan_images(options)
     print(plan, flush=True)
     train_limpid(plan, options)
-    # In a process of its own: this one has settled the machine as limpid likes it.
+    # In its own process: limpid has changed the settings of this one.
     child = multiprocessing.get_context("spawn").Process(target=train_peer, args=(plan, options))
     child.start()
     child.join()
@@ -71,8 +72,8 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--every", type=float, default=3.0, help="minutes between snapshots")
     parser.add_argument("--recipe", default="cifar10-small")
     parser.add_argument("--folder", type=Path, default=Path("runs/time-to-quality"))
-    parser.add_argument("--n", type=int, default=1_000, help="images to judge on the way")
-    parser.add_argument("--last", type=int, default=5_000, help="images to judge at the end")
+    parser.add_argument("--n", type=int, default=1_000, help="samples to evaluate during training")
+    parser.add_argument("--last", type=int, default=5_000, help="samples to evaluate at the end")
     options = parser.parse_args()
     if options.quick:
         options.minutes, options.every, options.n, options.last = 0.1, 0.05, 64, 80
@@ -81,16 +82,16 @@ def parse_options() -> argparse.Namespace:
 
 
 def plan_images(options: argparse.Namespace) -> dict[str, int]:
-    """How many images each sees in the time, by its speed now; once for a folder, which is of one length."""
+    """How many images each trains on in the given minutes, by its measured speed; measured once for each folder."""
     path = options.folder / "plan.json"
     if not path.exists():
         recipe = find_recipe(options.recipe)
         with (
-            IsolatedWorker("cpu", training_step, recipe, Runtime(options.device)) as ours,
-            IsolatedWorker("cpu", peer_steps) as theirs,
+            IsolatedWorker("cpu", training_step, recipe, Runtime(options.device)) as limpid,
+            IsolatedWorker("cpu", peer_steps) as peer,
         ):
             taken = time_interleaved(
-                {"a": ours.time_seconds, "b": theirs.time_seconds}, options.rounds, options.seconds
+                {"a": limpid.time_seconds, "b": peer.time_seconds}, options.rounds, options.seconds
             )
         sizes = {LIMPID: (taken["a"], recipe.batch_size), PEER: (taken["b"], BATCH)}
         images = {
@@ -104,7 +105,7 @@ def plan_images(options: argparse.Namespace) -> dict[str, int]:
 
 
 def train_limpid(plan: dict[str, int], options: argparse.Namespace) -> None:
-    """`limpid train`, as it comes; the command goes on by itself."""
+    """`limpid train` of the recipe unchanged; the command resumes by itself."""
     images = plan[LIMPID]
     between = max(find_recipe(options.recipe).batch_size, round(images * options.every / options.minutes))
     words = [
@@ -131,7 +132,7 @@ def train_limpid(plan: dict[str, int], options: argparse.Namespace) -> None:
 
 
 class Images(Dataset[Tensor]):
-    """The training images as the example's transforms give them, but for torchvision: Pillow, numbers, [-1, 1]."""
+    """The training images as the example's transforms give them, written without torchvision: floats in [-1, 1]."""
 
     def __init__(self) -> None:
         self.pixels = Cifar10().load().pixels.permute(0, 2, 3, 1).numpy()
@@ -159,7 +160,7 @@ def network() -> nn.Module:
 
 
 class Peer:
-    """The example's loop: network, optimiser, rate, average and data."""
+    """The example's training loop: network, optimiser, learning-rate schedule, EMA and data."""
 
     def __init__(self, images: int):
         from diffusers.optimization import get_scheduler
@@ -168,10 +169,10 @@ class Peer:
 
         self.net, self.noises = network(), DDPMScheduler(num_train_timesteps=1000, beta_schedule="linear")
         self.average = EMAModel(self.net.parameters(), decay=0.9999, use_ema_warmup=True, inv_gamma=1.0, power=0.75)
-        learnt = self.net.parameters()
-        self.optimizer = torch.optim.AdamW(learnt, lr=1e-4, betas=(0.95, 0.999), weight_decay=1e-6, eps=1e-8)
+        parameters = self.net.parameters()
+        self.optimizer = torch.optim.AdamW(parameters, lr=1e-4, betas=(0.95, 0.999), weight_decay=1e-6, eps=1e-8)
         self.rate = get_scheduler("cosine", self.optimizer, num_warmup_steps=500, num_training_steps=images // BATCH)
-        self.row, self.seen = self.batches(), 0
+        self.stream, self.seen = self.batches(), 0
 
     def batches(self) -> Iterator[Tensor]:
         """Shuffled anew in each epoch."""
@@ -181,7 +182,7 @@ class Peer:
 
     def step(self) -> None:
         """One step of training."""
-        x0 = next(self.row)
+        x0 = next(self.stream)
         eps, t = torch.randn(x0.shape), torch.randint(0, 1000, (len(x0),))
         x = self.noises.add_noise(x0, eps, t)  # pyright: ignore[reportArgumentType]
         F.mse_loss(self.net(x, t).sample.float(), eps.float()).backward()
@@ -193,35 +194,35 @@ class Peer:
         self.seen += BATCH
 
     def state(self) -> dict[str, Any]:
-        """All that it needs to go on."""
+        """All that it needs to resume."""
         parts = {"net": self.net, "average": self.average, "optimizer": self.optimizer, "rate": self.rate}
         return {name: part.state_dict() for name, part in parts.items()} | {"seen": self.seen}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from there, with the images in a new order."""
+        """Resume from a state, with the images in a new order."""
         for name in ("net", "average", "optimizer", "rate"):
             getattr(self, name).load_state_dict(state[name])
         self.seen = state["seen"]
 
     def ema_weights(self) -> dict[str, Tensor]:
-        """The averaged weights by name."""
+        """The EMA weights by name."""
         names = [name for name, _ in self.net.named_parameters()]
         return {name: value.clone() for name, value in zip(names, self.average.shadow_params, strict=True)}
 
 
 def peer_steps() -> Work:
-    """The peer's step, to be measured."""
+    """The peer's training step, to be timed."""
     return Peer(10**9).step
 
 
 def train_peer(plan: dict[str, int], options: argparse.Namespace) -> None:
-    """Train the peer, with a snapshot of its average at equal distances."""
+    """Train the peer, with a snapshot of its EMA weights at equal intervals."""
     folder, images = options.folder / "peer", plan[PEER]
     folder.mkdir(exist_ok=True)
     between = max(BATCH, round(images * options.every / options.minutes))
-    peer, kept, seconds = Peer(images), folder / "state.pt", 0.0
-    if kept.exists():
-        state = torch.load(kept, weights_only=True)
+    peer, saved, seconds = Peer(images), folder / "state.pt", 0.0
+    if saved.exists():
+        state = torch.load(saved, weights_only=True)
         seconds = state.pop("seconds")
         peer.restore(state)
     while peer.seen < images:
@@ -231,14 +232,14 @@ def train_peer(plan: dict[str, int], options: argparse.Namespace) -> None:
         if peer.seen // between > (peer.seen - BATCH) // between or peer.seen >= images:
             file = folder / f"{peer.seen:012d}.safetensors"
             save_file(peer.ema_weights(), file, {"seconds": str(seconds)})
-            part = kept.with_suffix(".part")
+            part = saved.with_suffix(".part")
             torch.save(peer.state() | {"seconds": seconds}, part)
-            part.replace(kept)
+            part.replace(saved)
             print(f"{PEER}: {peer.seen:,} of {images:,} images, {peer.seen / seconds:.1f} a second", flush=True)
 
 
 def score_checkpoints(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """The scores of each snapshot by both feature networks; those that the folder has already come first."""
+    """The scores of each snapshot by both feature networks; those saved in the folder come first."""
     path = options.folder / "judged.json"
     lines = json.loads(path.read_text()) if path.exists() else []
     snapshots = [*limpid_snapshots(options), *peer_snapshots(options)]
@@ -256,7 +257,7 @@ def score_checkpoints(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def limpid_snapshots(options: argparse.Namespace) -> Iterator[tuple[Any, ...]]:
-    """Who, images seen, minutes of training, and what draws n images, for each checkpoint of the run."""
+    """Contestant, images seen, minutes of training, and a function that samples n images; for each checkpoint."""
     a_minute = plan_images(options)[LIMPID] / options.minutes
     for file in list_checkpoints(options.folder / "limpid" / "checkpoints"):
         if seen := read_data(file)["images_seen"]:
@@ -264,14 +265,14 @@ def limpid_snapshots(options: argparse.Namespace) -> Iterator[tuple[Any, ...]]:
 
 
 def limpid_images(file: Path, options: argparse.Namespace, n: int) -> Tensor:
-    """n images as the recipe draws them now."""
+    """n samples, with the sampling settings that the recipe has now."""
     runtime = Runtime(options.device).resolve().setup()
     pipeline = load(file, runtime=runtime)
     return pipeline.with_sampling(find_recipe(options.recipe).sampling).sample(n, batch_size=250).pixels
 
 
 def peer_snapshots(options: argparse.Namespace) -> Iterator[tuple[Any, ...]]:
-    """The same of the peer."""
+    """The same for the snapshots of the peer."""
     a_minute = plan_images(options)[PEER] / options.minutes
     for file in sorted((options.folder / "peer").glob("[0-9]*.safetensors")):
         yield PEER, int(file.stem), int(file.stem) / a_minute, partial(peer_images, file)
@@ -279,15 +280,15 @@ def peer_snapshots(options: argparse.Namespace) -> Iterator[tuple[Any, ...]]:
 
 @torch.no_grad()
 def peer_images(file: Path, n: int, batch: int = 250) -> Tensor:
-    """n images by DDIM in 50 steps, which is quicker and better than its pipeline's 50 of DDPM."""
+    """n samples by DDIM in 50 steps, which is faster and better than 50 steps of DDPM in its pipeline."""
     from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
     net, noises = network(), DDIMScheduler(num_train_timesteps=1000, beta_schedule="linear")
     net.load_state_dict(load_file(file))
     noises.set_timesteps(STEPS)
-    draw, pixels = torch.Generator().manual_seed(0), []
+    rng, pixels = torch.Generator().manual_seed(0), []
     for first in range(0, n, batch):
-        x = torch.randn(min(batch, n - first), 3, 32, 32, generator=draw)
+        x = torch.randn(min(batch, n - first), 3, 32, 32, generator=rng)
         for t in noises.timesteps:
             x = noises.step(net.eval()(x, t).sample, t, x).prev_sample  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
         pixels.append(to_uint8(x))
@@ -295,7 +296,7 @@ def peer_images(file: Path, n: int, batch: int = 250) -> Tensor:
 
 
 def draw(lines: list[dict[str, Any]], path: Path) -> Path:
-    """A plot for each judge: the distance of both against minutes, at the smaller n, which alone compares."""
+    """A plot for each feature network: the distance of both against minutes, all at the smaller n."""
     n = min(line["n"] for line in lines)
     plots = []
     for extractor in (key for key in lines[0] if key.startswith("ResNet")):

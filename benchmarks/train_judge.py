@@ -1,10 +1,10 @@
-"""Train the classifier that judges CIFAR-10 images, from scratch: some 20 minutes on one CPU core.
+"""Train the feature network of the CIFAR-10 scores, a classifier, from scratch: some 20 minutes on one CPU core.
 
     python benchmarks/train_judge.py [--epochs 16] [--seed 0]
 
 Writes the weights in half precision to src/limpid/metrics/extractors/cifar.safetensors and, beside them, cifar.json:
-the hash, how often they are right on the test set, and the log of the training. The test set is only measured on:
-nothing is chosen by it.
+the hash, the accuracy on the test set, and the training log. The test set is only used to measure: no setting is
+chosen by it.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from limpid.runtime.device import Runtime
 
 
 def main() -> None:
-    """Train, measure what was written, and say so."""
+    """Train, write the weights, and print the accuracy of the weights as written."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)

@@ -48,9 +48,9 @@ def test_the_outside_classifiers_recognise_real_images(cifar_root: Path, monkeyp
     assert set(found) == {"ResNet-56", "ResNet-20"}
     real = Cifar10(split="test", root=str(cifar_root)).load()
     for extractor in found.values():
-        said = extractor.extract(real.pixels[:250])
-        assert said.features.shape == (250, 64)
-        assert (said.logits.argmax(1) == real.labels[:250]).double().mean() > 0.86
+        found = extractor.extract(real.pixels[:250])
+        assert found.features.shape == (250, 64)
+        assert (found.logits.argmax(1) == real.labels[:250]).double().mean() > 0.86
 
 
 def test_the_network_evaluations_are_those_that_a_sampler_takes(monkeypatch: pytest.MonkeyPatch):
@@ -62,10 +62,10 @@ def test_the_network_evaluations_are_those_that_a_sampler_takes(monkeypatch: pyt
 def test_a_comparison_prints_speeds_ratio_and_memory(monkeypatch: pytest.MonkeyPatch):
     duels = script("paired", monkeypatch)
     speeds = Measurement((20.0, 40.0, 60.0)), Measurement((10.0, 10.0, 20.0))
-    made = duels.Duel("net", 16, ("ours", "theirs"), speeds, (10**9, 4 * 10**9), 2.0)
+    made = duels.Duel("net", 16, ("limpid", "peer"), speeds, (10**9, 4 * 10**9), 2.0)
     assert made.ratio.rounds == (2.0, 4.0, 3.0)
     assert str(made) == (
-        "net, batch 16: ours 40 images/s, 1.00 GB | theirs 10 images/s, 4.00 GB"
+        "net, batch 16: limpid 40 images/s, 1.00 GB | peer 10 images/s, 4.00 GB"
         " | 3.00 times (2.50 .. 3.50, wanted 2.0), 0.25 of the memory"
     )
 
