@@ -194,6 +194,21 @@ def test_records_must_be_whole_too(made, tmp_path: Path):
             load(tmp_path)
 
 
+def test_the_training_images_know_the_test_images_beside_them(made, tmp_path: Path):
+    for i in range(1, 6):
+        write(tmp_path / RECORDS / f"data_batch_{i}.bin", made.records)
+    test_batch = write(tmp_path / RECORDS / "test_batch.bin", made.records)
+    read_held_out = Cifar10(root=str(tmp_path)).load().held_out
+    assert read_held_out
+    test = read_held_out()
+    assert test
+    assert torch.equal(test.pixels, made.pixels)
+    assert test.held_out
+    assert test.held_out() is None
+    test_batch.unlink()
+    assert read_held_out() is None
+
+
 def test_a_missing_batch_is_named(made, tmp_path: Path):
     write(tmp_path / RECORDS / "data_batch_1.bin", made.records)
     with pytest.raises(ValueError, match=r"cannot read .*data_batch_2\.bin"):

@@ -97,6 +97,21 @@ def test_images_in_memory_are_described_too():
     assert streamed.splitlines()[1] == "  no classes"
 
 
+def test_held_out_images_that_are_equal_to_a_training_image_are_found_in_sets_in_memory_too():
+    digits = Digits().load()
+    held_out = ImageDataset(digits.pixels[[5, 9]], [0, 0])
+    copied, other = (
+        ImageDataset(digits.pixels[:n], digits.labels[:n], digits.class_names, held_out=lambda: held_out)
+        for n in (8, 4)
+    )
+    assert (copied.description.splits, copied.description.duplicates) == ((("train", 8), ("test", 2)), 1)
+    warning = "1 held-out image is equal to a training image (train/5 and test/0)"
+    assert warning in list(copied.to("cpu").description.warnings())
+    assert not other.description.duplicates
+    assert replace(copied, held_out=None).description.statistics == copied.description.statistics
+    assert not copied.subset(6).description.splits
+
+
 def described(**changes: object) -> DataDescription:
     statistics = pixel_statistics([NOISE.integers(0, 256, (50, 8, 8, 3), dtype=np.uint8)])
     return replace(DataDescription("x", 20_000, (3, 8, 8), statistics=statistics), **changes)  # pyright: ignore[reportArgumentType]

@@ -73,7 +73,15 @@ class Cifar10:
         pixels, labels = _read_from(self.root, self.split) if self.root else _cached(self.split)
         planes = torch.from_numpy(pixels).view(-1, 3, 32, 32)
         content = fingerprint_of_arrays(len(pixels), pixels.data, labels.astype(np.uint8).data)
-        return ImageDataset(planes, torch.from_numpy(labels.astype(np.int64)), CIFAR10_CLASSES, content)
+        tensors = planes, torch.from_numpy(labels.astype(np.int64))
+        return ImageDataset(*tensors, CIFAR10_CLASSES, content, held_out=self._held_out)
+
+    def _held_out(self) -> ImageDataset | None:
+        """The test images of the training set; None if their file is not where the training images are."""
+        root = expand_home(self.root) if self.root else cache_dir()
+        if self.split != "train" or not find_cifar10(root, "test"):
+            return None
+        return replace(self, split="test", root=str(root)).load()
 
 
 @dataclass(frozen=True, eq=False)

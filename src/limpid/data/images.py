@@ -4,7 +4,7 @@ A run reads an endless sequence of images: each epoch is a permutation of the se
 a range of that sequence, addressed by the number of images before it, so it can be made again at any time.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import count
@@ -18,7 +18,8 @@ from torch import Tensor
 from limpid.data.convert import ImagesLike, LabelsLike, labels_from, pixels_from_images
 from limpid.data.description import DataDescription
 from limpid.data.fingerprint import UNKNOWN, Fingerprint
-from limpid.data.statistics import pixel_chunks, pixel_statistics
+from limpid.data.left_out import NUM_EXAMPLES
+from limpid.data.statistics import equal_images, image_hashes, pixel_chunks, pixel_statistics, statistics_and_hashes
 from limpid.runtime.rng import generator, random_subset
 
 PIXEL_STEP = 0.0078431367
@@ -43,6 +44,9 @@ class ImageDataset:
     """Identifies the set wherever it is stored; unknown for a subset."""
     about: DataDescription | None = None
     """What the reader of the set knows of it; `description` is this, or made from the pixels."""
+    held_out: "Callable[[], ImageDataset | None] | None" = None
+    """Reads the held-out images of this training set, if it has any: `description` names those that are equal to a
+    training image."""
 
     def __init__(
         self,
@@ -51,12 +55,14 @@ class ImageDataset:
         class_names: Sequence[str] = (),
         fingerprint: Fingerprint = UNKNOWN,
         about: DataDescription | None = None,
+        held_out: "Callable[[], ImageDataset | None] | None" = None,
     ) -> None:
         object.__setattr__(self, "pixels", pixels_from_images(pixels))
         object.__setattr__(self, "labels", labels_from(labels, len(class_names)))
         object.__setattr__(self, "class_names", tuple(class_names))
         object.__setattr__(self, "fingerprint", fingerprint)
         object.__setattr__(self, "about", about)
+        object.__setattr__(self, "held_out", held_out)
         if not 0 < len(self.pixels) == len(self.labels):
             given = f"{len(self.pixels)} images and {len(self.labels)} labels"
             raise ValueError(f"{given}: expected at least one image, and a label for each")
@@ -85,8 +91,15 @@ class ImageDataset:
         """What is in the set: counts, classes, splits, statistics of the pixels, and what was left out."""
         if self.about:
             return self.about
-        statistics = pixel_statistics(pixel_chunks(self.pixels))
-        return DataDescription("images", len(self), self.shape, self.class_names, self.class_counts, statistics)
+        facts = "images", len(self), self.shape, self.class_names, self.class_counts
+        held_out = self.held_out and self.held_out()
+        if not held_out:
+            return DataDescription(*facts, pixel_statistics(pixel_chunks(self.pixels)))
+        statistics, hashes = statistics_and_hashes(pixel_chunks(self.pixels))
+        equal = equal_images(hashes, image_hashes(pixel_chunks(held_out.pixels)))
+        splits = ("train", len(self)), ("test", len(held_out))
+        examples = tuple(f"train/{i} and test/{k}" for i, k in equal[:NUM_EXAMPLES])
+        return DataDescription(*facts, statistics, splits, duplicates=len(equal), duplicate_examples=examples)
 
     def __repr__(self) -> str:
         return str(self.description)
@@ -100,7 +113,7 @@ class ImageDataset:
         if n >= len(self):
             return self
         pixels, labels = self.fetch(random_subset(n, len(self)))
-        return replace(self, pixels=pixels, labels=labels, fingerprint=UNKNOWN, about=None)
+        return replace(self, pixels=pixels, labels=labels, fingerprint=UNKNOWN, about=None, held_out=None)
 
     def fetch(self, indices: Int[Tensor, " b"]) -> LabelledBatch:
         """The images at `indices` and their labels."""
