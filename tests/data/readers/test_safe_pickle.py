@@ -6,9 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from limpid.data.readers import safe_pickle
 from limpid.data.readers.safe_pickle import Record, array, unpickle
 
 BYTES = np.arange(24, dtype=np.uint8).reshape(4, 6)
+
+DOUBLED = b"K\x01" + b"2\x86" * 100
+"""A pickled tuple of 100 levels, each of which holds the next one twice."""
 
 
 class Call:
@@ -62,13 +66,35 @@ def test_an_array_of_another_kind_is_refused(other: np.ndarray):
         (b"\x80\x02K\x01r\xff\xff\xff\xff.", "remember a value by the number 4294967295"),
         (b"(dp4294967295\n.", "remember a value by the number 4294967295"),
         (b"\x80\x02}(K\x01" + b"\x85" * 1_000_000 + b"K\x02u.", "more than 20,000 tuples"),
+        (b"\x80\x02}(" + DOUBLED + b"K\x02u.", "keys are tuples of more than 1,000,000 values"),
+        (b"\x80\x02}" + DOUBLED + b"K\x02s.", "keys are tuples of more than 1,000,000 values"),
+        (b"\x80\x02(" + DOUBLED + b"K\x02d.", "keys are tuples of more than 1,000,000 values"),
+        (b"\x80\x04\x8f(" + DOUBLED + b"\x90.", "keys are tuples of more than 1,000,000 values"),
+        (b"\x80\x04(" + DOUBLED + b"\x91.", "keys are tuples of more than 1,000,000 values"),
+        (b"\x80\x02}(" + DOUBLED + b"(eNbq\x070h\x07K\x02u.", "keys are tuples of more than 1,000,000 values"),
+        (b"\x80\x02}K\x01q\x00" + (b"0(" + b"h\x00" * 100 + b"tq\x00") * 9 + b"K\x02s.", "keys are tuples of more"),
     ],
-    ids=["64 GB of memory", "the same, as text", "a stack of a million"],
+    ids=[
+        *("64 GB of memory", "the same, as text", "a stack of a million", "nested keys", "a nested key"),
+        *("nested keys of a new dict", "a nested item", "a nested item of a frozenset", "a nested key from the memo"),
+        "wide and nested keys",
+    ],
 )
 def test_a_pickle_that_is_a_bomb_is_refused_before_it_is_read(blob: bytes, said: str):
-    """The first two would have Python take 16 bytes for every number, the third end the process."""
+    """The first two would have Python take 16 bytes for every number, the third end the process, the others 2^100
+    steps."""
     with pytest.raises(pickle.UnpicklingError, match=said):
         unpickle(blob)
+
+
+def test_tuples_are_keys_as_ever_and_a_large_value_is_no_key(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(safe_pickle, "HASHED", 20)
+    value = {("a", (1, 2)): [(3,)] * 1000, "b": tuple(range(100)), 5: ({}, [(), {(1, 2)}])}
+    for protocol in (0, 1, 2, 4, 5):
+        blob = pickle.dumps({**value, 5: 0} if protocol < 4 else value, protocol)
+        assert unpickle(blob) == pickle.loads(blob)
+    with pytest.raises(pickle.UnpicklingError, match="keys are tuples of more than 20 values"):
+        unpickle(pickle.dumps({tuple(range(30)): 0}))
 
 
 def test_lengths_that_are_not_there_are_refused_before_memory_is_taken_for_them():

@@ -26,6 +26,10 @@ MEMO = 2**20
 TUPLES = 20_000
 """Limit of the tuples in a pickle: hashing a million nested tuples overflows the stack."""
 
+HASHED = 1_000_000
+"""Limit of the values in all tuples that are keys: hashing 100 nested tuples that hold the next twice takes 2^100."""
+_MARK = 0
+
 
 class Record:
     """A call in a pickle that was recorded instead of made: its arguments, and the state for the object it returns."""
@@ -57,17 +61,81 @@ def unpickle(blob: bytes) -> object:
 
 
 def refuse_bombs(blob: bytes | mmap) -> None:
-    """Raise UnpicklingError for a pickle that would take memory or stack far beyond its own length.
+    """Raise UnpicklingError for a pickle that would take memory, stack or time far beyond its own length.
 
     Raises ValueError for lengths beyond the end. Every operation is examined, and none is executed.
     """
-    tuples = 0
+    tuples, sizes = 0, _Sizes()
     for operation, argument, _ in pickletools.genops(cast("bytes | IO[bytes]", blob)):
         if operation.name.endswith("PUT") and argument is not None and argument > MEMO:
             raise pickle.UnpicklingError(f"it would remember a value by the number {argument}")
         tuples += operation.name.startswith(("TUPLE", "FROZENSET"))
         if tuples > TUPLES:
             raise pickle.UnpicklingError(f"it has more than {TUPLES:,} tuples")
+        sizes.step(operation, argument)
+
+
+class _Sizes:
+    """The stack and memo of an unpickler with, for each value, how many values hashing it visits, or more.
+
+    A mark is `_MARK`. What takes values from the stack and is no tuple has the size of the largest: some operations
+    leave the value that they are meant to change as it is.
+    """
+
+    def __init__(self) -> None:
+        self.stack: list[int] = []
+        self.memo: dict[int, int] = {}
+        self.hashed = 0
+
+    def step(self, operation: pickletools.OpcodeInfo, argument: Any) -> None:
+        """Follow one operation. Raises UnpicklingError for values that are not there, and for keys of absurd size."""
+        name, before = operation.name, [kind.name for kind in operation.stack_before]
+        if name.endswith("GET"):
+            self.stack.append(self.memo.get(argument, 1))
+        elif name.endswith("PUT") or name == "MEMOIZE":
+            self.memo[len(self.memo) if argument is None else argument] = self._top()
+        elif name == "DUP":
+            self.stack.append(self._top())
+        elif name == "MARK":
+            self.stack.append(_MARK)
+        elif name == "POP" and self.stack[-1:] == [_MARK]:
+            self.stack.pop()
+        elif before or operation.stack_after:
+            self._replace(name, before, len(operation.stack_after))
+
+    def _top(self) -> int:
+        if not self.stack or self.stack[-1] == _MARK:
+            raise pickle.UnpicklingError("it takes a value where there is none")
+        return self.stack[-1]
+
+    def _pop(self) -> int:
+        self._top()
+        return self.stack.pop()
+
+    def _replace(self, name: str, before: list[str], results: int) -> None:
+        """Take the values of an operation from the stack, and put its results there."""
+        items: list[int] = []
+        if "mark" in before:
+            while self.stack and self.stack[-1] != _MARK:
+                items.append(self.stack.pop())
+            if not self.stack:
+                raise pickle.UnpicklingError("it takes values from a mark where there is none")
+            self.stack.pop()
+            before = before[: before.index("mark")]
+        items += [self._pop() for _ in before]  # the last one first
+        keys = (
+            items
+            if name in ("ADDITEMS", "FROZENSET")
+            else items[1::2]
+            if name in ("DICT", "SETITEM", "SETITEMS")
+            else []
+        )
+        self.hashed += sum(size for size in keys if size > 1)
+        if self.hashed > HASHED:
+            raise pickle.UnpicklingError(f"its keys are tuples of more than {HASHED:,} values")
+        nested = name.startswith(("TUPLE", "FROZENSET"))
+        size = min(1 + sum(items), HASHED + 1) if nested else max(items, default=1)
+        self.stack += [size] * results
 
 
 def array(record: Record) -> UInt8[np.ndarray, "..."]:
