@@ -86,6 +86,12 @@ def test_every_kind_of_reference_has_the_same_distance(
     assert {report.protocol.reference_n for report in reports} == {1797}
 
 
+def test_the_images_that_are_evaluated_are_described_in_the_log(digits: ImageDataset, caplog: pytest.LogCaptureFixture):
+    caplog.set_level("INFO", logger="limpid")
+    evaluate(digits.subset(60), DIGITS, runtime=CPU)
+    assert any(line.startswith("images: 60 images of 8x8, grey") for line in caplog.messages)
+
+
 def test_n_is_all_of_a_set_that_has_fewer_than_ten_thousand_images(digits: ImageDataset):
     assert evaluate(digits, DIGITS, runtime=CPU).protocol.n == 1797
     assert evaluate(digits, DIGITS, n=50, runtime=CPU).protocol.n == 50

@@ -3,9 +3,11 @@
 The command `limpid evaluate` calls the same functions.
 """
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from limpid.data.images import ImageDataset
 from limpid.evaluation.evaluate import evaluate_images, no_progress
 from limpid.evaluation.generated import from_images
 from limpid.evaluation.image_sources import ImageSet, image_set, reference_source
@@ -17,6 +19,7 @@ from limpid.evaluation.report import EvalReport
 from limpid.evaluation.report_file import add_report, check_writable
 from limpid.runtime import distributed
 from limpid.runtime.device import Runtime
+from limpid.runtime.log import logger
 from limpid.sampling.pipeline import Pipeline
 from limpid.sampling.sample import ImageShape
 
@@ -59,6 +62,7 @@ def evaluate(
         source = model_reference(model, reference)
         n, runtime = n or DEFAULT_N, model.pipeline.runtime
         real = reference_set(source, shared_extractor(features, str(inception), runtime.device), n)
+        log_description(real.reference.images)
         seeds, folder = range(seed, seed + n), Path(out).parent if out else None
         report = evaluate_model(
             model, source, real, seeds, batch_size, metrics or ModelMetrics(), folder, on_progress
@@ -109,9 +113,16 @@ def images_and_reference(
     else:
         chosen = image_set(images)
         source = reference_source(reference, chosen.images.shape)
+    log_description(chosen.images)
     if n is not None and n > len(chosen.images):
         raise ValueError(f"{chosen.name} has {len(chosen.images):,} images: expected at least n = {n:,}")
     return NamedImages(chosen.images.subset(n or DEFAULT_N), chosen.name), source
+
+
+def log_description(images: ImageDataset | None) -> None:
+    """Log what a set of images was understood to be, if the log is on."""
+    if images is not None and distributed.is_main_process() and logger.isEnabledFor(logging.INFO):
+        logger.info(str(images.description))
 
 
 def source_shape(source: ReferenceSource) -> ImageShape | None:

@@ -113,7 +113,7 @@ def scan_parquet(root: Path, names: list[str], label: str = "") -> ImageListing:
         " ".join(stamps),
         partial(_loads, labelled, columns.image),
         left_out=left_out.records(),
-        notes=_notes(len(tables), columns.image, columns.label if classes else ""),
+        notes=_notes(len(tables), columns, classes),
         splits=splits,
         content=fingerprint_of_arrays(rows, *footers),
     )
@@ -234,7 +234,9 @@ def _footer(path: Path) -> bytes:
         return file.read(size)
 
 
-def _notes(files: int, image: str, label: str) -> tuple[str, ...]:
-    labels = f"labels from the column {label}" if label else "no column of labels"
+def _notes(files: int, columns: Columns, classes: tuple[str, ...]) -> tuple[str, ...]:
+    labels = f"labels from the column {columns.label}" if columns.label else "no column of labels"
+    if columns.label and not classes:
+        labels = f"no labels, since the column {columns.label} is -1 in all rows"
     many = f"{files:,} parquet files" if files > 1 else "parquet"
-    return (f"{many}: images from the column {image}, {labels}",)
+    return (f"{many}: images from the column {columns.image}, {labels}",)
