@@ -123,7 +123,7 @@ class Patched(Plain):
 
 
 def diffusers_training(size: Size, precision: Precision, device: str, batch: int) -> Work:
-    """A step as in diffusers' unconditional example: AdamW, clipped at 1, a learning-lr_schedule schedule, an EMA."""
+    """A step as in diffusers' unconditional example: AdamW, clipped at 1, a learning-rate schedule, an EMA."""
     from diffusers.optimization import get_scheduler
     from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
     from diffusers.training_utils import EMAModel

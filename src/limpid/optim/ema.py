@@ -31,7 +31,7 @@ class Ema:
             )
 
     def decay(self, seen: int, batch: int) -> float:
-        """The share kept of the average at the step that ends at image `seen`."""
+        """The weight of the previous average in the update that ends at image `seen`."""
         half_life = min(self.halflife, seen * self.rampup_ratio) if self.rampup_ratio else self.halflife
         return 0.5 ** (batch / half_life)
 
@@ -47,7 +47,7 @@ class PowerFunctionEma:
         std_to_exp(self.std)
 
     def decay(self, seen: int, batch: int) -> float:
-        """The share kept of the average at the step that ends at image `seen`; none at the first."""
+        """The weight of the previous average in the update that ends at image `seen`; 0 at the first."""
         return (1 - min(batch / seen, 1.0)) ** (std_to_exp(self.std) + 1)
 
 
@@ -72,16 +72,16 @@ def folder_name(std: float) -> str:
     return f"{std:.3f}"
 
 
-def solve_posthoc_coefficients(kept: Sequence[tuple[float, float]], wanted: tuple[float, float]) -> np.ndarray:
-    """How much of each kept average (seen, std) makes the one `wanted`: least squares over profiles (algorithm 3).
+def solve_posthoc_coefficients(saved: Sequence[tuple[float, float]], target: tuple[float, float]) -> np.ndarray:
+    """The coefficients by which saved EMAs (seen, std) sum to `target`: least squares over profiles (algorithm 3).
 
     Divided by their sum, so that weights that never moved come out as they are: the fit alone leaves a sum of 1 only
-    where the wanted profile is met exactly.
+    where the target profile is met exactly.
     """
-    profiles = [(seen, std_to_exp(std)) for seen, std in kept]
-    target = (wanted[0], std_to_exp(wanted[1]))
-    among = np.array([[_overlap(a, b) for b in profiles] for a in profiles])
-    shares = np.linalg.solve(among, np.array([_overlap(a, target) for a in profiles]))
+    profiles = [(seen, std_to_exp(std)) for seen, std in saved]
+    target_profile = (target[0], std_to_exp(target[1]))
+    gram = np.array([[_overlap(a, b) for b in profiles] for a in profiles])
+    shares = np.linalg.solve(gram, np.array([_overlap(a, target_profile) for a in profiles]))
     return shares / shares.sum()
 
 

@@ -63,7 +63,9 @@ def refuse_linked_folders(folder: Path) -> None:
 
     The folder itself may be one, since whoever named it chose it.
     """
-    for here, folders, _ in os.walk(folder):
+    for parent, folders, _ in os.walk(folder):
         for name in folders:
-            if Path(here, name).is_symlink():
-                raise ValueError(f"{Path(here, name)} is a link to a folder: nothing is written through one, remove it")
+            if Path(parent, name).is_symlink():
+                raise ValueError(
+                    f"{Path(parent, name)} is a link to a folder: nothing is written through one, remove it"
+                )

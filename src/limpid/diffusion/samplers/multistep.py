@@ -87,15 +87,15 @@ class DpmSolverPP:
 
     def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[SamplerStep]:
         history: deque[Evaluation] = deque(maxlen=self.order)
-        for (here, there), order in zip(level_pairs(levels), lower_order_final(levels, self.order), strict=True):
-            x0 = denoise(x, here)
-            history.appendleft(Evaluation(x0, lambda_of(here)))
+        for (source, target), order in zip(level_pairs(levels), lower_order_final(levels, self.order), strict=True):
+            x0 = denoise(x, source)
+            history.appendleft(Evaluation(x0, lambda_of(source)))
             ahead = extrapolated_mean(
-                list(islice(history, order)), lambda_of(there), _exponent(order, 2 if self.sde else 1)
+                list(islice(history, order)), lambda_of(target), _exponent(order, 2 if self.sde else 1)
             )
-            std = ancestral_std(here, there) if self.sde else 0 * there.sigma
-            x = add_fresh_noise(step_to_mean(x, ahead, std, here, there), std, noise)
-            yield SamplerStep(x, x0, there)
+            std = ancestral_std(source, target) if self.sde else 0 * target.sigma
+            x = add_fresh_noise(step_to_mean(x, ahead, std, source, target), std, noise)
+            yield SamplerStep(x, x0, target)
 
 
 @dataclass(frozen=True)
@@ -111,17 +111,17 @@ class UniPC:
     def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[SamplerStep]:
         history: deque[Evaluation] = deque(maxlen=self.order)
         before: tuple[Batch, Level, list[Evaluation]] | None = None
-        for (here, there), order in zip(level_pairs(levels), lower_order_final(levels, self.order), strict=True):
-            x0, time = denoise(x, here), lambda_of(here)
+        for (source, target), order in zip(level_pairs(levels), lower_order_final(levels, self.order), strict=True):
+            x0, time = denoise(x, source), lambda_of(source)
             if before is not None:
                 last_x, last, known = before
                 between = extrapolated_mean([*known, Evaluation(x0, time)], time, _exponent(len(known) + 1, 1))
-                x = step_x0(last_x, between, last, here)
+                x = step_x0(last_x, between, last, source)
             history.appendleft(Evaluation(x0, time))
             known = list(islice(history, order))
-            before = (x, here, known) if here.logsnr.isfinite() else None
-            x = step_x0(x, extrapolated_mean(known, lambda_of(there), _exponent(order, 1)), here, there)
-            yield SamplerStep(x, x0, there)
+            before = (x, source, known) if source.logsnr.isfinite() else None
+            x = step_x0(x, extrapolated_mean(known, lambda_of(target), _exponent(order, 1)), source, target)
+            yield SamplerStep(x, x0, target)
 
 
 def _exponent(values: int, speed: float) -> float:
@@ -167,14 +167,14 @@ def _adams(
     """
     history: deque[Evaluation] = deque(maxlen=max(orders))
     before: tuple[Batch, Batch | None, Level] | None = None
-    for (here, there), order in zip(level_pairs(levels), orders, strict=True):
-        x0 = denoise(x, here)
+    for (source, target), order in zip(level_pairs(levels), orders, strict=True):
+        x0 = denoise(x, source)
         if before is not None:
             last_x0, away, last = before
-            change = eps_change(last_x0, x0, away, last, here)
+            change = eps_change(last_x0, x0, away, last, source)
             history = deque((Evaluation(old.value - change, old.time) for old in history), maxlen=history.maxlen)
-        history.appendleft(Evaluation(torch.zeros_like(x0), time(here)))
-        away = extrapolated_mean(list(islice(history, order)), time(there), speed) if order > 1 else None
-        x = step_x0(x, x0, here, there) if away is None else step_eps(x, x0, away, here, there)
-        before = (x0, away, here)
-        yield SamplerStep(x, x0, there)
+        history.appendleft(Evaluation(torch.zeros_like(x0), time(source)))
+        away = extrapolated_mean(list(islice(history, order)), time(target), speed) if order > 1 else None
+        x = step_x0(x, x0, source, target) if away is None else step_eps(x, x0, away, source, target)
+        before = (x0, away, source)
+        yield SamplerStep(x, x0, target)

@@ -35,22 +35,22 @@ class Ancestral:
     variance: Literal["small", "large", "learned"] = "small"
 
     def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[SamplerStep]:
-        for here, there in level_pairs(levels):
-            x0, fraction = self.x0_and_variance(denoise, x, here)
-            small = ancestral_std(here, there)
-            x = step_to_mean(x, x0, small, here, there)
-            if there.sigma > 0:
+        for source, target in level_pairs(levels):
+            x0, fraction = self.x0_and_variance(denoise, x, source)
+            small = ancestral_std(source, target)
+            x = step_to_mean(x, x0, small, source, target)
+            if target.sigma > 0:
                 # beta / beta~ = sigma^2 / sigma'^2 on the variance-preserving circle.
-                large = small * here.to_vp().sigma / there.to_vp().sigma
+                large = small * source.to_vp().sigma / target.to_vp().sigma
                 x = x + small ** (1 - fraction) * large**fraction * noise()
-            yield SamplerStep(x, x0, there)
+            yield SamplerStep(x, x0, target)
 
-    def x0_and_variance(self, denoise: Denoise, x: Batch, here: Level) -> tuple[Batch, Batch | float]:
+    def x0_and_variance(self, denoise: Denoise, x: Batch, source: Level) -> tuple[Batch, Batch | float]:
         """x0, and the fraction of the large variance."""
         if self.variance != "learned":
-            return denoise(x, here), 1.0 if self.variance == "large" else 0.0
+            return denoise(x, source), 1.0 if self.variance == "large" else 0.0
         x0, fraction = (
-            denoise.denoise_with_variance(x, here) if isinstance(denoise, DenoiserWithVariance) else (x, None)
+            denoise.denoise_with_variance(x, source) if isinstance(denoise, DenoiserWithVariance) else (x, None)
         )
         if fraction is None:
             raise ValueError("this network has learned no variance: choose small or large")
@@ -68,11 +68,11 @@ class Ddim:
     eta: float = 0.0
 
     def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[SamplerStep]:
-        for here, there in level_pairs(levels):
-            x0 = denoise(x, here)
-            std = self.eta * ancestral_std(here, there)
-            x = add_fresh_noise(step_to_mean(x, x0, std, here, there), std, noise)
-            yield SamplerStep(x, x0, there)
+        for source, target in level_pairs(levels):
+            x0 = denoise(x, source)
+            std = self.eta * ancestral_std(source, target)
+            x = add_fresh_noise(step_to_mean(x, x0, std, source, target), std, noise)
+            yield SamplerStep(x, x0, target)
 
 
 @dataclass(frozen=True)
@@ -86,17 +86,17 @@ class DpmSolverPP2S:
 
     def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[SamplerStep]:
         begun: tuple[Batch, Batch, Level] | None = None
-        for here, there in level_pairs(levels):
-            x0 = denoise(x, here)
-            if begun is None or there.sigma == 0:
-                begun = (x, x0, here) if here.alpha > 0 else None
-                x = step_x0(x, x0, here, there)
+        for source, target in level_pairs(levels):
+            x0 = denoise(x, source)
+            if begun is None or target.sigma == 0:
+                begun = (x, x0, source) if source.alpha > 0 else None
+                x = step_x0(x, x0, source, target)
             else:
                 first_x, first_x0, first = begun
-                r = (here.logsnr - first.logsnr) / (there.logsnr - first.logsnr)
-                x = step_x0(first_x, first_x0 + (x0 - first_x0) / (2 * r), first, there)
+                r = (source.logsnr - first.logsnr) / (target.logsnr - first.logsnr)
+                x = step_x0(first_x, first_x0 + (x0 - first_x0) / (2 * r), first, target)
                 begun = None
-            yield SamplerStep(x, x0, there)
+            yield SamplerStep(x, x0, target)
 
 
 @dataclass(frozen=True)
@@ -118,15 +118,15 @@ class Heun:
 
     def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[SamplerStep]:
         gamma = min(self.churn / (len(levels) - 1), math.sqrt(2) - 1)
-        for start, there in level_pairs(levels):
+        for start, target in level_pairs(levels):
             raised = self.churn_min <= start.edm_sigma <= self.churn_max
-            here = Level(start.alpha, start.sigma * (1 + (gamma if raised else 0.0)))
-            x = add_fresh_noise(x, self.churn_noise * (here.sigma.square() - start.sigma.square()).sqrt(), noise)
-            x0 = denoise(x, here)
-            predicted = step_x0(x, x0, here, there)
+            source = Level(start.alpha, start.sigma * (1 + (gamma if raised else 0.0)))
+            x = add_fresh_noise(x, self.churn_noise * (source.sigma.square() - start.sigma.square()).sqrt(), noise)
+            x0 = denoise(x, source)
+            predicted = step_x0(x, x0, source, target)
             # The mean of two noises needs noise at both levels, and signal at both for a finite sigma / alpha.
-            if there.sigma > 0 and here.alpha > 0:
-                change = eps_change(x0, denoise(predicted, there), None, here, there)
-                predicted = step_eps(x, x0, change / 2, here, there)
+            if target.sigma > 0 and source.alpha > 0:
+                change = eps_change(x0, denoise(predicted, target), None, source, target)
+                predicted = step_eps(x, x0, change / 2, source, target)
             x = predicted
-            yield SamplerStep(x, x0, there)
+            yield SamplerStep(x, x0, target)
