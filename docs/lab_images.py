@@ -1,4 +1,4 @@
-"""Makes the images of lab.md: `python docs/lab_images.py [RUN ...]` serves a lab and opens its views in a browser.
+"""Makes the images of lab.md: `python docs/lab_images.py RUN ...` serves a lab and opens its views in a browser.
 
 It needs the extra `lab`, playwright and Debian's chromium, and takes about a minute.
 """
@@ -29,8 +29,8 @@ def noise(page: Any) -> None:
 
 
 def learn(page: Any) -> None:
-    """The form of a recipe."""
-    page.locator(".learn aside select").first.wait_for()
+    """The newest run: its curves and its last samples."""
+    page.locator(".learnt img[src]").first.wait_for()
     page.wait_for_timeout(2000)
 
 
@@ -66,12 +66,25 @@ def seeds(page: Any) -> None:
     page.keyboard.press("Escape")
 
 
+def compare(page: Any) -> None:
+    """The training images that are nearest to a sample of the shipped network."""
+    page.get_by_role("link", name="Sample").click()
+    page.get_by_label("Samples", exact=True).fill("18")
+    page.get_by_role("button", name="Generate").click()
+    page.locator(".result .facts").wait_for()
+    page.get_by_role("link", name="Compare").click()
+    page.get_by_role("tab", name="Is it a copy?").click()
+    page.locator(".thumbnails button").nth(2).click()
+    page.locator(".neighbours").wait_for()
+
+
 VIEWS: dict[str, tuple[str, Callable[[Any], None]]] = {
     "noise": ("noise", noise),
     "learn": ("learn", learn),
     "sample": ("sample", sample),
     "inpaint": ("edit", inpaint),
     "seeds": ("edit", seeds),
+    "compare": ("noise", compare),
 }
 
 

@@ -27,15 +27,20 @@ class Comparison:
         both = [name for name in self.a.scores if name in self.b.scores]
         return {name: difference(self.a.scores[name].estimate, self.b.scores[name].estimate) for name in both}
 
-    def __str__(self) -> str:
-        a, b, differences = self.a, self.b, self.differences
-        width = max(len(name) for name in differences)
+    @property
+    def about(self) -> list[str]:
+        """What is compared, in lines: A, B, their common protocol, and sampling settings that differ."""
+        a, b, protocol = self.a, self.b, self.a.protocol
         lines = [f"{mark}: {each.name}: {describe(each)}" for mark, each in (("A", a), ("B", b))]
-        protocol = a.protocol
         lines += [f"both: {protocol.n:,} images against {protocol.reference}, features {protocol.feature_extractor}"]
         if settings := sampling_differences(a, b):
             lines.append(f"sampled with different {', '.join(settings)}")
-        lines += ["", f"  {'':{width}}  {'A':>9}  {'B':>9}  {'A - B':>9}  {'95% interval':>19}"]
+        return lines
+
+    def __str__(self) -> str:
+        a, b, differences = self.a, self.b, self.differences
+        width = max(len(name) for name in differences)
+        lines = [*self.about, "", f"  {'':{width}}  {'A':>9}  {'B':>9}  {'A - B':>9}  {'95% interval':>19}"]
         lines += [_line(name.ljust(width), a.scores[name], b.scores[name], differences[name]) for name in differences]
         return "\n".join(lines)
 
@@ -68,9 +73,16 @@ def reports_from(reports: ReportsLike) -> Sequence[EvalReport]:
 def _line(name: str, a: Score, b: Score, apart: Estimate) -> str:
     low, high = apart.interval
     interval = f"{format_number(low)} .. {format_number(high)}" if apart.error else ""
-    verdict = "" if not apart.error else "within the noise" if low <= 0 <= high else _winner(apart.value, a.better)
     values = "  ".join(f"{format_number(value):>9}" for value in (a.value, b.value, apart.value))
-    return f"  {name}  {values}  {interval:>19}  {verdict}".rstrip()
+    return f"  {name}  {values}  {interval:>19}  {verdict(a, apart)}".rstrip()
+
+
+def verdict(a: Score, apart: Estimate) -> str:
+    """Which of two scores is better by more than the noise of their difference `apart`; empty if that is not known."""
+    if not apart.error:
+        return ""
+    low, high = apart.interval
+    return "within the noise" if low <= 0 <= high else _winner(apart.value, a.better)
 
 
 def _winner(apart: float, better: Better) -> str:

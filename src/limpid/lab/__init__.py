@@ -2,6 +2,7 @@
 
 __all__ = [
     "app",
+    "compare",
     "edit",
     "edit_job",
     "events",

@@ -43,11 +43,14 @@ QUERIES: Mapping[str, str] = {
     "edit/images": "edit:first_training_images",
     "edit/image": "edit:training_image",
     "edit/file": "edit:file_image",
+    "compare/models": "compare:scored_models",
+    "compare/pair": "compare:compare_pair",
+    "compare/nearest": "compare:nearest_training_images",
 }
 """The function of limpid.lab that answers each query."""
 JOBS: Mapping[str, str] = {"sample": "sample:job", "edit": "edit:edit_parameters"}
 """The function of limpid.lab that makes the parameters of each kind of job from a query; worker.py does the jobs."""
-LONG_BODIES: Mapping[str, int] = {"edit/file": 2**26, "jobs/edit": 2**23}
+LONG_BODIES: Mapping[str, int] = {"edit/file": 2**26, "jobs/edit": 2**23, "compare/nearest": 2**23}
 """Bytes of the longest request of those that hold images."""
 BEFORE_A_JOB = ("sample/model",)
 """The queries after which a job is to be expected: the process of the jobs is started then."""

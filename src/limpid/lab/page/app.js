@@ -4,7 +4,7 @@ import { follow } from "./api.js";
 import { el, state } from "./dom.js";
 
 // A view is a module with `mount(main) -> unmount` and `keys`, a list of [key, what it does].
-const VIEWS = { noise: "Noise", learn: "Learn", sample: "Sample", edit: "Edit" };
+const VIEWS = { noise: "Noise", learn: "Learn", sample: "Sample", edit: "Edit", compare: "Compare" };
 const KEYS = [
   ["1 … 9", "open a view"],
   ["d", "light or dark"],

@@ -1,4 +1,4 @@
-// The image to edit: one of the training data of a model, one of the last samples, or a file.
+// The image to edit or to search: one of the training data of a model, one of the last samples, or a file.
 
 import { ask, decode, file } from "./api.js";
 import { el, numberField, withDice } from "./dom.js";
@@ -9,11 +9,10 @@ const SOURCES = { training: "training data", samples: "last samples", file: "a f
 
 export class ImageSource {
   /** `onChoose({ pixels, index, name })` is called with an image that fits the model; pixels are base64. */
-  constructor(onChoose, signal) {
+  constructor(onChoose, signal, kind = "training") {
     [this.onChoose, this.signal] = [onChoose, signal];
-    this.opened = new Promise((resolve) => (this.begin = resolve)); // a file may be dropped before the model is known
     this.kind = el("select", { "aria-label": "Image from", onchange: () => this.show() },
-      ...Object.entries(SOURCES).map(([value, text]) => el("option", { value }, text)));
+      ...Object.entries(SOURCES).map(([value, text]) => el("option", { value, selected: value === kind }, text)));
     this.thumbnails = el("div", { class: "thumbnails scroll", role: "group", "aria-label": "Images" });
     this.index = numberField("Image", 0, () => {});
     this.index.onchange = () => this.chooseIndex(this.index.value);
@@ -23,8 +22,18 @@ export class ImageSource {
     this.error = el("p", { class: "error", role: "alert", hidden: true });
     this.hint = el("p", { class: "hint" });
     this.node = el("section", {}, el("h2", {}, "Image"), this.kind, this.thumbnails, this.indexRow, this.drop, this.picker, this.hint, this.error);
+    this.close();
     document.addEventListener("dragover", (event) => event.preventDefault(), { signal });
     document.addEventListener("drop", (event) => this.onDrop(event), { signal });
+  }
+
+  /** Offer nothing until the next model is opened. */
+  close() {
+    this.opened = new Promise((resolve) => (this.begin = resolve)); // a file may be dropped before the model is known
+    this.model = this.begun = null;
+    for (const node of [this.thumbnails, this.indexRow, this.drop]) node.hidden = true;
+    this.hint.textContent = "Opening the model …";
+    this.showError("");
   }
 
   /** Offer images for another model; the first one is chosen unless `keep`. */
