@@ -167,7 +167,7 @@ def cifar10_64_small() -> Recipe:
         uncertainty_weighting=True,
         optimizer=Muon(lr=5e-3, warmup_images=6_400, lr_schedule="linear"),
         ema=Ema(halflife=30_000.0),
-        sampling=Sampling(20, DpmSolverPP(), guidance=Guidance(2.0)),
+        sampling=Sampling(20, DpmSolverPP(), guidance=Guidance(3.0)),
         every=Every(log=6_400, sample=128_000, save=12_800, milestone=51_200),
     )
 
