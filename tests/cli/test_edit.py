@@ -11,6 +11,7 @@ from PIL import Image
 
 from limpid.cli.edit import EDITS, Edit, edit_sheet
 from limpid.cli.inputs import load_images, parse_mask
+from limpid.cli.main import main
 from limpid.data import Digits
 from limpid.data.images import ImageDataset
 from limpid.data.readers.scan import read_image
@@ -203,3 +204,15 @@ def test_a_network_that_was_trained_with_every_label_needs_one(pipeline: Pipelin
 def test_a_network_without_classes_takes_no_label(pipeline: Pipeline, tmp_path: Path):
     with pytest.raises(ValueError, match="is unconditional, so it takes no --labels 3"):
         edit_sheet("img2img", replace(pipeline, class_names=()), options(tmp_path, labels=("3",)))
+
+
+@pytest.mark.parametrize("command", ["edit img2img", "evaluate", "likelihood"])
+def test_data_of_another_size_than_the_model_is_a_line(
+    command: str, pipeline: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    recipe = replace(pipeline.recipe, data=Digits(size=16))
+    model = replace(pipeline, recipe=recipe).save(tmp_path / "model.safetensors")
+    assert main([*command.split(), str(model), "--device", "cpu"]) == 2
+    line = capsys.readouterr().err
+    assert "takes images of 8x8 grey, and its data has 16x16 grey: give it others by --images FILE" in line
+    assert line.count("\n") == 1

@@ -71,7 +71,7 @@ def test_the_commands_and_load_take_a_model_of_the_hub(hub: HubServer, capsys: p
 
 
 def test_evaluate_takes_a_model_of_the_hub(hub: HubServer, capsys: pytest.CaptureFixture[str]):
-    assert main(["evaluate", "hf:me/tiny", "--n", "1", *CPU]) == 2
+    assert main(["evaluate", "hf:me/tiny", "--n", "1", "--reference", "Digits", *CPU]) == 2
     assert "too few to evaluate" in capsys.readouterr().err
     assert any("/resolve/" in path for path in hub.requests)
 

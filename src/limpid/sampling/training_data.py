@@ -6,8 +6,8 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from limpid.data import Data, DataSource, Folder, InMemory
-from limpid.data.description import IMAGES_EXPECTED
+from limpid.data import Data, DataSource, Digits, Folder, InMemory
+from limpid.data.description import CHANNEL_NAMES, IMAGES_EXPECTED
 from limpid.data.stream import StreamingDataset
 from limpid.diffusion.targets import Edm
 from limpid.recipes.recipe import Recipe, with_root
@@ -49,6 +49,21 @@ def check_data(about: CheckpointInfo, source: DataSource, run: Path | str) -> No
     if changed := about.data.differences(source.fingerprint):
         advice = "give it the images as they were, with --data.root if they were moved"
         raise ValueError(f"{run} was trained on other data than is there now ({', '.join(changed)}): {advice}")
+    check_shape(about, source, run)
+
+
+def check_shape(about: CheckpointInfo, source: DataSource, run: Path | str) -> None:
+    """Raise ValueError if images have another size or number of channels than those of a model."""
+    if source.shape != about.image_shape:
+        advice = "--images FILE of limpid edit, --reference Folder --reference.root FOLDER of limpid evaluate"
+        taken, given = shape_in_words(about.image_shape), shape_in_words(source.shape)
+        raise ValueError(f"{run} takes images of {taken}, and its data has {given}: give it others by {advice}")
+
+
+def shape_in_words(shape: tuple[int, int, int]) -> str:
+    """The shape (channels, height, width) of images, as in 32x32 RGB."""
+    channels, height, width = shape
+    return f"{height}x{width} {CHANNEL_NAMES.get(channels, f'with {channels} channels')}"
 
 
 def data_of_run(about: CheckpointInfo, root: str, run: Path | str) -> Data:
@@ -59,6 +74,8 @@ def data_of_run(about: CheckpointInfo, root: str, run: Path | str) -> Data:
     data = with_root(about.recipe.data, root) if root else about.recipe.data
     if root or about.data.images:
         check_data(about, open_data(data, "cpu"), run)
+    elif isinstance(data, Digits) or getattr(data, "root", ""):  # no other is read without a download
+        check_shape(about, open_data(data, "cpu"), run)
     return data
 
 
