@@ -39,6 +39,6 @@ def test_what_was_left_out_is_counted_by_kind_and_its_first_three_names_are_give
         left_out.add("videos", name)
     left_out.add("text files", "x\n.txt")
     assert [str(each) for each in left_out.records()] == [
-        r"1 text files (x\n.txt)",
+        r"1 text file (x\n.txt)",
         "4 videos (a.mp4, b.mp4, c.mp4, ...)",
     ]

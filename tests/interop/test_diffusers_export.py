@@ -129,6 +129,7 @@ def test_most_networks_of_the_recipes_are_those_of_diffusers():
         "demo-ddpm",
         "cifar10-small",
         "small",
+        "cifar10-64-small",
         "cifar10-fast",
         "cifar10-edm",
         "cifar10-edm-cond",

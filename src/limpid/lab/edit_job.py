@@ -24,6 +24,7 @@ from limpid.sampling.pipeline import Pipeline
 from limpid.sampling.same_edits import EditCall
 from limpid.sampling.sample import pixels_from, to_display_pixels
 from limpid.sampling.samples import Samples
+from limpid.storage.atomic import atomic_write
 from limpid.viz.image_grid import atlas, image_grid, save_png, to_pil_images
 
 
@@ -61,7 +62,8 @@ def run_edit_job(parameters: Any, folder: Path, report: Report) -> Any:
             out / "samples.npz"
         )
     else:
-        np.savez(out / "samples.npz", images=pixels.permute(0, 2, 3, 1).numpy(), seeds=np.array(seeds))
+        with atomic_write(out / "samples.npz") as part, part.open("wb") as file:
+            np.savez(file, images=pixels.permute(0, 2, 3, 1).numpy(), seeds=np.array(seeds))
     save_png(image_grid(pixels), out / "grid.png")
     save_png(atlas(torch.stack(list(rows.values()))), out / "atlas.png")
     return {

@@ -68,7 +68,7 @@ class LabelledTable(NamedTuple):
         """A mask of all rows, from one of those that are read."""
         if self.mask is None:
             return chosen
-        spread = self.mask.copy()
+        spread = np.zeros_like(self.mask)
         spread[self.mask] = chosen
         return spread
 
