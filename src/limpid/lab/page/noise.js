@@ -151,6 +151,7 @@ class Noise {
 
   /** Show these schedules; each has two figures, a formula, and a curve in every chart. */
   async setSchedules() {
+    if (!this.data) return; // `openSource` comes here again when the images are read
     const { schedules } = this.chosen;
     this.forms.replaceChildren();
     this.paths = schedules.map((schedule, i) => {
@@ -220,6 +221,7 @@ class Noise {
 
   /** Show another image or other noise: x0 and eps are sent once, for all levels. */
   async choose(change) {
+    if (!this.data) return void Object.assign(this.chosen, change); // shown when the images are read
     const wanted = { index: this.chosen.index, seed: this.chosen.seed, ...this.pending, ...change };
     for (const name of ["index", "seed"]) {
       const text = `${wanted[name]}`.trim();
