@@ -253,7 +253,8 @@ def test_between_two_seeds_the_slider_needs_no_request_and_a_sample_can_be_edite
     small_job(page, 2)
     page.get_by_role("button", name="Generate").click()
     # The samples of the test before, by two settings, are shown until these are there.
-    page.wait_for_function("document.querySelectorAll('.result .facts').length === 1")
+    page.locator(".result .facts").nth(1).wait_for(state="detached")
+    page.locator(".result .facts").wait_for()
     page.get_by_role("link", name="Edit").click()
     page.get_by_role("tab", name="Two seeds").click()
     page.get_by_label("Images", exact=True).last.fill("3")
