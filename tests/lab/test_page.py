@@ -96,7 +96,7 @@ def test_noise_is_worked_by_keys_and_comes_back_after_a_reload(tab: Tab):
 
 
 def small_job(page: Any, n: int = 4) -> None:
-    page.get_by_role("button", name="horse").click()
+    page.get_by_role("button", name="horse", exact=True).click()
     page.get_by_label("Samples", exact=True).fill(str(n))
     page.get_by_label("steps", exact=True).fill("2")
 
@@ -253,8 +253,9 @@ def test_between_two_seeds_the_slider_needs_no_request_and_a_sample_can_be_edite
     small_job(page, 2)
     page.get_by_role("button", name="Generate").click()
     # The samples of the test before, by two settings, are shown until these are there.
-    page.locator(".result .facts").nth(1).wait_for(state="detached")
-    page.locator(".result .facts").wait_for()
+    page.locator(".result .facts", has_text="2 NFE").first.wait_for()
+    page.locator(".result .facts", has_text="3 NFE").wait_for(state="detached")
+    page.locator(".result .facts").first.wait_for()
     page.get_by_role("link", name="Edit").click()
     page.get_by_role("tab", name="Two seeds").click()
     page.get_by_label("Images", exact=True).last.fill("3")
