@@ -149,6 +149,7 @@ def test_a_job_is_found_again_after_a_reload_and_in_another_tab_and_is_cancelled
     page.get_by_role("button", name="Cancel").click()
     for each in (page, other):
         each.get_by_text("Cancelled.").wait_for()
+    assert [each.locator(".result .facts").count() for each in (page, other)] == [0, 0]
 
 
 def test_what_goes_wrong_in_sample_is_said_where_it_is(tab: Tab):
@@ -166,12 +167,15 @@ def test_what_goes_wrong_in_sample_is_said_where_it_is(tab: Tab):
     page.get_by_label("scale", exact=True).fill("2")
     page.get_by_role("button", name="Generate").click()
     page.get_by_role("alert").filter(has_text="guidance needs labels, or a weaker model").wait_for()
+    assert page.locator(".form .error", has_text="steps is").count() == 0  # what was put right is no longer named
 
 
 def test_a_page_without_the_token_says_what_to_open(tab: Tab):
     tab.page.goto(f"{tab.url}/#noise")
     tab.page.get_by_role("alert").filter(has_text="open the address that limpid lab printed").wait_for()
-    tab.errors.clear()  # the browser reports the refusal
+    assert [error for error in tab.errors if "403" not in error and "401" not in error] == []
+    assert tab.errors.pop()  # the browser reports the refusal
+    tab.errors.clear()
 
 
 PIXELS_OF_ALL = """(labels) => labels.map((label) => {
