@@ -7,6 +7,7 @@ import { form } from "./form.js";
 import { ImageSource } from "./image_source.js";
 import { pixelCanvas } from "./images.js";
 import { Mask } from "./mask.js";
+import { startJob, takeJob } from "./own_job.js";
 import { JobProgress } from "./progress.js";
 
 export const keys = [
@@ -208,28 +209,13 @@ class Edit {
     const query = { model: { model }, edit, n: edit === "interpolate" ? this.chosen.frames : this.chosen.n, label, seed, second_seed, steps, strength, resample, sampler };
     if (edit !== "interpolate" && image) Object.assign(query, { pixels: image.pixels, index: image.index ?? -1 });
     if (edit === "inpaint") query.mask = btoa(String.fromCharCode(...(this.mask.area ?? [])));
-    this.button.disabled = true;
-    try {
-      this.job = await ask("jobs/edit", query);
-      this.mine = this.job.id;
-      this.showError("");
-      this.showJob();
-    } catch (error) {
-      this.showError(error.message);
-    } finally {
-      this.button.disabled = false;
-    }
+    await startJob(this, "edit", query);
   }
 
   /** An event: a finished job of samples, or the job of this page, or after a reload the newest edit. */
   take({ job }) {
     if (job?.kind === "sample" && job.state === "done") this.source.setJob(job);
-    if (job?.kind !== "edit") return;
-    if (job.id !== this.mine && (this.mine || job.created < (this.job?.created ?? 0))) return;
-    const before = this.job;
-    this.job = job;
-    if (before?.id === job.id && before.state === "done") return;
-    this.showJob();
+    takeJob(this, "edit", job);
   }
 
   /** The last result, where it is of the kind that is chosen; else what can be done. */

@@ -4,6 +4,7 @@ import { ask, file, listen } from "./api.js";
 import { short } from "./chart.js";
 import { code, el, numberField, save, state, withDice } from "./dom.js";
 import { form } from "./form.js";
+import { startJob, takeJob } from "./own_job.js";
 import { JobProgress } from "./progress.js";
 import { Trajectory } from "./trajectory.js";
 
@@ -196,27 +197,12 @@ class Sample {
     if (!this.about) return;
     if (this.chosen.dice) this.roll();
     const { model, checkpoint, n, seed, labels, weights, settings } = this.chosen;
-    this.button.disabled = true;
-    try {
-      this.job = await ask("jobs/sample", { model: { model, checkpoint }, n, seed, labels, weights, settings });
-      this.mine = this.job.id;
-      this.showError("");
-      this.showJob();
-    } catch (error) {
-      this.showError(error.message);
-    } finally {
-      this.button.disabled = false;
-    }
+    await startJob(this, "sample", { model: { model, checkpoint }, n, seed, labels, weights, settings });
   }
 
   /** An event: the job of this page, or after a reload the newest. */
   take({ job }) {
-    if (job?.kind !== "sample") return;
-    if (job.id !== this.mine && (this.mine || job.created < (this.job?.created ?? 0))) return;
-    const before = this.job;
-    this.job = job;
-    if (before?.id === job.id && before.state === "done") return;
-    this.showJob();
+    takeJob(this, "sample", job);
   }
 
   showEmpty() {

@@ -1,0 +1,27 @@
+/** The job of a view: the one that it started, or after a reload the newest of its kind. */
+
+import { ask } from "./api.js";
+
+/** Start a job of this kind; the view's button waits for the answer, and a refusal is shown beside it. */
+export async function startJob(view, kind, query) {
+  view.button.disabled = true;
+  try {
+    view.job = await ask(`jobs/${kind}`, query);
+    view.mine = view.job.id;
+    view.showError("");
+    view.showJob();
+  } catch (error) {
+    view.showError(error.message);
+  } finally {
+    view.button.disabled = false;
+  }
+}
+
+/** Show the job of an event, unless it is not the view's, or is shown already as done. */
+export function takeJob(view, kind, job) {
+  if (job?.kind !== kind) return;
+  if (job.id !== view.mine && (view.mine || job.created < (view.job?.created ?? 0))) return;
+  const before = view.job;
+  view.job = job;
+  if (before?.id !== job.id || before.state !== "done") view.showJob();
+}
