@@ -12,6 +12,7 @@ import pytest
 import torch
 from tiny_recipes import CPU, TINY
 
+import limpid
 from limpid.cli.main import main
 from limpid.data import Cifar10, Folder
 from limpid.recipes.recipe import with_absolute_root
@@ -34,6 +35,8 @@ def nobody() -> Iterator[None]:
         return
     os.seteuid(65534)
     try:
+        if not os.path.exists(limpid.__file__):
+            pytest.skip("only root may read this checkout, so nobody else can run it")
         yield
     finally:
         os.seteuid(0)

@@ -19,7 +19,14 @@ from limpid.cli.main import main
 def lab(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A lab that is started in a folder, and the address that it prints."""
     command = [sys.executable, "-m", "limpid", "lab", "--no-browser", *arguments]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore Ctrl-C
+    )
     try:
         assert process.stdout is not None
         yield process, process.stdout.readline().split()[-1]

@@ -577,10 +577,17 @@ def test_a_command_whose_reader_has_gone_trains_to_its_end(tmp_path: Path):
     assert (tmp_path / "samples.png").exists()
 
 
+def heed_hangup() -> None:
+    """Undo what nohup does, if the tests run under it."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def test_a_run_whose_terminal_closes_saves(tmp_path: Path):
     terminal, inside = os.openpty()
     command = [*COMMAND, "--network.model-channels", "16", "--run", str(tmp_path)]
-    process = subprocess.Popen(["setsid", "--ctty", *command], stdin=inside, stdout=inside, stderr=inside)
+    process = subprocess.Popen(
+        ["setsid", "--ctty", *command], stdin=inside, stdout=inside, stderr=inside, preexec_fn=heed_hangup
+    )
     os.close(inside)
     said = b""
     while b"images/s" not in said:
