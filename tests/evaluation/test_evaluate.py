@@ -76,18 +76,18 @@ def extractor() -> FeatureExtractor:
     return feature_extractor("cifar")
 
 
-def test_the_judge_is_the_file_whose_hash_stands_beside_it(monkeypatch: pytest.MonkeyPatch):
+def test_the_feature_network_is_the_file_whose_hash_is_in_its_json_file(monkeypatch: pytest.MonkeyPatch):
     assert cifar_classifier.cifar_extractor().sha256 == cifar_classifier.about()["sha256"]
     monkeypatch.setattr(cifar_classifier, "about", lambda: {"sha256": "0" * 64})
     with pytest.raises(ValueError, match=r"has the sha256 .*: expected 000"):
         cifar_classifier.cifar_extractor()
 
 
-def test_the_judge_fits_in_two_megabytes():
+def test_the_feature_network_fits_in_two_megabytes():
     assert cifar_classifier.WEIGHTS.stat().st_size <= 2_000_000
 
 
-def test_the_judge_is_as_often_right_as_it_says(cifar_root: Path, extractor: FeatureExtractor):
+def test_the_feature_network_has_the_accuracy_in_its_json_file(cifar_root: Path, extractor: FeatureExtractor):
     """On the first 2,000 test images: within three standard errors of what was measured on all of them."""
     test = Cifar10(root=str(cifar_root), split="test").load()
     right = (
@@ -102,18 +102,20 @@ def test_the_judge_is_as_often_right_as_it_says(cifar_root: Path, extractor: Fea
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (3, 64, 48), (1, 32, 32)])
-def test_the_judge_takes_grey_and_colour_of_any_size(extractor: FeatureExtractor, shape: tuple[int, int, int]):
+def test_the_feature_network_takes_grey_and_colour_of_any_size(
+    extractor: FeatureExtractor, shape: tuple[int, int, int]
+):
     said = extractor.extract(torch.zeros(2, *shape, dtype=torch.uint8))
     assert said.features.shape == (2, 168)
     assert said.logits.shape == (2, 10)
 
 
-def test_the_judge_refuses_other_channels(extractor: FeatureExtractor):
+def test_the_feature_network_refuses_other_channels(extractor: FeatureExtractor):
     with pytest.raises(ValueError, match="2 channels"):
         extractor.extract(torch.zeros(2, 2, 32, 32, dtype=torch.uint8))
 
 
-def test_a_judge_there_is_not_is_named_with_the_choices():
+def test_an_unknown_feature_network_is_refused_with_the_choices():
     with pytest.raises(
         ValueError, match=f"no feature extractor 'incepton': choose from {', '.join(FEATURE_EXTRACTORS)}"
     ):
@@ -144,8 +146,8 @@ def test_images_that_are_all_alike_have_finite_scores_and_it_says_so(cache: Path
     assert "all images are identical" in report_table(report)
 
 
-def test_what_a_judge_says_comes_to_the_hosts_memory(extractor: FeatureExtractor):
-    """Wherever it looks: of this GPU there are devices and shapes alone, no numbers."""
+def test_features_are_moved_to_the_cpu(extractor: FeatureExtractor):
+    """From a fake GPU, whose tensors have devices and shapes but no values."""
     with FakeTensorMode():
         said = Features(torch.zeros(2, 168, device="cuda:0"), torch.zeros(2, 10, device="cuda:0"))
         got = extract_features(
@@ -163,7 +165,7 @@ def test_features_of_real_images_are_kept_and_read_again(cache: Path, extractor:
     assert torch.equal(first.features.features, again.features.features)
 
 
-def test_another_resize_rule_is_another_judge(cache: Path, extractor: FeatureExtractor):
+def test_another_resize_rule_is_another_feature_network(cache: Path, extractor: FeatureExtractor):
     reference_from_dataset(Digits(size=8), extractor)
     other = extractor._replace(
         resize="by another rule",
@@ -228,16 +230,16 @@ def test_too_few_images_are_refused(cache: Path, tmp_path: Path, pipeline: Pipel
 def test_network_evaluations_are_counted_where_they_are_made(
     cache: Path, tmp_path: Path, pipeline: Pipeline, extractor: FeatureExtractor, scale: float, nfe: int
 ):
-    """Two steps of Heun ask three times, and guidance asks twice each time: of 40 images in two batches, no more."""
-    asked, sampling = [], replace(QUICK, guidance=Guidance(scale))
+    """Two steps of Heun take three evaluations, and guidance doubles them: for 40 images in two batches, no more."""
+    batch_sizes, sampling = [], replace(QUICK, guidance=Guidance(scale))
     subject = generated_by(pipeline.with_sampling(sampling), "tiny", tmp_path, "ema", range(40), 20)
-    with pipeline.model.net.register_forward_hook(lambda net, given, answer: asked.append(len(given[0]))):
+    with pipeline.model.net.register_forward_hook(lambda net, given, answer: batch_sizes.append(len(given[0]))):
         report, _ = evaluate_images(
             subject, ReferenceSet(extractor, reference_from_dataset(Digits(size=8), extractor), None, {}), CPU
         )
     assert report.provenance["NFE"] == nfe
-    assert sum(asked) == 40 * nfe
-    assert len(asked) == 2 * 3
+    assert sum(batch_sizes) == 40 * nfe
+    assert len(batch_sizes) == 2 * 3
 
 
 def test_the_command_writes_the_protocol_beside_the_numbers(
