@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from limpid.data import Cifar10, Folder
 from limpid.lab.app import create_app
-from limpid.lab.runs import summaries
+from limpid.lab.runs import failure, summaries
 from limpid.lab.workspace import Workspace
 from limpid.recipes.registry import find_recipe
 from limpid.recipes.serialize import to_dict
@@ -86,7 +86,22 @@ def test_every_run_of_the_folder_is_found_and_none_behind_a_link(folder: Path):
     run = found[str(folder / "runs" / "a")]
     assert list(found) == [run["name"]]
     assert (run["images_seen"], run["duration"], run["loss"], run["grids"]) == (128, DEMO.duration, 0.5, 2)
-    assert run["held_by"] == ""
+    assert (run["held_by"], run["error"]) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        ('{"error": "no loss"}', "no loss"),
+        ('{"error": 5}', ""),
+        ("[]", ""),
+        ("{", ""),
+        ('{"error": "%s"}' % ("x" * 600), "x" * 500),
+    ],
+)
+def test_a_run_that_failed_says_why_from_its_folder(tmp_path: Path, content: str, error: str):
+    (tmp_path / "failure.json").write_text(content)
+    assert failure(tmp_path) == error
 
 
 def test_a_log_is_read_on_from_where_it_was_read_before_and_anew_once_it_is_replaced(client: TestClient, folder: Path):
@@ -126,5 +141,6 @@ def test_who_holds_a_run_is_known_without_its_lock_and_a_process_that_has_ended_
     ended.wait()
     (tmp_path / "lock").write_text(f"somebody on {socket.gethostname()}, pid {ended.pid}, since now")
     assert lock_holder(tmp_path) == ""
+    assert f"its process was killed, or ended with the machine: somebody on {socket.gethostname()}" in failure(tmp_path)
     (tmp_path / "lock").write_text(f"somebody on elsewhere, pid {ended.pid}, since now")
     assert "elsewhere" in lock_holder(tmp_path)

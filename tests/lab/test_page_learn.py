@@ -80,3 +80,13 @@ def test_a_run_that_ends_badly_shows_the_line_of_its_error(tab: Tab):
     page.get_by_role("button", name="Start training").click()
     page.locator(".head .where", has_text="failed").wait_for()
     assert "16" in page.locator(".head .error").inner_text()
+
+
+def test_a_run_that_failed_before_the_lab_was_started_shows_its_error_and_can_go_on(tab: Tab, runs: Path):
+    (runs / "failed").mkdir(parents=True)
+    (runs / "failed" / "failure.json").write_text('{"error": "losses are not finite"}')
+    (runs / "failed" / "recipe.json").write_text(json.dumps(to_dict(find_recipe("demo"))))
+    page = tab.open("learn")
+    page.locator(".run", has_text="failed").first.get_by_role("checkbox").check()
+    page.locator(".head .error", has_text="losses are not finite").wait_for()
+    assert page.locator(".head", has_text="losses are not finite").get_by_role("button", name="Go on").is_visible()

@@ -28,6 +28,7 @@ from limpid.sampling.pipeline import load, load_checkpoint
 from limpid.storage import checkpoint, jsonl
 from limpid.training.loss_log import LossLog
 from limpid.training.run import run
+from limpid.training.run_folder import failure_recorded
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -343,3 +344,13 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path):
     assert "images, and saved" in rest
     assert rest.endswith(f"to go on: limpid train {tmp_path}\n")
     assert checkpoint.latest(tmp_path / "checkpoints") is not None
+
+
+def test_the_record_of_a_failure_is_removed_when_training_goes_on(tmp_path: Path):
+    record = tmp_path / "failure.json"
+    with pytest.raises(RuntimeError), failure_recorded(tmp_path):
+        raise RuntimeError("two\nlines")
+    assert json.loads(record.read_text())["error"] == "two lines"
+    with failure_recorded(tmp_path):
+        assert not record.exists()
+    assert not record.exists()

@@ -12,12 +12,14 @@ from limpid.lab.workspace import DEPTH, Workspace, inside
 from limpid.recipes.registry import MAX_RECIPE_BYTES
 from limpid.recipes.serialize import match_choice
 from limpid.storage.jsonl import read_jsonl_from
-from limpid.storage.lock import lock_holder
+from limpid.storage.lock import killed_holder, lock_holder
 from limpid.storage.regular_files import read_bytes
 from limpid.storage.renamed import with_new_names
 
 TAIL = 4096
 """Bytes of the end of a log in which its last line of losses is."""
+MAX_ERROR = 500
+"""The most letters of an error that are shown."""
 MAX_IMAGE_BYTES = 1 << 26
 """Limit of the size of a grid, in bytes."""
 
@@ -70,10 +72,22 @@ def summary(name: str, folder: Path) -> dict[str, Any]:
         "images_per_second": finite(last.get("images_per_second")) or 0,
         "loss": finite(last.get("loss")),
         "held_by": lock_holder(folder),
+        "error": failure(folder),
         "log": [version, size],
         "grids": len(grids(folder)),
         "started": about.st_mtime,
     }
+
+
+def failure(folder: Path) -> str:
+    """Why a run that is not in training ended before it was finished or stopped; empty if it did not."""
+    if killed := killed_holder(folder):
+        return f"its process was killed, or ended with the machine: {killed}"
+    try:
+        error = json.loads(read_bytes(folder / "failure.json", MAX_RECIPE_BYTES))["error"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return ""
+    return error[:MAX_ERROR] if isinstance(error, str) else ""
 
 
 def log_version(log: Path) -> tuple[str, int]:

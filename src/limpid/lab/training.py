@@ -6,6 +6,7 @@ checkpoint and ends, however long that takes.
 
 import asyncio
 import json
+import signal
 import sys
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Callable
@@ -73,7 +74,9 @@ class TrainingProcess:
             self._change(state="failed", error=self._last_line(code))
 
     def _last_line(self, code: int) -> str:
-        """Why the process ended, by what it printed last."""
+        """Why the process ended: by a signal, or else by what it printed last."""
+        if code < 0:
+            return f"the process of the run was ended by {signal.Signals(-code).name}"
         lines = (self.folder / "train.log").read_text(encoding="utf-8", errors="replace").split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
         return f"{last[:500] or 'limpid train'} (exit code {code})"

@@ -58,13 +58,26 @@ def lock_holder(folder: Path) -> str:
     The lock is not tried, which could make a process that starts at this moment fail: the file of one that was killed
     is recognised by its process id, which belongs to no process of this machine.
     """
+    holder = _read_holder(folder)
+    return "" if _is_gone(holder) else holder
+
+
+def killed_holder(folder: Path) -> str:
+    """The process of this machine that held a folder last, if it was killed before it could let go; else empty."""
+    holder = _read_holder(folder)
+    return holder if _is_gone(holder) else ""
+
+
+def _read_holder(folder: Path) -> str:
     try:
-        holder = printable(read_bytes(folder / "lock", MAX_LOCK_BYTES).decode(errors="replace").strip())
+        return printable(read_bytes(folder / "lock", MAX_LOCK_BYTES).decode(errors="replace").strip())
     except (OSError, ValueError):
         return ""
+
+
+def _is_gone(holder: str) -> bool:
     found = re.search(r" on (\S+), pid (\d{1,9}), since ", holder)
-    gone = found and found[1] == socket.gethostname() and not _is_running(int(found[2]))
-    return "" if gone else holder
+    return bool(found and found[1] == socket.gethostname() and not _is_running(int(found[2])))
 
 
 def _is_running(pid: int) -> bool:

@@ -36,6 +36,7 @@ from limpid.training.online_scores import OnlineScores
 from limpid.training.preflight import preflight
 from limpid.training.run_folder import (
     environment,
+    failure_recorded,
     latest_of_run,
     new_run_id,
     read_run_id,
@@ -89,12 +90,13 @@ def run_in_folder(
         check_online_scoring(recipe, source)
         with exclusive(folder) if distributed.is_main_process() else nullcontext():
             current = open_run(recipe, folder, runtime, source, allow_rewarm, callbacks)
-            train_with_rollback(current)
-            if current.training.finished:
-                write_final_figures(current)
-            else:
-                seen = current.state.images_seen
-                logger.info(f"stopped after {seen:,} images, and saved")
+            with failure_recorded(folder) if distributed.is_main_process() else nullcontext():
+                train_with_rollback(current)
+                if current.training.finished:
+                    write_final_figures(current)
+                else:
+                    seen = current.state.images_seen
+                    logger.info(f"stopped after {seen:,} images, and saved")
         return current.training
 
 

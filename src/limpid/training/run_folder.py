@@ -5,6 +5,8 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +20,7 @@ from limpid.recipes.registry import MAX_RECIPE_BYTES
 from limpid.recipes.serialize import to_dict
 from limpid.runtime import cpu, distributed
 from limpid.runtime.device import Runtime, TrainingRuntime
+from limpid.runtime.errors import error_line
 from limpid.runtime.versions import version
 from limpid.sampling.checkpoints import load_info
 from limpid.sampling.training_data import data_warnings
@@ -100,6 +103,19 @@ def remove_partial_files(folder: Path) -> None:
     for name in ("checkpoints/[0-9]*", "samples/[0-9]*", "samples/preview.png*", "snapshots/*/[0-9]*"):
         for part in folder.glob(f"{name}.part"):
             part.unlink()
+
+
+@contextmanager
+def failure_recorded(folder: Path) -> Iterator[None]:
+    """Write in failure.json with which error training ends, if it does; the record of an earlier failure is removed."""
+    record = folder / "failure.json"
+    record.unlink(missing_ok=True)
+    try:
+        yield
+    except Exception as error:
+        with suppress(OSError):  # the disk may be full, which must not hide the error itself
+            write_json(record, {"error": error_line(error), "ended": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
+        raise
 
 
 def write_data_once(folder: Path, recipe: Recipe, source: DataSource) -> None:

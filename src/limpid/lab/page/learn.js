@@ -219,9 +219,11 @@ class Learn {
     const own = training.run === name;
     if (own && training.state === "running") return { text: run?.held_by ? "in training" : "starting …", stop: true, live: true };
     if (own && training.state === "stopping") return { text: "saving and stopping …", live: true };
-    if (own && training.state === "failed" && !run?.held_by) return { text: "failed", error: training.error, resume: Boolean(run) };
     if (run?.held_by) return { text: "in training by another process", hint: run.held_by, live: true };
-    if (run && run.duration && run.images_seen >= run.duration) return { text: "finished" };
+    const finished = run?.duration > 0 && run.images_seen >= run.duration;
+    const error = own && training.state === "failed" && !finished ? training.error : run?.error;
+    if (error) return { text: "failed", error, resume: Boolean(run) };
+    if (finished) return { text: "finished" };
     return { text: "stopped", resume: Boolean(run) };
   }
 
