@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from limpid.metrics.chunks import COLUMNS, ROWS
-from limpid.metrics.neighbours import middle_of, nearest, squared_distance_rounding, squared_distances
+from limpid.metrics.neighbours import middle_of, nearest, nearest_images, squared_distance_rounding, squared_distances
 
 F64 = torch.float64
 
@@ -72,6 +72,18 @@ def test_squared_distances_are_off_by_less_than_their_rounding(d, shift):
 def test_the_centre_is_near_the_rows():
     rows = torch.randn(3 * ROWS, 4) + 70
     assert (middle_of(rows) - 70).abs().max() < 0.2
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("flip", [True, False])
+def test_images_near_to_an_image_or_mirrored_are_found_as_if_the_mirror_images_were_in_the_set(flip, memory_format):
+    images = torch.randint(0, 256, (40, 3, 4, 5), dtype=torch.uint8)
+    found = nearest_images(images[7].flip(2), images.contiguous(memory_format=memory_format), 50, flip)
+    doubled = torch.cat([images, images.flip(3)]) if flip else images
+    expected = nearest(images[7].flip(2)[None].flatten(1), doubled.flatten(1), min(50, len(doubled)))
+    assert_close(found.distances, expected.distances[0], rtol=0, atol=0)
+    assert_close(found.indices + 40 * found.mirrored, expected.indices[0])
+    assert not flip or (found.indices[0], found.distances[0], found.mirrored[0]) == (7, 0, True)
 
 
 @pytest.mark.parametrize("k", [0, 6])

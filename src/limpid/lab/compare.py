@@ -8,7 +8,6 @@ import torch
 
 from limpid.data.images import ImageDataset
 from limpid.evaluation.compare import compare, verdict
-from limpid.evaluation.model_metrics import with_flips
 from limpid.evaluation.report import format_number
 from limpid.evaluation.report_file import reports_of
 from limpid.lab.edit import check_image, decode_base64
@@ -18,7 +17,7 @@ from limpid.lab.noise import NoQuery, base64_of
 from limpid.lab.sample import ModelQuery
 from limpid.lab.workspace import Workspace
 from limpid.metrics.copies import COPY_NEIGHBOURS, distance_ratio
-from limpid.metrics.neighbours import nearest
+from limpid.metrics.neighbours import nearest_images
 from limpid.sampling.training_data import dataset_image
 
 SHOWN = 8
@@ -80,24 +79,23 @@ def nearest_training_images(workspace: Workspace, query: NearestQuery) -> Any:
     source = training_images(path, ref)
     if not isinstance(source, ImageDataset):
         raise ValueError(f"the training images of {path} are streamed from files: only images in memory are searched")
-    rows = with_flips(source, ref.about.recipe.augment)
-    image = torch.frombuffer(bytearray(decode_base64("pixels", query.pixels)), dtype=torch.uint8)
-    found = nearest(image[None], rows.flatten(1), min(COPY_NEIGHBOURS, len(rows)))
-    indices, distances = found.indices[0].tolist(), found.distances[0].tolist()
-    shown = [
-        {
-            "pixels": base64_of(rows[row]),
-            "name": dataset_image(row % len(source), source)[1],
-            "index": row % len(source),
-            "mirrored": row >= len(source),
-            "distance": format_number(distance),
-        }
-        for row, distance in zip(indices[:SHOWN], distances, strict=False)
-    ]
-    count = len(source)
+    image = torch.frombuffer(bytearray(decode_base64("pixels", query.pixels)), dtype=torch.uint8).view(source.shape)
+    found = nearest_images(image, source.pixels, COPY_NEIGHBOURS, ref.about.recipe.augment.flip > 0)
+    shown = []
+    for index, distance, mirrored in zip(*(part[:SHOWN].tolist() for part in found), strict=True):
+        pixels, name = dataset_image(index, source)
+        shown.append(
+            {
+                "pixels": base64_of(pixels.flip(2) if mirrored else pixels),
+                "name": name,
+                "index": index,
+                "mirrored": mirrored,
+                "distance": format_number(distance),
+            }
+        )
     return {
-        "ratio": distance_ratio(found.distances).item(),
-        "neighbours": len(indices),
-        "count": count,
+        "ratio": distance_ratio(found.distances[None]).item(),
+        "neighbours": len(found.indices),
+        "count": len(source),
         "nearest": shown,
     }

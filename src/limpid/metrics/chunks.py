@@ -27,6 +27,6 @@ def chunks(rows: FeatureRows, size: int) -> Iterator[Float[Tensor, "_ d"]]:
     home = rows.device if rows.device.type in ("cpu", "cuda") else torch.device("cpu")
     for part in rows.split(size):
         wide = part.to(home, torch.promote_types(part.dtype, torch.float32))
-        if not wide.isfinite().all():
+        if part.is_floating_point() and not wide.isfinite().all():
             raise ValueError("features are not finite: expected numbers, found NaN or infinity")
         yield wide

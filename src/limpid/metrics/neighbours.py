@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Bool, Float, Float64, Int64, UInt8
 from torch import Tensor
 
 from limpid.metrics.chunks import COLUMNS, ROWS, FeatureRows, chunks
@@ -30,6 +30,34 @@ def nearest(samples: FeatureRows, reference: FeatureRows, k: int = 1) -> Neighbo
     middle = middle_of(reference)
     found = [_nearest(part, reference, middle, k) for part in chunks(samples, ROWS)]
     return Neighbours(torch.cat([part.indices for part in found]), torch.cat([part.distances for part in found]))
+
+
+class ImageNeighbours(NamedTuple):
+    """The nearest reference images of one image, nearest first."""
+
+    indices: Int64[Tensor, " k"]
+    distances: Float64[Tensor, " k"]
+    mirrored: Bool[Tensor, " k"]
+    """Whether it is the mirror image of the reference image that is so near."""
+
+
+def nearest_images(
+    image: UInt8[Tensor, "c h w"], reference: UInt8[Tensor, "n c h w"], k: int, flip: bool
+) -> ImageNeighbours:
+    """The k nearest reference images by pixels, with `flip` also of their mirror images; fewer if there are fewer.
+
+    A mirror image is as far from an image as the original from the mirror image of that one: so the reference, which
+    may be large, is neither mirrored nor copied.
+    """
+    # Rows in the order of memory are a view, in which distances are the same.
+    channels_last = reference.is_contiguous(memory_format=torch.channels_last)
+    order = (0, 2, 3, 1) if channels_last else (0, 1, 2, 3)
+    samples = torch.stack([image, image.flip(2)] if flip else [image])
+    rows, reference_rows = (images.permute(order).flatten(1) for images in (samples, reference))
+    found = nearest(rows, reference_rows, min(k, len(reference)))
+    distances, positions = found.distances.flatten().sort(stable=True)
+    first = positions[:k]
+    return ImageNeighbours(found.indices.flatten()[first], distances[:k], first >= found.indices.shape[1])
 
 
 def squared_distances(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
