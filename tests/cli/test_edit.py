@@ -29,6 +29,7 @@ from limpid.sampling.pipeline import Pipeline
 from limpid.sampling.training_data import dataset_image
 
 CPU = Runtime("cpu", "float32").resolve()
+DIGITS = Digits(size=8).open("cpu")
 CELL = 96  # the size of an 8x8 image on a sheet, in pixels
 
 
@@ -44,6 +45,10 @@ def pipeline() -> Pipeline:
     return Pipeline(model, recipe, (1, 8, 8), tuple("0123456789"), runtime=CPU)
 
 
+def sheet_of(what: str, pipeline: Pipeline, chosen: Edit) -> Image.Image:
+    return edit_sheet(what, pipeline, chosen, DIGITS)
+
+
 def options(path: Path, **changed) -> Edit:
     return replace(Edit(path / "sheet.png", num_variations=3, steps=4, resample=2, sampler=Ddim()), **changed)
 
@@ -51,7 +56,7 @@ def options(path: Path, **changed) -> Edit:
 @pytest.mark.parametrize("what", EDITS)
 @pytest.mark.parametrize("labels", [(), ("3",)], ids=["no label", "a label"])
 def test_every_edit_writes_its_sheet(what: str, labels: tuple[str, ...], pipeline: Pipeline, tmp_path: Path):
-    sheet = edit_sheet(what, pipeline, options(tmp_path, labels=labels))
+    sheet = sheet_of(what, pipeline, options(tmp_path, labels=labels))
     assert sheet.width > 4 * CELL
     assert sheet.height > 2 * CELL
 
@@ -72,7 +77,7 @@ def test_interpolation_between_seeds_goes_from_the_sample_of_one_to_that_of_the_
     ends = pipeline.sample(2, seeds=[3, 8], labels="3", steps=4, sampler=Ddim(), guidance=1)
     assert (between[[0, -1]].int() - ends.pixels.int()).abs().max() <= 1  # a batch of another size
     assert len(between.flatten(1).unique(dim=0)) == 5
-    sheet = edit_sheet("interpolate", pipeline, options(tmp_path, seeds=(3, 8), labels=("3",)))
+    sheet = sheet_of("interpolate", pipeline, options(tmp_path, seeds=(3, 8), labels=("3",)))
     assert sheet.width > 3 * CELL
 
 
@@ -80,7 +85,7 @@ def test_interpolation_between_seeds_goes_from_the_sample_of_one_to_that_of_the_
 def test_the_same_edit_gives_the_same_sheet_and_another_seed_another(what: str, pipeline: Pipeline, tmp_path: Path):
     def sheet_bytes(seed: int) -> bytes:
         chosen = options(tmp_path, seed=seed, images=("0", "7"), strengths=(0.5,))
-        return edit_sheet(what, pipeline, chosen).tobytes()
+        return sheet_of(what, pipeline, chosen).tobytes()
 
     assert sheet_bytes(1) == sheet_bytes(1)
     assert (sheet_bytes(1) == sheet_bytes(2)) == (what in ("invert", "interpolate"))
@@ -91,14 +96,14 @@ def test_img2img_can_sample_with_the_learned_variance(labels: tuple[str, ...], p
     recipe = replace(pipeline.recipe, schedule=LinearBeta(), learned_variance=True)
     recipe = replace(recipe, sampling=replace(recipe.sampling, schedule=TrainingSchedule(), guidance=Guidance()))
     learnt = replace(pipeline, recipe=recipe, model=build_denoiser(recipe, pipeline.image_shape, 10).eval())
-    assert edit_sheet("img2img", learnt, options(tmp_path, labels=labels, sampler=Ancestral("learned"))).width > CELL
+    assert sheet_of("img2img", learnt, options(tmp_path, labels=labels, sampler=Ancestral("learned"))).width > CELL
 
 
 @pytest.mark.parametrize("what", ["inpaint", "img2img", "invert"])
 def test_one_image_is_edited_to_each_of_several_classes(what: str, pipeline: Pipeline, tmp_path: Path):
     several = options(tmp_path, images=("0",), labels=("3", "5", "8"), strengths=(0.5,))
     repeated = replace(several, images=("0", "0", "0"))
-    assert edit_sheet(what, pipeline, several).height == edit_sheet(what, pipeline, repeated).height
+    assert sheet_of(what, pipeline, several).height == sheet_of(what, pipeline, repeated).height
 
 
 @pytest.mark.parametrize("mask", ["left", "right", "top", "bottom", "centre"])
@@ -134,23 +139,22 @@ def test_a_file_becomes_an_image_of_the_networks_shape(tmp_path: Path):
 
 def test_images_keep_their_order_whether_indices_or_files(tmp_path: Path):
     file = drawing(tmp_path / "mine.png", np.full((8, 8), 77, np.uint8))
-    found, names = load_images(["5", file, "2", "5"], Digits(size=8), (1, 8, 8))
-    digits = Digits(size=8).load()
-    assert torch.equal(found[[0, 2, 3]], digits.pixels[[5, 2, 5]])
+    found, names = load_images(["5", file, "2", "5"], DIGITS, (1, 8, 8))
+    assert torch.equal(found[[0, 2, 3]], DIGITS.pixels[[5, 2, 5]])
     assert found[1].unique().tolist() == [77]
-    assert names == [digits.class_names[digits.labels[5]], "mine", digits.class_names[digits.labels[2]], names[0]]
+    five, two = (DIGITS.class_names[DIGITS.labels[i]] for i in (5, 2))
+    assert names == [five, "mine", two, five]
 
 
 def test_a_streamed_data_set_has_the_same_image_at_each_index():
-    digits = Digits(size=8).load()
     streamed = StreamingDataset(
-        [(digits.pixels[i], int(digits.labels[i])) for i in range(9)], digits.shape, digits.class_names
+        [(DIGITS.pixels[i], int(DIGITS.labels[i])) for i in range(9)], DIGITS.shape, DIGITS.class_names
     )
     for index in (0, 8):
-        (pixels, name), (streamed_pixels, same) = dataset_image(index, digits), dataset_image(index, streamed)
+        (pixels, name), (streamed_pixels, same) = dataset_image(index, DIGITS), dataset_image(index, streamed)
         assert torch.equal(pixels, streamed_pixels)
         assert name == same
-    assert dataset_image(0, ImageDataset(digits.pixels[:1], digits.labels[:1]))[1] == "0"
+    assert dataset_image(0, ImageDataset(DIGITS.pixels[:1], DIGITS.labels[:1]))[1] == "0"
 
 
 WRONG = [
@@ -183,7 +187,7 @@ WRONG = [
 def test_a_mistake_gets_one_clear_line(what, changed, said, pipeline: Pipeline, tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError) as raised:  # noqa: PT011
-        edit_sheet(what, pipeline, options(tmp_path, **changed))
+        sheet_of(what, pipeline, options(tmp_path, **changed))
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
     assert list(tmp_path.iterdir()) == []
@@ -198,12 +202,21 @@ def test_a_mask_of_one_colour_is_refused(colour: int, said: str, tmp_path: Path)
 def test_a_network_that_was_trained_with_every_label_needs_one(pipeline: Pipeline, tmp_path: Path):
     always = replace(pipeline, recipe=replace(pipeline.recipe, label_dropout=0.0))
     with pytest.raises(ValueError, match=r"trained with a label for every image: name one with --labels \(0, 1, 2"):
-        edit_sheet("img2img", always, options(tmp_path))
+        sheet_of("img2img", always, options(tmp_path))
 
 
 def test_a_network_without_classes_takes_no_label(pipeline: Pipeline, tmp_path: Path):
     with pytest.raises(ValueError, match="is unconditional, so it takes no --labels 3"):
-        edit_sheet("img2img", replace(pipeline, class_names=()), options(tmp_path, labels=("3",)))
+        sheet_of("img2img", replace(pipeline, class_names=()), options(tmp_path, labels=("3",)))
+
+
+def test_the_training_data_is_opened_once(pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    opened: list[object] = []
+    monkeypatch.setattr(Digits, "open", lambda data, device: opened.append(data) or DIGITS)
+    model = str(pipeline.save(tmp_path / "model.safetensors"))
+    words = [model, "--images", "0", "--steps", "1", "--num-variations", "1", "--resample", "1", "--device", "cpu"]
+    assert main(["edit", "inpaint", *words]) == 0
+    assert len(opened) == 1
 
 
 @pytest.mark.parametrize("command", ["edit img2img", "evaluate", "likelihood"])

@@ -10,6 +10,7 @@ from PIL import Image
 from limpid.cli.inputs import load_images, output_file, parse_labels, parse_mask
 from limpid.cli.parser import FLATTEN, parse, positional
 from limpid.cli.progress import evaluation_progress
+from limpid.data import DataSource
 from limpid.diffusion.samplers import Heun, Sampler
 from limpid.recipes.recipe import DataPlace
 from limpid.recipes.serialize import match_choice
@@ -25,7 +26,7 @@ from limpid.sampling.edit_sheets import (
 )
 from limpid.sampling.evaluations import img2img_evaluations, inpaint_evaluations, sampler_evaluations
 from limpid.sampling.pipeline import Pipeline, load_checkpoint
-from limpid.sampling.training_data import data_of_run
+from limpid.sampling.training_data import images_of_run
 from limpid.viz.image_grid import save_png
 
 EDITS = ("inpaint", "img2img", "interpolate", "invert")
@@ -80,16 +81,19 @@ def main(arguments: Sequence[str]) -> int:
     options = replace(options, out=output_file(options.out, f"{what}.png"))
     runtime, ref = options.runtime.resolve().setup(), find_checkpoint(name)
     pipeline = load_checkpoint(ref, runtime)
-    if options.data.root or (not options.seeds and any(word.isdecimal() for word in options.images)):
-        pipeline = pipeline.with_data(data_of_run(ref.about, options.data.root, name))
+    by_index = not options.seeds and any(word.isdecimal() for word in options.images)
+    source = images_of_run(ref.about, options.data.root, name) if by_index or options.data.root else None
     with evaluation_progress(pipeline.model.net, edit_evaluations(what, options)):
-        sheet = edit_sheet(what, pipeline, options)
+        sheet = edit_sheet(what, pipeline, options, source)
     echo(save_png(sheet, options.out))
     return 0
 
 
-def edit_sheet(what: str, pipeline: Pipeline, options: Edit) -> Image.Image:
-    """The image sheet of one of `EDITS`. Raises ValueError for options that cannot be used."""
+def edit_sheet(what: str, pipeline: Pipeline, options: Edit, source: DataSource | None) -> Image.Image:
+    """The image sheet of one of `EDITS`, of images of `source` where they are given by index.
+
+    Raises ValueError for options that cannot be used.
+    """
     what = match_choice("edit", what, EDITS)
     counts = {"resample": options.resample, "num-variations": options.num_variations, "steps": options.steps}
     for name, value in counts.items():
@@ -102,7 +106,7 @@ def edit_sheet(what: str, pipeline: Pipeline, options: Edit) -> Image.Image:
         options = replace(options, images=options.images * len(options.labels))
     labels, mask = edit_labels(options, pipeline, len(options.images)), parse_mask(options.mask, pipeline.image_shape)
     given = "none" if labels is None else labels
-    pixels, names = load_images(options.images, pipeline.recipe.data, pipeline.image_shape)
+    pixels, names = load_images(options.images, source, pipeline.image_shape)
     if each_class and labels:
         names = [f"{name} as {pipeline.class_names[label]}" for name, label in zip(names, labels, strict=True)]
     n, steps, seed = options.num_variations, options.steps, options.seed

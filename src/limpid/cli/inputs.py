@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, UInt8
 from torch import Tensor
 
-from limpid.data import Data
+from limpid.data import DataSource
 from limpid.data.readers.scan import read_image
 from limpid.recipes.serialize import match_choice
 from limpid.sampling.labels import label_from_word
@@ -20,13 +20,17 @@ def output_file(out: Path, name: str) -> Path:
     return out / name if out.is_dir() or not out.suffix else out
 
 
-def load_images(words: Sequence[str], data: Data, shape: ImageShape) -> tuple[UInt8[Tensor, "n c h w"], list[str]]:
-    """Images by their index in the data set or by file, and a name for each. Raises ValueError for what is neither."""
+def load_images(
+    words: Sequence[str], source: DataSource | None, shape: ImageShape
+) -> tuple[UInt8[Tensor, "n c h w"], list[str]]:
+    """Images by their index in a data set or by file, and a name for each. Raises ValueError for what is neither.
+
+    Without an index among the words no data set is needed.
+    """
     if not words:
         raise ValueError("--images is empty: expected indices in the data set, or files")
     found = {word: (read_image(word, shape), Path(word).stem) for word in words if not word.isdecimal()}
-    if len(found) < len(set(words)):
-        source = data.open("cpu")
+    if source is not None:
         found |= {word: dataset_image(int(word), source) for word in words if word.isdecimal()}
     return torch.stack([found[word][0] for word in words]), [found[word][1] for word in words]
 

@@ -72,11 +72,18 @@ def data_of_run(about: CheckpointInfo, root: str, run: Path | str) -> Data:
     Raises ValueError if it is not, or cannot be had.
     """
     data = with_root(about.recipe.data, root) if root else about.recipe.data
-    if root or about.data.images:
-        check_data(about, open_data(data, "cpu"), run)
-    elif isinstance(data, Digits) or getattr(data, "root", ""):  # no other is read without a download
-        check_shape(about, open_data(data, "cpu"), run)
+    # No other is read without a download.
+    if about.data.images or isinstance(data, Digits) or getattr(data, "root", ""):
+        images_of_run(about, root, run)
     return data
+
+
+def images_of_run(about: CheckpointInfo, root: str, run: Path | str) -> DataSource:
+    """The images of a run, at `root` if that is given. Raises ValueError as `data_of_run`."""
+    source = open_data(with_root(about.recipe.data, root) if root else about.recipe.data, "cpu")
+    check = check_data if root or about.data.images else check_shape
+    check(about, source, run)
+    return source
 
 
 def dataset_image(index: int, source: DataSource) -> tuple[UInt8[Tensor, "c h w"], str]:
