@@ -14,13 +14,14 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVarTuple
 
 import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 Work: TypeAlias = Callable[[], Any]
+Arguments = TypeVarTuple("Arguments")
 Clock: TypeAlias = Callable[[int], float]
 """The seconds that a work takes, repeated this many times."""
 STATUS = Path("/proc/self/status")
@@ -149,7 +150,7 @@ class IsolatedWorker(AbstractContextManager["IsolatedWorker"]):
     An exception there is raised here; MemoryError if the process dies.
     """
 
-    def __init__(self, device: str, make: Callable[..., Work], *arguments: Any):
+    def __init__(self, device: str, make: Callable[[*Arguments], Work], *arguments: *Arguments):
         processes = multiprocessing.get_context("spawn")
         self._connection, far_end = processes.Pipe()
         self._child = processes.Process(target=_serve, args=(far_end, device, make, arguments))
