@@ -16,6 +16,8 @@ class HubServer:
     def __init__(self) -> None:
         self.url = ""
         self.repos: dict[str, dict[str, bytes]] = {}
+        self.new_files: dict[str, bytes] = {}
+        """What a new repository holds."""
         self.private: set[str] = set()
         self.large: dict[str, bytes] = {}
         """What was uploaded as a large file, by its SHA-256, and is in a repository once a commit names it."""
@@ -126,7 +128,7 @@ class Handler(BaseHTTPRequestHandler):
     def create(self, about: dict[str, Any]) -> None:
         hub, repo = self.hub, f"{about.get('organization') or 'me'}/{about['name']}"
         exists = repo in hub.repos
-        hub.repos.setdefault(repo, {})
+        hub.repos.setdefault(repo, dict(hub.new_files))
         if not exists and (about.get("private") or about.get("visibility") == "private"):
             hub.private.add(repo)
         url = json.dumps({"url": f"{hub.url}/{repo}", "name": repo, "id": repo}).encode()

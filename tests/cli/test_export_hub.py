@@ -12,6 +12,7 @@ from tiny_recipes import TINY
 
 import limpid
 from limpid.cli.main import main
+from limpid.interop.hub_push import push
 from limpid.runtime.device import Runtime
 from limpid.storage.hub import MODEL_FILE
 
@@ -124,6 +125,24 @@ def test_a_push_that_is_refused_says_what_to_do_and_leaves_no_file(
     hub.refusals[path] = status
     assert message in refused(PUSH, capsys)
     assert not hub.repos.get("me/tiny")
+
+
+def test_a_first_push_whose_commit_fails_says_that_the_repository_is_empty_and_the_same_command_fills_it(
+    hub: HubServer, capsys: pytest.CaptureFixture[str]
+):
+    hub.new_files, hub.refusals = {".gitattributes": b"*.safetensors filter=lfs"}, {"/commit/": 403}
+    stays = "; the repository me/tiny is there, without files: the same command fills it"
+    assert refused(PUSH, capsys).endswith(stays)
+    hub.refusals = {"/large/": 403}
+    with pytest.raises(ValueError, match=stays):
+        push(Path("out"), [MODEL_FILE], "me/tiny")
+    assert set(hub.repos["me/tiny"]) == {".gitattributes"}
+    hub.refusals = {}
+    push(Path("out"), [MODEL_FILE], "me/tiny")
+    assert set(hub.repos["me/tiny"]) == {".gitattributes", MODEL_FILE}
+    hub.refusals = {"/commit/": 403}
+    with pytest.raises(ValueError, match=r"with write access to me, or push to your own name \(HTTP 403\)$"):
+        push(Path("out"), ["README.md"], "me/tiny")
 
 
 def test_a_wrong_token_and_none_at_all_are_a_line(

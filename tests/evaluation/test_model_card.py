@@ -19,6 +19,7 @@ from limpid.interop.front_matter import front_matter
 from limpid.interop.run_history import training_seconds
 from limpid.recipes.registry import RECIPES
 from limpid.runtime.device import Runtime
+from limpid.sampling.checkpoints import find_checkpoint, output_folder
 from limpid.sampling.half_precision import half
 from limpid.sampling.pipeline import load
 from limpid.training.run import run
@@ -93,6 +94,49 @@ def test_the_model_is_the_runs_rounded_to_half_precision(exported: Path, trained
         assert torch.equal(published.model.net.state_dict()[name], weight.half().float())
     assert published.class_names == original.class_names
     assert published.images_seen == 64
+
+
+def test_the_folder_is_a_model_of_every_command(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    model, folder = exported / "limpid.safetensors", Path("copy")
+    folder.mkdir()
+    (folder / model.name).symlink_to(model)  # as in huggingface_hub's cache
+    for name, out in ((folder, "a.png"), (model, "b.png")):
+        assert main(["sample", str(name), "--n", "4", "--out", out, *EXACT]) == 0
+    assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
+    assert main(["edit", "img2img", "copy", "--images", "a.png", "--device", "cpu"]) == 0
+    assert main(["likelihood", "copy", "--n", "2", "--num-levels", "2"]) == 0
+    assert main(["evaluate", "copy", "--n", "1", *EXACT]) == 2
+    assert "too few to evaluate" in capsys.readouterr().err
+    assert (folder / "img2img.png").exists()
+    words = ["--images", "16", "--every.sample", "0", "--run", "tuned"]
+    assert main(["train", str(exported), "--init", str(exported), *words]) == 0
+    with pytest.raises(ValueError, match="no checkpoint in empty"):
+        load("empty")
+    (folder / model.name).unlink()
+    (folder / model.name).write_bytes(model.read_bytes()[:-9])
+    assert main(["sample", "copy"]) == 2
+    assert "copy/limpid.safetensors" in capsys.readouterr().err
+
+
+def test_a_folder_with_files_of_diffusers_too_is_read_as_the_model_of_limpid_that_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    recipe = replace(FEW_STEPS, sampling=replace(FEW_STEPS.sampling, clip_denoised=True))
+    model, run = saved_model(tmp_path / "run", recipe), tmp_path / "run"
+    for folder in (tmp_path / "hub", run):
+        what = "hub" if folder.name == "hub" else "diffusers"
+        assert main(["export", what, model, "--out", str(folder)]) == 0
+        (folder / "unet" / "config.json").write_text("{}")
+    model_file = tmp_path / "hub" / "limpid.safetensors"
+    assert find_checkpoint(tmp_path / "hub") == find_checkpoint(model_file)
+    assert output_folder(tmp_path / "hub") == tmp_path / "hub"
+    with pytest.raises(ValueError, match="no checkpoint in"):  # the folder of a run, which waits for its checkpoints
+        find_checkpoint(run)
+    assert main(["import", str(tmp_path / "hub"), "--run", str(tmp_path / "imported")]) == 2
+    assert f"is a model of limpid already: limpid sample {tmp_path / 'hub'}" in capsys.readouterr().err
 
 
 def test_where_diffusers_samples_the_same_its_files_are_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

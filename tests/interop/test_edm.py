@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import torch
 from originals import fill, inputs
 from persistent_pickles import Module, snapshot, values_in_pickle, write_pickle
 from PIL import Image
+from torch import nn
 from torch._utils import _rebuild_tensor_v2
 
 from limpid.cli.main import main
@@ -32,7 +34,7 @@ EDM = {"sigma_data": 0.5, "sigma_min": 0, "sigma_max": float("inf")}
 IDDPM = {"M": 1000, "C_1": 0.001, "C_2": 0.008}
 
 
-def content(name: str, precond: str = "", **changes: Any) -> dict[str, Any]:
+def content(name: str, precond: Any = "", **changes: Any) -> dict[str, Any]:
     """The table in EDM's snapshot of the network in originals.json, with changed settings."""
     original = ORIGINALS[f"edm, {name}"]
     fixed = set(original["fixed"])
@@ -96,6 +98,41 @@ def claimed(values: int) -> dict[str, Any]:
     return {"ema": Module("EDMPrecond", {"x": tensor})}
 
 
+def doubled(value: object = 1) -> object:
+    """Tuples nested 60 deep, each of which holds the next one twice: as text they would fill the memory."""
+    for _ in range(60):
+        value = (value, value)
+    return value
+
+
+def with_model(**state: object) -> dict[str, Any]:
+    """A snapshot whose network has other attributes."""
+    table = content("ddpm++")
+    table["ema"].meta["state"]["_modules"]["model"].meta["state"] |= state
+    return table
+
+
+def shaped(size: tuple[object, ...]) -> dict[str, Any]:
+    """A tensor of a shape that is none."""
+    tensor = Call(_rebuild_tensor_v2, torch.zeros(3).storage(), 0, size, (1, 1), False, {})
+    return {"ema": Module("EDMPrecond", {"x": tensor})}
+
+
+def compressed() -> bytes:
+    """The zeros of a storage in a compressed file."""
+    buffer = io.BytesIO()
+    with ZipFile(io.BytesIO(torch_saved(torch.zeros(10**5).storage()))) as plain, ZipFile(buffer, "w") as archive:
+        for name in plain.namelist():
+            archive.writestr(name, plain.read(name), ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def read_twice() -> dict[str, Any]:
+    """Two tensors, for each of which the same bytes are to be read."""
+    values = torch_saved(torch.zeros(1000).storage())
+    return {"ema": Module("EDMPrecond", {name: values_in_pickle(values) for name in "xy"})}
+
+
 class Changed:
     """The pickle of a function that is given other defaults."""
 
@@ -120,6 +157,17 @@ HOSTILE: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "tensor of a terabyte": (lambda: claimed(10**12), "a tensor of 1e+12 values from 3"),
     "modules for ever": (lambda: nested(60), "one of its modules occurs twice"),
+    "shape of text": (lambda: shaped(("a", 10**12)), "a tensor whose shape is not of whole numbers"),
+    "compressed values": (
+        lambda: {"ema": Module("EDMPrecond", {"x": values_in_pickle(compressed())})},
+        "it is compressed, which torch.save does not do",
+    ),
+    "values twice": (read_twice, "it has more values read than it holds"),
+    "doubled class": (lambda: content("ddpm++", doubled()), "a tuple in place of the name of a class"),
+    "doubled setting": (lambda: content("ddpm++", model_channels=doubled()), "not those of such a model (TypeError"),
+    "doubled choice": (lambda: content("ddpm++", encoder_type=doubled()), "a SongUNet with"),
+    "module's name": (lambda: with_model(_modules={3: Module("Block", {})}), "has a name that is no text"),
+    "parameter's name": (lambda: with_model(_parameters={"n" * 10**6: nn.Parameter(torch.ones(1))}), "at most 100"),
     "no model": (lambda: {"G_ema": Module("Generator", {})}, "it has no 'ema'"),
     "no module": (lambda: {"ema": 3, "loss_fn": Module("EDMLoss", {})}, "a int in place of a module"),
     "no attributes": (lambda: {"ema": Module("EDMPrecond", {})}, "KeyError"),
@@ -167,7 +215,7 @@ def test_a_broken_pickle_is_one_line(tmp_path: Path):
         path.write_bytes(blob)
         with pytest.raises(ValueError, match=rf"{name}\.pkl: it is broken, or holds more than tensors and plain data"):
             read_foreign(path, ForeignOptions())
-    assert _storage.call.__defaults__ is None
+    assert _storage.__defaults__ is None
 
 
 def test_a_pickle_is_sampled_from_directly_and_after_an_import(

@@ -36,3 +36,11 @@ def test_a_folder_of_diffusers_is_a_model_of_the_lab_and_its_samples_are_those_o
     run_sample_job(parameters, tmp_path / "job", lambda progress: None)
     with np.load(tmp_path / "job" / "0" / "samples.npz") as found:
         assert (found["images"] == np.asarray(load(folder).sample(3, seed=5))).all()
+
+
+def test_a_folder_for_the_hub_is_a_model_of_the_lab(tmp_path: Path):
+    for folder in ("hub", "hub/unet"):
+        (tmp_path / folder).mkdir()
+    for name in ("limpid.safetensors", "model_index.json", "unet/config.json"):
+        (tmp_path / "hub" / name).touch()
+    assert list(find_models(Workspace((tmp_path,)))) == [*PRETRAINED, str(tmp_path / "hub")]

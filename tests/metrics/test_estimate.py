@@ -9,7 +9,7 @@ from scipy import stats
 from torch.testing import assert_close
 
 from limpid.metrics.accuracy import accuracy
-from limpid.metrics.estimate import Estimate, difference, jackknife, mean_of, proportion, t_quantile
+from limpid.metrics.estimate import Estimate, difference, jackknife, mean_of, proportion, t_quantile, wilson_interval
 
 F64 = torch.float64
 
@@ -113,3 +113,9 @@ def test_accuracy_is_the_share_of_highest_logits_that_are_the_labels():
 def test_too_few_values_have_no_error(measure, values):
     with pytest.raises(ValueError, match="at least"):
         measure(values)
+
+
+@pytest.mark.parametrize("share", [-0.5, 1.5, math.inf])
+def test_the_interval_of_what_is_no_proportion_is_refused_with_the_value(share: float):
+    with pytest.raises(ValueError, match=rf"^{share:g} of 1,000 trials: a proportion is expected to be within 0 and 1"):
+        wilson_interval(share, 1_000)

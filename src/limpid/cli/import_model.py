@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from limpid.cli.parser import FLATTEN, parse, positional
+from limpid.evaluation.model import is_run
 from limpid.interop.foreign import is_foreign
 from limpid.interop.foreign_model import ForeignOptions
 from limpid.recipes.serialize import to_dict
@@ -38,7 +39,9 @@ def main(arguments: Sequence[str]) -> int:
     name, rest = positional("import", "PATH", arguments)
     path = Path(name)
     options = parse(Import(Path("runs") / path.resolve().stem), rest, f"limpid import {name}")
-    if not path.exists() or not is_foreign(path):
+    if is_run(path) and not is_foreign(path):
+        raise ValueError(f"{name} is a model of limpid already: limpid sample {name} samples from it")
+    if not is_foreign(path):
         what = "is no model of another program" if path.exists() else "is not there"
         raise ValueError(f"{name} {what}: expected a folder of diffusers, or a .pt, .pth, .ckpt, .bin or .pkl file")
     if options.run.exists():

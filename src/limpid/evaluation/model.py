@@ -25,6 +25,7 @@ from limpid.runtime import distributed
 from limpid.runtime.device import Runtime
 from limpid.sampling.checkpoints import CheckpointRef, find_checkpoint, is_model_name, load_guides, output_folder
 from limpid.sampling.pipeline import Pipeline, load_checkpoint
+from limpid.storage.hub import is_hub_folder
 
 Weights: TypeAlias = Literal["ema", "raw"]
 
@@ -54,7 +55,7 @@ class ModelEvaluation(NamedTuple):
 def is_run(path: Path) -> bool:
     """Whether a path is that of a run, a checkpoint or a model of another program, or the name of a model on the Hub or
     in limpid."""
-    files = (path / "checkpoints").is_dir() or (path / "recipe.json").exists()
+    files = (path / "checkpoints").is_dir() or (path / "recipe.json").exists() or is_hub_folder(path)
     return files or is_model_name(path) or path.suffix == ".safetensors" or is_foreign(path)
 
 

@@ -17,6 +17,7 @@ from limpid.interop.torch_file import read_torch_file
 from limpid.recipes.recipe import build_denoiser
 from limpid.recipes.serialize import errors_name_file
 from limpid.storage.checkpoint import check_matches
+from limpid.storage.hub import is_hub_folder
 
 FOREIGN_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".pkl")
 READERS: dict[str, tuple[Callable[[dict], bool], Callable[[dict, ForeignOptions], ForeignModel]]] = {
@@ -28,8 +29,13 @@ READERS: dict[str, tuple[Callable[[dict], bool], Callable[[dict, ForeignOptions]
 
 
 def is_foreign(path: Path) -> bool:
-    """Whether a path looks like a model of another program: a folder of diffusers, or a file of weights."""
-    return is_diffusers_folder(path) if path.is_dir() else path.suffix.lower() in FOREIGN_SUFFIXES and path.exists()
+    """Whether a path looks like a model of another program: a folder of diffusers, or a file of weights.
+
+    A folder that holds the model in limpid's own format too, as a run or an export for the Hub may, is one of limpid.
+    """
+    if not path.is_dir():
+        return path.suffix.lower() in FOREIGN_SUFFIXES and path.exists()
+    return is_diffusers_folder(path) and not (is_hub_folder(path) or (path / "checkpoints").is_dir())
 
 
 def read_foreign(path: Path, options: ForeignOptions) -> ForeignModel:

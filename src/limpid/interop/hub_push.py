@@ -1,6 +1,6 @@
 """Pushing files to a repository of the Hugging Face Hub, in one commit, by `huggingface_hub`.
 
-A commit is atomic: if it fails, the repository is as it was before.
+A commit is atomic: if it fails, the repository is as it was before, and a new one is there without files.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,6 +13,8 @@ from limpid.storage.hub import HUB_PREFIX, hub_endpoint, is_offline, parse_hub_n
 
 REPLACED = ("model_index.json", "limpid.json", "unet/", "scheduler/")
 """Files of an earlier export, which are removed from a repository if the new one has none of that name."""
+CREATED_WITH = {".gitattributes"}
+"""The files that the Hub puts into a new repository."""
 TOKEN_HINT = "set HF_TOKEN to a token with write access, as huggingface.co/settings/tokens makes it"
 
 
@@ -36,7 +38,7 @@ def push(folder: Path, files: Sequence[str], repo: str, private: bool = False) -
     """Push these files of a folder to a repository, which is created if there is none; the address of the commit.
 
     Raises ValueError, with what to do, if the Hub refuses or cannot be reached, and for `private` if the repository is
-    public already. All files are then in it or none is.
+    public already. All files are then in it or none is; a new repository stays, and the same call fills it.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
@@ -46,8 +48,8 @@ def push(folder: Path, files: Sequence[str], repo: str, private: bool = False) -
         about = api.model_info(repo)
     if private and not about.private:
         raise ValueError(f"{repo} is public already: make it private on its page first, or leave out --private")
-    with _refusals_explained(repo):
-        present = [file.rfilename for file in about.siblings or []]
+    present = [file.rfilename for file in about.siblings or []]
+    with _refusals_explained(repo, is_empty=set(present) <= CREATED_WITH):
         former = [name for name in present if name.startswith(REPLACED) and name not in files]
         operations = [CommitOperationDelete(name, is_folder=False) for name in former]
         operations += [CommitOperationAdd(name, folder / name) for name in files]
@@ -55,8 +57,9 @@ def push(folder: Path, files: Sequence[str], repo: str, private: bool = False) -
 
 
 @contextmanager
-def _refusals_explained(repo: str) -> Iterator[None]:
-    """Raise ValueError, with what to do, for any error of the package."""
+def _refusals_explained(repo: str, is_empty: bool = False) -> Iterator[None]:
+    """Raise ValueError, with what to do, for any error of the package; of a repository that is there without files,
+    also that it is."""
     try:
         yield
     except Exception as error:  # of any type: each version of the package has its own for the network
@@ -71,7 +74,8 @@ def _refusals_explained(repo: str) -> Iterator[None]:
         reason = f"{advice[status]} (HTTP {status})" if status in advice else lines[:200]
         # Without an answer a commit may have arrived all the same.
         what = "nothing was pushed" if 400 <= status < 500 else "the push failed, and is complete or not there at all"
-        raise ValueError(f"{repo} at {hub_endpoint()}: {what}: {reason}") from error
+        stays = f"; the repository {repo} is there, without files: the same command fills it" if is_empty else ""
+        raise ValueError(f"{repo} at {hub_endpoint()}: {what}: {reason}{stays}") from error
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -18,10 +18,12 @@ import torch
 from torch import Tensor
 
 from limpid.data.readers.safe_pickle import ADMITTED, Record, refuse_bombs
+from limpid.interop.torch_file import refuse_torch_bombs
 from limpid.storage.regular_files import require_regular
 
 PERSISTENCE = b"torch_utils.persistence"
 """The module of the function that would execute the code; its name is in the first lines of such a file."""
+_LONGEST_NAME = 100
 
 
 class _Table(dict):
@@ -44,8 +46,8 @@ class _Function:
         raise pickle.UnpicklingError("it would change a function")
 
 
-@_Function
 def _storage(content: bytes) -> torch.TypedStorage:
+    refuse_torch_bombs(io.BytesIO(content), len(content))
     storage = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     if not isinstance(storage, torch.TypedStorage):
         raise pickle.UnpicklingError(f"a {type(storage).__name__} in place of a tensor's values")
@@ -54,6 +56,8 @@ def _storage(content: bytes) -> torch.TypedStorage:
 
 @_Function
 def _tensor(storage: torch.TypedStorage, offset: int, size: tuple, stride: tuple, *_: object) -> Tensor:
+    if not all(isinstance(edge, int) for edge in size):  # the product of other values, such as bytes, may be huge
+        raise pickle.UnpicklingError("a tensor whose shape is not of whole numbers")
     values = torch.empty(0, dtype=storage.dtype).set_(storage.untyped())
     if math.prod(size) > len(values):
         raise pickle.UnpicklingError(f"a tensor of {math.prod(size):.0e} values from {len(values)}")
@@ -72,18 +76,30 @@ _ADMITTED: dict[tuple[str, str], Callable[..., object]] = {
     **{("torch.nn.modules.container", name): Record for name in ("ModuleDict", "ModuleList", "Sequential")},
     ("collections", "OrderedDict"): _Table,
     ("dnnlib.util", "EasyDict"): _Table,
-    ("torch.storage", "_load_from_bytes"): _storage,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch._utils", "_rebuild_parameter"): _parameter,
 }
-"""What stands for each function and class that a pickle may name; none of those is called."""
+"""What stands for each function and class that a pickle may name, but for storages; none of those is called."""
+_STORAGE = ("torch.storage", "_load_from_bytes")
 
 
 class _Reader(pickle.Unpickler):
+    def __init__(self, content: mmap.mmap) -> None:
+        super().__init__(content)
+        self._unread = len(content)
+
     def find_class(self, module: str, name: str, /) -> Callable[..., object]:
+        if (module, name) == _STORAGE:
+            return _Function(self._storage)
         if (module, name) not in _ADMITTED:
             raise pickle.UnpicklingError(f"it asks for {f'{module}.{name}'[:80]!r}")
         return _ADMITTED[module, name]
+
+    def _storage(self, content: bytes) -> torch.TypedStorage:
+        self._unread -= len(content)
+        if self._unread < 0:  # a pickle can have the same bytes read again and again
+            raise pickle.UnpicklingError("it has more values read than it holds")
+        return _storage(content)
 
 
 def is_persistent_pickle(path: Path) -> bool:
@@ -120,12 +136,21 @@ def class_and_state(module: object) -> tuple[str, Mapping[str, Any]]:
     if not module.arguments:
         return "", module.state
     (content,) = module.arguments
-    return str(content["class_name"])[:80], content["state"]
+    name = content["class_name"]
+    if not isinstance(name, str):
+        raise ValueError(f"a {type(name).__name__} in place of the name of a class")
+    return name[:80], content["state"]
 
 
 def module_tensors(module: object) -> dict[str, Tensor]:
     """The parameters and buffers of a recorded module and the modules in it, by their names in its state_dict."""
     found, seen = dict[str, Tensor](), set[int]()
+
+    def below(prefix: str, name: object) -> str:
+        # The text of nested tuples that hold the next one twice, or of nested long names, would fill the memory.
+        if not isinstance(name, str) or len(name) > _LONGEST_NAME:
+            raise ValueError(f"one of its modules has a name that is no text of at most {_LONGEST_NAME} letters")
+        return f"{prefix}{name}"
 
     def visit(module: object, prefix: str) -> None:
         if id(module) in seen:  # each of n nested modules that holds the next one twice would take 2^n visits
@@ -134,10 +159,10 @@ def module_tensors(module: object) -> dict[str, Tensor]:
         _, state = class_and_state(module)
         for name, tensor in (*state["_parameters"].items(), *state["_buffers"].items()):
             if isinstance(tensor, Tensor):
-                found[f"{prefix}{name}"] = tensor
+                found[below(prefix, name)] = tensor
         for name, child in state["_modules"].items():
             if child is not None:
-                visit(child, f"{prefix}{name}.")
+                visit(child, f"{below(prefix, name)}.")
 
     visit(module, "")
     return found

@@ -33,9 +33,8 @@ _ATTENTION = {
 def is_score_sde(table: dict) -> bool:
     """Whether a file is a checkpoint of that program."""
     model = table.get("model")
-    return isinstance(model, dict) and any(
-        str(name).removeprefix("module.").startswith("all_modules.") for name in model
-    )
+    names = [name for name in model if isinstance(name, str)] if isinstance(model, dict) else []
+    return any(name.removeprefix("module.").startswith("all_modules.") for name in names)
 
 
 def score_sde_model(table: dict, options: ForeignOptions) -> ForeignModel:

@@ -10,6 +10,7 @@ from limpid.lab.workspace import DEPTH, Workspace, inside
 from limpid.recipes.serialize import match_choice
 from limpid.sampling.checkpoints import PRETRAINED
 from limpid.storage.checkpoint import list_checkpoints
+from limpid.storage.hub import is_hub_folder
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,13 @@ def find_model(workspace: Workspace, name: str) -> ModelFiles:
 
 
 def models_below(path: Path, depth: int) -> Iterator[ModelFiles]:
-    """The models of a folder, or the one that it is: a run, a folder of diffusers, or a checkpoint file."""
+    """The models of a folder, or the one that it is: a run, a checkpoint, or a folder for the Hub or of diffusers."""
     if path.is_file() or is_foreign(path):
         yield ModelFiles(str(path), str(path))
     elif checkpoints := [file.name for file in list_checkpoints(path / "checkpoints") if inside(file, path)]:
         yield ModelFiles(str(path), str(path), tuple(checkpoints))
+    elif is_hub_folder(path):
+        yield ModelFiles(str(path), str(path))
     elif depth and path.is_dir():
         for child in sorted(path.iterdir()):
             if child.is_dir() and inside(child, path):

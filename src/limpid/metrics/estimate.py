@@ -30,7 +30,12 @@ class Estimate(NamedTuple):
 
 
 def wilson_interval(share: float, n: int) -> tuple[float, float]:
-    """The 95% score interval of a proportion observed in n trials (Wilson 1927, eq. 1): always within 0..1."""
+    """The 95% score interval of a proportion observed in n trials (Wilson 1927, eq. 1): always within 0..1.
+
+    Raises ValueError for a share outside 0..1, as a file of scores may hold.
+    """
+    if share < 0 or share > 1:
+        raise ValueError(f"{share:g} of {n:,} trials: a proportion is expected to be within 0 and 1")
     z2 = NORMAL_QUANTILE**2
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     reach = NORMAL_QUANTILE * math.sqrt(share * (1 - share) / n + z2 / (4 * n**2)) / (1 + z2 / n)

@@ -19,7 +19,7 @@ from limpid.runtime.device import Runtime
 from limpid.runtime.terminal import printable
 from limpid.sampling.sample import ImageShape
 from limpid.storage.checkpoint import Plain, check_matches, latest, read_data, read_header, read_tensors
-from limpid.storage.hub import HUB_PREFIX, is_hub_name, parse_hub_name, pull
+from limpid.storage.hub import HUB_PREFIX, MODEL_FILE, is_hub_folder, is_hub_name, parse_hub_name, pull
 from limpid.storage.posthoc_ema import RESULTS, SNAPSHOTS
 from limpid.storage.regular_files import refuse_linked_folders
 from limpid.storage.renamed import with_new_names
@@ -149,7 +149,8 @@ def find_foreign(path: Path, options: ForeignOptions) -> CheckpointRef:
 
 
 def checkpoint_path(path: Path) -> Path:
-    """The file itself, the newest checkpoint of a run folder, or the file of a pretrained network or model of the Hub.
+    """The file itself, the newest checkpoint of a run folder, the model in a folder that was exported for the Hub, or
+    the file of a pretrained network or model of the Hub.
 
     Raises ValueError if there is none.
     """
@@ -158,6 +159,8 @@ def checkpoint_path(path: Path) -> Path:
     if is_model_name(path):
         return PRETRAINED_DIR / PRETRAINED[str(path)]
     file = latest(path / "checkpoints") if path.is_dir() else path
+    if file is None and is_hub_folder(path):
+        return path / MODEL_FILE
     if file is None or not file.exists():
         expected = "train it first, or name a run folder or a checkpoint"
         raise ValueError(f"no checkpoint in {path}: {expected}; {pretrained_hint(path)}")

@@ -56,6 +56,11 @@ def is_hub_name(name: str) -> bool:
     return name.startswith(HUB_PREFIX)
 
 
+def is_hub_folder(path: Path) -> bool:
+    """Whether a folder has the file that is the model of a repository: it was exported for the Hub, or is a copy."""
+    return (path / MODEL_FILE).is_file()
+
+
 def parse_hub_name(name: str) -> HubModel:
     """The model that `hf:user/name` or `hf:user/name@revision` names. Raises ValueError for another form."""
     match = HUB_NAME.fullmatch(name)

@@ -60,18 +60,19 @@ def unpickle(blob: bytes) -> object:
     return _Reader(io.BytesIO(blob), encoding="bytes").load()
 
 
-def refuse_bombs(blob: bytes | mmap) -> None:
+def refuse_bombs(blob: bytes | mmap | io.BufferedIOBase, max_tuples: int = TUPLES) -> None:
     """Raise UnpicklingError for a pickle that would take memory, stack or time far beyond its own length.
 
-    Raises ValueError for lengths beyond the end. Every operation is examined, and none is executed.
+    Raises ValueError for lengths beyond the end. Every operation is examined, and none is executed; a file is read to
+    the end of its first pickle.
     """
     tuples, sizes = 0, _Sizes()
     for operation, argument, _ in pickletools.genops(cast("bytes | IO[bytes]", blob)):
         if operation.name.endswith("PUT") and argument is not None and argument > MEMO:
             raise pickle.UnpicklingError(f"it would remember a value by the number {argument}")
         tuples += operation.name.startswith(("TUPLE", "FROZENSET"))
-        if tuples > TUPLES:
-            raise pickle.UnpicklingError(f"it has more than {TUPLES:,} tuples")
+        if tuples > max_tuples:
+            raise pickle.UnpicklingError(f"it has more than {max_tuples:,} tuples")
         sizes.step(operation, argument)
 
 
