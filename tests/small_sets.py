@@ -18,16 +18,16 @@ def png(index: int) -> bytes:
     return file.getvalue()
 
 
-def parquet(compression: str = "snappy") -> bytes:
+def parquet(compression: str = "snappy", rows: range = range(12)) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     images = pa.array(
-        [{"bytes": png(i), "path": None} for i in range(12)],
+        [{"bytes": png(i), "path": None} for i in rows],
         pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
     )
     file = io.BytesIO()
-    pq.write_table(pa.table({"image": images, "label": LABELS}), file, compression=compression, row_group_size=5)
+    pq.write_table(pa.table({"image": images, "label": LABELS[rows]}), file, compression=compression, row_group_size=5)
     return file.getvalue()
 
 

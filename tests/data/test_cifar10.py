@@ -96,6 +96,15 @@ def test_workers_choose_the_form(made, tmp_path: Path):
     assert torch.equal(images.pixels[:50], resize(made.pixels[:50], 16))
 
 
+def test_test_images_that_are_equal_to_a_training_image_are_counted_for_images_that_workers_read(made, tmp_path: Path):
+    file = write(tmp_path / RECORDS / "test_batch.bin", made.records)
+    for i in range(1, 6):
+        (tmp_path / RECORDS / f"data_batch_{i}.bin").hardlink_to(file)
+    resized = Cifar10(16, root=str(tmp_path), workers=1).open("cpu").description
+    assert (resized.shape, resized.statistics) == ((3, 16, 16), None)
+    assert (resized.splits, resized.duplicates) == ((("train", 50_000), ("test", 10_000)), 10_000)
+
+
 def test_the_set_is_looked_for_where_limpid_data_says(made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write(tmp_path / RECORDS / "test_batch.bin", made.records)
     monkeypatch.setenv("LIMPID_DATA", str(tmp_path))

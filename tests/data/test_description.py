@@ -81,6 +81,16 @@ def test_what_could_not_be_read_is_counted_by_its_reason(tmp_path: Path):
     assert left_out == (LeftOut("files that cannot be read: it is empty", 2, ("a.png", "b.png")),)
 
 
+def test_images_that_could_not_be_read_are_counted_in_no_split(tmp_path: Path):
+    names = ("train/a", "train/b", "val/c", "test/d", "test/e")
+    folder = save(tmp_path / "set", {f"{name}.png": noise() for name in names})
+    for name in ("train/b", "test/e"):
+        (tmp_path / "set" / f"{name}.png").write_bytes(b"no image")
+    for split in ("train", "all"):
+        splits = replace(folder, on_error="skip", split=split).open("cpu").description.splits
+        assert splits == (("train", 1), ("val", 1), ("test", 1))
+
+
 def test_a_broken_held_out_image_is_found_when_the_training_images_are_opened(tmp_path: Path):
     folder = save(tmp_path / "set", {"train/a.png": noise(), "test/b.png": noise()})
     assert len(folder.open("cpu")) == 1

@@ -107,6 +107,7 @@ def evaluate_files(path: Path, rest: Sequence[str]) -> int:
         echo(f"{path} holds {len(images):,} images: --n {len(images)}; only scores of equal n compare", to_stderr=True)
     subset = from_images(images.subset(options.n), str(path))
     real = reference_set(source, shared_extractor(options.features, options.inception, runtime.device), options.n)
+    print_images(real.reference.images)
     with progress_bar(subset.n, "images") as on_progress:
         report, extracted = evaluate_images(subset, real, runtime, on_progress)
     if distributed.is_main_process():

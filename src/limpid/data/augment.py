@@ -39,7 +39,7 @@ def flip(pixels: UInt8[Tensor, "b c h w"], which: Bool[Tensor, " b"]) -> UInt8[T
 
 def as_int64_rows(pixels: UInt8[Tensor, "b c h w"]) -> Integer[Tensor, "b _"]:
     """Each image as one row, of int64 words where its bytes divide by eight: a CPU selects words faster than bytes."""
-    rows = pixels.permute(0, 2, 3, 1).reshape(len(pixels), -1)
+    rows = pixels.permute(0, 2, 3, 1).flatten(1)
     return rows.view(torch.int64) if rows.shape[1] % 8 == 0 else rows
 
 

@@ -1,12 +1,14 @@
 """CIFAR-10, found on this machine or downloaded."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from limpid.data.description import DataDescription
 from limpid.data.fingerprint import fingerprint_of_arrays
 from limpid.data.images import ImageDataset, channels_last, resize
 from limpid.data.readers.cifar10_files import SOUGHT, Arrays, Cifar10Split, find_cifar10, read_cifar10
@@ -64,7 +66,14 @@ class Cifar10:
             self.workers,
             class_counts=images.class_counts,
             fingerprint=images.fingerprint,
+            about=partial(self._description, images),
         )
+
+    def _description(self, published: ImageDataset) -> DataDescription:
+        """What is known of the published images; without the statistics of their pixels where they are resized."""
+        about = replace(published, held_out=replace(self, size=32)._held_out).description
+        shape = (3, self.size, self.size)
+        return about if about.shape == shape else replace(about, shape=shape, statistics=None)
 
     def _resident(self, images: ImageDataset) -> ImageDataset:
         return replace(images, pixels=channels_last(resize(images.pixels, self.size)))

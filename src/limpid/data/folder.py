@@ -20,7 +20,7 @@ from limpid.data.readers.listing import ImageListing, left_out_by_reason
 from limpid.data.readers.pack import highest_value, pack, stop_message
 from limpid.data.readers.packed import PackedDataset, PackedImages, open_pack
 from limpid.data.readers.values import ValueRange, check_value_ranges
-from limpid.data.splits import EmptySplit, Split, named_splits, split_mask
+from limpid.data.splits import EmptySplit, Split, named_splits, own_split, split_mask, split_sizes
 from limpid.data.statistics import equal_images
 from limpid.data.stream import DataSource, StreamingDataset
 from limpid.runtime.log import logger
@@ -70,8 +70,8 @@ class Folder:
     folders, prefix (the file's name up to the first _), none, or a table: train.csv, or train.csv:COLUMN. In a form
     that holds labels itself, the name of their column or array."""
     split: Split = "train"
-    """The images to train on, the held-out ones, or all. In a set that names its splits, the held-out ones are test, or
-    else val."""
+    """The images to train on, the held-out ones (test), or all. In a set that names its splits, also val; the held-out
+    ones are test, or else val."""
     held_out: float = 0.1
     """Fraction of the images to hold out where the set names no splits; chosen by their names, so that adding images
     changes no other's split."""
@@ -155,13 +155,10 @@ class Folder:
     def _description(self, listing: ImageListing, packed: PackedImages) -> DataDescription:
         """What the set was understood to be, with the images that are in both splits."""
         held_out = self._held_out(listing)
-        if self.split != "test" and self._value_range() is None and self.white != "auto":
+        if self.split in ("train", "all") and self._value_range() is None and self.white != "auto":
             check_value_ranges(
                 printable(str(listing.root)), (*packed.highest, *(held_out[1].highest if held_out else ()))
             )
-        sizes = [(name, listing.splits.count(name)) for name in named_splits(listing)] if self.pages == "first" else []
-        if held_out and not sizes:
-            sizes = [("train", packed.count), ("held out", held_out[1].count)]
         equal = equal_images(packed.hashes, held_out[1].hashes) if held_out else []
         examples: list[str] = []
         if equal and held_out:
@@ -174,12 +171,29 @@ class Folder:
             listing.classes,
             class_counts_from(packed.labels, len(listing.classes)),
             packed.statistics,
-            tuple(sizes),
+            self._split_sizes(listing, packed, held_out and held_out[1]),
             (*packed.left_out, *listing.left_out),
-            (*listing.notes, *packed.notes, *self._white_note(packed)),
+            (*self._split_note(listing), *listing.notes, *packed.notes, *self._white_note(packed)),
             len(equal),
             tuple(examples),
         )
+
+    def _split_sizes(
+        self, listing: ImageListing, packed: PackedImages, held_out: PackedImages | None
+    ) -> tuple[tuple[str, int], ...]:
+        """The number of images of each split, without those that could not be read."""
+        own = named_splits(listing)
+        if own and self.pages == "first":
+            unread = packed.unread_names() | (held_out.unread_names() if held_out else set())
+            return split_sizes(listing, unread)
+        name = own_split(listing, "test") if own else "held out"
+        return (("train", packed.count), (name, held_out.count)) if held_out else ()
+
+    def _split_note(self, listing: ImageListing) -> list[str]:
+        """Which of several splits are read, where it is not the training split."""
+        if self.split == "train" or not named_splits(listing):
+            return []
+        return ["all splits are read" if self.split == "all" else f"the split {own_split(listing, self.split)} is read"]
 
     def _white_note(self, packed: PackedImages) -> list[str]:
         """The white that was found, where all images were searched for it."""

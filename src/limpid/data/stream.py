@@ -1,6 +1,6 @@
 """Images read by a `DataLoader` as they are needed, for sets larger than memory: the same batches in the same order."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
@@ -87,8 +87,8 @@ class StreamingDataset:
     """The number of images of each class; empty where it is not known."""
     fingerprint: Fingerprint = Fingerprint()
     """Identifies the set wherever it is stored."""
-    about: DataDescription | None = None
-    """What the reader of the set knows of it, if there is one."""
+    about: DataDescription | Callable[[], DataDescription] | None = None
+    """What the reader of the set knows of it, or computes where it is needed."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -98,10 +98,11 @@ class StreamingDataset:
         """How many classes there are, 0 for none."""
         return len(self.class_names)
 
-    @property
+    @cached_property
     def description(self) -> DataDescription:
-        """What is known of the set without reading it."""
-        return self.about or DataDescription("images", len(self), self.shape, self.class_names, self.class_counts)
+        """What its reader knows of the set, or else what is known without reading it."""
+        about = self.about() if callable(self.about) else self.about
+        return about or DataDescription("images", len(self), self.shape, self.class_names, self.class_counts)
 
     def __repr__(self) -> str:
         return str(self.description)
