@@ -18,3 +18,10 @@ class Tab:
     def open(self, view: str) -> Any:
         self.page.goto(f"{self.url}/?token={TOKEN}#{view}")
         return self.page
+
+
+def fill_in_small_job(page: Any, n: int = 4) -> None:
+    """Ask for a few samples of one class in two steps, in the view Sample."""
+    page.get_by_role("button", name="horse", exact=True).click()
+    page.get_by_label("Samples", exact=True).fill(str(n))
+    page.get_by_label("steps", exact=True).fill("2")

@@ -51,7 +51,7 @@ def browser() -> Iterator[Any]:
 def tab(browser: Any, url: str, request: pytest.FixtureRequest) -> Iterator[Tab]:
     """A tab, in which neither an error of the console nor a request to another machine is allowed."""
     context = browser.new_context(viewport={"width": 1280, "height": 720})
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(120_000)  # a busy machine takes long to import torch
     tab = Tab(context.new_page(), url)
     context.on("console", lambda message: message.type == "error" and tab.errors.append(message.text))
     context.on("weberror", lambda error: tab.errors.append(str(error.error)))

@@ -24,6 +24,7 @@ from limpid.lab.edit_job import run_edit_job
 from limpid.lab.sample import ModelQuery
 from limpid.lab.workspace import Workspace
 from limpid.sampling.pipeline import load
+from limpid.sampling.same_edits import EditSettings
 
 RECIPE = replace(EPS, data=Digits(size=8), class_conditional=True, label_dropout=0.1)
 IMAGE = torch.arange(64, dtype=torch.uint8).mul(4).view(1, 1, 8, 8)
@@ -53,9 +54,9 @@ def post(client: TestClient, name: str, query: Any, status: int = 200) -> Any:
     return answer.json()
 
 
-def query_of(model: str, **changes: Any) -> EditQuery:
-    query = EditQuery(ModelQuery(model), "img2img", base64_of(IMAGE), base64_of(MASK), sampler=Ddim(), label="dog")
-    return replace(query, **({"n": 3, "seed": 5, "second_seed": 9, "steps": 4, "resample": 2} | changes))
+def query_of(model: str, index: int = -1, **changes: Any) -> EditQuery:
+    settings = EditSettings("img2img", n=3, seed=5, second_seed=9, label="dog", steps=4, resample=2, sampler=Ddim())
+    return EditQuery(ModelQuery(model), replace(settings, **changes), base64_of(IMAGE), base64_of(MASK), index)
 
 
 @pytest.mark.parametrize("edit", ["img2img", "inpaint", "interpolate"])
@@ -109,11 +110,11 @@ def test_the_images_of_the_training_data_are_those_of_limpid_edit(client: TestCl
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        ({"n": 65}, "request.n 65: expected 1 to 64"),
-        ({"steps": 10**9}, "request.steps 1000000000: expected 1 to 1,000"),
-        ({"resample": 0}, "request.resample 0: expected 1 to 20"),
-        ({"strength": 1.5}, "request.strength 1.5: expected a number from 0 (the image) to 1 (noise)"),
-        ({"edit": "paint"}, "request.edit is 'paint': expected one of 'img2img', 'inpaint', 'interpolate'"),
+        ({"n": 65}, "request.settings.n 65: expected 1 to 64"),
+        ({"steps": 10**9}, "request.settings.steps 1000000000: expected 1 to 1,000"),
+        ({"resample": 0}, "request.settings.resample 0: expected 1 to 20"),
+        ({"strength": 1.5}, "request.settings.strength 1.5: expected a number from 0 (the image) to 1 (noise)"),
+        ({"edit": "paint"}, "request.settings.edit is 'paint': expected one of 'img2img', 'inpaint', 'interpolate'"),
         ({"label": "whale"}, "no class 'whale': choose from cat, dog, owl"),
         ({"pixels": ""}, "no image to edit: choose one"),
         ({"pixels": "AAAA"}, "the image has 3 values: expected 1 x 8 x 8"),
@@ -123,13 +124,15 @@ def test_the_images_of_the_training_data_are_those_of_limpid_edit(client: TestCl
         ({"edit": "inpaint", "mask": ""}, "the mask covers nothing"),
         ({"edit": "inpaint", "mask": "AAEB"}, "the mask has 3 values: expected 8 x 8"),
         ({"model": {"model": "../secret"}}, "no model '../secret'"),
-        ({"seed": 1e40}, "request.seed is 1e+40"),
+        ({"seed": 1e40}, "request.settings.seed is 1e+40"),
         ({"pixels": "A" * 2**23}, "the request is longer than 8,388,608 bytes"),
     ],
 )
 def test_what_cannot_be_edited_is_answered_before_it_is_a_job(client: TestClient, model: str, change: Any, line: str):
-    query = {"model": {"model": model}, "edit": "img2img", "pixels": base64_of(IMAGE)}
-    assert line in post(client, "jobs/edit", query | change, 400)["error"]
+    query = {"model": {"model": model}, "pixels": base64_of(IMAGE)}
+    query |= {name: change[name] for name in ("model", "pixels", "mask") if name in change}
+    settings = {"edit": "img2img"} | {name: value for name, value in change.items() if name not in query}
+    assert line in post(client, "jobs/edit", query | {"settings": settings}, 400)["error"]
 
 
 @pytest.mark.parametrize(

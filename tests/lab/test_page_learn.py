@@ -69,7 +69,7 @@ def test_a_run_of_another_process_appears_grows_and_is_laid_over_others(tab: Tab
     for name in ("first", "second"):
         Image.new("L", (8, 8)).save(runs / name / "samples" / "000000000640.png")
     for name in ("first", "second"):
-        page.locator(f".learnt img[src][alt='Samples of {name} after 000000000640 images']").wait_for()
+        page.locator(f".learnt img[src][alt='Samples of {name}, after 640 images']").wait_for()
     assert page.evaluate("document.activeElement.closest('.run')?.title.split('/').pop()") == "first"
 
 

@@ -15,7 +15,7 @@ from limpid.lab.workspace import Workspace
 from limpid.recipes.schema import schema
 from limpid.recipes.serialize import ABBREVIATE, to_dict
 from limpid.sampling.labels import UNCONDITIONAL, label_indices
-from limpid.sampling.same_edits import EditCall, EditKind
+from limpid.sampling.same_edits import EditCall, EditSettings
 from limpid.sampling.sample import ImageShape
 from limpid.sampling.training_data import dataset_image
 
@@ -47,21 +47,13 @@ class EditQuery:
     """An edit of an image, or an interpolation between two seeds."""
 
     model: ModelQuery
-    edit: EditKind
+    settings: EditSettings
     pixels: str = ""
     """The image, channels x height x width bytes as base64; not used between seeds."""
     mask: str = ""
     """What `inpaint` generates anew: height x width bytes as base64, not 0 there."""
     index: int = -1
     """The index of the image in the training data; -1 for one that is from elsewhere."""
-    n: int = 4
-    seed: int = 0
-    second_seed: int = 1
-    label: str = ""
-    steps: int = 50
-    strength: float = 0.5
-    resample: int = 5
-    sampler: Sampler = Heun()
 
 
 def edit_form(workspace: Workspace, query: NoQuery) -> Any:
@@ -99,31 +91,24 @@ def file_image(workspace: Workspace, query: FileQuery) -> Any:
 def edit_parameters(workspace: Workspace, query: EditQuery) -> Any:
     """The parameters of the job that edits. Raises ValueError for what the model or the lab cannot do."""
     path, ref = model_ref(workspace, query.model.model, query.model.checkpoint)
-    about = ref.about
+    about, settings = ref.about, query.settings
     for name, most in LIMITS.items():
-        if not 1 <= (value := getattr(query, name)) <= most:
-            raise ValueError(f"request.{name} {value}: expected 1 to {most:,}")
-    if not 0 <= query.strength <= 1:
-        raise ValueError(f"request.strength {query.strength}: expected a number from 0 (the image) to 1 (noise)")
+        if not 1 <= (value := getattr(settings, name)) <= most:
+            raise ValueError(f"request.settings.{name} {value}: expected 1 to {most:,}")
+    if not 0 <= settings.strength <= 1:
+        raise ValueError(
+            f"request.settings.strength {settings.strength}: expected a number from 0 (the image) to 1 (noise)"
+        )
     names = about.class_names if about.recipe.class_conditional else ()
-    label_indices(query.label or UNCONDITIONAL, 1, names, optional=about.recipe.label_dropout > 0)
-    inputs = {}
-    if query.edit != "interpolate":
-        inputs["pixels"] = query.pixels
+    label_indices(settings.label or UNCONDITIONAL, 1, names, optional=about.recipe.label_dropout > 0)
+    inputs, image, mask = {}, "", ""
+    if settings.edit != "interpolate":
+        inputs["pixels"], image = query.pixels, "image.png" if query.index < 0 else str(query.index)
         check_image(about.image_shape, query.pixels)
-    if query.edit == "inpaint":
-        inputs["mask"] = query.mask
+    if settings.edit == "inpaint":
+        inputs["mask"], mask = query.mask, "mask.png"
         check_mask(about.image_shape, query.mask)
-    image = "image.png" if query.index < 0 else str(query.index)
-    call = EditCall(
-        path,
-        query.edit,
-        image if inputs else "",
-        "mask.png" if "mask" in inputs else "",
-        *(query.n, query.seed, query.second_seed, query.label, query.steps, query.strength, query.resample),
-        query.sampler,
-    )
-    return {"call": to_dict(call), "inputs": inputs}
+    return {"call": to_dict(EditCall(path, settings, image, mask)), "inputs": inputs}
 
 
 def check_image(shape: ImageShape, pixels: str) -> None:

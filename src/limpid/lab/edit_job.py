@@ -21,7 +21,7 @@ from limpid.recipes.serialize import from_dict
 from limpid.sampling.edit_sheets import checkerboard_like
 from limpid.sampling.labels import UNCONDITIONAL
 from limpid.sampling.pipeline import Pipeline
-from limpid.sampling.same_edits import EditCall
+from limpid.sampling.same_edits import EditCall, EditSettings
 from limpid.sampling.sample import pixels_from, to_display_pixels
 from limpid.sampling.samples import Samples
 from limpid.storage.atomic import atomic_write
@@ -47,23 +47,15 @@ class EditParameters:
 def run_edit_job(parameters: Any, folder: Path, report: Report) -> Any:
     """Edit; the files are in the folder `0`, and on their atlas each row is one of the result's `rows`."""
     query = from_dict(EditParameters, parameters, "job")
-    call, out = query.call, folder / "0"
+    call, settings, out = query.call, query.call.settings, folder / "0"
     pipeline = load_once(call.path, "ema")
     out.mkdir()
     begin = time.perf_counter()
-    with counted_evaluations(pipeline, call.evaluations, report) as evaluations:
-        rows = edited_rows(pipeline, call, query.inputs, out)
+    with counted_evaluations(pipeline, settings.evaluations, report) as evaluations:
+        rows = edited_rows(pipeline, settings, query.inputs, out)
     seconds = time.perf_counter() - begin
     pixels = list(rows.values())[-1]
-    labels = pipeline.label_indices(call.label or UNCONDITIONAL, call.n)
-    seeds = (call.seed, call.second_seed) if call.edit == "interpolate" else range(call.seed, call.seed + call.n)
-    if call.edit != "interpolate":
-        Samples(pixels, tuple(labels) if labels else None, tuple(seeds), pipeline.class_names).to_npz(
-            out / "samples.npz"
-        )
-    else:
-        with atomic_write(out / "samples.npz") as part, part.open("wb") as file:
-            np.savez(file, images=pixels.permute(0, 2, 3, 1).numpy(), seeds=np.array(seeds))
+    write_arrays(pipeline, settings, pixels, out / "samples.npz")
     save_png(image_grid(pixels), out / "grid.png")
     save_png(atlas(torch.stack(list(rows.values()))), out / "atlas.png")
     return {
@@ -76,29 +68,43 @@ def run_edit_job(parameters: Any, folder: Path, report: Report) -> Any:
     }
 
 
+def write_arrays(pipeline: Pipeline, settings: EditSettings, pixels: UInt8[Tensor, "n c h w"], file: Path) -> None:
+    """Write the result and its seeds as arrays: all seeds, or the two between which is interpolated."""
+    if settings.edit == "interpolate":
+        seeds = np.array((settings.seed, settings.second_seed))
+        with atomic_write(file) as part, part.open("wb") as opened:
+            np.savez(opened, images=pixels.permute(0, 2, 3, 1).numpy(), seeds=seeds)
+        return
+    labels = pipeline.label_indices(settings.label or UNCONDITIONAL, settings.n)
+    seeds = tuple(range(settings.seed, settings.seed + settings.n))
+    Samples(pixels, tuple(labels) if labels else None, seeds, pipeline.class_names).to_npz(file)
+
+
 def edited_rows(
-    pipeline: Pipeline, call: EditCall, inputs: EditInputs, out: Path
+    pipeline: Pipeline, settings: EditSettings, inputs: EditInputs, out: Path
 ) -> dict[str, UInt8[Tensor, "n c h w"]]:
     """Rows of n images by what they are, the result last. The image and the mask are saved for the command."""
-    label = call.label or UNCONDITIONAL
-    if call.edit == "interpolate":
-        ends = (call.seed, call.second_seed, call.n)
-        pixels = pipeline.interpolate_seeds(*ends, labels=label, steps=call.steps, sampler=call.sampler)
+    label = settings.label or UNCONDITIONAL
+    if settings.edit == "interpolate":
+        ends = (settings.seed, settings.second_seed, settings.n)
+        pixels = pipeline.interpolate_seeds(*ends, labels=label, steps=settings.steps, sampler=settings.sampler)
         return {"result": pixels}
     c, h, w = pipeline.image_shape
     image = tensor_of("pixels", inputs.pixels).view(1, c, h, w)
     save_png(to_pil_images(image)[0], out / "image.png")
-    images = image.expand(call.n, -1, -1, -1)
-    if call.edit == "img2img":
-        labels = pipeline.label_indices(label, call.n)
-        steps = pipeline.img2img_steps(images, call.strength, labels, call.seed, call.steps, call.sampler)
+    images = image.expand(settings.n, -1, -1, -1)
+    if settings.edit == "img2img":
+        labels = pipeline.label_indices(label, settings.n)
+        steps = pipeline.img2img_steps(
+            images, settings.strength, labels, settings.seed, settings.steps, settings.sampler
+        )
         noisy = next(steps)
         result = pixels_from(final_step(chain([noisy], steps)).x)
         return {"image": images, "noisy": to_display_pixels(noisy), "result": result}
     mask = tensor_of("mask", inputs.mask).view(h, w) > 0
     save_png(to_pil_images(255 * mask[None, None].to(torch.uint8))[0], out / "mask.png")
-    settings = {"seed": call.seed, "num_variations": call.n, "steps": call.steps, "resample": call.resample}
-    result = pipeline.inpaint(image, mask, labels=label, **settings).pixels
+    counts = {"num_variations": settings.n, "steps": settings.steps, "resample": settings.resample}
+    result = pipeline.inpaint(image, mask, labels=label, seed=settings.seed, **counts).pixels
     return {"image": images, "known": torch.where(mask, checkerboard_like(images), images), "result": result}
 
 

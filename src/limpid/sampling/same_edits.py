@@ -14,16 +14,10 @@ EditKind: TypeAlias = Literal["img2img", "inpaint", "interpolate"]
 
 
 @dataclass(frozen=True)
-class EditCall:
-    """An edit of one image, or an interpolation between two seeds."""
+class EditSettings:
+    """How an image is edited, or two seeds are interpolated."""
 
-    path: str
-    """What `load` takes: a run, a checkpoint or the name of a network that comes with limpid."""
     edit: EditKind
-    image: str = ""
-    """The image: its index in the training data of the model, or a file."""
-    mask: str = ""
-    """The file of the mask of `inpaint`, white where the image is generated anew."""
     n: int = 4
     """Variations of the image, or images from one seed to the other."""
     seed: int = 0
@@ -45,34 +39,52 @@ class EditCall:
             return img2img_evaluations(self.sampler, self.steps, self.strength)
         return sampler_evaluations(self.sampler, self.steps)
 
+
+@dataclass(frozen=True)
+class EditCall:
+    """An edit of one image, or an interpolation between two seeds, by a model."""
+
+    path: str
+    """What `load` takes: a run, a checkpoint or the name of a network that comes with limpid."""
+    settings: EditSettings
+    image: str = ""
+    """The image: its index in the training data of the model, or a file."""
+    mask: str = ""
+    """The file of the mask of `inpaint`, white where the image is generated anew."""
+
     def command(self) -> str:
         """The command, quoted for a shell."""
-        seed, n = str(self.seed), str(self.n)
+        settings = self.settings
+        seed, n = str(settings.seed), str(settings.n)
         own = {
-            "img2img": ["--images", *[self.image] * self.n, "--strengths", f"{self.strength:g}", "--seed", seed],
+            "img2img": [
+                *("--images", *[self.image] * settings.n),
+                *("--strengths", f"{settings.strength:g}", "--seed", seed),
+            ],
             "inpaint": [
                 *("--images", self.image, "--mask", self.mask, "--seed", seed),
-                *("--num-variations", n, "--resample", str(self.resample)),
+                *("--num-variations", n, "--resample", str(settings.resample)),
             ],
-            "interpolate": ["--seeds", seed, str(self.second_seed), "--num-variations", n],
+            "interpolate": ["--seeds", seed, str(settings.second_seed), "--num-variations", n],
         }
-        words = ["limpid", "edit", self.edit, self.path, *own[self.edit], "--steps", str(self.steps)]
-        words += ["--labels", self.label] if self.label else []
-        if self.edit != "inpaint":
-            words += sampling_options(changes(Sampling(sampler=Heun()), Sampling(sampler=self.sampler)))
+        words = ["limpid", "edit", settings.edit, self.path, *own[settings.edit], "--steps", str(settings.steps)]
+        words += ["--labels", settings.label] if settings.label else []
+        if settings.edit != "inpaint":
+            words += sampling_options(changes(Sampling(sampler=Heun()), Sampling(sampler=settings.sampler)))
         return shlex.join(words)
 
     def python(self) -> str:
         """The same in Python."""
+        settings = self.settings
         imports, lines = ["import limpid"], [f"pipeline = limpid.load({self.path!r})"]
-        label = f"labels={self.label!r}, " if self.label else ""
+        label = f"labels={settings.label!r}, " if settings.label else ""
         sampler = ""
-        if self.edit != "inpaint":
-            imports.append(f"from limpid.diffusion.samplers import {type(self.sampler).__name__}")
-            sampler = f", sampler={sampler_call(self.sampler)}"
-        if self.edit == "interpolate":
-            ends = f"{self.seed}, {self.second_seed}, {self.n}"
-            lines.append(f"pixels = pipeline.interpolate_seeds({ends}, {label}steps={self.steps}{sampler})")
+        if settings.edit != "inpaint":
+            imports.append(f"from limpid.diffusion.samplers import {type(settings.sampler).__name__}")
+            sampler = f", sampler={sampler_call(settings.sampler)}"
+        if settings.edit == "interpolate":
+            ends = f"{settings.seed}, {settings.second_seed}, {settings.n}"
+            lines.append(f"pixels = pipeline.interpolate_seeds({ends}, {label}steps={settings.steps}{sampler})")
             imports.append("from limpid.viz.image_grid import image_grid")
             return "\n".join([*imports, "", *lines, "image_grid(pixels)"])
         if self.image.isdecimal():
@@ -81,14 +93,15 @@ class EditCall:
         else:
             imports.append("from PIL import Image")
             lines.append(f"image = Image.open({self.image!r})")
-        if self.edit == "img2img":
-            given = f"[image] * {self.n}, {self.strength:g}, {label}seed={self.seed}, steps={self.steps}{sampler}"
+        if settings.edit == "img2img":
+            given = f"[image] * {settings.n}, {settings.strength:g}, {label}seed={settings.seed}"
+            given += f", steps={settings.steps}{sampler}"
         else:
             imports += ["import numpy as np", "import torch", "from PIL import Image"]
             lines.append(f"mask = torch.from_numpy(np.array(Image.open({self.mask!r})) > 127)")
-            given = f"[image], mask, {label}seed={self.seed}, num_variations={self.n}, steps={self.steps}"
-            given += f", resample={self.resample}"
-        lines += [f"samples = pipeline.{self.edit}({given})", "samples.grid()"]
+            given = f"[image], mask, {label}seed={settings.seed}, num_variations={settings.n}, steps={settings.steps}"
+            given += f", resample={settings.resample}"
+        lines += [f"samples = pipeline.{settings.edit}({given})", "samples.grid()"]
         return "\n".join([*dict.fromkeys(imports), "", *lines])
 
 

@@ -87,3 +87,10 @@ async function readEvents(reader) {
 export function decode(base64, kind = Uint8Array) {
   return new kind(Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0)).buffer);
 }
+
+/** Bytes as base64. */
+export function encode(bytes) {
+  let text = "";
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return btoa(text);
+}

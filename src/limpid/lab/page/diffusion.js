@@ -24,3 +24,14 @@ export function histogram(x, norm, limit, counts) {
   }
   return counts;
 }
+
+/** The index of the value nearest to `wanted` in a rising list. */
+export function nearest(values, wanted) {
+  let [low, high] = [0, values.length - 1];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (values[middle] < wanted - 1e-9) low = middle + 1;
+    else high = middle;
+  }
+  return low > 0 && wanted - values[low - 1] < values[low] - wanted ? low - 1 : low;
+}

@@ -1,9 +1,9 @@
 // The view Edit: an image is sampled again from its noisy self, or in a part of it; or two seeds are interpolated.
 
-import { ask, decode, listen } from "./api.js";
-import { el, numberField, state, withDice } from "./dom.js";
+import { ask, decode, encode, listen } from "./api.js";
+import { el, state } from "./dom.js";
 import { EditResult } from "./edit_result.js";
-import { form } from "./form.js";
+import { EditSettings, SETTINGS } from "./edit_settings.js";
 import { ImageSource } from "./image_source.js";
 import { pixelCanvas } from "./images.js";
 import { Mask } from "./mask.js";
@@ -20,8 +20,6 @@ export const keys = [
 
 const EDITS = { img2img: "img2img", inpaint: "Inpaint", interpolate: "Two seeds" };
 const STORE = "limpid-edit";
-const CHOSEN = { edit: "img2img", model: "", image: null, mask: null, n: 4, frames: 24, seed: 0, second_seed: 1, label: "", steps: 50, strength: 0.5, resample: 5, sampler: null };
-
 export function mount(main) {
   const view = new Edit(main);
   view.begin();
@@ -31,7 +29,8 @@ export function mount(main) {
 class Edit {
   constructor(main) {
     this.main = main;
-    this.chosen = { ...CHOSEN, ...JSON.parse(sessionStorage.getItem(STORE) ?? "{}") };
+    const kept = JSON.parse(sessionStorage.getItem(STORE) ?? "{}");
+    this.chosen = { model: "", image: null, mask: null, ...kept, settings: { ...SETTINGS, ...kept.settings } };
     this.abort = new AbortController();
     addEventListener("pagehide", () => this.keep(), { signal: this.abort.signal });
   }
@@ -44,8 +43,8 @@ class Edit {
   async begin() {
     this.main.replaceChildren(state("loading", "Looking for models …"));
     try {
-      Object.assign(this, await ask("edit/form"));
-      this.chosen.sampler ??= this.sampler;
+      Object.assign(this, await ask("edit/form", {}, this.abort.signal));
+      this.chosen.settings.sampler ??= this.sampler;
       this.build();
       const known = this.models.find(({ name }) => name === this.chosen.model);
       await this.openModel((known ?? this.models[0]).name);
@@ -69,9 +68,9 @@ class Edit {
   onKey = (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, dialog")) return;
     if (event.key === "g") this.generate();
-    else if (event.key === "r") this.roll();
-    else if (event.key === "e" && this.chosen.edit === "inpaint") this.mask.setErasing();
-    else if (event.key === " " && !event.target.closest("button, summary") && this.result?.play) this.result.play();
+    else if (event.key === "r") this.settings.roll();
+    else if (event.key === "e" && this.chosen.settings.edit === "inpaint") this.mask.setErasing();
+    else if (event.key === " " && !event.target.closest("button, summary") && this.result?.player) this.result.player.toggle();
     else if (event.key === "ArrowLeft" && this.result?.move) this.result.move(-1);
     else if (event.key === "ArrowRight" && this.result?.move) this.result.move(1);
     else return;
@@ -84,9 +83,9 @@ class Edit {
       el("button", { role: "tab", "data-edit": edit, onclick: () => this.setEdit(edit) }, text)));
     this.model = el("select", { "aria-label": "Model", onchange: () => this.openModel(this.model.value).catch((error) => this.showError(error.message)) },
       ...this.models.map(({ name }) => el("option", {}, name)));
-    this.classes = el("select", { "aria-label": "Class", onchange: () => (chosen.label = this.classes.value) });
+    this.classes = el("select", { "aria-label": "Class", onchange: () => (chosen.settings.label = this.classes.value) });
     this.source = new ImageSource((image) => this.setImage(image), this.abort.signal);
-    this.settings = el("section", {});
+    this.settings = new EditSettings(this.schema, chosen.settings, () => this.showError(""));
     this.error = el("p", { class: "error", role: "alert", hidden: true });
     this.button = el("button", { class: "primary", title: "Generate (g)", onclick: () => this.generate() }, "Generate");
     this.mask = new Mask(() => this.showError(""));
@@ -98,57 +97,22 @@ class Edit {
         el("section", {}, this.tabs, el("label", { class: "field" }, el("span", {}, "Model"), this.model),
           el("label", { class: "field" }, el("span", {}, "Class"), this.classes)),
         this.source.node,
-        this.settings,
+        this.settings.node,
         el("div", { class: "act" }, this.error, this.button)),
       el("div", { class: "stage" }, this.original, this.outcome),
     );
-    this.setEdit(chosen.edit);
+    this.setEdit(chosen.settings.edit);
   }
 
   setEdit(edit) {
-    const { chosen } = this;
-    chosen.edit = edit;
+    this.chosen.settings.edit = edit;
     for (const tab of this.tabs.children) tab.setAttribute("aria-selected", `${tab.dataset.edit === edit}`);
     this.source.node.hidden = edit === "interpolate";
+    this.settings.show();
     this.showError("");
-    this.showSettings();
     if (!this.about) return;
     this.showOriginal();
     this.showStage();
-  }
-
-  showSettings() {
-    const { chosen } = this;
-    const number = (label, name) => numberField(label, chosen[name], (value) => (chosen[name] = value)).parentNode;
-    this.seed = numberField(chosen.edit === "interpolate" ? "From seed" : "Seed", chosen.seed, (value) => (chosen.seed = value));
-    this.second = numberField("To seed", chosen.second_seed, (value) => (chosen.second_seed = value));
-    const seeds = withDice(this.seed, "Another seed (r)", () => this.roll());
-    this.form = form(this.schema, chosen.sampler, (value) => {
-      chosen.sampler = value;
-      this.showError("");
-    }, "sampler");
-    this.settings.replaceChildren(el("h2", {}, "Settings"), ...{
-      img2img: () => [this.strengthField(), seeds, number("Variations", "n"), number("Steps", "steps"), this.form.node],
-      inpaint: () => [seeds, number("Variations", "n"), number("Steps", "steps"), number("Times each step", "resample")],
-      interpolate: () => [seeds, withDice(this.second, "Another second seed", () => this.roll("second")), number("Images", "frames"), number("Steps", "steps"), this.form.node],
-    }[chosen.edit]());
-  }
-
-  strengthField() {
-    const { chosen } = this;
-    const shown = el("b", {}, chosen.strength.toFixed(2));
-    const slider = el("input", { type: "range", min: 0, max: 100, "aria-label": "Strength in hundredths, from the image to noise",
-      oninput: () => {
-        chosen.strength = slider.value / 100;
-        shown.textContent = chosen.strength.toFixed(2);
-      } });
-    slider.value = Math.round(100 * chosen.strength);
-    return el("div", {}, el("p", { class: "field" }, el("span", {}, "Strength"), shown), slider);
-  }
-
-  roll(which = "seed") {
-    const name = which === "second" ? "second_seed" : "seed";
-    this[which].value = this.chosen[name] = Math.floor(Math.random() * 1e6);
   }
 
   async openModel(name) {
@@ -158,7 +122,8 @@ class Edit {
     [this.about, chosen.model, this.model.value] = [about, name, name];
     this.showError("");
     const { classes, unconditional } = about;
-    if (!classes.includes(chosen.label)) chosen.label = unconditional ? "" : classes[0] ?? "";
+    const { settings } = chosen;
+    if (!classes.includes(settings.label)) settings.label = unconditional ? "" : classes[0] ?? "";
     this.showClasses();
     const fits = chosen.image && decode(chosen.image.pixels).length === about.shape.reduce((a, b) => a * b);
     if (!fits) chosen.image = null;
@@ -170,7 +135,7 @@ class Edit {
     const { classes, unconditional } = this.about;
     this.classes.parentNode.hidden = !classes.length;
     this.classes.replaceChildren(...(unconditional ? [el("option", { value: "" }, "no label")] : []), ...classes.map((name) => el("option", { value: name }, name)));
-    this.classes.value = this.chosen.label;
+    this.classes.value = this.chosen.settings.label;
   }
 
   setImage(image) {
@@ -181,7 +146,7 @@ class Edit {
 
   /** The image beside its result; for inpainting it is painted on. */
   showOriginal() {
-    const { edit, image } = this.chosen;
+    const { image, settings: { edit } } = this.chosen;
     this.original.hidden = edit === "interpolate" || !image;
     this.original.parentNode.dataset.edit = edit;
     if (this.original.hidden) return;
@@ -197,18 +162,18 @@ class Edit {
   }
 
   showError(message) {
-    const ofSampler = message.startsWith("request.sampler");
-    this.form?.show(ofSampler ? message.replace("request.sampler", "") : "");
-    this.error.hidden = !message || ofSampler;
-    this.error.textContent = message.replace("request.", "").replace("second_seed", "to seed");
+    const elsewhere = this.settings.showError(message);
+    this.error.hidden = !message || elsewhere;
+    this.error.textContent = message.replace(/^request\.(settings\.)?/, "").replace("second_seed", "to seed");
   }
 
   async generate() {
     if (!this.about) return;
-    const { edit, model, image, label, seed, second_seed, steps, strength, resample, sampler } = this.chosen;
-    const query = { model: { model }, edit, n: edit === "interpolate" ? this.chosen.frames : this.chosen.n, label, seed, second_seed, steps, strength, resample, sampler };
+    const { model, image } = this.chosen;
+    const query = { model: { model }, settings: this.settings.query() };
+    const { edit } = query.settings;
     if (edit !== "interpolate" && image) Object.assign(query, { pixels: image.pixels, index: image.index ?? -1 });
-    if (edit === "inpaint") query.mask = btoa(String.fromCharCode(...(this.mask.area ?? [])));
+    if (edit === "inpaint") query.mask = encode(this.mask.area ?? []);
     await startJob(this, "edit", query);
   }
 
@@ -220,7 +185,7 @@ class Edit {
 
   /** The last result, where it is of the kind that is chosen; else what can be done. */
   showStage() {
-    if (this.job?.parameters.call.edit === this.chosen.edit) {
+    if (this.job?.parameters.call.settings.edit === this.chosen.settings.edit) {
       this.showJob();
       return;
     }
@@ -231,12 +196,12 @@ class Edit {
       inpaint: this.chosen.image ? "Paint the part of the image that is generated anew, then press Generate." : "Choose an image.",
       interpolate: "The noise of one seed becomes that of another in equal steps. Press Generate, then move the slider.",
     };
-    this.outcome.replaceChildren(state("empty", hints[this.chosen.edit]));
+    this.outcome.replaceChildren(state("empty", hints[this.chosen.settings.edit]));
   }
 
   async showJob() {
     const { job } = this;
-    if (job.parameters.call.edit !== this.chosen.edit) return;
+    if (job.parameters.call.settings.edit !== this.chosen.settings.edit) return;
     this.result?.stop();
     this.result = null;
     if (job.state === "failed") this.outcome.replaceChildren(state("failed", job.error, el("button", { onclick: () => this.generate() }, "Try again")));

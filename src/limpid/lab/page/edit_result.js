@@ -2,6 +2,7 @@
 
 import { file } from "./api.js";
 import { code, el, save } from "./dom.js";
+import { Player } from "./player.js";
 
 const SECONDS = 4; // that playing takes from one seed to the other
 
@@ -9,21 +10,20 @@ export class EditResult {
   constructor(job) {
     this.job = job;
     [, this.height, this.width] = job.result.shape;
-    this.playing = 0;
   }
 
   async show(node) {
     this.atlas = await createImageBitmap(await file(`api/jobs/${this.job.id}/0/atlas.png`));
-    const { call } = this.job.parameters;
+    const { settings } = this.job.parameters.call;
     const { evaluations, seconds, command, python } = this.job.result;
     const facts = el("p", { class: "facts" }, `${evaluations} NFE · ${seconds.toFixed(seconds < 10 ? 1 : 0)} s`);
-    const downloads = { "Result as PNG": "grid.png", npz: "samples.npz", ...(call.edit === "interpolate" ? {} : { Image: "image.png" }), ...(call.edit === "inpaint" ? { Mask: "mask.png" } : {}) };
+    const downloads = { "Result as PNG": "grid.png", npz: "samples.npz", ...(settings.edit === "interpolate" ? {} : { Image: "image.png" }), ...(settings.edit === "inpaint" ? { Mask: "mask.png" } : {}) };
     node.replaceChildren(
-      ...(call.edit === "interpolate" ? this.scrubber(call) : this.variations(call)),
+      ...(settings.edit === "interpolate" ? this.scrubber(settings) : this.variations(settings)),
       facts,
       el("div", { class: "downloads" }, ...Object.entries(downloads).map(([text, name]) => this.download(text, name))),
       el("details", {}, el("summary", {}, "The same from the command and from Python"),
-        call.edit !== "interpolate" && el("p", { class: "hint" }, "In the folder of the downloads: image.png and mask.png are read there."), code(command), code(python)));
+        settings.edit !== "interpolate" && el("p", { class: "hint" }, "In the folder of the downloads: image.png and mask.png are read there."), code(command), code(python)));
   }
 
   canvas(label, row, column) {
@@ -61,48 +61,32 @@ export class EditResult {
   scrubber({ seed, second_seed, n }) {
     const shown = this.canvas("The sample between the two seeds", 0, 0);
     const caption = el("figcaption", {});
-    const slider = el("input", { type: "range", min: 0, max: n - 1, "aria-label": `From seed ${seed} to seed ${second_seed}`, oninput: () => show(slider.value) });
+    const slider = el("input", { type: "range", min: 0, max: n - 1, "aria-label": `From seed ${seed} to seed ${second_seed}`, 
+      oninput: () => {
+        this.player.stop();
+        show(slider.value);
+      } });
     const show = (i) => {
       this.draw(shown, 0, i);
       caption.textContent = n > 1 ? `${Math.round((100 * i) / (n - 1))} %` : "";
     };
     slider.value = 0;
     show(0);
-    this.slider = slider;
     this.move = (step) => {
       slider.value = Number(slider.value) + step;
       show(slider.value);
     };
-    this.button = el("button", { class: "play", "aria-label": "Play", onclick: () => this.play() }, "▶");
-    this.play = () => this.animate(slider, show, n);
+    this.player = new Player(SECONDS, () => slider.value / Math.max(1, n - 1), (position) => this.move(Math.round(position * (n - 1)) - slider.value));
     const ends = [[seed, 0], [second_seed, n - 1]].map(([one, i]) => el("figure", { class: "end" }, this.canvas(`The sample of seed ${one}`, 0, i), el("figcaption", {}, `seed ${one}`)));
     return [
       el("div", { class: "between" }, ends[0], el("figure", {}, shown, caption), ends[1]),
-      el("div", { class: "level" }, this.button, slider),
+      el("div", { class: "level" }, this.player.button, slider),
       el("div", { class: "film" }, ...Array.from({ length: n }, (_, i) => this.canvas("", 0, i))),
     ];
   }
 
-  /** Move the slider to the second seed and back until it is stopped. */
-  animate(slider, show, n) {
-    const on = !this.playing;
-    this.playing = on ? performance.now() : 0;
-    this.button.textContent = on ? "❚❚" : "▶";
-    this.button.setAttribute("aria-label", on ? "Pause" : "Play");
-    if (!on) return;
-    const from = slider.value / Math.max(1, n - 1);
-    const frame = (now) => {
-      if (!this.playing) return;
-      const phase = (from + Math.max(0, now - this.playing) / (1000 * SECONDS)) % 2;
-      slider.value = Math.round((phase < 1 ? phase : 2 - phase) * (n - 1));
-      show(slider.value);
-      requestAnimationFrame(frame);
-    };
-    requestAnimationFrame(frame);
-  }
-
   stop() {
-    this.playing = 0;
+    this.player?.stop();
   }
 
   download(text, name) {

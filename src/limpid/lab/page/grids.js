@@ -44,7 +44,7 @@ export class Grids {
     if (byHand) this.following = index === this.moments.length - 1; // at the end the next grid is shown when it comes
     this.index = this.slider.value = index;
     const until = moment(this.moments[index]);
-    this.where.textContent = until === Infinity ? "a preview" : `after ${until.toLocaleString("en")} images`;
+    this.where.textContent = inWords(until);
     this.runs.forEach((run, i) => this.show(i, run, [...run.grids].reverse().find((name) => moment(name) <= until) ?? run.grids[0]));
     while (this.images.children.length > this.runs.length) this.images.lastElementChild.remove();
   }
@@ -61,7 +61,7 @@ export class Grids {
       const url = await this.load(key, name, grid);
       if (image.dataset.key !== key) return;
       image.src = url;
-      image.alt = `Samples of ${label} after ${grid} images`;
+      image.alt = `Samples of ${label}, ${inWords(moment(grid))}`;
       await image.decode();
       this.fit(image);
     } catch (error) {
@@ -111,4 +111,9 @@ export class Grids {
 /** The images seen at a grid; a preview is the newest. */
 function moment(grid) {
   return grid === "preview" ? Infinity : Number(grid);
+}
+
+/** When a grid was made: after 6,400 images. */
+function inWords(images) {
+  return images === Infinity ? "a preview" : `after ${images.toLocaleString("en")} images`;
 }

@@ -3,9 +3,9 @@
 import { ask, listen } from "./api.js";
 import { Curves } from "./curves.js";
 import { el, state } from "./dom.js";
-import { form } from "./form.js";
 import { Grids } from "./grids.js";
 import { head, labels, listRow, Rows } from "./heads.js";
+import { NEW_RUN, NewRun } from "./new_run.js";
 
 export const keys = [
   ["space", "play the sample grids"],
@@ -24,7 +24,7 @@ export function mount(main) {
 class Learn {
   constructor(main) {
     this.main = main;
-    this.chosen = { runs: [], recipe: "demo", name: "", value: null, ...JSON.parse(sessionStorage.getItem(STORE) ?? "{}") };
+    this.chosen = { runs: [], ...NEW_RUN, ...JSON.parse(sessionStorage.getItem(STORE) ?? "{}") };
     [this.runs, this.logs, this.training] = [new Map(), new Map(), { run: "", state: "none" }];
     this.abort = new AbortController();
     addEventListener("pagehide", () => this.keep(), { signal: this.abort.signal });
@@ -37,14 +37,13 @@ class Learn {
   async begin() {
     this.main.replaceChildren(state("loading", "Reading the recipes …"));
     try {
-      Object.assign(this, await ask("learn/form", {}, this.abort.signal));
+      this.form = await ask("learn/form", {}, this.abort.signal);
     } catch (error) {
       if (error.name === "AbortError") return;
       this.main.replaceChildren(state("failed", error.message, el("button", { onclick: () => this.begin() }, "Try again")));
       return;
     }
     this.build();
-    this.openRecipe(this.chosen.recipe, this.chosen.value);
     document.addEventListener("keydown", this.onKey, { signal: this.abort.signal });
     this.unlisten = listen((event) => this.take(event));
     this.show();
@@ -65,12 +64,6 @@ class Learn {
     act();
   };
 
-  /** The documentation of the field under the mouse or the focus, where it moves no field. */
-  onHint = ({ target }) => {
-    const field = target.closest("[title]:not([title=''])");
-    if (field) this.hint.textContent = field.title;
-  };
-
   build() {
     this.rows = new Rows(el("div", { class: "runs" }), (name) => listRow(name, (on) => this.choose(name, on)));
     this.none = el("p", { class: "hint" }, "none yet");
@@ -78,84 +71,28 @@ class Learn {
       stop: (button) => this.act("training/stop", {}, button),
       resume: (button) => this.act("training/resume", { run: name }, button),
     }));
-    this.recipe = el("select", { "aria-label": "Recipe", onchange: () => this.openRecipe(this.recipe.value) },
-      ...this.recipes.map(({ name }) => el("option", {}, name)));
-    this.about = el("p", { class: "hint" });
-    this.cost = el("p", { class: "hint" });
-    this.name = el("input", { type: "text", autocomplete: "off", spellcheck: "false", "aria-label": "Name of the run", oninput: () => (this.chosen.name = this.name.value) });
-    this.fields = el("div", {});
-    this.error = el("p", { class: "error", role: "alert", hidden: true });
-    this.button = el("button", { class: "primary", onclick: () => this.start() }, "Start training");
+    this.newRun = new NewRun(this.form, this.chosen, (name) => this.taken(name), (run) => {
+      this.chosen.runs = [run];
+      this.show();
+    });
     [this.stage, this.wait] = [el("div", { class: "stage" }), el("div", { class: "wait" })];
-    this.hint = el("p", { class: "hint doc" });
     [this.curves, this.grids] = [new Curves(), new Grids()];
     this.body = el("div", { class: "body" }, this.grids.node, this.curves.node);
     this.main.replaceChildren(
       el("aside", { "aria-label": "Runs and recipes" },
         el("section", {}, el("h2", {}, "Runs"), this.none, this.rows.node),
-        el("section", {}, el("h2", {}, "New run"), this.recipe, this.about, this.cost,
-          el("label", { class: "field" }, el("span", {}, "Name"), this.name), this.fields),
-        el("div", { class: "act" }, this.hint, this.error, this.button)),
+        ...this.newRun.nodes),
       this.stage,
     );
-    for (const event of ["focusin", "mouseover"]) this.fields.addEventListener(event, this.onHint);
-  }
-
-  /** Show the form of a recipe, with other values if there are some. */
-  openRecipe(name, value = null) {
-    const found = this.recipes.find((recipe) => recipe.name === name) ?? this.recipes[0];
-    const { chosen } = this;
-    if (!value || found.name !== chosen.recipe) {
-      value = structuredClone(found.recipe);
-      if (value.data.kind === "Folder" && this.images.length) value.data.root = this.images[0];
-      chosen.name = this.freeName(found.name);
-    }
-    Object.assign(chosen, { recipe: found.name, value });
-    [this.recipe.value, this.name.value] = [found.name, chosen.name];
-    const [about, cost] = found.doc.split("\n\n");
-    [this.about.textContent, this.cost.textContent] = [about.replaceAll("\n", " "), (cost ?? "").replaceAll("\n", " ")];
-    this.form = form(this.schema, value, (next) => {
-      chosen.value = next;
-      this.showError("");
-    }, "", { folded: true });
-    this.fields.replaceChildren(this.form.node);
-  }
-
-  /** A name for a run that no run has. */
-  freeName(recipe) {
-    let name = recipe;
-    for (let i = 2; this.taken(name); i++) name = `${recipe}-${i}`;
-    return name;
   }
 
   taken(name) {
     return [...this.runs.keys()].some((run) => run.split(/[\\/]/).pop() === name);
   }
 
-  showError(message) {
-    const inForm = message.startsWith("request.recipe");
-    this.form.show(inForm ? message : "");
-    this.error.hidden = !message || inForm;
-    this.error.textContent = message.replace("request.", "");
-  }
-
-  async start() {
-    this.button.disabled = true;
-    try {
-      const { run } = await ask("training/start", { name: this.chosen.name, recipe: this.chosen.value });
-      this.chosen.runs = [run];
-      this.showError("");
-      this.show();
-    } catch (error) {
-      this.showError(error.message);
-    } finally {
-      this.button.disabled = false;
-    }
-  }
-
   async act(path, query, button) {
     button.disabled = true;
-    await ask(path, query).then(() => this.showError(""), (error) => this.showError(error.message));
+    await ask(path, query).then(() => this.newRun.showError(""), (error) => this.newRun.showError(error.message));
     button.disabled = false;
   }
 
@@ -164,9 +101,7 @@ class Learn {
     else if (run) this.runs.set(run.name, run);
     else if (gone && key === `run ${gone}`) this.runs.delete(gone);
     else return;
-    if (run && document.activeElement !== this.name && this.taken(this.chosen.name)) {
-      this.name.value = this.chosen.name = this.freeName(this.chosen.recipe);
-    }
+    if (run) this.newRun.renameIfTaken();
     this.show();
   }
 
@@ -190,7 +125,7 @@ class Learn {
     names.forEach((name) => this.logs.get(name) ?? this.logs.set(name, { version: "", next: 0, lines: [], grids: [], seen: "" }));
     this.rows.show(names, (name) => [letter(name), shown.get(name), this.stateOf(name)]);
     if (!this.chosen.runs.length) {
-      this.stage.replaceChildren(state("empty", `No run is in ${this.folder} yet. Choose a recipe and press Start training: demo takes one to two minutes. Runs that limpid train starts in ${this.folder} appear here too.`));
+      this.stage.replaceChildren(state("empty", `No run is in ${this.form.folder} yet. Choose a recipe and press Start training: demo takes one to two minutes. Runs that limpid train starts in ${this.form.folder} appear here too.`));
       return;
     }
     const busy = ["running", "stopping"].includes(this.training.state) && shown.get(this.training.run);
@@ -239,7 +174,7 @@ class Learn {
       const { version, start, next, lines, grids } = await ask("learn/log", { run: name, version: log.version, start: log.next }, this.abort.signal);
       Object.assign(log, { version, next, grids, seen: now, lines: start ? [...log.lines, ...lines] : lines });
     } catch (error) {
-      if (error.name !== "AbortError") Object.assign(log, { seen: now }), this.showError(error.message);
+      if (error.name !== "AbortError") Object.assign(log, { seen: now }), this.newRun.showError(error.message);
     } finally {
       log.reading = false;
     }

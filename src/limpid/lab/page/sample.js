@@ -1,12 +1,11 @@
 // The view Sample: a model, some seeds, and one to three settings of the sampler beside each other.
 
-import { ask, file, listen } from "./api.js";
-import { short } from "./chart.js";
-import { code, el, numberField, save, state, withDice } from "./dom.js";
+import { ask, listen } from "./api.js";
+import { el, numberField, state, withDice } from "./dom.js";
 import { form } from "./form.js";
 import { startJob, takeJob } from "./own_job.js";
 import { JobProgress } from "./progress.js";
-import { Trajectory } from "./trajectory.js";
+import { LETTERS, SampleResult } from "./sample_result.js";
 
 export const keys = [
   ["g", "generate"],
@@ -16,8 +15,6 @@ export const keys = [
   ["↑ ↓", "in a trajectory: the image before or after"],
 ];
 
-const LETTERS = ["A", "B", "C"];
-const [MAX_CELL, GAP] = [128, 3]; // pixels of an image in the grid, and between two
 const STORE = "limpid-sample";
 
 export function mount(main) {
@@ -34,7 +31,7 @@ class Sample {
     this.job = null;
     this.abort = new AbortController();
     addEventListener("pagehide", () => this.keep(), { signal: this.abort.signal });
-    addEventListener("resize", () => this.fit(), { signal: this.abort.signal });
+    addEventListener("resize", () => this.result?.fit(), { signal: this.abort.signal });
   }
 
   keep() {
@@ -44,11 +41,12 @@ class Sample {
   async begin() {
     this.main.replaceChildren(state("loading", "Looking for models …"));
     try {
-      Object.assign(this, await ask("sample/form"));
+      Object.assign(this, await ask("sample/form", {}, this.abort.signal));
       this.build();
       const known = this.models.find(({ name }) => name === this.chosen.model);
       await this.openModel(known ? known.name : this.models[0].name, known ? this.chosen.checkpoint : "", !known);
     } catch (error) {
+      if (error.name === "AbortError") return;
       this.main.replaceChildren(state("failed", error.message, el("button", { onclick: () => this.begin() }, "Try again")));
       return;
     }
@@ -61,7 +59,7 @@ class Sample {
     this.keep();
     this.abort.abort();
     this.unlisten?.();
-    this.trajectory?.close();
+    this.result?.close();
   }
 
   onKey = (event) => {
@@ -219,62 +217,15 @@ class Sample {
 
   async showResult() {
     const { job } = this;
-    const { settings } = job.result;
     this.stage.replaceChildren(state("loading", "Loading the samples …"));
-    let atlases;
+    const result = new SampleResult(job);
     try {
-      const load = async (_, i) => createImageBitmap(await file(`api/jobs/${job.id}/${i}/atlas.png`));
-      atlases = await Promise.all(settings.map(load));
+      await result.show(this.stage, () => this.job === job);
     } catch (error) {
-      this.stage.replaceChildren(state("failed", error.message));
+      if (this.job === job) this.stage.replaceChildren(state("failed", error.message));
       return;
     }
-    if (this.job.id !== job.id) return;
-    this.trajectory?.close();
-    this.trajectory = new Trajectory(job, atlases);
-    this.stage.replaceChildren(el("div", { class: "results", "data-count": settings.length },
-      ...settings.map((result, i) => this.result(job, result, i))));
-    this.fit();
-  }
-
-  /** Lay out the grids: every pixel of an image is as wide as the others, 1, 2, 3 ... pixels of the page. */
-  fit() {
-    const grids = this.stage.querySelectorAll(".grid");
-    if (!grids.length) return;
-    const { n, shape, settings } = this.job.result;
-    const columns = Math.ceil(Math.sqrt(n * (settings.length > 1 ? 0.8 : 1.6)));
-    const room = Math.min(MAX_CELL, grids[0].clientWidth / columns - GAP);
-    for (const grid of grids) {
-      grid.style.setProperty("--columns", columns);
-      grid.style.setProperty("--cell", `${shape[2] * Math.max(1, Math.floor(room / shape[2]))}px`);
-    }
-  }
-
-  result(job, { seconds, evaluations, command, python }, i) {
-    const { n, labels } = job.result;
-    const { kind } = job.parameters.settings[i].sampler;
-    const images = Array.from({ length: n }, (_, j) => {
-      const title = `seed ${job.parameters.seed + j}${labels.length ? `, ${labels[j]}` : ""}`;
-      return el("button", { title, "aria-label": `Trajectory of ${title}`, onclick: () => this.trajectory.open(j) }, this.trajectory.final(i, j));
-    });
-    const grid = el("div", { class: "grid" }, ...images);
-    const name = `${job.parameters.path.split(/[\\/]/).pop()}-${LETTERS[i].toLowerCase()}`;
-    const download = (text, result, suffix) => {
-      const button = el("button", {
-        onclick: async () => {
-          button.disabled = true;
-          await file(`api/jobs/${job.id}/${i}/${result}`).then((blob) => save(blob, `${name}.${suffix}`), (error) => this.showError(error.message));
-          button.disabled = false;
-        },
-      }, text);
-      return button;
-    };
-    const letter = job.result.settings.length > 1 ? `${LETTERS[i]}  ` : "";
-    return el("section", { class: `result ${LETTERS[i].toLowerCase()}` },
-      el("h2", {}, `${letter}${kind}, ${job.parameters.settings[i].steps} steps`),
-      el("p", { class: "facts" }, `${evaluations} NFE · ${seconds.toFixed(seconds < 10 ? 1 : 0)} s · ${short(Number((n / seconds).toPrecision(2)))} images/s`),
-      grid,
-      el("div", { class: "downloads" }, download("PNG", "grid.png", "png"), download("npz", "samples.npz", "npz"), download("Animation", "denoising.webp", "webp")),
-      el("details", {}, el("summary", {}, "The same from the command and from Python"), code(command), code(python)));
+    this.result?.close();
+    this.result = result;
   }
 }

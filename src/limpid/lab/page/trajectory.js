@@ -3,7 +3,7 @@
 import { short } from "./chart.js";
 import { el } from "./dom.js";
 
-const LETTERS = ["A", "B", "C"];
+const LETTERS = ["A", "B", "C"]; // the names of the settings
 
 export class Trajectory {
   /** `atlases` has one ImageBitmap for each setting: for each sample a row of x and one of x0, along the frames. */
