@@ -11,9 +11,11 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 import torch
-from small_sets import LABELS, PIXELS, SETS, SPLITS, class_folders, hdf5, idx, npz, png, shard, tar
+from PIL import Image
+from small_sets import LABELS, PIXELS, SETS, SPLITS, class_folders, hdf5, idx, npy, npz, parquet, png, shard, tar
 from tiny_recipes import TINY
 
 from limpid.data import Folder
@@ -203,6 +205,62 @@ def test_a_set_in_any_form_trains_to_the_same_losses_where_none_is_held_out(
     assert_set(images, PIXELS, LABELS)
     assert losses(folder) == losses_in_memory
     assert len({*chain(*losses_in_memory)}) == 24
+
+
+def parquet_of_numbers() -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = io.BytesIO()
+    pq.write_table(pa.table({"id": list(range(12)), "label": LABELS}), file)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "blob", "left_out"),
+    [
+        (
+            "features.npy",
+            npy(np.zeros((2, 4))),
+            "1 NumPy array beside the images: name the array itself with --data.root",
+        ),
+        ("images.npy", npy(PIXELS[:3]), "1 NumPy array beside the images"),
+        ("few.parquet", parquet(rows=range(3)), "1 .parquet file (few.parquet)"),
+        ("x.parquet", parquet_of_numbers(), "1 .parquet file (x.parquet)"),
+        ("few.npz", npz(images=PIXELS[:3]), "1 .npz file (few.npz)"),
+        ("few.tar", tar({"a.png": png(0)}), "1 .tar file (few.tar)"),
+    ],
+)
+def test_a_file_of_another_form_with_no_more_images_than_are_beside_it_is_left_out_and_named(
+    name: str, blob: bytes, left_out: str, tmp_path: Path
+):
+    images = images_of(write(tmp_path / "set", **{f"{i}.png": png(i) for i in range(3)}, **{name: blob}))
+    assert_set(images, PIXELS[:3], np.zeros(3, int))
+    assert f"  left out: {left_out}" in str(images.description)
+
+
+@pytest.mark.parametrize(
+    ("name", "blob"), [("images.npy", npy(PIXELS)), ("a.parquet", parquet()), ("a.npz", npz(x=PIXELS))]
+)
+def test_images_beside_a_set_of_another_form_with_more_of_them_are_left_out_and_named(
+    name: str, blob: bytes, tmp_path: Path
+):
+    images = images_of(write(tmp_path / "set", **{"preview.png": png(1), "README.md": b"", name: blob}))
+    assert len(images) == 12
+    assert "  left out: 1 .md file (README.md)\n  left out: 1 .png file (preview.png)" in str(images.description)
+
+
+def test_a_folder_of_heic_alone_is_read_and_without_its_package_one_line_names_it(tmp_path: Path, monkeypatch):
+    file = io.BytesIO()
+    pillow_heif.from_pillow(Image.fromarray(PIXELS[0])).save(file)
+    root = write(tmp_path / "set", **{f"IMG_{i}.HEIC": file.getvalue() for i in range(2)})
+    assert len(images_of(root)) == 2
+    monkeypatch.setattr("limpid.data.readers.file_kinds.find_spec", lambda _: None)
+    with pytest.raises(
+        ValueError, match=r"it is a HEIC .*pip install 'limpid-diffusion\[heic\]'.*IMG_0\.HEIC"
+    ) as error:
+        images_of(root)
+    assert str(error.value).isprintable()
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, features
 from published_sets import cifar100_pickles, cifar100_records, stl10, svhn
-from small_sets import SETS
+from small_sets import LABELS, PIXELS, SETS, npz
 
 from limpid.data import Folder
 from limpid.data.readers import cifar10_files
@@ -132,9 +132,10 @@ def counted(name: str, capsys: pytest.CaptureFixture[str]) -> Iterator[Counter[s
     assert outcomes["refused"]
     with capsys.disabled():
         if "LIMPID_FUZZ" in os.environ:
-            counts = {what: outcomes.pop(what) for what in ("read", "refused", "slowest, ms") if what in outcomes}
-            print(f"\n{name}: {counts}, {len(outcomes)} reasons, {grown:.0f} MB more at the peak")
-            print("\n".join(f"    {count:6} {why}" for why, count in outcomes.most_common(12)))
+            counts = {what: outcomes[what] for what in ("read", "refused", "slowest, ms")}
+            reasons = outcomes - Counter(counts)
+            print(f"\n{name}: {counts}, {len(reasons)} reasons, {grown:.0f} MB more at the peak")
+            print("\n".join(f"    {count:6} {why}" for why, count in reasons.most_common(12)))
 
 
 def tried(act: Callable[[], object], outcomes: Counter[str], *allowed: str) -> None:
@@ -382,6 +383,12 @@ PUBLISHED = {
     "CIFAR-100 records": cifar100_records,
     "SVHN": lambda: {"train_32x32.mat": svhn(slice(0, 3), packed=False), "test_32x32.mat": svhn(slice(0, 9))},
     "STL-10": stl10,
+    "npz files": lambda: {
+        "kmnist-train-imgs.npz": npz(arr_0=PIXELS[:8, ..., 0]),
+        "kmnist-train-labels.npz": npz(arr_0=LABELS[:8]),
+        "kmnist-test-imgs.npz": npz(arr_0=PIXELS[8:, ..., 0]),
+        "kmnist-test-labels.npz": npz(arr_0=LABELS[8:]),
+    },
 }
 """The files of a few images of each published set."""
 
@@ -401,6 +408,13 @@ def test_a_broken_published_set_is_read_or_refused(kind: str, tmp_path: Path, mo
     @given(st.sampled_from(list(files)), EDITS, st.booleans())
     def run(name: str, edits: Edits, near: bool) -> None:
         blob = files[name]
+        if near and name.endswith(".npz"):  # broken within, so that the checksums are right
+            tried(
+                opened({name: repacked({each: edited(b, b, edits) for each, b in members(blob).items()})}),
+                outcomes,
+                *PACKING,
+            )
+            return
         edge = blob[:400] if near else blob  # most of a file is pixels: half of the changes are made in front of them
         tried(opened({name: edited(edge, blob, edits) + blob[len(edge) :]}), outcomes, *PACKING)
 

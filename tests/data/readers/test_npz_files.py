@@ -70,6 +70,7 @@ def test_one_npz_in_a_folder_is_the_set_and_files_without_images_are_left_out(tm
     images = opened(tmp_path / "set", files | {"preview.png": png(0)})
     assert_rows(images, PIXELS, slice(0, 12))
     assert "left out: 1 .npz file without an image (stats.npz)" in str(images.description)
+    assert "left out: 1 .png file (preview.png)" in str(images.description)
 
 
 def test_statistics_beside_images_leave_the_folder_one_of_images(tmp_path: Path):

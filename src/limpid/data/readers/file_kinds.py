@@ -59,6 +59,9 @@ CAMERA_RAW = UnreadKind(
     ),
     "develop it to PNG or JPEG, for example with darktable or rawpy",
 )
+NUMPY_ARRAY = UnreadKind(
+    "a NumPy array", (".npy",), ((0, b"\x93NUMPY"),), "name the array itself with --data.root, or save it as PNG"
+)
 UNREAD_KINDS = (
     HEIC,
     CAMERA_RAW,
@@ -105,9 +108,7 @@ UNREAD_KINDS = (
         ),
         "extract its frames as images, for example by ffmpeg",
     ),
-    UnreadKind(
-        "a NumPy array", (".npy",), ((0, b"\x93NUMPY"),), "name the array itself with --data.root, or save it as PNG"
-    ),
+    NUMPY_ARRAY,
 )
 _BY_SUFFIX = {suffix: kind for kind in UNREAD_KINDS for suffix in kind.suffixes}
 
@@ -144,7 +145,13 @@ def kind_of_file(name: str, read_head: Callable[[int], bytes]) -> UnreadKind | s
     head = read_head(SIGNATURE_BYTES)
     if has_signature(head) or HEIC.matches(head):
         return unread_kind(head)
-    return unread_kind(head) or (f"{suffix} files" if _SUFFIX.fullmatch(suffix) else "other files")
+    return unread_kind(head) or suffix_kind(name)
+
+
+def suffix_kind(name: str) -> str:
+    """What files like this one are called where they are counted by the ends of their names: ".txt files"."""
+    suffix = _suffix(name.lower())
+    return f"{suffix} files" if _SUFFIX.fullmatch(suffix) else "other files"
 
 
 def heic_is_read() -> bool:

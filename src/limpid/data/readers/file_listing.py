@@ -13,9 +13,9 @@ from jaxtyping import Bool
 
 from limpid.data.fingerprint import Fingerprint, fingerprint_of_files
 from limpid.data.readers.assignment import Assignment, assign
-from limpid.data.readers.file_kinds import SUFFIXES, UnreadKind, kind_of_file
+from limpid.data.readers.file_kinds import NUMPY_ARRAY, SUFFIXES, UnreadKind, kind_of_file
 from limpid.data.readers.label_tables import DATASET_JSON, MAX_TABLE_BYTES, METADATA
-from limpid.data.readers.labels import bytes_of
+from limpid.data.readers.labels import are_few, bytes_of
 from limpid.data.readers.listing import ImageListing, LeftOutCounter, Load, UnreadableImage
 from limpid.runtime.terminal import printable
 from limpid.storage.download import expand_home
@@ -92,6 +92,7 @@ def sort_files(
     found: list[FoundFile] = []
     tables: dict[str, FoundFile] = {}
     refused: list[UnreadableImage] = []
+    arrays: list[FoundFile] = []
     left_out = LeftOutCounter()
     for file in files:
         if isinstance(file, UnreadableImage):
@@ -106,10 +107,17 @@ def sort_files(
             continue
         elif (kind := kind_of_file(file.name, partial(_head, store, file))) is None:
             found.append(file)
+        elif kind is NUMPY_ARRAY:
+            arrays.append(file)
         elif isinstance(kind, UnreadKind):
             refused.append(UnreadableImage(file.name, str(kind)))
         else:
             left_out.add(kind, file.name)
+    for file in arrays:  # of a few, each may be of labels or features, and of many, of an image
+        if are_few(len(arrays), len(found)):
+            left_out.add(f"NumPy arrays beside the images: {NUMPY_ARRAY.advice}", file.name)
+        else:
+            refused.append(UnreadableImage(file.name, str(NUMPY_ARRAY)))
     found.sort(key=lambda file: store.encode(file.name))
     return found, tables, refused, left_out
 

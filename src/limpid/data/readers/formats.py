@@ -3,15 +3,16 @@
 import re
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from limpid.data.readers.cifar100 import is_cifar100, is_cifar100_folder, scan_cifar100
-from limpid.data.readers.file_kinds import SUFFIXES, has_signature
+from limpid.data.readers.file_kinds import HEIC, SUFFIXES, has_signature, suffix_kind
 from limpid.data.readers.hdf5 import is_hdf5, scan_hdf5
 from limpid.data.readers.idx import IDX_NAMES, is_idx, scan_idx, scan_idx_files
-from limpid.data.readers.listing import ImageListing, UnreadableImage
+from limpid.data.readers.listing import ImageListing, LeftOut, LeftOutCounter, NoImagesError, UnreadableImage
 from limpid.data.readers.matlab import is_matlab
 from limpid.data.readers.npz import scan_npy, scan_npy_files, scan_npz
 from limpid.data.readers.npz_files import scan_npz_files
@@ -28,7 +29,7 @@ HEAD_BYTES = 512
 PEEKED = 2_000
 """Number of files by which a folder's form is found, and the depth below it."""
 FEW_IMAGES = 20
-"""A folder of files of another form may have fewer images beside them, as previews of the set."""
+"""A folder with this many image files is one of images. With fewer they may be previews of a set in another form."""
 
 Scan = Callable[[Path, str], ImageListing]
 """Lists the images at a path. The text names the labels where there are several, and is empty otherwise."""
@@ -115,18 +116,36 @@ def scan(root: Path, label: str = "") -> ImageListing:
 
 
 def _scan_folder(root: Path, label: str) -> ImageListing:
-    """The images of a folder: of a published set, or of the files of a form if there are any, and few images; else of
-    all image files."""
+    """The images of a folder: of a published set, or of the files of a form if they hold more images than there are
+    image files beside them; else of all image files."""
     published = next((form for form in FORMS if form.is_folder and form.is_folder(root)), None)
     if published:
         return published.scan(root, label)
     names = list(islice(_file_names(root), PEEKED))
-    images = sum(name.lower().endswith(SUFFIXES) for name in names)
-    for form in FORMS if images < FEW_IMAGES else ():
+    images = [name for name in names if name.lower().endswith((*SUFFIXES, *HEIC.suffixes))]
+    without: NoImagesError | None = None
+    for form in FORMS if len(images) < FEW_IMAGES else ():
         if form.scan_files and form.names and any(map(form.names.fullmatch, names)):
             mine = [name for name in _file_names(root) if form.names.fullmatch(name)]
-            return form.scan_files(root, mine, label)
+            try:
+                listing = form.scan_files(root, mine, label)
+            except NoImagesError as error:
+                without = without or error
+                continue
+            if len(listing.names) > len(images):
+                return replace(listing, left_out=(*listing.left_out, *_others(root, set(mine))))
+    if without and not images:
+        raise without
     return scan_folder(root, label)
+
+
+def _others(root: Path, read: set[str]) -> tuple[LeftOut, ...]:
+    """The files of a folder beside those that are read, by the ends of their names."""
+    left_out = LeftOutCounter()
+    for name in _file_names(root):
+        if name not in read:
+            left_out.add(suffix_kind(name), name)
+    return left_out.records()
 
 
 def _file_names(root: Path) -> Iterator[str]:

@@ -28,6 +28,10 @@ class UnreadableImage(NamedTuple):
         return f"{printable(self.name)}: {self.why}"
 
 
+class NoImagesError(ValueError):
+    """A file has the form of a set, and none of its columns or arrays can be images."""
+
+
 OwnSplit: TypeAlias = Literal["train", "val", "test"]
 """A split that a set itself names, by its folders, its files or a column of a table."""
 OWN_SPLITS: tuple[OwnSplit, ...] = ("train", "val", "test")

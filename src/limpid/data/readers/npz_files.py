@@ -20,12 +20,11 @@ from limpid.data.readers.array_roles import (
     role_of,
 )
 from limpid.data.readers.arrays import listing_from_pairs
-from limpid.data.readers.listing import ImageListing, LeftOut
+from limpid.data.readers.listing import ImageListing, LeftOut, NoImagesError
 from limpid.data.readers.messages import one_line
 from limpid.data.readers.npy import stamp_of
 from limpid.data.readers.npz import arrays_in_npz
 from limpid.data.readers.row_names import SPLIT_WORDS, split_from_name
-from limpid.data.readers.scan import scan_folder
 from limpid.runtime.terminal import printable
 
 MAX_FILES = 1_000
@@ -47,8 +46,8 @@ class NpzFile(NamedTuple):
 def scan_npz_files(root: Path, names: list[str], label: str = "") -> ImageListing:
     """The images of the .npz files called `names` below a folder, in the order of their splits, names and numbers.
 
-    Where none of them has an array of images, as statistics have not, the image files of the folder are read. Raises
-    ValueError for files that cannot be read, and for those of several sets.
+    Raises NoImagesError where none of them has an array of images, as statistics have not, and ValueError for files
+    that cannot be read, and for those of several sets.
     """
     names = sorted(names, key=_name_order)
     if len(names) > MAX_FILES:
@@ -57,7 +56,8 @@ def scan_npz_files(root: Path, names: list[str], label: str = "") -> ImageListin
     every = [_read(root, name) for name in names]
     files = [file for file in every if any(map(_is_of_use, file.arrays))]
     if not any(_may_be_images(array) for file in files for array in file.arrays):
-        return scan_folder(root, label)
+        found = ", ".join(str(array) for file in every for array in file.arrays[:3])[:300] or "none"
+        raise NoImagesError(f"no image in {printable(str(root))}: the arrays of its .npz are {found}")
     pairs = [pair for group in _groups(files) for pair in _pairs_of_group(root, group, label)]
     if len(files) > 1:
         _check_one_set(root, files, pairs)

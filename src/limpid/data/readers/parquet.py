@@ -16,7 +16,7 @@ from jaxtyping import Bool
 from limpid.data.fingerprint import fingerprint_of_arrays
 from limpid.data.readers.fit import DecodedImage, ImageSpec
 from limpid.data.readers.label_values import classes_from_values
-from limpid.data.readers.listing import ImageListing, LeftOutCounter, Load, OwnSplit
+from limpid.data.readers.listing import ImageListing, LeftOutCounter, Load, NoImagesError, OwnSplit
 from limpid.data.readers.messages import one_line
 from limpid.data.readers.parquet_columns import Columns, columns_of
 from limpid.data.readers.row_names import SPLIT_WORDS, names_and_splits, split_from_name
@@ -76,8 +76,8 @@ class LabelledTable(NamedTuple):
 def scan_parquet(root: Path, names: list[str], label: str = "") -> ImageListing:
     """The images of the parquet files called `names` below a folder, or of the file `root` where `names` is [""].
 
-    `label` is the column of the labels; without it, it is found. Raises ValueError for files that cannot be read, and
-    for those of several configurations.
+    `label` is the column of the labels; without it, it is found. Raises NoImagesError for a file without a column of
+    images, and ValueError for files that cannot be read, and for those of several configurations.
     """
     names = sorted(names)
     check_one_configuration(root, names)
@@ -96,7 +96,8 @@ def scan_parquet(root: Path, names: list[str], label: str = "") -> ImageListing:
             footers.append(_footer(path))
             stamps.append(f"{name} {status.st_size} {status.st_mtime_ns}")
         except Exception as error:  # pyarrow raises many exceptions for broken files
-            raise ValueError(f"cannot read {printable(str(path))}: {one_line(error)}") from error
+            kind = NoImagesError if isinstance(error, NoImagesError) else ValueError
+            raise kind(f"cannot read {printable(str(path))}: {one_line(error)}") from error
     assert columns
     left_out = LeftOutCounter()
     for other in columns.others:

@@ -3,6 +3,8 @@
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
+from limpid.data.readers.listing import NoImagesError
+
 if TYPE_CHECKING:
     import pyarrow
 
@@ -23,7 +25,10 @@ class Columns(NamedTuple):
 
 
 def columns_of(schema: "pyarrow.Schema", label: str) -> Columns:
-    """Which columns of the table are images and labels. Raises ValueError if that is not clear."""
+    """Which columns of the table are images and labels.
+
+    Raises ValueError if that is not clear, and NoImagesError if none is of images.
+    """
     import pyarrow
 
     types = {field.name: field.type for field in schema}
@@ -32,7 +37,9 @@ def columns_of(schema: "pyarrow.Schema", label: str) -> Columns:
     image = image or (image_columns[0] if len(image_columns) == 1 else None)
     listed = ", ".join(f"{name} ({str(kind)[:60]})" for name, kind in types.items())
     if image is None:
-        raise ValueError(f"it has no column {' or '.join(IMAGE_COLUMNS)} of files of images: its columns are {listed}")
+        raise NoImagesError(
+            f"it has no column {' or '.join(IMAGE_COLUMNS)} of files of images: its columns are {listed}"
+        )
     names = _class_names(schema)
     candidates = [
         name
