@@ -54,6 +54,12 @@ def cifar_root() -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache for all tests of a process: the features of all real digits take seconds."""
+    return tmp_path_factory.getbasetemp() / "shared-cache"
+
+
+@pytest.fixture(scope="session")
 def diffusers() -> ModuleType:
     """An outside implementation to agree with."""
     return pytest.importorskip("diffusers")

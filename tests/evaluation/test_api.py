@@ -39,8 +39,8 @@ def pipeline(folder: Path) -> Pipeline:
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LIMPID_DATA", str(tmp_path_factory.getbasetemp() / "api-cache"))
+def cache(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIMPID_DATA", str(shared_cache))
 
 
 @pytest.fixture(scope="module")

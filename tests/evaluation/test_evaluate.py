@@ -61,7 +61,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIMPID_DATA", str(shared_cache))
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LIMPID_DATA", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -122,7 +127,7 @@ def test_an_unknown_feature_network_is_refused_with_the_choices():
         feature_extractor("incepton")
 
 
-def test_images_against_themselves_score_zero(cache: Path, extractor: FeatureExtractor):
+def test_images_against_themselves_score_zero(cache: None, extractor: FeatureExtractor):
     digits = Digits(size=8).load()
     reference = reference_from_images(digits, "digits", extractor)
     assert reference.features is not None
@@ -132,7 +137,7 @@ def test_images_against_themselves_score_zero(cache: Path, extractor: FeatureExt
     assert found["sliced Wasserstein"].value == pytest.approx(0, abs=1e-9)
 
 
-def test_images_that_are_all_alike_have_finite_scores_and_it_says_so(cache: Path, extractor: FeatureExtractor):
+def test_images_that_are_all_alike_have_finite_scores_and_it_says_so(cache: None, extractor: FeatureExtractor):
     reference = reference_from_images(load_all_images(Digits(size=8)), "digits", extractor)
     images = ImageDataset(torch.full((100, 1, 8, 8), 200, dtype=torch.uint8), torch.zeros(100, dtype=torch.int64))
     report, extracted = evaluate_images(
@@ -156,7 +161,7 @@ def test_features_are_moved_to_the_cpu(extractor: FeatureExtractor):
     assert {name: value.device.type for name, value in got.items()} == {"features": "cpu", "logits": "cpu"}
 
 
-def test_features_of_real_images_are_kept_and_read_again(cache: Path, extractor: FeatureExtractor):
+def test_features_of_real_images_are_kept_and_read_again(empty_cache: Path, extractor: FeatureExtractor):
     first = reference_from_dataset(Digits(size=8), extractor)
     blind = extractor._replace(extract=lambda pixels: pytest.fail("it looked again"))
     again = reference_from_dataset(Digits(size=8), blind)
@@ -165,7 +170,7 @@ def test_features_of_real_images_are_kept_and_read_again(cache: Path, extractor:
     assert torch.equal(first.features.features, again.features.features)
 
 
-def test_another_resize_rule_is_another_feature_network(cache: Path, extractor: FeatureExtractor):
+def test_another_resize_rule_is_another_feature_network(cache: None, extractor: FeatureExtractor):
     reference_from_dataset(Digits(size=8), extractor)
     other = extractor._replace(
         resize="by another rule",
@@ -183,7 +188,7 @@ def scored(pipeline: Pipeline, folder: Path, n: int, extractor: FeatureExtractor
 
 
 def test_the_same_seeds_score_the_same_to_the_last_bit(
-    cache: Path, tmp_path: Path, pipeline: Pipeline, extractor: FeatureExtractor
+    cache: None, tmp_path: Path, pipeline: Pipeline, extractor: FeatureExtractor
 ):
     one, other = (scored(pipeline, tmp_path / name, 40, extractor) for name in ("a", "b"))
     assert one.scores == other.scores
@@ -191,7 +196,7 @@ def test_the_same_seeds_score_the_same_to_the_last_bit(
 
 
 def test_images_that_were_drawn_are_not_drawn_again(
-    cache: Path, tmp_path: Path, pipeline: Pipeline, extractor: FeatureExtractor, monkeypatch: pytest.MonkeyPatch
+    cache: None, tmp_path: Path, pipeline: Pipeline, extractor: FeatureExtractor, monkeypatch: pytest.MonkeyPatch
 ):
     once = scored(pipeline, tmp_path, 40, extractor)
     monkeypatch.setattr(Pipeline, "sample_batches", lambda *_, **__: pytest.fail("it drew again"))
@@ -221,14 +226,14 @@ def test_what_a_guide_or_another_version_draws_is_kept_apart(
     assert drawn(QUICK)[0] != alone[0]
 
 
-def test_too_few_images_are_refused(cache: Path, tmp_path: Path, pipeline: Pipeline, extractor: FeatureExtractor):
+def test_too_few_images_are_refused(cache: None, tmp_path: Path, pipeline: Pipeline, extractor: FeatureExtractor):
     with pytest.raises(ValueError, match="39 images are too few to evaluate: expected at least 40"):
         scored(pipeline, tmp_path, 39, extractor)
 
 
 @pytest.mark.parametrize(("scale", "nfe"), [(1.0, 3), (2.0, 6)])
 def test_network_evaluations_are_counted_where_they_are_made(
-    cache: Path, tmp_path: Path, pipeline: Pipeline, extractor: FeatureExtractor, scale: float, nfe: int
+    cache: None, tmp_path: Path, pipeline: Pipeline, extractor: FeatureExtractor, scale: float, nfe: int
 ):
     """Two steps of Heun take three evaluations, and guidance doubles them: for 40 images in two batches, no more."""
     batch_sizes, sampling = [], replace(QUICK, guidance=Guidance(scale))
@@ -243,7 +248,7 @@ def test_network_evaluations_are_counted_where_they_are_made(
 
 
 def test_the_command_writes_the_protocol_beside_the_numbers(
-    cache: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+    cache: None, folder: Path, capsys: pytest.CaptureFixture[str]
 ):
     assert main(["evaluate", str(folder), "--n", "40", "--steps", "2", "--device", "cpu"]) == 0
     said = capsys.readouterr()
@@ -266,7 +271,7 @@ def test_the_command_writes_the_protocol_beside_the_numbers(
     assert low < plain["scores"]["FD-CIFAR"]["value"] < high
 
 
-def test_a_sweep_scores_every_combination(cache: Path, folder: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_sweep_scores_every_combination(cache: None, folder: Path, capsys: pytest.CaptureFixture[str]):
     words = ["--sweep", "sampler.steps=1,2", "clip-denoised=True,False", "--n", "40", "--device", "cpu"]
     assert main(["evaluate", str(folder), *words]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()]
@@ -275,7 +280,7 @@ def test_a_sweep_scores_every_combination(cache: Path, folder: Path, capsys: pyt
     assert (folder / "sweep.png").exists()
 
 
-def test_a_sweep_over_weights_draws_with_each(cache: Path, tmp_path: Path):
+def test_a_sweep_over_weights_draws_with_each(cache: None, tmp_path: Path):
     folder = tmp_path / "run"
     assert run(replace(TINY, ema=Ema(halflife=1e6, rampup_ratio=0)), folder, CPU)
     words = ["--sweep", "weights=ema,raw", "--n", "40", "--steps", "2", "--out", str(tmp_path / "scores.json")]
@@ -298,12 +303,12 @@ def test_a_sweep_over_weights_draws_with_each(cache: Path, tmp_path: Path):
     ],
     ids=" ".join,
 )
-def test_what_a_sweep_would_pass_over_is_refused(cache: Path, folder: Path, words: list[str], said: str, capsys):
+def test_what_a_sweep_would_pass_over_is_refused(cache: None, folder: Path, words: list[str], said: str, capsys):
     assert main(["evaluate", str(folder), *words, "--device", "cpu"]) == 2
     assert said in capsys.readouterr().err
 
 
-def test_a_checkpoint_is_compared_by_its_own_scores(cache: Path, tmp_path: Path, folder: Path, capsys):
+def test_a_checkpoint_is_compared_by_its_own_scores(cache: None, tmp_path: Path, folder: Path, capsys):
     copy = copytree(folder, tmp_path / "run")
     file = next((copy / "checkpoints").glob("*64.safetensors"))
     for subject, steps in ((copy, "2"), (file, "3")):
@@ -320,13 +325,13 @@ def test_a_checkpoint_is_compared_by_its_own_scores(cache: Path, tmp_path: Path,
 
 @pytest.mark.parametrize("words", ["steps", "=1", "steps=", "steps=1,,2"])
 def test_a_sweep_that_cannot_be_read_is_named(
-    cache: Path, folder: Path, words: str, capsys: pytest.CaptureFixture[str]
+    cache: None, folder: Path, words: str, capsys: pytest.CaptureFixture[str]
 ):
     assert main(["evaluate", str(folder), "--sweep", words, "--device", "cpu"]) == 2
     assert f"--sweep {words}: expected an option and its values" in capsys.readouterr().err
 
 
-def test_files_are_scored_as_the_run_that_drew_them(cache: Path, folder: Path, capsys: pytest.CaptureFixture[str]):
+def test_files_are_scored_as_the_run_that_drew_them(cache: None, folder: Path, capsys: pytest.CaptureFixture[str]):
     out = folder / "out"
     assert (
         main(["sample", str(folder), "--n", "40", "--npz", "--out", str(out), "--device", "cpu", "--steps", "2"]) == 0
@@ -342,9 +347,9 @@ def test_files_are_scored_as_the_run_that_drew_them(cache: Path, folder: Path, c
     assert report.scores["FD-CIFAR"].value == pytest.approx(ours.scores["FD-CIFAR"].value, rel=0.5)
 
 
-def test_published_statistics_give_a_frechet_distance_alone(cache: Path, folder: Path, extractor: FeatureExtractor):
+def test_published_statistics_give_a_frechet_distance_alone(cache: None, tmp_path: Path, folder: Path):
     digits = Digits(size=8).load()
-    archive, path = cache.parent / "digits.npz", cache.parent / "statistics.npz"
+    archive, path = tmp_path / "digits.npz", tmp_path / "statistics.npz"
     np.savez(archive, images=digits.pixels.permute(0, 2, 3, 1).expand(-1, -1, -1, 3).numpy())
     look = ["--images.size", "8", "--n", "1797", "--device", "cpu", "--reference", "Digits", "--reference.size", "8"]
     assert main(["evaluate", str(archive), *look, "--save-stats", str(path)]) == 0
@@ -357,7 +362,7 @@ def test_published_statistics_give_a_frechet_distance_alone(cache: Path, folder:
     assert by_file.scores["FD-CIFAR"].value == pytest.approx(by_images.scores["FD-CIFAR"].value, rel=1e-6)
 
 
-def test_two_runs_are_put_side_by_side(cache: Path, folder: Path, capsys: pytest.CaptureFixture[str]):
+def test_two_runs_are_put_side_by_side(cache: None, folder: Path, capsys: pytest.CaptureFixture[str]):
     for steps in ("2", "3"):
         words = ["--n", "40", "--steps", steps, "--device", "cpu", "--out", str(folder / f"{steps}.json")]
         assert main(["evaluate", str(folder), *words]) == 0
@@ -367,7 +372,7 @@ def test_two_runs_are_put_side_by_side(cache: Path, folder: Path, capsys: pytest
 
 
 def test_runs_scored_by_different_numbers_of_images_are_not_compared(
-    cache: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+    cache: None, folder: Path, capsys: pytest.CaptureFixture[str]
 ):
     for n in ("40", "60"):
         words = ["--n", n, "--steps", "2", "--device", "cpu", "--out", str(folder / f"n{n}.json")]
@@ -394,7 +399,7 @@ def test_some_stand_for_all_though_they_lie_by_class(by_class: ImageDataset):
 
 
 def test_a_floor_of_images_that_lie_by_class_is_as_low_as_of_mixed_ones(
-    cache: Path, extractor: FeatureExtractor, by_class: ImageDataset
+    cache: None, extractor: FeatureExtractor, by_class: ImageDataset
 ):
     mixed = Digits(size=8).load()
     reference, lying, mixed = (
@@ -423,7 +428,7 @@ def test_copies_are_counted_by_held_out_images_of_all_kinds():
 
 
 def test_files_that_lie_by_class_score_as_mixed_ones(
-    cache: Path, tmp_path: Path, by_class: ImageDataset, capsys: pytest.CaptureFixture[str]
+    cache: None, tmp_path: Path, by_class: ImageDataset, capsys: pytest.CaptureFixture[str]
 ):
     digits, found = Digits(size=8).load(), []
     for name, images in (("lying", by_class), ("mixed", digits)):
@@ -442,7 +447,7 @@ def test_held_out_images_are_those_of_the_test_split():
     assert held_out(Cifar10(split="test")) is None
 
 
-def test_real_held_out_images_are_the_floor(cache: Path, extractor: FeatureExtractor):
+def test_real_held_out_images_are_the_floor(cache: None, extractor: FeatureExtractor):
     """Half the digits against the other half: nearer than any drawing of a tiny network comes."""
     digits = Digits(size=8).load()
     halves = [ImageDataset(digits.pixels[i::2], digits.labels[i::2], digits.class_names) for i in (0, 1)]
@@ -497,7 +502,7 @@ def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def copying_run(cache: Path, noisy: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def copying_run(cache: None, noisy: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """It draws exact copies of its training images."""
     training = load_all_images(load_info(checkpoint_path(noisy)).recipe.data).pixels
     monkeypatch.setattr(Pipeline, "sample_batches", lambda pipeline, seeds, *_, **__: iter([training[list(seeds)]]))
@@ -544,7 +549,7 @@ def test_copies_are_not_asked_where_the_runs_own_images_are_gone(
     ],
 )
 def test_runs_on_few_images_are_scored_without_a_floor_and_it_says_why(
-    cache: Path, tmp_path: Path, held_out: float, why: str
+    cache: None, tmp_path: Path, held_out: float, why: str
 ):
     run = run_on(tmp_path, 120, held_out)
     report = report_on(run, tmp_path / "scores.json", "--n", "40")
@@ -586,12 +591,12 @@ def of_one(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_on(tmp_path_factory.mktemp("one"), 1, 0.0)
 
 
-def test_six_images_are_enough_to_compare_with(cache: Path, tmp_path: Path, of_six: Path):
+def test_six_images_are_enough_to_compare_with(cache: None, tmp_path: Path, of_six: Path):
     report = report_on(of_six, tmp_path / "scores.json", "--n", "40")
     assert {"FD-CIFAR", "KD-CIFAR", "coverage"} <= report.scores.keys()
 
 
-def test_what_is_drawn_by_a_run_on_one_image_is_compared_with_others(cache: Path, tmp_path: Path, of_one: Path):
+def test_what_is_drawn_by_a_run_on_one_image_is_compared_with_others(cache: None, tmp_path: Path, of_one: Path):
     report = report_on(of_one, tmp_path / "scores.json", "--n", "40", *against(tmp_path / "others.npz"))
     assert report.notes[-1].endswith("no generalization gap: Folder train has one image only")
 
@@ -618,7 +623,7 @@ def no_sampling(folder: Path, noisy: Path, of_six: Path, of_five: Path, monkeypa
     ],
 )
 def test_what_cannot_be_scored_is_refused_before_the_first_image_is_drawn(
-    cache: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], place: str, words: str, said: str
+    cache: None, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], place: str, words: str, said: str
 ):
     run = request.getfixturevalue(place)
     capsys.readouterr()
@@ -633,7 +638,7 @@ def test_a_floor_of_fewer_images_than_were_scored_is_called_so(copying_run: Path
 
 @pytest.mark.usefixtures("no_sampling")
 def test_what_a_run_cannot_be_taught_from_is_said_before_it_draws(
-    cache: Path, folder: Path, noisy: Path, capsys: pytest.CaptureFixture[str]
+    cache: None, folder: Path, noisy: Path, capsys: pytest.CaptureFixture[str]
 ):
     for place in (folder, noisy):
         assert main(["evaluate", str(place), "--n", "60", "--device", "cpu", "--cas"]) == 2
@@ -641,7 +646,7 @@ def test_what_a_run_cannot_be_taught_from_is_said_before_it_draws(
 
 
 def test_fewer_images_than_a_classifier_learns_from_are_refused_before_they_are_drawn(
-    cache: Path, pipeline: Pipeline, extractor: FeatureExtractor
+    cache: None, pipeline: Pipeline, extractor: FeatureExtractor
 ):
     digits = reference_from_dataset(Digits(size=8), extractor)
     check_model_metrics(ModelMetrics(cas=True), pipeline, TrainTestPair(digits, digits), 256)

@@ -23,11 +23,16 @@ SCORED = replace(TINY, every=replace(TINY.every, log=32, score=16, score_images=
 NAME = "FD-CIFAR@20"
 
 
+@pytest.fixture(autouse=True)
+def cache(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIMPID_DATA", str(shared_cache))
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> Path:
     place = tmp_path_factory.mktemp("gauged")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LIMPID_DATA", str(place / "cache"))
+        patch.setenv("LIMPID_DATA", str(shared_cache))
         assert run(SCORED, place, CPU)
     return place
 
@@ -40,8 +45,7 @@ def test_the_log_has_a_score_named_by_its_number_of_images(folder: Path):
     assert list(scores(folder)) == [16, 32, 48, 64]
 
 
-def test_the_last_score_is_that_of_the_weights_at_the_end(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("LIMPID_DATA", str(folder / "cache"))
+def test_the_last_score_is_that_of_the_weights_at_the_end(folder: Path):
     assert OnlineScorer(SCORED, 20).measure(load(folder, runtime=CPU)) == scores(folder)[64]
 
 
@@ -58,8 +62,7 @@ def test_scoring_changes_no_bit_of_the_run(folder: Path, tmp_path: Path):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_a_run_that_goes_on_has_the_same_scores(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("LIMPID_DATA", str(folder / "cache"))
+def test_a_run_that_goes_on_has_the_same_scores(folder: Path, tmp_path: Path):
     """From image 32, whose score is missing as if it was asked to stop there."""
     copytree(folder, tmp_path, dirs_exist_ok=True)
     checkpoint.list_checkpoints(tmp_path / "checkpoints")[-1].unlink()
@@ -82,8 +85,7 @@ def best_line(place: Path, seen: int) -> None:
 
 
 @pytest.mark.parametrize("before", ["another", "none"])
-def test_best_is_made_from_the_log_when_a_run_goes_on(before: str, folder: Path, tmp_path: Path, monkeypatch):
-    monkeypatch.setenv("LIMPID_DATA", str(folder / "cache"))
+def test_best_is_made_from_the_log_when_a_run_goes_on(before: str, folder: Path, tmp_path: Path):
     copytree(folder, tmp_path, dirs_exist_ok=True)
     best = tmp_path / "best" / "000000000064.safetensors"
     for file in checkpoint.list_checkpoints(tmp_path / "best"):
@@ -94,8 +96,7 @@ def test_best_is_made_from_the_log_when_a_run_goes_on(before: str, folder: Path,
     assert best.read_bytes() == (tmp_path / "checkpoints" / best.name).read_bytes()
 
 
-def test_a_best_checkpoint_that_is_gone_is_told_of(folder: Path, tmp_path: Path, monkeypatch, capsys):
-    monkeypatch.setenv("LIMPID_DATA", str(folder / "cache"))
+def test_a_best_checkpoint_that_is_gone_is_told_of(folder: Path, tmp_path: Path, capsys):
     copytree(folder, tmp_path, dirs_exist_ok=True)
     best_line(tmp_path, 16)
     rmtree(tmp_path / "best")
@@ -104,7 +105,6 @@ def test_a_best_checkpoint_that_is_gone_is_told_of(folder: Path, tmp_path: Path,
 
 
 def test_best_is_right_after_a_kill_or_a_refusal_of_the_disk_as_it_is_saved(folder: Path, tmp_path: Path, monkeypatch):
-    monkeypatch.setenv("LIMPID_DATA", str(folder / "cache"))
     save = checkpoint.save_checkpoint
     for number, error in enumerate((SystemExit(), OSError(errno.ENOSPC, "No space left on device"))):
         place = tmp_path / str(number)
@@ -134,7 +134,6 @@ def identical_samples(pipeline: Pipeline, seeds: range, *_: Any, **__: Any) -> l
 def test_identical_samples_have_a_finite_score_and_the_run_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setenv("LIMPID_DATA", str(tmp_path / "cache"))
     monkeypatch.setattr(Pipeline, "sample_batches", identical_samples)
     assert run(SCORED, tmp_path / "run", CPU)
     assert set(scores(tmp_path / "run")) == {16, 32, 48, 64}
