@@ -5,6 +5,7 @@ import tarfile
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from PIL import Image
 
 from limpid.data import Folder
 from limpid.data.images import ImageDataset
+from limpid.data.readers.decode import decode
+from limpid.data.readers.fit import ImageSpec
 
 PAGES = np.random.default_rng(0).integers(256, size=(12, 8, 8), dtype=np.uint8)
 CONTENTS = {"a/scan.tif": PAGES[:3], "a/single.tif": PAGES[3:4], "b/cells.gif": PAGES[4:8], "b/more.png": PAGES[8:10]}
@@ -77,3 +80,32 @@ def test_pages_of_a_file_are_in_one_split_and_are_named_by_their_position(pages:
     assert np.array_equal(opened(replace(folder, split="test")).pixels[:, 0].numpy(), PAGES[[0, 1, 2, 4, 5, 6, 7]])
     assert train.description.splits == (("train", 3), ("held out", 7))
     assert train.description.duplicate_examples == ("b/more.png#1 and a/scan.tif#1",)
+
+
+MIXED = [
+    PAGES[0],
+    np.stack([PAGES[1]] * 3, -1),
+    PAGES[2].astype(np.uint16) * 257,
+    PAGES[3].astype(np.float32) / 255,
+    PAGES[4].astype(np.float64) / 255,
+]
+"""Pages of several types of numbers, of which Pillow does not know all."""
+
+
+@pytest.mark.parametrize("first", [0, 4])
+@pytest.mark.parametrize(("byteorder", "compression"), [("<", None), (">", None), (">", "zlib")])
+def test_pages_of_several_types_are_read_each_by_its_own(
+    first: int, byteorder: Literal["<", ">"], compression: str | None, monkeypatch: pytest.MonkeyPatch
+):
+    """Pillow would read compressed big-endian floats in the wrong byte order, whatever the page before them is."""
+    file, opened = io.BytesIO(), list[object]()
+    pages = [MIXED[first], *MIXED]
+    with tifffile.TiffWriter(file, byteorder=byteorder) as tiff:
+        for page in pages:
+            tiff.write(page, photometric="rgb" if page.ndim == 3 else "minisblack", compression=compression)
+    original = tifffile.TiffFile
+    monkeypatch.setattr(tifffile, "TiffFile", lambda blob: opened.append(blob) or original(blob))
+    image = decode(file.getvalue(), ImageSpec(8, 8, "L", pages="all"))
+    for found, page in zip([image, *image.others], [PAGES[first], *PAGES[:5]], strict=True):
+        assert np.array_equal(found.pixels[0].numpy(), page)
+    assert len(opened) == 1  # to open it for each page took a time that grew with the square of their number

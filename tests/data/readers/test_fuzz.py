@@ -170,6 +170,15 @@ def saved(image: Image.Image, format: str, **options: object) -> bytes:
     return file.getvalue()
 
 
+def mixed_pages() -> bytes:
+    """A big-endian TIFF of compressed pages, of which Pillow and tifffile read one after the other."""
+    file, values = io.BytesIO(), np.random.default_rng(0).integers(256, size=(40, 48), dtype=np.uint8)
+    with tifffile.TiffWriter(file, byteorder=">") as tiff:
+        for page in (values, values / 255, values.astype(np.uint16), (values / 255).astype(np.float32)):
+            tiff.write(page, photometric="minisblack", compression="zlib")
+    return file.getvalue()
+
+
 def seeds() -> dict[str, list[bytes]]:
     """A few images of each format, in the modes and with the odd parts that it has."""
     ramp = np.arange(48 * 40 * 4, dtype=np.uint32).reshape(48, 40, 4)
@@ -199,7 +208,7 @@ def seeds() -> dict[str, list[bytes]]:
                 saved(rgb, "TIFF", **frames),
             ),
             *(saved(rgb, "TIFF", compression=name) for name in ("tiff_lzw", "jpeg", "tiff_adobe_deflate", "packbits")),
-            saved(grey.convert("1"), "TIFF", compression="group4"),
+            *(saved(grey.convert("1"), "TIFF", compression="group4"), mixed_pages()),
         ],
         "PPM": [saved(rgb, "PPM"), saved(grey, "PPM"), b"P3 2 2 255\n" + b"1 2 3 " * 4, b"P1 # c\n3 2\n101010\n"],
     }

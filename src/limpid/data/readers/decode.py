@@ -5,13 +5,14 @@ over white; then cropped and resized. Any fault of the bytes is a ValueError of 
 program are not read.
 """
 
-from contextlib import nullcontext
-from functools import lru_cache, partial
+from contextlib import ExitStack, nullcontext
+from functools import cache, lru_cache, partial
 from io import BytesIO
 from threading import Lock
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from limpid.data.readers.bit_depth import image_of_8_bits, stored_values
 from limpid.data.readers.fit import (
@@ -23,10 +24,10 @@ from limpid.data.readers.fit import (
     fit_planes,
 )
 from limpid.data.readers.messages import one_line
-from limpid.data.readers.pages import page_numbers, read_pages
+from limpid.data.readers.pages import frame_numbers, read_pages
 from limpid.data.readers.reduced_jpeg import fit_reduced, reduce_jpeg
-from limpid.data.readers.tiff import fit_tiff, is_tiff
-from limpid.data.readers.tiff_directories import full_pages, is_grey, tiff_directories
+from limpid.data.readers.tiff import fit_tiff, is_tiff, open_tiff
+from limpid.data.readers.tiff_directories import TiffDirectory, full_pages, is_grey, tiff_directories
 
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 """The formats that are read, by Pillow's names. Not EPS, which is a program; nor formats without a signature."""
@@ -46,10 +47,10 @@ def decode(blob: bytes, spec: ImageSpec) -> DecodedImage:
     if not blob:
         raise ValueError("it is empty")
     try:
-        if is_tiff(blob) and needs_tifffile(blob, spec):
-            return read_pages(full_pages(blob) or [0], partial(fit_tiff, blob, spec), spec)
+        if is_tiff(blob):
+            return decode_tiff(blob, spec)
         with open_image(blob) as image:
-            return read_pages(page_numbers(image, blob, spec), partial(fit_page, image, spec), spec)
+            return read_pages(frame_numbers(image, spec), partial(fit_frame, image, spec), spec)
     except UnidentifiedImageError as error:
         raise ValueError("it is in no known format") from error
     except Image.DecompressionBombError as error:
@@ -58,21 +59,58 @@ def decode(blob: bytes, spec: ImageSpec) -> DecodedImage:
         raise ValueError(one_line(error)) from error
 
 
-def needs_tifffile(blob: bytes, spec: ImageSpec) -> bool:
-    """Whether Pillow cannot read a TIFF as `spec` asks: grey of number types that it does not know, any number of
-    channels, and the lower 8 of 16 bits of colours. Compressed big-endian numbers of 32 bits, or of 16 with a sign, it
-    reads in the wrong byte order."""
+def decode_tiff(blob: bytes, spec: ImageSpec) -> DecodedImage:
+    """The first page of a TIFF, or all: each by Pillow, or by tifffile where Pillow does not read it as `spec` asks.
+
+    Raises ValueError as `open_tiff` does, and whatever Pillow raises.
+    """
+    directories = list(tiff_directories(blob))
+    with ExitStack() as opened:
+        image = open_by_pillow(blob, directories, spec)
+        if image is not None:
+            opened.enter_context(image)
+        by_tifffile = cache(lambda: opened.enter_context(open_tiff(blob)))
+
+        def read(page: int) -> DecodedImage:
+            if image is None or not is_read_by_pillow(image, page, directories, spec):
+                return fit_tiff(by_tifffile()(page), spec)
+            return fit_image(image, spec)
+
+        return read_pages(full_pages(directories) or [0], read, spec)
+
+
+def open_by_pillow(blob: bytes, directories: list[TiffDirectory], spec: ImageSpec) -> TiffImageFile | None:
+    """A TIFF at its first page; None where all of it is read by tifffile: any number of channels, and a first page in
+    grey of numbers that Pillow does not know."""
     if isinstance(spec.channels, int) and spec.channels > 1:
-        return True
+        return None
     try:
-        with open_image(blob) as image:
-            stored, compression = stored_values(image), image.info.get("compression")
+        image = open_image(blob)
     except UnidentifiedImageError:
-        return is_grey(next(tiff_directories(blob), []))
+        if directories and is_grey(directories[0]):
+            return None
+        raise
+    assert isinstance(image, TiffImageFile)
+    return image
+
+
+def is_read_by_pillow(image: TiffImageFile, page: int, directories: list[TiffDirectory], spec: ImageSpec) -> bool:
+    """Whether Pillow reads a page of a TIFF rightly; the image is then at this page.
+
+    It knows some types of numbers alone, reads the upper 8 of 16 bits of colours, and compressed big-endian numbers of
+    32 bits, or of 16 with a sign, in the wrong byte order.
+    """
+    try:
+        image.seek(page)
+    except SyntaxError:  # a type of numbers that it does not know
+        if is_grey(directories[page]):
+            return False
+        raise
+    stored = stored_values(image)
     if stored.in_colours:
-        return spec.value_range is not None
-    swapped = blob.startswith(b"MM") and compression != "raw"
-    return swapped and (stored.bits > 16 or (stored.bits == 16 and stored.signed))
+        return spec.value_range is None
+    swapped = image.tag_v2.prefix == b"MM" and image.info.get("compression") != "raw"
+    return not (swapped and (stored.bits > 16 or (stored.bits == 16 and stored.signed)))
 
 
 def open_image(blob: bytes) -> Image.Image:
@@ -85,10 +123,10 @@ def open_image(blob: bytes) -> Image.Image:
     return Image.open(BytesIO(blob), formats=_formats())
 
 
-def fit_page(image: Image.Image, spec: ImageSpec, page: int) -> DecodedImage:
-    """A page or frame of an open image, converted to `spec`. Raises as `fit_image` does."""
-    if page:
-        image.seek(page)
+def fit_frame(image: Image.Image, spec: ImageSpec, frame: int) -> DecodedImage:
+    """A frame of an open image, converted to `spec`. Raises as `fit_image` does."""
+    if frame:
+        image.seek(frame)
     return fit_image(image, spec)
 
 

@@ -6,17 +6,13 @@ from math import prod
 from PIL import Image
 
 from limpid.data.readers.fit import DecodedImage, ImageSpec
-from limpid.data.readers.tiff import is_tiff
-from limpid.data.readers.tiff_directories import full_pages
 
 MAX_PAGES_BYTES = 2**28
 """Limit of the pixels of all pages of a file, converted, in bytes: they are in memory together."""
 
 
-def page_numbers(image: Image.Image, blob: bytes, spec: ImageSpec) -> Sequence[int]:
-    """The positions of the pages or frames of an open image; of an animation that is not read in full, two of them."""
-    if is_tiff(blob):
-        return full_pages(blob) or [0]
+def frame_numbers(image: Image.Image, spec: ImageSpec) -> Sequence[int]:
+    """The positions of the frames of an open image; of an animation that is not read in full, two of them."""
     if not getattr(image, "is_animated", False):
         return [0]
     return range(getattr(image, "n_frames", 1) if spec.pages == "all" else 2)  # to count the frames of a GIF is slow

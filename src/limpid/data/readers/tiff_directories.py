@@ -1,8 +1,8 @@
 """The directories of a TIFF, one for each page, and the sizes that they state, checked before anything trusts them."""
 
 import struct
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, TypeAlias
 
 WHOLE_NUMBERS = BYTE, SHORT, LONG, LONG8 = 1, 3, 4, 16
 """The types of whole numbers in TIFF 6.0 and BigTIFF."""
@@ -36,6 +36,10 @@ class TiffEntry(NamedTuple):
     """As a whole number; the position of the values in the file where there is no room for them in the entry."""
 
 
+TiffDirectory: TypeAlias = list[TiffEntry]
+"""The tags of a page."""
+
+
 class _Layout(NamedTuple):
     """The number formats of a kind of TIFF, and where the position of its first directory is."""
 
@@ -48,7 +52,7 @@ class _Layout(NamedTuple):
 CLASSIC, BIG = _Layout("H", "HHI4s", "I", 4), _Layout("Q", "HHQ8s", "Q", 8)
 
 
-def tiff_directories(blob: bytes) -> Iterator[list[TiffEntry]]:
+def tiff_directories(blob: bytes) -> Iterator[TiffDirectory]:
     """The tags of each page of a TIFF or BigTIFF, in order, to the last one that is in the file, and no page twice."""
     order = "<" if blob.startswith(b"II") else ">"
     layout = BIG if 43 in blob[2:4] else CLASSIC
@@ -77,23 +81,23 @@ def _value(order: str, kind: int, stored: bytes) -> int:
     return int.from_bytes(stored[:size], "little" if order == "<" else "big")
 
 
-def full_pages(blob: bytes) -> list[int]:
+def full_pages(directories: Iterable[TiffDirectory]) -> list[int]:
     """The positions of the pages of a TIFF, without reduced copies of others and masks of their transparency."""
 
-    def is_full(entries: list[TiffEntry]) -> bool:
+    def is_full(entries: TiffDirectory) -> bool:
         values = {entry.tag: entry.value for entry in entries}
         return not values.get(NEW_SUBFILE_TYPE, 0) & (REDUCED | MASK)
 
-    return [i for i, entries in enumerate(tiff_directories(blob)) if is_full(entries)]
+    return [i for i, entries in enumerate(directories) if is_full(entries)]
 
 
-def is_grey(entries: list[TiffEntry]) -> bool:
+def is_grey(entries: TiffDirectory) -> bool:
     """Whether a page has one channel that is no palette."""
     values = {entry.tag: entry.value for entry in entries}
     return values.get(PHOTOMETRIC) in (MIN_IS_WHITE, MIN_IS_BLACK) and values.get(SAMPLES_PER_PIXEL, 1) == 1
 
 
-def check_sizes(entries: list[TiffEntry]) -> None:
+def check_sizes(entries: TiffDirectory) -> None:
     """Raise ValueError unless each size in a directory is one whole number.
 
     A size of several values is a tuple in Python, and a product of tuples and numbers fills all memory.
