@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -49,8 +50,22 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def tab(browser: Any, url: str, request: pytest.FixtureRequest) -> Iterator[Tab]:
+    """A tab of a small laptop."""
+    with watched_tab(browser, url, request, viewport={"width": 1280, "height": 720}) as tab:
+        yield tab
+
+
+@pytest.fixture
+def tablet(browser: Any, url: str, request: pytest.FixtureRequest) -> Iterator[Tab]:
+    """A tab of a tablet, which is touched."""
+    with watched_tab(browser, url, request, viewport={"width": 820, "height": 1180}, has_touch=True) as tab:
+        yield tab
+
+
+@contextmanager
+def watched_tab(browser: Any, url: str, request: pytest.FixtureRequest, **options: Any) -> Iterator[Tab]:
     """A tab, in which neither an error of the console nor a request to another machine is allowed."""
-    context = browser.new_context(viewport={"width": 1280, "height": 720})
+    context = browser.new_context(**options)
     context.set_default_timeout(120_000)  # a busy machine takes long to import torch
     tab = Tab(context.new_page(), url)
     context.on("console", lambda message: message.type == "error" and tab.errors.append(message.text))

@@ -29,6 +29,7 @@ from limpid.storage import checkpoint, jsonl
 from limpid.training.loss_log import LossLog
 from limpid.training.run import run
 from limpid.training.run_folder import failure_recorded
+from limpid.training.state import init_state
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -354,3 +355,12 @@ def test_the_record_of_a_failure_is_removed_when_training_goes_on(tmp_path: Path
     with failure_recorded(tmp_path):
         assert not record.exists()
     assert not record.exists()
+
+
+def test_a_run_that_is_asked_to_stop_before_its_first_step_saves_and_lets_its_folder_go(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(
+        "limpid.training.run.init_state", lambda *args: (signal.raise_signal(signal.SIGTERM), init_state(*args))[1]
+    )
+    assert not run(TINY, tmp_path, CPU)
+    assert (tmp_path / "lock").read_text() == ""
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 2

@@ -89,9 +89,12 @@ def run_in_folder(
         preflight(recipe, source.shape, len(source.class_names), runtime)  # before anything is written
         check_online_scoring(recipe, source)
         with exclusive(folder) if distributed.is_main_process() else nullcontext():
-            current = open_run(recipe, folder, runtime, source, allow_rewarm, callbacks)
-            with failure_recorded(folder) if distributed.is_main_process() else nullcontext():
-                train_with_rollback(current)
+            with stoppable() as stop:  # from now on, so that a run that is asked to stop early lets its folder go
+                current = open_run(recipe, folder, runtime, source, allow_rewarm, callbacks)
+                current.stop = stop
+                with failure_recorded(folder):
+                    train_with_rollback(current)
+            with failure_recorded(folder):
                 if current.training.finished:
                     write_final_figures(current)
                 else:
@@ -164,12 +167,11 @@ def train_with_rollback(current: Run) -> None:
 
     Raises FloatingPointError if skipping `MAX_ROLLBACKS` batches after the same checkpoint did not help.
     """
-    with stoppable() as current.stop:
-        try:
-            while (wrong := train_until_stopped(current)) is not None:
-                rollback(current, wrong)
-        finally:
-            current.callbacks.on_end(current.training)
+    try:
+        while (wrong := train_until_stopped(current)) is not None:
+            rollback(current, wrong)
+    finally:
+        current.callbacks.on_end(current.training)
 
 
 def train_until_stopped(current: Run) -> NonFiniteStep | None:

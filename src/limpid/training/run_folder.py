@@ -107,7 +107,13 @@ def remove_partial_files(folder: Path) -> None:
 
 @contextmanager
 def failure_recorded(folder: Path) -> Iterator[None]:
-    """Write in failure.json with which error training ends, if it does; the record of an earlier failure is removed."""
+    """Write in failure.json with which error training ends, if it does; the record of an earlier failure is removed.
+
+    Of several processes the first writes it.
+    """
+    if not distributed.is_main_process():
+        yield
+        return
     record = folder / "failure.json"
     record.unlink(missing_ok=True)
     try:

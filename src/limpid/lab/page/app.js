@@ -8,6 +8,7 @@ const VIEWS = { noise: "Noise", learn: "Learn", sample: "Sample", edit: "Edit", 
 const KEYS = [
   ["1 … 9", "open a view"],
   ["d", "light or dark"],
+  ["Esc", "leave a field, so that letters are keys again"],
   ["?", "these keys"],
 ];
 
@@ -64,6 +65,7 @@ function showKeys() {
 }
 
 function onKey(event) {
+  if (event.key === "Escape" && event.target.matches(TYPED)) main.focus();
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest(TYPED)) return;
   const link = document.querySelectorAll("nav a")[Number(event.key) - 1];
   if (link) link.click();

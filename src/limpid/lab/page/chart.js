@@ -1,7 +1,8 @@
 // A small line chart as SVG, cheap enough to be changed in every frame: curves, ticks, and a mark that moves.
 
 const SVG = "http://www.w3.org/2000/svg";
-const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT] = [240, 150, 42, 22, 28, 10];
+const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT] = [240, 154, 48, 24, 34, 10];
+const LETTER = 7.8; // about the width of one
 
 function svg(tag, attributes, text) {
   const node = document.createElementNS(SVG, tag);
@@ -53,8 +54,8 @@ export function chart(title, { powers = false, log = false, axis = "u", format =
   const lines = svg("g", {});
   const mark = svg("path", { class: "mark", d: "" });
   const dots = svg("g", {});
-  const value = svg("text", { class: "value", x: WIDTH - RIGHT, y: 16, "text-anchor": "end" });
-  node.append(svg("text", { class: "title", x: 6, y: 16 }, title), value, frame, lines, mark, dots);
+  const value = svg("text", { class: "value", x: WIDTH - RIGHT, y: 18, "text-anchor": "end" });
+  node.append(svg("text", { class: "title", x: 6, y: 18 }, title), value, frame, lines, mark, dots);
   let toX = (x) => x;
   let toY = (y) => y;
 
@@ -67,8 +68,8 @@ export function chart(title, { powers = false, log = false, axis = "u", format =
         svg("path", { d: `M${LEFT} ${toY(y)}H${WIDTH - RIGHT}` }),
         svg("text", { x: LEFT - 5, y: toY(y) + 4, "text-anchor": "end" }, powers ? `10${superscript(y)}` : short(y)),
       ]),
-      ...ticks(x0, x1, 4).map((x) => svg("text", { x: toX(x), y: HEIGHT - 6, "text-anchor": "middle" }, format(x))),
-      svg("text", { class: "axis", x: LEFT - 5, y: HEIGHT - 6, "text-anchor": "end" }, axis),
+      ...ticks(x0, x1, 4).map((x) => svg("text", { x: toX(x), y: HEIGHT - 7, "text-anchor": "middle" }, format(x))),
+      svg("text", { class: "axis", x: LEFT - 5, y: HEIGHT - 7, "text-anchor": "end" }, axis),
     );
     lines.replaceChildren(...curves.map(({ kind }) => svg("path", { class: `curve ${kind}`, d: "" })));
     dots.replaceChildren(...curves.map(({ kind }) => svg("circle", { class: `dot ${kind}`, r: 4.5, visibility: "hidden" })));
@@ -96,8 +97,13 @@ export function chart(title, { powers = false, log = false, axis = "u", format =
       dots.children[i].setAttribute("cx", toX(x));
       if (y !== null && y !== undefined) dots.children[i].setAttribute("cy", toY(y));
     });
-    value.textContent = text;
+    say(text);
   }
 
-  return { node, draw, redraw, mark: moveMark, say: (text) => (value.textContent = text) };
+  /** Values in words beside the title, where there is room for them. */
+  function say(text) {
+    value.textContent = LETTER * (title.length + text.length) < WIDTH - RIGHT ? text : "";
+  }
+
+  return { node, draw, redraw, mark: moveMark, say };
 }

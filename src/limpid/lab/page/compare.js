@@ -5,6 +5,7 @@ import { el, state } from "./dom.js";
 import { labels } from "./heads.js";
 import { ImageSource } from "./image_source.js";
 import { pixelCanvas } from "./images.js";
+import { arrowKeys } from "./keyboard.js";
 
 export const keys = [["x", "exchange A and B"]];
 
@@ -74,8 +75,8 @@ class Compare {
     this.b = select("B", scored, known(chosen.b, scored, 1), () => this.compare());
     this.model = select("Model", models, known(chosen.model, models, 0), () => this.openModel());
     this.source = new ImageSource((image) => this.seek(image), this.abort.signal, "samples");
-    this.tabs = el("div", { class: "tabs", role: "tablist", "aria-label": "Compare" }, ...Object.entries(TABS).map(([tab, text]) =>
-      el("button", { role: "tab", "data-tab": tab, onclick: () => this.setTab(tab) }, text)));
+    this.tabs = arrowKeys(el("div", { class: "tabs", role: "tablist", "aria-label": "Compare" }, ...Object.entries(TABS).map(([tab, text]) =>
+      el("button", { role: "tab", "data-tab": tab, onclick: () => this.setTab(tab) }, text))));
     const exchange = el("button", { title: "Exchange A and B (x)", onclick: () => this.exchange() }, "Exchange A and B");
     this.pair = el("section", {}, el("h2", {}, "Runs with scores"), this.a.parentNode, this.b.parentNode, exchange);
     this.of = el("section", {}, el("h2", {}, "Training images of"), this.model.parentNode);

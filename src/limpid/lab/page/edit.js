@@ -4,8 +4,10 @@ import { ask, decode, encode, listen } from "./api.js";
 import { el, state } from "./dom.js";
 import { EditResult } from "./edit_result.js";
 import { EditSettings, SETTINGS } from "./edit_settings.js";
+import { modelOptions } from "./heads.js";
 import { ImageSource } from "./image_source.js";
 import { pixelCanvas } from "./images.js";
+import { arrowKeys, onEnter } from "./keyboard.js";
 import { Mask } from "./mask.js";
 import { startJob, takeJob } from "./own_job.js";
 import { JobProgress } from "./progress.js";
@@ -46,16 +48,15 @@ class Edit {
       Object.assign(this, await ask("edit/form", {}, this.abort.signal));
       this.chosen.settings.sampler ??= this.sampler;
       this.build();
-      const known = this.models.find(({ name }) => name === this.chosen.model);
-      await this.openModel((known ?? this.models[0]).name);
     } catch (error) {
       if (error.name === "AbortError") return;
       this.main.replaceChildren(state("failed", error.message, el("button", { onclick: () => this.begin() }, "Try again")));
       return;
     }
     document.addEventListener("keydown", this.onKey, { signal: this.abort.signal });
-    this.unlisten = listen((event) => this.take(event));
-    this.showStage();
+    const known = this.models.find(({ name }) => name === this.chosen.model);
+    await this.openModel((known ?? this.models[0]).name);
+    if (!this.abort.signal.aborted) this.unlisten = listen((event) => this.take(event));
   }
 
   end() {
@@ -79,10 +80,10 @@ class Edit {
 
   build() {
     const { chosen } = this;
-    this.tabs = el("div", { class: "tabs", role: "tablist", "aria-label": "Edit" }, ...Object.entries(EDITS).map(([edit, text]) =>
-      el("button", { role: "tab", "data-edit": edit, onclick: () => this.setEdit(edit) }, text)));
-    this.model = el("select", { "aria-label": "Model", onchange: () => this.openModel(this.model.value).catch((error) => this.showError(error.message)) },
-      ...this.models.map(({ name }) => el("option", {}, name)));
+    this.tabs = arrowKeys(el("div", { class: "tabs", role: "tablist", "aria-label": "Edit" }, ...Object.entries(EDITS).map(([edit, text]) =>
+      el("button", { role: "tab", "data-edit": edit, onclick: () => this.setEdit(edit) }, text))));
+    this.model = el("select", { "aria-label": "Model", onchange: () => this.openModel(this.model.value) },
+      ...modelOptions(this.models));
     this.classes = el("select", { "aria-label": "Class", onchange: () => (chosen.settings.label = this.classes.value) });
     this.source = new ImageSource((image) => this.setImage(image), this.abort.signal);
     this.settings = new EditSettings(this.schema, chosen.settings, () => this.showError(""));
@@ -101,6 +102,7 @@ class Edit {
         el("div", { class: "act" }, this.error, this.button)),
       el("div", { class: "stage" }, this.original, this.outcome),
     );
+    onEnter(this.settings.node, () => this.generate());
     this.setEdit(chosen.settings.edit);
   }
 
@@ -115,12 +117,24 @@ class Edit {
     this.showStage();
   }
 
+  /** Show what a model can be asked for. One that cannot be read is named, and another one may be chosen. */
   async openModel(name) {
     const { chosen } = this;
     const model = { model: name, checkpoint: "" };
-    const about = await ask("sample/model", model, this.abort.signal);
-    [this.about, chosen.model, this.model.value] = [about, name, name];
+    [this.about, chosen.model, this.model.value] = [null, name, name];
+    this.source.close();
+    this.original.hidden = true;
+    this.outcome.replaceChildren(state("loading", "Opening the model …"));
+    try {
+      const about = await ask("sample/model", model, this.abort.signal);
+      if (name !== chosen.model) return; // another one was chosen meanwhile
+      this.about = about;
+    } catch (error) {
+      if (error.name !== "AbortError" && name === chosen.model) this.outcome.replaceChildren(state("failed", error.message));
+      return;
+    }
     this.showError("");
+    const { about } = this;
     const { classes, unconditional } = about;
     const { settings } = chosen;
     if (!classes.includes(settings.label)) settings.label = unconditional ? "" : classes[0] ?? "";
@@ -129,6 +143,7 @@ class Edit {
     if (!fits) chosen.image = null;
     this.source.open(model, about.shape, fits);
     this.showOriginal();
+    this.showStage();
   }
 
   showClasses() {
@@ -183,9 +198,14 @@ class Edit {
     takeJob(this, "edit", job);
   }
 
+  /** Whether a job is of the model and the kind of edit that are chosen. */
+  isShown({ parameters: { call } }) {
+    return call.path === this.chosen.model && call.settings.edit === this.chosen.settings.edit;
+  }
+
   /** The last result, where it is of the kind that is chosen; else what can be done. */
   showStage() {
-    if (this.job?.parameters.call.settings.edit === this.chosen.settings.edit) {
+    if (this.job && this.isShown(this.job)) {
       this.showJob();
       return;
     }
@@ -201,7 +221,7 @@ class Edit {
 
   async showJob() {
     const { job } = this;
-    if (job.parameters.call.settings.edit !== this.chosen.settings.edit) return;
+    if (!this.isShown(job)) return;
     this.result?.stop();
     this.result = null;
     if (job.state === "failed") this.outcome.replaceChildren(state("failed", job.error, el("button", { onclick: () => this.generate() }, "Try again")));

@@ -2,6 +2,7 @@
 
 import { file } from "./api.js";
 import { code, el, save } from "./dom.js";
+import { arrowKeys } from "./keyboard.js";
 import { Player } from "./player.js";
 
 const SECONDS = 4; // that playing takes from one seed to the other
@@ -52,8 +53,8 @@ export class EditResult {
       largeCaption.replaceChildren(el("b", {}, "result"), ` seed ${seed + i}`);
       [...strip.children].forEach((button, j) => button.setAttribute("aria-pressed", `${i === j}`));
     };
-    const strip = el("div", { class: "strip", role: "group", "aria-label": "Variations" }, ...Array.from({ length: n }, (_, i) =>
-      el("button", { title: `seed ${seed + i}`, "aria-label": `Seed ${seed + i}`, onclick: () => choose(i) }, this.canvas("", 2, i))));
+    const strip = arrowKeys(el("div", { class: "strip", role: "group", "aria-label": "Variations" }, ...Array.from({ length: n }, (_, i) =>
+      el("button", { title: `seed ${seed + i}`, "aria-label": `Seed ${seed + i}`, onclick: () => choose(i) }, this.canvas("", 2, i)))));
     choose(0);
     return [el("div", { class: "pair-of-figures" }, el("figure", {}, begun, caption), el("figure", {}, large, largeCaption)), strip];
   }

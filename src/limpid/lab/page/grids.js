@@ -4,6 +4,7 @@ import { file } from "./api.js";
 import { el } from "./dom.js";
 
 const [FRAME, CACHED] = [280, 120]; // milliseconds of a grid that plays; grids that are held in memory
+const TALLEST = 0.8; // of the height of the window
 
 export class Grids {
   constructor() {
@@ -13,7 +14,7 @@ export class Grids {
     this.button = el("button", { class: "play", "aria-label": "Play", title: "Play (space)", onclick: () => this.play() }, "▶");
     this.where = el("p", { class: "where" });
     this.images = el("div", { class: "learnt" });
-    this.empty = el("p", { class: "hint" }, "The first sample grid appears here when the run has made it.");
+    this.empty = el("p", { class: "hint" });
     this.level = el("div", { class: "level" }, this.button, this.slider);
     this.node = el("section", {}, el("h2", {}, "Watch it learn: samples of the same seeds"), this.empty, this.level, this.where, this.images);
   }
@@ -23,7 +24,9 @@ export class Grids {
     for (const url of this.cache.values()) url.then((one) => URL.revokeObjectURL(one), () => {});
   }
 
-  draw(runs) {
+  /** Show the grids of runs; `live` is whether more may come. */
+  draw(runs, live) {
+    this.empty.textContent = live ? "The first sample grid appears here when the run has made it." : "No sample grid was made in this run.";
     const before = this.moments.length;
     this.runs = runs.filter(({ grids }) => grids.length);
     this.moments = [...new Set(this.runs.flatMap(({ grids }) => grids))].sort((a, b) => moment(a) - moment(b));
@@ -83,11 +86,12 @@ export class Grids {
     this.cache.delete(key);
   }
 
-  /** Every pixel of a grid is as wide as the others, where there is room for it. */
+  /** Every pixel of a grid is as wide as the others, where there is room for it; a tall grid fits the window. */
   fit(image) {
-    const scale = Math.floor(image.parentNode.clientWidth / image.naturalWidth);
-    image.style.width = scale >= 1 ? `${scale * image.naturalWidth}px` : "100%";
-    image.classList.toggle("pixels", scale >= 1);
+    const { naturalWidth: width, naturalHeight: height } = image;
+    const room = Math.min(image.parentNode.clientWidth / width, (TALLEST * innerHeight) / height);
+    image.style.width = `${Math.round((room >= 1 ? Math.floor(room) : room) * width)}px`;
+    image.classList.toggle("pixels", room >= 1);
   }
 
   step(by) {

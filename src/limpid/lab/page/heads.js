@@ -93,3 +93,9 @@ export function labels(names) {
     return [name, end(name, n)];
   }));
 }
+
+/** The options of a choice of models, by the shortest names. */
+export function modelOptions(models) {
+  const shown = labels(models.map(({ name }) => name));
+  return models.map(({ name }) => el("option", { value: name, title: name }, shown.get(name)));
+}

@@ -3,6 +3,7 @@
 import { ask, decode, file } from "./api.js";
 import { el, numberField, withDice } from "./dom.js";
 import { pixelCanvas } from "./images.js";
+import { arrowKeys } from "./keyboard.js";
 
 const MAX_SAMPLES = 96; // of the last samples, how many are offered
 const SOURCES = { training: "training data", samples: "last samples", file: "a file" };
@@ -13,7 +14,7 @@ export class ImageSource {
     [this.onChoose, this.signal] = [onChoose, signal];
     this.kind = el("select", { "aria-label": "Image from", onchange: () => this.show() },
       ...Object.entries(SOURCES).map(([value, text]) => el("option", { value, selected: value === kind }, text)));
-    this.thumbnails = el("div", { class: "thumbnails scroll", role: "group", "aria-label": "Images" });
+    this.thumbnails = arrowKeys(el("div", { class: "thumbnails scroll", role: "group", "aria-label": "Images" }));
     this.index = numberField("Image", 0, () => {});
     this.index.onchange = () => this.chooseIndex(this.index.value);
     this.indexRow = withDice(this.index, "Another image", () => this.chooseIndex(Math.floor(Math.random() * this.count)));

@@ -188,7 +188,7 @@ class Learn {
     if (nodes[1].parentNode !== this.stage) this.stage.replaceChildren(...nodes);
     if (waiting) return this.wait.replaceChildren(state(...waiting));
     this.curves.draw(logs);
-    this.grids.draw(logs);
+    this.grids.draw(logs, this.chosen.runs.some((name) => this.stateOf(name).live));
   }
 
   /** What is said in place of the curves of runs that have none. */

@@ -1,6 +1,7 @@
 // A mask that is painted on an image, by mouse, pen or finger, pixel by pixel.
 
 import { el } from "./dom.js";
+import { arrowKeys } from "./keyboard.js";
 
 const TINT = [255, 60, 60, 150]; // of what is painted, red, green, blue and how dense
 const PARTS = {
@@ -22,9 +23,9 @@ export class Mask {
     const part = (name) => el("button", { onclick: () => this.fill(PARTS[name]) }, name);
     this.tools = el("div", { class: "tools" },
       el("label", { class: "field" }, el("span", {}, "Brush"), this.brush),
-      el("div", { class: "chips", role: "group", "aria-label": "Mask" }, this.erase,
+      arrowKeys(el("div", { class: "chips", role: "group", "aria-label": "Mask" }, this.erase,
         el("button", { onclick: () => this.fill(() => false) }, "clear"),
-        el("button", { onclick: () => this.invert() }, "invert"), ...Object.keys(PARTS).map(part)));
+        el("button", { onclick: () => this.invert() }, "invert"), ...Object.keys(PARTS).map(part))));
     this.canvas.addEventListener("pointerdown", (event) => this.begin(event));
     this.canvas.addEventListener("pointermove", (event) => this.go(event));
     for (const end of ["pointerup", "pointercancel"]) this.canvas.addEventListener(end, () => (this.last = null));

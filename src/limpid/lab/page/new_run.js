@@ -3,6 +3,7 @@
 import { ask } from "./api.js";
 import { el } from "./dom.js";
 import { form } from "./form.js";
+import { onEnter } from "./keyboard.js";
 
 /** What the form holds, to be kept for a reload. */
 export const NEW_RUN = { recipe: "demo", name: "", value: null };
@@ -26,6 +27,7 @@ export class NewRun {
         el("label", { class: "field" }, el("span", {}, "Name"), this.name), this.fields),
       el("div", { class: "act" }, this.hint, this.error, this.button),
     ];
+    onEnter(this.name, () => this.start());
     this.open(chosen.recipe, chosen.value);
   }
 

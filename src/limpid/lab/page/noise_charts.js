@@ -6,6 +6,8 @@ import { el } from "./dom.js";
 
 const [LIMIT, BINS, POWER] = [3.5, 48, 8]; // of the histogram; the powers of ten of the SNR that are shown
 
+const digits = (y) => (y === null ? "–" : short(Number(y.toPrecision(3))));
+
 export class NoiseCharts {
   constructor() {
     this.alpha_bar = chart("ᾱ  signal");
@@ -34,9 +36,9 @@ export class NoiseCharts {
   mark(u, paths) {
     const at = (name) => paths.map(({ levels, i }) => levels[name][i]);
     const clamp = (y) => (y === null ? null : Math.min(POWER, Math.max(-POWER, y / Math.LN10)));
-    this.alpha_bar.mark(u, at("alpha_bar"), at("alpha_bar").map(short).join("   "));
-    this.logsnr.mark(u, at("logsnr").map(clamp), at("logsnr").map((y) => (y === null ? "–" : short(Math.exp(y)))).join("   "));
-    this.beta.mark(u, at("beta"), at("beta").map(short).join("   "));
+    this.alpha_bar.mark(u, at("alpha_bar"), at("alpha_bar").map(digits).join("   "));
+    this.logsnr.mark(u, at("logsnr").map(clamp), at("logsnr").map((y) => digits(y === null ? null : Math.exp(y))).join("   "));
+    this.beta.mark(u, at("beta"), at("beta").map(digits).join("   "));
     this.histogram.say(paths.some(({ norm }) => Math.abs(norm - 1) > 1e-6) ? "÷ √(α² + σ²)" : "");
     paths.forEach(({ x, norm }, i) => this.histogram.redraw(i + 1, ...this.steps(histogram(x, norm, LIMIT, this.counts ??= new Float64Array(BINS)), x.length)));
   }

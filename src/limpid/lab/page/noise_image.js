@@ -3,6 +3,7 @@
 import { ask, decode } from "./api.js";
 import { el, numberField, withDice } from "./dom.js";
 import { pixelCanvas } from "./images.js";
+import { arrowKeys } from "./keyboard.js";
 
 export class NoiseImage {
   /** `chosen` holds source, index and seed. `onData(data)` is called with another data set, `onImage(x0, eps)` with another image or noise. */
@@ -10,7 +11,7 @@ export class NoiseImage {
     Object.assign(this, { chosen, signal, onData, onImage, pending: {} });
     this.source = el("select", { "aria-label": "Data set", onchange: () => this.open(this.source.value) },
       ...sources.map((name) => el("option", { selected: name === chosen.source }, name)));
-    this.thumbnails = el("div", { class: "thumbnails", role: "group", "aria-label": "Images" });
+    this.thumbnails = arrowKeys(el("div", { class: "thumbnails", role: "group", "aria-label": "Images" }));
     [this.index, this.seed] = [numberField("Image", chosen.index, () => {}), numberField("Noise seed", chosen.seed, () => {})];
     this.index.onchange = () => this.choose({ index: this.index.value });
     this.seed.onchange = () => this.choose({ seed: this.seed.value });

@@ -10,6 +10,7 @@ export async function startJob(view, kind, query) {
     view.mine = view.job.id;
     view.showError("");
     view.showJob();
+    document.querySelector(".stage").scrollIntoView({ block: "nearest" }); // on a tablet it is above the settings
   } catch (error) {
     view.showError(error.message);
   } finally {

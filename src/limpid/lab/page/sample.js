@@ -3,6 +3,8 @@
 import { ask, listen } from "./api.js";
 import { el, numberField, state, withDice } from "./dom.js";
 import { form } from "./form.js";
+import { modelOptions } from "./heads.js";
+import { arrowKeys, onEnter } from "./keyboard.js";
 import { startJob, takeJob } from "./own_job.js";
 import { JobProgress } from "./progress.js";
 import { LETTERS, SampleResult } from "./sample_result.js";
@@ -71,17 +73,17 @@ class Sample {
   build() {
     const { chosen } = this;
     this.model = el("select", { "aria-label": "Model", onchange: () => this.openModel(this.model.value, "", true) },
-      ...this.models.map(({ name }) => el("option", {}, name)));
+      ...modelOptions(this.models));
     this.checkpoint = el("input", { type: "range", min: 0, "aria-label": "Checkpoint", oninput: () => this.nameCheckpoint(), onchange: () => this.openModel(chosen.model, this.checkpoints[this.checkpoint.value], false) });
     this.checkpointName = el("p", { class: "hint" });
-    this.classes = el("div", { class: "chips", role: "group", "aria-label": "Classes" });
+    this.classes = arrowKeys(el("div", { class: "chips", role: "group", "aria-label": "Classes" }));
     this.n = numberField("Samples", chosen.n, (value) => (chosen.n = value));
     this.seed = numberField("First seed", chosen.seed, (value) => (chosen.seed = value));
     this.dice = el("input", { type: "checkbox", onchange: () => (chosen.dice = this.dice.checked) });
     this.dice.checked = chosen.dice;
     this.weights = el("select", { "aria-label": "Weights", onchange: () => (chosen.weights = this.weights.value) },
       ...[["ema", "EMA"], ["raw", "raw, of the last step"]].map(([value, text]) => el("option", { value, selected: value === chosen.weights }, text)));
-    this.tabs = el("div", { class: "tabs", role: "tablist", "aria-label": "Settings" });
+    this.tabs = arrowKeys(el("div", { class: "tabs", role: "tablist", "aria-label": "Settings" }));
     this.settings = el("div", { role: "tabpanel" });
     this.error = el("p", { class: "error", role: "alert", hidden: true });
     this.button = el("button", { class: "primary", title: "Generate (g)", onclick: () => this.generate() }, "Generate");
@@ -99,6 +101,7 @@ class Sample {
         el("div", { class: "act" }, this.error, this.button)),
       this.stage,
     );
+    onEnter(this.main.firstElementChild, () => this.generate());
   }
 
   roll() {

@@ -3,6 +3,7 @@
 import { file } from "./api.js";
 import { short } from "./chart.js";
 import { code, el, save } from "./dom.js";
+import { arrowKeys } from "./keyboard.js";
 import { Trajectory } from "./trajectory.js";
 
 const [MAX_CELL, GAP] = [128, 3]; // pixels of an image in the grid, and between two
@@ -56,10 +57,10 @@ export class SampleResult {
 
   grid(i) {
     const { parameters, result: { n, labels } } = this.job;
-    return el("div", { class: "grid" }, ...Array.from({ length: n }, (_, j) => {
+    return arrowKeys(el("div", { class: "grid" }, ...Array.from({ length: n }, (_, j) => {
       const title = `seed ${parameters.seed + j}${labels.length ? `, ${labels[j]}` : ""}`;
       return el("button", { title, "aria-label": `Trajectory of ${title}`, onclick: () => this.trajectory.open(j) }, this.trajectory.final(i, j));
-    }));
+    })));
   }
 
   downloads(i) {
