@@ -56,16 +56,23 @@ def lab(folder: Path) -> Iterator[tuple[str, int]]:
         process.wait()
 
 
-def start(browser: Any, folder: Path) -> float:
-    """Seconds from the command to the page with its first image."""
+def open_page(browser: Any, url: str) -> Any:
+    """A page at an address; a busy machine may take minutes."""
+    page = browser.new_page(viewport={"width": 1280, "height": 720})
+    page.set_default_timeout(600_000)
+    page.goto(url)
+    return page
+
+
+def start(browser: Any, folder: Path) -> tuple[float, float]:
+    """Seconds from the command to the page with its first image, and seconds of CPU of the lab until then."""
     begin = time.perf_counter()
-    with lab(folder) as (url, _):
-        page = browser.new_page()
-        page.goto(f"{url}#noise")
+    with lab(folder) as (url, pid):
+        page = open_page(browser, f"{url}#noise")
         page.locator(".thumbnails canvas").first.wait_for()
-        seconds = time.perf_counter() - begin
+        seconds, used = time.perf_counter() - begin, cpu_seconds(pid)
         page.close()
-    return seconds
+    return seconds, used
 
 
 def frames(page: Any) -> tuple[float, float]:
@@ -136,8 +143,7 @@ def train(folder: Path) -> tuple[float, float]:
 def train_watched(browser: Any, folder: Path, name: str) -> tuple[float, float]:
     """The same while the view Learn shows the run."""
     with lab(folder) as (url, _):
-        page = browser.new_page()
-        page.goto(f"{url}#learn")
+        page = open_page(browser, f"{url}#learn")
         page.get_by_label("Recipe", exact=True).wait_for()
         result = train(folder / "runs" / name)
         page.locator(".head .where", has_text=re.compile("finished|training")).first.wait_for()
@@ -155,11 +161,9 @@ def measure(browser: Any, folder: Path, rounds: int) -> dict[str, list[float]]:
             print(f"{name}: {value:.4g}", file=sys.stderr, flush=True)
 
     for _ in range(rounds):
-        note(("s from the command to the page",), lambda: (start(browser, folder),))
+        note(("s from the command to the page", "CPU s of the lab until then"), lambda: start(browser, folder))
     with lab(folder) as (url, pid):
-        page = browser.new_page(viewport={"width": 1280, "height": 720})
-        page.set_default_timeout(600_000)
-        page.goto(f"{url}#noise")
+        page = open_page(browser, f"{url}#noise")
         page.locator("figure:last-child", has_text="images").wait_for()
         for _ in range(rounds):
             note(("frames a second", "CPU ms of the page a frame"), lambda: frames(page))

@@ -69,7 +69,7 @@ export function chart(title, { powers = false, log = false, axis = "u", format =
         svg("text", { x: LEFT - 5, y: toY(y) + 4, "text-anchor": "end" }, powers ? `10${superscript(y)}` : short(y)),
       ]),
       ...ticks(x0, x1, 4).map((x) => svg("text", { x: toX(x), y: HEIGHT - 7, "text-anchor": "middle" }, format(x))),
-      svg("text", { class: "axis", x: LEFT - 5, y: HEIGHT - 7, "text-anchor": "end" }, axis),
+      svg("text", { class: "axis", x: LEFT - 16, y: HEIGHT - 7, "text-anchor": "end" }, axis),
     );
     lines.replaceChildren(...curves.map(({ kind }) => svg("path", { class: `curve ${kind}`, d: "" })));
     dots.replaceChildren(...curves.map(({ kind }) => svg("circle", { class: `dot ${kind}`, r: 4.5, visibility: "hidden" })));

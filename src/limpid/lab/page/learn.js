@@ -116,7 +116,8 @@ class Learn {
   paint() {
     if (this.abort.signal.aborted) return;
     const names = [...this.runs.keys()];
-    if (this.training.run && this.training.state !== "none" && !this.runs.has(this.training.run)) names.push(this.training.run);
+    // A run that is starting, or that failed before it had a folder; one that was removed since is not shown.
+    if (["running", "stopping", "failed"].includes(this.training.state) && !this.runs.has(this.training.run)) names.push(this.training.run);
     this.chosen.runs = this.chosen.runs.filter((name) => names.includes(name));
     if (!this.chosen.runs.length && names.length) this.chosen.runs = [this.newest(names)];
     const shown = labels(names);
