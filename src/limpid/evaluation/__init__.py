@@ -3,6 +3,7 @@
 __all__ = [
     "api",
     "card_facts",
+    "card_metadata",
     "classifier",
     "compare",
     "evaluate",

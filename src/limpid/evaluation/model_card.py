@@ -1,21 +1,18 @@
 """The model card of a published model: README.md in Markdown, with what the Hub reads in YAML at its head."""
 
 import json
-import re
 import shlex
 from collections.abc import Iterator
-from typing import Any
 
 from limpid.data.description import CHANNEL_NAMES, COPIES_EXPECTED
 from limpid.evaluation.card_facts import CardFacts, data_facts, num_training_images, recipe_name, stated_cost
-from limpid.evaluation.report import EvalReport, Score, format_number
+from limpid.evaluation.card_metadata import card_metadata, protocol_sentence
+from limpid.evaluation.report import format_number
 from limpid.interop.front_matter import front_matter
 from limpid.recipes.recipe import PREVIEW_STEPS, Sampling
 from limpid.sampling.figures import complete_grid
 from limpid.viz.class_sheets import SHEET_CLASSES
 
-TASK = "unconditional-image-generation"
-"""What the Hub calls models that take no text."""
 MAX_LISTED_CLASSES = 20
 UNITS_OF_TIME = {"hours": 3600, "minutes": 60, "seconds": 1}
 
@@ -25,45 +22,6 @@ def model_card(facts: CardFacts) -> str:
     parts = [_samples, _use, _training, _scores, _limits]
     sections = ["\n".join(part(facts)) for part in parts]
     return "\n\n".join([front_matter(card_metadata(facts)) + f"\n\n# {facts.name}", *filter(None, sections)]) + "\n"
-
-
-def card_metadata(facts: CardFacts) -> dict[str, Any]:
-    """What the Hub reads: licence, library, task, tags, data set, and the scores with their protocols."""
-    data = data_facts(facts.recipe.data)
-    kind = "class-conditional" if facts.recipe.class_conditional else "unconditional"
-    tags = ["limpid", "diffusion", "image-generation", kind, *(["diffusers"] if facts.diffusers_call else [])]
-    results = [_result(report) for report in facts.reports]
-    return {
-        "license": facts.licence or data.licence,
-        "library_name": "limpid",
-        "pipeline_tag": TASK,
-        "tags": tags,
-        **({"datasets": [data.hub_name]} if data.hub_name else {}),
-        **({"model-index": [{"name": facts.name, "results": results}]} if results else {}),
-    }
-
-
-def _result(report: EvalReport) -> dict[str, Any]:
-    reference = _reference(report)
-    protocol = _protocol(report)
-    return {
-        "task": {"type": TASK, "name": "Image generation"},
-        "dataset": {"type": _slug(reference), "name": reference},
-        "metrics": [_metric(name, score, protocol, report) for name, score in report.scores.items()],
-    }
-
-
-def _metric(name: str, score: Score, protocol: str, report: EvalReport) -> dict[str, Any]:
-    low, high = score.estimate.interval
-    interval = {"low": _number(low), "high": _number(high)} if score.error else {}
-    details = {"n": report.protocol.n, **interval, "protocol": protocol}
-    return {"type": _slug(name), "name": name, "value": _number(score.value), "args": details}
-
-
-def _number(value: float) -> float | str:
-    """A number for YAML; text if it is not finite."""
-    rounded = float(f"{value:.6g}")
-    return rounded if abs(rounded) < float("inf") else str(rounded)
 
 
 def _samples(facts: CardFacts) -> Iterator[str]:
@@ -185,7 +143,7 @@ def _scores(facts: CardFacts) -> Iterator[str]:
         return
     yield "## Scores"
     for report in facts.reports:
-        yield f"\n{_text(_protocol(report))}.\n"
+        yield f"\n{_text(protocol_sentence(report))}.\n"
         yield "| score | value | 95% interval | held-out real images | |"
         yield "|---|---|---|---|---|"
         for name, score in report.scores.items():
@@ -197,21 +155,6 @@ def _scores(facts: CardFacts) -> Iterator[str]:
     weights = "the weights before they were rounded to float16" if facts.rounded else "these weights"
     yield f"\nMeasured by `limpid evaluate` on {weights}. Scores compare only"
     yield "under the same protocol."
-
-
-def _protocol(report: EvalReport) -> str:
-    """The protocol of an evaluation and how the samples were generated, in a sentence."""
-    protocol, settings = report.protocol, report.provenance
-    names = ("sampler", "steps", "guidance", "NFE", "seeds", "classes", "precision")
-    how = ", ".join(f"{name} {settings[name]}" for name in names if name in settings)
-    reference = f"{protocol.reference_n:,} images of {_reference(report)}"
-    features = f"features of {protocol.feature_extractor}, images {protocol.resize}"
-    return f"{protocol.n:,} samples ({how}) against {reference}; {features}"
-
-
-def _reference(report: EvalReport) -> str:
-    """The name of the images that were compared with; of a path, only its end."""
-    return report.protocol.reference.replace("\\", "/").rpartition("/")[2]
 
 
 def _limits(facts: CardFacts) -> Iterator[str]:
@@ -268,8 +211,3 @@ def _count(parameters: int) -> str:
 def _short(number: float) -> str:
     """A number with one decimal; below 1, with two digits that are not 0."""
     return f"{number:,.1f}" if number >= 1 else f"{number:.2g}"
-
-
-def _slug(text: str) -> str:
-    """Text as an identifier of the Hub."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "other"
