@@ -10,9 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from tiny_recipes import CPU, TINY
+from wandb_server import WandbServer, wandb_server
 
 from limpid.cli.main import main
+from limpid.interop import wandb_run
+from limpid.interop.run_history import RunHistory
+from limpid.interop.wandb_run import WandbRun
 from limpid.recipes.recipe import Every
 from limpid.training import loop, trackers
 from limpid.training.accumulate import NoisyBatch
@@ -32,10 +37,13 @@ class KilledError(Exception):
 
 
 class Kill(Callback):
-    """Ends a run as an error in a callback does, without saving."""
+    """Ends a run after some images as an error in a callback does, without saving."""
+
+    def __init__(self, images: int) -> None:
+        self.images = images
 
     def on_log(self, line, images_seen: int) -> None:
-        if images_seen == 80:
+        if images_seen == self.images:
             raise KilledError
 
 
@@ -71,7 +79,7 @@ def cut_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was tracked, cut 16 images after its last checkpoint, and resumed."""
     folder = tmp_path_factory.mktemp("runs") / "cut"
     with pytest.raises(KilledError):
-        run(RECIPE, folder, CPU, callbacks=[Tracker("tensorboard", folder), Kill()])
+        run(RECIPE, folder, CPU, callbacks=[Tracker("tensorboard", folder), Kill(80)])
     assert [step for step, _ in logged(folder, "loss")] == [16, 32, 48, 64, 80]
     run(RECIPE, folder, CPU, callbacks=[Tracker("tensorboard", folder)])
     return folder
@@ -162,19 +170,59 @@ def test_a_tracker_that_fails_is_said_once_and_the_run_goes_on(
     assert len(logged(tmp_path / "run", "loss")) == 2
 
 
-def test_wandb_gets_each_line_once_also_after_a_cut(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_the_offline_files_of_wandb_hold_each_line_and_grid(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("WANDB_MODE", "offline")
     folder = tmp_path / "run"
-    recipe = replace(RECIPE, every=replace(RECIPE.every, score=0))
-    with pytest.raises(KilledError):
-        run(recipe, folder, CPU, callbacks=[Tracker("wandb", folder), Kill()])
-    run(recipe, folder, CPU, callbacks=[Tracker("wandb", folder)])
+    recipe = replace(TINY, duration=48, every=Every(log=16, sample=32, save=0))
+    assert run(recipe, folder, CPU, callbacks=[Tracker("wandb", folder)])
     sent = [line for file in sorted(folder.glob("wandb/offline-run-*/*.wandb")) for line in wandb_lines(file)]
     assert [(line["images_seen"], np.float32(line["loss"])) for line in sent if "loss" in line] == logged(
         folder, "loss"
     )
     grids = [line["samples.sha256"] for line in sent if "samples.sha256" in line]
-    assert len(grids) == len(set(grids)) == 3
+    assert len(grids) == len(set(grids)) == len(list((folder / "samples").glob("0*.png")))
+
+
+@pytest.fixture
+def wandb_online(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WandbServer]:
+    import wandb
+
+    wandb.teardown()  # what it has read of the environment of an earlier test
+    with wandb_server() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        monkeypatch.setenv("WANDB_API_KEY", 40 * "a")
+        monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "config"))
+        monkeypatch.delenv("WANDB_MODE", raising=False)
+        yield server
+
+
+def test_a_server_of_wandb_gets_each_line_and_grid_once_also_where_a_run_is_resumed(
+    wandb_online: WandbServer, tmp_path: Path
+):
+    grid = tmp_path / "grid.png"
+    Image.new("RGB", (4, 4), "red").save(grid)
+    lines = [{"images_seen": seen, "loss": seen / 64} for seen in (16, 32, 48, 64, 80)]
+    for duration, known, added in ((64, lines[:2], lines[2]), (80, lines[:4], lines[4])):
+        sent = WandbRun(tmp_path / "run" / "wandb", RunHistory({"duration": duration}, "", known, {32: grid}))
+        sent.add_line(added, added["images_seen"])
+        sent.close()
+    found = wandb_online.history
+    assert [(line["images_seen"], line["loss"]) for line in found if "loss" in line] == [
+        (line["images_seen"], line["loss"]) for line in lines
+    ]
+    assert [line["_step"] for line in found] == list(range(len(found)))
+    grids = [content for path, content in wandb_online.files.items() if "/media/images/samples" in path]
+    assert grids == [grid.read_bytes()]
+    assert json.loads(wandb_online.config)["duration"]["value"] == 80
+
+
+def test_a_server_of_wandb_that_does_not_answer_is_given_up(
+    wandb_online: WandbServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setattr(wandb_run, "SECONDS_OF_SILENCE", 1.0)
+    wandb_online.silent = True
+    with pytest.raises(Exception, match="deadline exceeded"):
+        WandbRun(tmp_path / "run" / "wandb", RunHistory({}, "", [], {}))
 
 
 def wandb_lines(file: Path) -> list[dict]:

@@ -15,6 +15,10 @@ from typing import Any
 from limpid.interop.run_history import RunHistory, scalars_of_line
 from limpid.storage.atomic import atomic_write
 
+SECONDS_OF_SILENCE = 15.0
+"""How long the start and the end of a run wait for a server that does not answer. What was not sent is in the files of
+the run, and `wandb sync` sends it."""
+
 
 def check_wandb_installed() -> None:
     """Raise ValueError if the package is missing."""
@@ -28,13 +32,24 @@ class WandbRun:
     def __init__(self, folder: Path, history: RunHistory) -> None:
         import wandb
 
+        if os.environ.get("WANDB_MODE", "online") == "online":  # else `init` asks for a key, in a thread
+            wandb.setup(settings=wandb.Settings(silent=True))
+            if not wandb.login(prompt=False, verify=False):
+                raise ValueError("no API key is known: type wandb login, or set WANDB_MODE=offline")
         self.state = folder / "limpid.json"
         self.id, self.sent, self.names = self._read_state()
         folder.mkdir(parents=True, exist_ok=True)
         # A link to a folder, as the one to the latest run, is refused in the folder of a run.
-        settings = wandb.Settings(silent=True, console="off", symlink=False, x_disable_stats=True, disable_git=True)
-        if os.environ.get("WANDB_MODE", "online") == "online" and not wandb.api.api_key:
-            raise ValueError("no API key is known: type wandb login, or set WANDB_MODE=offline")
+        settings = wandb.Settings(
+            silent=True,
+            console="off",
+            symlink=False,
+            x_disable_stats=True,
+            disable_git=True,
+            init_timeout=SECONDS_OF_SILENCE,
+            finish_timeout=SECONDS_OF_SILENCE,
+            finish_timeout_raises=True,
+        )
         project = os.environ.get("WANDB_PROJECT", "limpid")
         self.run = wandb.init(
             id=self.id,
