@@ -1,6 +1,7 @@
 """Makes the images of lab.md: `python docs/lab_images.py RUN ...` serves a lab and opens its views in a browser.
 
-It needs the extra `lab`, playwright and Debian's chromium, and takes about a minute.
+Two of the runs have scores, and the newest has samples along training. It needs the extra `lab`, playwright and
+Debian's chromium, and takes about a minute.
 """
 
 import shutil
@@ -66,6 +67,11 @@ def seeds(page: Any) -> None:
     page.keyboard.press("Escape")
 
 
+def scores(page: Any) -> None:
+    """The scores of the first two runs that have some."""
+    page.locator(".comparison tbody tr").first.wait_for()
+
+
 def compare(page: Any) -> None:
     """The training images that are nearest to a sample of the shipped network."""
     page.get_by_role("link", name="Sample").click()
@@ -84,6 +90,7 @@ VIEWS: dict[str, tuple[str, Callable[[Any], None]]] = {
     "sample": ("sample", sample),
     "inpaint": ("edit", inpaint),
     "seeds": ("edit", seeds),
+    "scores": ("compare", scores),
     "compare": ("noise", compare),
 }
 
@@ -107,7 +114,7 @@ def main(runs: list[str]) -> None:
             for i, (name, (view, prepare)) in enumerate(VIEWS.items()):
                 theme = "dark" if i % 2 else "light"
                 page = browser.new_page(viewport={"width": 1280, "height": 720}, color_scheme=theme)
-                page.set_default_timeout(120_000)
+                page.set_default_timeout(600_000)
                 page.goto(f"http://127.0.0.1:{port}/?token={TOKEN}#{view}")
                 prepare(page)
                 save(page.screenshot(), name)
