@@ -4,7 +4,7 @@ import { file } from "./api.js";
 import { el } from "./dom.js";
 
 const [FRAME, CACHED] = [280, 120]; // milliseconds of a grid that plays; grids that are held in memory
-const TALLEST = 0.8; // of the height of the window
+const TALLEST = 0.66; // of the height of the window
 
 export class Grids {
   constructor() {
