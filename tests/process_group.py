@@ -64,7 +64,7 @@ def environment(rank: int, count: int, port: int) -> dict[str, str]:
 
 def live(rank: int, count: int, port: int, said: Path, act: Act, given: tuple[object, ...]) -> None:
     torch.set_num_threads(1)
-    distributed.MOMENT = 0.1  # there is no torchrun to end the others meanwhile
+    distributed.ERROR_WAIT = 0.1  # there is no torchrun to end the others meanwhile
     os.environ |= environment(rank, count, port)
     with said.open("w", buffering=1) as sys.stdout:
         sys.stderr = sys.stdout

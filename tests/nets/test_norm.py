@@ -74,7 +74,7 @@ def test_block_by_block_is_the_formula_up_to_the_rounding_of_the_answer(
     exact = GroupNorm(c).double()
     exact.load_state_dict(layer.state_dict())
     monkeypatch.setattr(group_norm_cpu, "BLOCKWISE_ABOVE", 0)
-    monkeypatch.setattr(group_norm_cpu, "BLOCK_NUMBERS", 2 * c * h * w)  # two maps in a block, and one in the last
+    monkeypatch.setattr(group_norm_cpu, "BLOCK_SIZE", 2 * c * h * w)  # two maps in a block, and one in the last
     ours = outputs_and_gradients(layer, x, values, toward)
     wide = [value.detach().double().requires_grad_() for value in (x, *values.values())]
     y = reference(exact, wide[0], dict(zip(values, wide[1:], strict=True)))

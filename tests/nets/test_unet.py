@@ -226,8 +226,10 @@ def test_matrices_that_lie_in_one_are_drawn_as_if_each_were_alone():
 
 
 def test_a_size_that_the_message_names_works_and_so_does_the_choice_of_attention_that_it_names():
-    """50 pixels: 48 is the nearest multiple of 8, but none of its maps has an edge of 16."""
-    with pytest.raises(ValueError, match="the nearest size is 48x48, but no map of it has an edge of 16") as refused:
+    """50 pixels: 48 is the nearest multiple of 8, but none of its feature maps has resolution 16."""
+    with pytest.raises(
+        ValueError, match="the nearest size is 48x48, but no feature map of it has resolution 16"
+    ) as refused:
         UNet(8).build((3, 50, 50), 0)
     advice = "choose --network.attn-resolutions from 48, 24, 12, 6, or images whose shorter side is 16, 32, 64, 128"
     assert str(refused.value).endswith(advice)
@@ -240,10 +242,10 @@ def test_a_size_that_the_message_names_works_and_so_does_the_choice_of_attention
     [
         (UNet(num_blocks=(2, 2)), r"blocks \(2, 2\): expected at most 100, for 4 levels"),
         (UNet(num_blocks=10**9), "blocks 1000000000: expected at most 100"),
-        (UNet(num_blocks=(2, 0, 2, 2)), "expected whole numbers from 1 up"),
+        (UNet(num_blocks=(2, 0, 2, 2)), "expected integers from 1 up"),
         (
             UNet(attn_resolutions=(16, 5)),
-            "no map has an edge of 5 for attention: choose --network.attn-resolutions from 32, 16, 8, 4$",
+            "no feature map has resolution 5, .*: choose --network.attn-resolutions from 32, 16, 8, 4$",
         ),
         (
             UNet(patch_size=2, attn_resolutions=(32,)),
@@ -251,8 +253,8 @@ def test_a_size_that_the_message_names_works_and_so_does_the_choice_of_attention
         ),
         (UNet(head_channels=48), "head_channels 48: expected a divisor of model_channels, 128"),
         (UNet(model_channels=7), "model_channels 7: expected an even number"),
-        (UNet(channel_mult=()), "one multiplier or more"),
-        (UNet(patch_size=0), "expected whole numbers from 1 up"),
+        (UNet(channel_mult=()), "at least one multiplier"),
+        (UNet(patch_size=0), "expected integers from 1 up"),
         (UNet(arch="adm"), "no arch 'adm': choose from ddpm, iddpm, ddpmpp, ncsnpp"),  # pyright: ignore[reportArgumentType]
         (UNet(norm_num_groups=48), "norm_num_groups 48: expected a divisor of 128, the channels of a norm"),
         (UNet(dropout=1.0), "dropout 1.0: expected a probability"),

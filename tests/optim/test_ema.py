@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from limpid.optim.ema import PowerFunctionEma, linear_combination, solve_posthoc_coefficients, std_to_exp, update
+from limpid.optim.ema import PowerFunctionEma, linear_combination, solve_posthoc_coefficients, std_to_exp, update_ema
 from limpid.runtime.rng import generator
 
 STEPS, BATCH = 4_000, 8
@@ -22,7 +22,7 @@ def test_a_power_average_weighs_the_past_by_its_profile():
     average, draw = torch.zeros(1, dtype=torch.float64), generator("cpu", 0)
     history = torch.randn(STEPS, 1, dtype=torch.float64, generator=draw)
     for step, weights in enumerate(history, start=1):
-        update([average], [weights], PowerFunctionEma(0.1).decay(step * BATCH, BATCH))
+        update_ema([average], [weights], PowerFunctionEma(0.1).decay(step * BATCH, BATCH))
     s = (torch.arange(STEPS, dtype=torch.float64) + 0.5) / STEPS
     profile = s ** std_to_exp(0.1)
     assert_close(average, (profile / profile.sum()) @ history, rtol=0, atol=1e-3 * history.std().item())
@@ -36,7 +36,7 @@ def saved_averages(
     averages = [torch.zeros(3, dtype=torch.float64) for _ in (*lengths, 0.15)]
     for step, weights in enumerate(history, start=1):
         for average, std in zip(averages, (*lengths, 0.15), strict=True):
-            update([average], [weights], PowerFunctionEma(std).decay(step * BATCH, BATCH))
+            update_ema([average], [weights], PowerFunctionEma(std).decay(step * BATCH, BATCH))
         if step % (STEPS // times) == 0:
             names += [(float(step * BATCH), std) for std in lengths]
             saved += [{"w": average.clone()} for average in averages[:2]]

@@ -205,7 +205,7 @@ def test_the_speed_of_bfloat16_is_the_shortest_time_in_float32_over_the_shortest
 
     monkeypatch.setattr(cpu.time, "perf_counter", clock)
     threads = torch.get_num_threads()
-    assert cpu.bfloat16_speedup.__wrapped__(turns=3) == pytest.approx(0.2 / 0.1)
+    assert cpu.bfloat16_speedup.__wrapped__(rounds=3) == pytest.approx(0.2 / 0.1)
     assert torch.get_num_threads() == threads
 
 

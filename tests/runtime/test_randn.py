@@ -68,17 +68,17 @@ def one_by_one(generators: list[torch.Generator], shape: tuple[int, int, int]) -
     return torch.stack([torch.randn(shape, generator=draw) for draw in generators])
 
 
-@pytest.mark.parametrize("ahead", [False, True])
+@pytest.mark.parametrize("prefetch", [False, True])
 @pytest.mark.parametrize("number", [1, 2, 5])
 @pytest.mark.parametrize(
     "shape", [(3, 32, 32), (1, 28, 28), (3, 7, 5), (1, 1, 3), (4, 1, 1), (3, 120, 100)], ids=lambda shape: f"{shape}"
 )
 def test_each_image_has_the_bits_of_its_own_generator_whoever_draws(
-    shape: tuple[int, int, int], number: int, ahead: bool
+    shape: tuple[int, int, int], number: int, prefetch: bool
 ):
     n = 41  # of most shapes some pieces, the last not whole; of the largest each image takes two parts to lay out
     with threads(number):
-        draws = list(islice(seeded_randn(by_seed(range(n)), shape, "cpu", ahead=ahead), 4))
+        draws = list(islice(seeded_randn(by_seed(range(n)), shape, "cpu", prefetch=prefetch), 4))
     generators = by_seed(range(n))
     for drawn in draws:
         expected = one_by_one(generators, shape).contiguous(memory_format=torch.channels_last)
@@ -87,8 +87,8 @@ def test_each_image_has_the_bits_of_its_own_generator_whoever_draws(
 
 
 def test_an_image_has_the_same_noise_alone_and_among_others():
-    stream = seeded_randn(by_seed(range(40)), (3, 32, 32), "cpu", ahead=False)
-    alone = seeded_randn(by_seed(range(33, 34)), (3, 32, 32), "cpu", ahead=False)
+    stream = seeded_randn(by_seed(range(40)), (3, 32, 32), "cpu", prefetch=False)
+    alone = seeded_randn(by_seed(range(33, 34)), (3, 32, 32), "cpu", prefetch=False)
     for many, one in islice(zip(stream, alone, strict=True), 3):
         assert torch.equal(many[33:34], one)
 
@@ -103,7 +103,7 @@ def states_after(draws: int, seeds: range, shape: tuple[int, int, int]) -> list[
 def test_from_the_second_draw_on_the_next_is_drawn_while_nobody_waits_for_it():
     seeds, shape = range(20), (3, 32, 32)
     generators = by_seed(seeds)
-    stream = seeded_randn(generators, shape, "cpu", ahead=True)
+    stream = seeded_randn(generators, shape, "cpu", prefetch=True)
 
     def stand_at(draws: int) -> bool:
         now = [draw.get_state() for draw in generators]
@@ -118,16 +118,16 @@ def test_from_the_second_draw_on_the_next_is_drawn_while_nobody_waits_for_it():
     assert stand_at(3)
 
 
-@pytest.mark.parametrize("ahead", [False, True])
-def test_threads_draw_noise_in_inference_mode_too(ahead: bool):
+@pytest.mark.parametrize("prefetch", [False, True])
+def test_threads_draw_noise_in_inference_mode_too(prefetch: bool):
     with threads(2), torch.inference_mode():
-        drawn = list(islice(seeded_randn(by_seed(range(20)), (3, 32, 32), "cpu", ahead=ahead), 3))
+        drawn = list(islice(seeded_randn(by_seed(range(20)), (3, 32, 32), "cpu", prefetch=prefetch), 3))
     generators = by_seed(range(20))
     assert all(torch.equal(noise, one_by_one(generators, (3, 32, 32))) for noise in drawn)
 
 
 def test_noise_given_out_is_not_written_to_again():
-    stream = seeded_randn(by_seed(range(20)), (3, 32, 32), "cpu", ahead=True)
+    stream = seeded_randn(by_seed(range(20)), (3, 32, 32), "cpu", prefetch=True)
     drawn = list(islice(stream, 3))
     before = [noise.clone() for noise in drawn]
     list(islice(stream, 3))

@@ -76,12 +76,12 @@ def alone_of_odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # Losses and weights
 
 
-def trains(recipe: Recipe, folder: Path, bucket: int = grad_sync.BUCKET) -> None:
-    grad_sync.BUCKET = bucket
+def trains(recipe: Recipe, folder: Path, bucket: int = grad_sync.BUCKET_SIZE) -> None:
+    grad_sync.BUCKET_SIZE = bucket
     assert run(recipe, folder, CPU)
 
 
-@pytest.mark.parametrize(("count", "bucket"), [(2, 5000), (4, grad_sync.BUCKET)])
+@pytest.mark.parametrize(("count", "bucket"), [(2, 5000), (4, grad_sync.BUCKET_SIZE)])
 def test_any_number_of_processes_learns_what_one_learns(count: int, bucket: int, alone_of_odd: Path, tmp_path: Path):
     folder = tmp_path / "run"
     ended = together(count, tmp_path, trains, ODD, folder, bucket)
@@ -129,7 +129,7 @@ def records(folder: Path) -> None:
         send(self, all_of_them)
         begun.extend([len(self.arrived) / len(self.weights)] * (len(self.sent) - before))
 
-    grad_sync.BUCKET = 50_000
+    grad_sync.BUCKET_SIZE = 50_000
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(GradientSync, "_send", noting)
         run(replace(ODD, duration=45, every=Every(log=45, sample=0, save=0, snapshot=0)), folder, CPU)
@@ -165,7 +165,7 @@ def test_shares_are_a_batch_in_order(monkeypatch: Patch):
 
 
 def test_groups_are_all_weights_in_order_and_none_too_large(monkeypatch: Patch):
-    monkeypatch.setattr(grad_sync, "BUCKET", 10)
+    monkeypatch.setattr(grad_sync, "BUCKET_SIZE", 10)
     groups = list(group_by_size([torch.empty(n) for n in (4, 5, 2, 20, 1, 9)]))
     assert [[len(weight) for weight in group] for group in groups] == [[4, 5], [2], [20], [1, 9]]
 
@@ -192,7 +192,7 @@ def test_a_process_that_runs_out_of_memory_halves_its_share_alone(alone_of_odd: 
 
 def runs_out_later(recipe: Recipe, folder: Path) -> None:
     """The memory of one process runs out as its second step comes to its last weight."""
-    grad_sync.BUCKET = 5000
+    grad_sync.BUCKET_SIZE = 5000
     with pytest.MonkeyPatch.context() as patch:
         if distributed.rank() == 1:
             expect = GradientSync.begin_micro_batch
@@ -213,7 +213,10 @@ def fail(_: torch.Tensor) -> None:
 def test_memory_that_runs_out_when_sums_are_under_way_ends_the_run_with_advice(tmp_path: Path):
     ended = together(2, tmp_path, runs_out_later, ODD, tmp_path / "run")
     assert ended.codes == [1, 1]
-    assert "MemoryError: out of memory in the midst of a sum: go on with --micro-batch 4" in ended.said[1]
+    assert (
+        "MemoryError: out of memory after gradients were sent to other processes: resume with --micro-batch 4"
+        in ended.said[1]
+    )
 
 
 def trains_with_bad_numbers(recipe: Recipe, folder: Path) -> None:
@@ -328,7 +331,9 @@ def test_what_one_process_does_is_refused_to_many(monkeypatch: Patch, capsys: py
     for name, value in environment(0, 2, 0).items():
         monkeypatch.setenv(name, value)
     assert main(["recipes"]) == 2
-    assert capsys.readouterr().err == ("limpid: this is done by a single process, and here are 2: leave out torchrun\n")
+    assert capsys.readouterr().err == (
+        "limpid: this command runs in one process, not in 2: start it without torchrun\n"
+    )
 
 
 def test_a_device_for_one_is_refused_to_many(monkeypatch: Patch):

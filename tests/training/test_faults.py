@@ -277,7 +277,7 @@ def test_a_command_on_a_broken_checkpoint_gets_one_clear_line(command: list[str]
         ({"shape": [1, 8]}, r"its data.image_shape is \[1, 8\]: expected 3 values"),
         ({"names": 3}, "its data.class_names is 3: expected a list"),
         ({"recipe": {"batch": None}}, "its data.recipe.batch_size is None"),
-        ({"recipe": {"network": {"attention": [3]}}}, "no map has an edge of 3"),
+        ({"recipe": {"network": {"attention": [3]}}}, "no feature map has resolution 3"),
         ({"recipe": {"network": {"attention": [], "width": 1 << 20}}}, "does not fit: .* not those of its recipe"),
     ],
 )

@@ -9,7 +9,7 @@ import torch
 from torch.cuda._utils import _get_device_index
 from torch.testing import assert_close
 
-from limpid.optim.ema import Ema, update
+from limpid.optim.ema import Ema, update_ema
 from limpid.optim.optimizers import AdamW, Muon, lr_at
 from limpid.runtime.device import Runtime
 from limpid.runtime.rng import generator, seed_for
@@ -50,14 +50,14 @@ def test_ten_thousand_batches_at_half_life_are_ddpms_average():
 def test_the_average_forgets_half_in_a_half_life():
     average, weights = [torch.ones(1)], [torch.zeros(1)]
     for step in range(10):
-        update(average, weights, Ema(halflife=640.0, rampup_ratio=0).decay(64 * (step + 1), 64))
+        update_ema(average, weights, Ema(halflife=640.0, rampup_ratio=0).decay(64 * (step + 1), 64))
     assert average[0].item() == pytest.approx(0.5)
 
 
 def test_the_average_soon_forgets_the_start():
     average, weights, ema = [torch.ones(1)], [torch.zeros(1)], Ema(halflife=887_000.0)
     for step in range(100):
-        update(average, weights, ema.decay(128 * (step + 1), 128))
+        update_ema(average, weights, ema.decay(128 * (step + 1), 128))
     assert average[0].item() < 1e-6
 
 

@@ -1,4 +1,4 @@
-"""Networks: frozen dataclasses that build modules net(x, c_noise, labels) -> y, and know nothing of noise or data."""
+"""Networks: frozen dataclasses that build modules net(x, c_noise, labels) -> y, independent of diffusion and data."""
 
 from typing import TypeAlias
 

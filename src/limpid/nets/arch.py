@@ -1,4 +1,4 @@
-"""The details in which the published U-Nets differ: an `Arch` for the code of each paper."""
+"""The details in which the published U-Nets differ, as an `Arch` for each paper's code."""
 
 import math
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ class Arch:
     norm_eps: float = 1e-6
     """Epsilon of every group norm."""
     norm_num_groups: int = 0
-    """Groups of every group norm; 0 is as many as `groups` gives its channels."""
+    """Groups of every group norm; 0 chooses them by `nets.norm.groups`."""
     downsample_padding: int = 0
     """Padding at the top and left of a convolution of stride 2; at the bottom and right it is 1."""
     endpoint: bool = True
@@ -24,18 +24,18 @@ class Arch:
     attention_up: Literal["all", "last"] = "all"
     """Which blocks of a level have attention in the decoder: all, or the last one."""
     enter: Literal["level", "width"] = "level"
-    """Output channels of the first convolution: those of the first level, or `model_channels`."""
+    """Output channels of the first convolution: of the first level, or `model_channels`."""
     fourier_std: float = 0.0
-    """Standard deviation of the random frequencies by which the noise level is embedded, twice as many as a sinusoid
-    has; 0 is a sinusoid."""
+    """Standard deviation of the random frequencies that embed the noise level, twice as many as a sinusoid has; 0 is a
+    sinusoid."""
     resampling: Literal["average", "smooth"] = "average"
     """Filter of a residual block that resamples: 2x2 averages, or [1, 3, 3, 1] in both directions."""
     pyramid: bool = False
-    """Whether the image itself, reduced by one convolution for each level, is added to the encoder's maps."""
+    """Whether the image, downsampled by one convolution for each level, is added to the encoder's feature maps."""
     one_hot: bool = False
     """Whether a linear map of the one-hot label is added before the MLP; if not, an embedding is added after it."""
     init: Literal["xavier", "torch"] = "xavier"
-    """Initialisation: Xavier uniform, of variance 2 / (fan in + fan out), with zero biases; or torch's defaults."""
+    """Initialization: Xavier uniform, of variance 2 / (fan in + fan out), with zero biases; or torch's defaults."""
     end_gain: float = 0.0
     """Gain of the initial weights in the last layer of each residual branch and of the network."""
     qkv_gain: float = 1.0
@@ -50,7 +50,7 @@ DDPMPP = Arch(
     enter="width",
     one_hot=True,
     end_gain=1e-5,
-    qkv_gain=math.sqrt(1 / 10),  # sqrt(1/5) of the size that the three would have if initialised as one matrix
+    qkv_gain=math.sqrt(1 / 10),  # sqrt(1/5) of the size that the three would have if initialized as one matrix
 )
 ArchName: TypeAlias = Literal["ddpm", "iddpm", "ddpmpp", "ncsnpp", "score_sde"]
 ARCHS: dict[ArchName, Arch] = {

@@ -18,7 +18,7 @@ from limpid.nets.types import FeatureMap, ImageBatch
 
 
 def check_divisible(shape: tuple[int, int, int], stride: int) -> None:
-    """Raises ValueError, naming the nearest size that works, if height and width are not multiples of `stride`."""
+    """Raise ValueError, with the nearest valid size, unless height and width are multiples of `stride`."""
     height, width = shape[1:]
     if height % stride or width % stride or min(shape) < 1:
         near = "x".join(map(str, nearest_size(height, width, stride)))
@@ -27,14 +27,14 @@ def check_divisible(shape: tuple[int, int, int], stride: int) -> None:
 
 def nearest_size(height: int, width: int, stride: int) -> tuple[int, int]:
     """The nearest height and width that are multiples of `stride`, each at least `stride`."""
-    rows, columns = (max(stride, stride * math.floor(edge / stride + 0.5)) for edge in (height, width))
+    rows, columns = (max(stride, stride * math.floor(side / stride + 0.5)) for side in (height, width))
     return rows, columns
 
 
 def sinusoid(t: Float[Tensor, " b"], width: int, endpoint: bool = True) -> Float[Tensor, "b width"]:
     """Sines, then cosines, of t at width / 2 frequencies that fall geometrically from 1 to 1/10000 (Ho et al. 2020).
 
-    Without `endpoint` 1/10000 is left out (Vaswani et al. 2017).
+    Without `endpoint` the frequency 1/10000 is excluded (Vaswani et al. 2017).
     """
     half = width // 2
     last = half - 1 if endpoint else half
@@ -50,12 +50,12 @@ def fourier_features(t: Float[Tensor, " b"], frequencies: Float[Tensor, " n"]) -
 
 
 class ConditioningEmbedding(nn.Module):
-    """The embedding of noise level and label for every block of a network: an MLP of a sinusoid, and a label table.
+    """The embedding of noise level and label, and from it the modulation of every block of a network.
 
-    NCSN++ has random frequencies in place of the sinusoid's; they are not trained. The last row of the label table,
-    number `classes`, stands for "no label"; DDPM++ and NCSN++ have a `OneHot` instead of a table. `modulation_widths`
-    are the numbers of outputs for the blocks; one matrix computes them all, because a matrix in each block would cost
-    5% of a training step of a small network on a CPU.
+    The noise level is embedded by a sinusoid of `frequencies` channels (in NCSN++ by random frequencies, which are not
+    trained) and an MLP, the label by a table whose last row, number `classes`, is "no label" (in DDPM++ and NCSN++ by a
+    `OneHot`). `modulation_widths` are the channels that each block gets. One matrix computes all of them: a matrix in
+    each block would cost 5% of a training step of a small network on a CPU.
     """
 
     def __init__(self, frequencies: int, width: int, classes: int, modulation_widths: Sequence[int], arch: Arch = DDPM):
@@ -72,9 +72,9 @@ class ConditioningEmbedding(nn.Module):
     def forward(
         self, c_noise: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None
     ) -> tuple[Float[Tensor, "b _"], ...]:
-        """The modulation of each block; None stands for no label. Raises ValueError for labels without a table."""
+        """The modulation of each block; labels of None are "no label". Raises ValueError for others without classes."""
         if self.labels is None and labels is not None:
-            raise ValueError("labels were given to a network built with classes = 0: expected None")
+            raise ValueError("labels were given to a network without classes: expected None")
         if self.fourier is None:
             embedding = sinusoid(c_noise, self.frequencies, self.arch.endpoint)
         else:
@@ -90,11 +90,11 @@ class ConditioningEmbedding(nn.Module):
 class OneHot(nn.Linear):
     """A linear map of the one-hot label, times sqrt(classes) for a variance of one (Karras et al. 2022, their code).
 
-    "No label", which is number `classes` or None, is a vector of zeros: only the bias is left.
+    "No label" (None, or the number `classes`) is a vector of zeros: only the bias remains.
     """
 
     def forward(self, input: Int[Tensor, " b"] | None) -> Float[Tensor, "*b d"]:
-        """The vector of each label."""
+        """The embedding of each label."""
         if input is None:
             assert self.bias is not None
             return self.bias
@@ -103,7 +103,7 @@ class OneHot(nn.Linear):
 
 
 def label_table(rows: int, width: int) -> nn.Embedding:
-    """A table with normal initialisation; uninitialised on the meta device, where torch would import its compiler."""
+    """A table with normal initialization; none on the meta device, where torch would import its compiler for it."""
     weight = torch.empty(rows, width)
     if not weight.is_meta:
         nn.init.normal_(weight)
@@ -111,7 +111,7 @@ def label_table(rows: int, width: int) -> nn.Embedding:
 
 
 def identity(x: ImageBatch) -> ImageBatch:
-    """`x` itself."""
+    """`x` unchanged, for blocks that do not resample."""
     return x
 
 
@@ -143,7 +143,7 @@ class ResBlock(nn.Module):
         self.shortcut = nn.Conv2d(channels_in, channels_out, 1) if projects else nn.Identity()
 
     def forward(self, x: FeatureMap, emb: Float[Tensor, "b _"]) -> FeatureMap:
-        """The next map; `emb` holds a shift, or a scale and a shift, for each of its channels."""
+        """The next feature map; `emb` holds a shift, or a scale and a shift, for each channel."""
         y = self.conv1(self.resample(self.norm1.silu(x)))
         if self.scale_shift:
             scale, shift = emb.chunk(2, dim=1)
@@ -154,7 +154,7 @@ class ResBlock(nn.Module):
 
 
 def rescale(x: FeatureMap, factor: float) -> FeatureMap:
-    """`x` times `factor`; `x` itself where that is 1."""
+    """`x` times `factor`; no operation if that is 1."""
     return x if factor == 1 else x * factor
 
 
@@ -169,7 +169,7 @@ class Attention(nn.Module):
         self.out = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: ImageBatch) -> ImageBatch:
-        """The next map."""
+        """The next feature map."""
         pixels = self.qkv(self.norm(x)).flatten(2).mT
         q, k, v = pixels.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         y = attend(q, k, v).transpose(1, 2).flatten(2)
@@ -177,7 +177,7 @@ class Attention(nn.Module):
 
 
 class Downsample(nn.Module):
-    """A convolution of stride 2, padded below and on the right as in Ho et al. (2020), or on all sides."""
+    """A convolution of stride 2, padded at the bottom and right as in Ho et al. (2020), or on all sides."""
 
     modulation_width = 0
 

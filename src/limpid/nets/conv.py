@@ -13,7 +13,7 @@ class Conv3x3(nn.Conv2d):
         super().__init__(channels_in, channels_out, 3, padding=1)
 
     def forward(self, input: ImageBatch) -> ImageBatch:
-        """`F.conv2d`; where a kernel of ours has a faster backward pass, with that."""
+        """`F.conv2d`, or a CPU kernel with a faster backward pass where there is one."""
         if conv3x3_cpu.use_small_maps(input, self.weight):
             return conv3x3_cpu.conv3x3_small_maps(input, self.weight, self.bias)
         return super().forward(input)

@@ -15,7 +15,7 @@ from limpid.nets.types import ImageBatch
 Tokens = Float[Tensor, "b n d"]
 
 MAX_DIT_BLOCKS = 1000
-"""Maximum of blocks: more is a mistake, or a forged checkpoint that would take hours to build."""
+"""Limit of `depth`: more is a mistake, or a forged checkpoint that would take hours to build."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class DiT:
         """The network for images of `shape` (channels, height, width), untrained.
 
         Its output has `out_multiplier` times the channels of its input.
-        Raises ValueError if the size is not a multiple of the patch, or the width not one of four and of the heads.
+        Raises ValueError if the size is not a multiple of the patch, or `hidden_size` not one of 4 and of `num_heads`.
         """
         if self.depth > MAX_DIT_BLOCKS:
             raise ValueError(f"depth {self.depth}: expected at most {MAX_DIT_BLOCKS} blocks")
@@ -44,8 +44,10 @@ class DiT:
             or self.hidden_size % 4
             or self.hidden_size % self.num_heads
         ):
-            given = f"patch {self.patch}, width {self.hidden_size}, depth {self.depth}, heads {self.num_heads}"
-            raise ValueError(f"{given}: expected numbers from 1 up, with the width a multiple of 4 and of the heads")
+            given = (
+                f"patch {self.patch}, hidden_size {self.hidden_size}, depth {self.depth}, num_heads {self.num_heads}"
+            )
+            raise ValueError(f"{given}: expected numbers from 1 up, and hidden_size a multiple of 4 and of num_heads")
         check_divisible(shape, self.patch)
         net = DiTModule(self, shape, num_classes, out_multiplier)
         init_dit(net)
@@ -53,7 +55,7 @@ class DiT:
 
 
 class DiTBlock(nn.Module):
-    """Attention, then an MLP: the embedding scales and shifts the norm before each, and gates the output of each."""
+    """Attention, then an MLP; the embedding scales and shifts the norm before each, and gates the output of each."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -114,14 +116,13 @@ def sincos_2d(height: int, width: int, channels: int) -> Float[Tensor, "n c"]:
     then cosines."""
     frequencies = 10_000 ** -torch.linspace(0, 1, channels // 4 + 1)[:-1]
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    angles = [along.reshape(-1, 1) * frequencies for along in (columns, rows)]
+    angles = [position.reshape(-1, 1) * frequencies for position in (columns, rows)]
     return torch.cat([wave for angle in angles for wave in (angle.sin(), angle.cos())], dim=1)
 
 
 def init_dit(net: DiTModule) -> None:
-    """Initialise the weights as in the paper: uniform, of variance 2 / (fan in + fan out); normal for the embedding;
-    zero for every bias, the last layer, and the layer that computes gates, scales and shifts, so that every block
-    starts as the identity."""
+    """Initialize the weights as in the paper: Xavier uniform; normal for the embedding; zero for every bias, the last
+    layer, and the layer that computes gates, scales and shifts, so that every block starts as the identity."""
     for name, bias in net.named_parameters():
         if name.endswith("bias"):
             nn.init.zeros_(bias)

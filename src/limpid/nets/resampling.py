@@ -1,4 +1,4 @@
-"""Maps at half and twice their height and width: by 2x2 averages, or smoothed by the filter [1, 3, 3, 1] of NCSN++."""
+"""Feature maps at half and twice their height and width: by 2x2 averages, or by the filter [1, 3, 3, 1] of NCSN++."""
 
 import torch
 import torch.nn.functional as F
@@ -34,14 +34,13 @@ def _smoothing(x: FeatureMap) -> Tensor:
 
 
 RESAMPLINGS = {"average": (downsample2x, upsample2x), "smooth": (smooth_downsample2x, smooth_upsample2x)}
-"""The functions that halve and double a map, by the name of their filter."""
+"""The functions that downsample and upsample a feature map by 2, by the name of their filter."""
 
 
 class SmoothConvDownsample(nn.Conv2d):
     """A 3x3 convolution, then smoothing at half the height and width.
 
-    The convolution is padded by 2, so that the smoothing has values at the edge where it would have zeros
-    (StyleGAN2; Karras et al. 2020).
+    The convolution is padded by 2, so that the smoothing needs no zero padding (StyleGAN2; Karras et al. 2020).
     """
 
     def __init__(self, channels_in: int, channels_out: int):

@@ -1,8 +1,8 @@
 """The U-Net of DDPM (Ho et al. 2020).
 
-It has the changes of DDPM++ and NCSN++ (Song et al. 2021) and of ADM (Dhariwal and Nichol 2021). An encoder reduces the
-feature maps level by level, a decoder enlarges them again; the output of every encoder block is concatenated to the
-input of a decoder block.
+With the options of DDPM++ and NCSN++ (Song et al. 2021) and of ADM (Dhariwal and Nichol 2021). An encoder downsamples
+the feature maps level by level, and a decoder upsamples them again; the output of every encoder block is concatenated
+to the input of a decoder block.
 """
 
 import math
@@ -33,7 +33,7 @@ from limpid.nets.resampling import RESAMPLINGS, SmoothConvDownsample
 from limpid.nets.types import FeatureMap, ImageBatch
 
 MAX_BLOCKS = 100
-"""Maximum of blocks per level: more is a mistake, or a forged checkpoint that would take hours to build."""
+"""Limit of the blocks of a level: more is a mistake, or a forged checkpoint that would take hours to build."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class UNet:
     channel_mult: tuple[int, ...] = (1, 2, 2, 2)
     """Channels of each level, as multiples of `model_channels`; each level halves height and width."""
     num_blocks: int | tuple[int, ...] = 2
-    """Residual blocks of each level in the encoder, or one number for all; the decoder has one more per level."""
+    """Residual blocks of each level of the encoder, or one number for all; the decoder has one more per level."""
     attn_resolutions: tuple[int, ...] = (16,)
     """Resolutions (the shorter side of a feature map) with self-attention; the middle always has it."""
     dropout: float = 0.1
     patch_size: int = 1
-    """Side of the patches of pixels that become one position of the first level: 2 is about four times as fast as 1."""
+    """Side of the patches of pixels that become one pixel of the first level: 2 is about four times as fast as 1."""
     scale_shift: bool = False
     """Whether the embedding scales and shifts the output of a norm (ADM), instead of being added to its input."""
     head_channels: int = 0
@@ -58,10 +58,10 @@ class UNet:
     resample: Literal["conv", "biggan"] = "conv"
     """Resampling between levels: a convolution, or a residual block that resamples in both branches (DDPM++, ADM)."""
     arch: ArchName = "ddpm"
-    """The paper whose code decides the other details, such as the label embedding and the initialisation: DDPM,
-    improved DDPM, or DDPM++ or NCSN++ as in EDM."""
+    """The paper whose code decides the other details, such as the label embedding and the initialization: DDPM,
+    improved DDPM, DDPM++ or NCSN++ as in EDM, or DDPM as in score_sde."""
     norm_num_groups: int = 0
-    """Groups of every group norm; 0 is up to 32, of 4 channels or more each."""
+    """Groups of every group norm; 0 is up to 32, with 4 or more channels in each."""
 
     @property
     def details(self) -> Arch:
@@ -70,7 +70,7 @@ class UNet:
 
     @property
     def each_blocks(self) -> tuple[int, ...]:
-        """The blocks of each level."""
+        """The number of blocks of each level."""
         return self.num_blocks if isinstance(self.num_blocks, tuple) else (self.num_blocks,) * len(self.channel_mult)
 
     def build(self, shape: tuple[int, int, int], num_classes: int, out_multiplier: int = 1) -> nn.Module:
@@ -83,7 +83,7 @@ class UNet:
             raise ValueError(f"no arch {self.arch!r}: choose from {', '.join(ARCHS)}")
         if min(*self.each_blocks, self.patch_size, *self.channel_mult, len(self.channel_mult)) < 1:
             given = f"num_blocks {self.num_blocks}, patch_size {self.patch_size}, channel_mult {self.channel_mult}"
-            raise ValueError(f"{given}: expected whole numbers from 1 up, and one multiplier or more")
+            raise ValueError(f"{given}: expected integers from 1 up, and at least one multiplier")
         if len(self.each_blocks) != len(self.channel_mult) or max(self.each_blocks) > MAX_BLOCKS:
             levels = len(self.channel_mult)
             raise ValueError(f"num_blocks {self.num_blocks}: expected at most {MAX_BLOCKS}, for {levels} levels")
@@ -95,33 +95,35 @@ class UNet:
             )
         strides = [self.patch_size * 2**level for level in range(len(self.channel_mult))]
         check_size(shape, strides, self.attn_resolutions)
-        edges = [min(shape[1:]) // stride for stride in strides]
-        net = UNetModule(self, shape[0], [edge in self.attn_resolutions for edge in edges], num_classes, out_multiplier)
+        with_attention = [min(shape[1:]) // stride in self.attn_resolutions for stride in strides]
+        net = UNetModule(self, shape[0], with_attention, num_classes, out_multiplier)
         init_unet(net, ARCHS[self.arch])
         return net
 
 
 def check_size(shape: tuple[int, int, int], strides: list[int], attn_resolutions: tuple[int, ...]) -> None:
-    """Raises ValueError unless the size is a multiple of the last stride and each of `attn_resolutions` occurs.
+    """Raise ValueError unless the size is a multiple of the last stride and each of `attn_resolutions` occurs.
 
-    The message names the nearest size that works, the option to change for it, and the sizes that need no such change.
+    The message names the nearest valid size, the resolutions to choose from, and sizes for which no option changes.
     """
-    maps = [min(nearest_size(shape[1], shape[2], strides[-1])) // stride for stride in strides]
-    if not (missing := set(attn_resolutions) - set(maps)):
+    resolutions = [min(nearest_size(shape[1], shape[2], strides[-1])) // stride for stride in strides]
+    if not (missing := set(attn_resolutions) - set(resolutions)):
         return check_divisible(shape, strides[-1])
-    sides = sorted({edge * stride for edge in attn_resolutions for stride in strides})
-    fit = [s for s in sides if not s % strides[-1] and {s // stride for stride in strides} >= set(attn_resolutions)]
-    advice = f"choose --network.attn-resolutions from {', '.join(map(str, maps))}"
-    advice += f", or images whose shorter side is {', '.join(map(str, fit))}" if fit else ""
+    sides = sorted({resolution * stride for resolution in attn_resolutions for stride in strides})
+    valid = [s for s in sides if not s % strides[-1] and {s // stride for stride in strides} >= set(attn_resolutions)]
+    advice = f"choose --network.attn-resolutions from {', '.join(map(str, resolutions))}"
+    advice += f", or images whose shorter side is {', '.join(map(str, valid))}" if valid else ""
     try:
         check_divisible(shape, strides[-1])
     except ValueError as error:
-        raise ValueError(f"{error}, but no map of it has an edge of {max(missing)} for attention: {advice}") from None
-    raise ValueError(f"no map has an edge of {max(missing)} for attention: {advice}")
+        raise ValueError(
+            f"{error}, but no feature map of it has resolution {max(missing)}, which attention needs: {advice}"
+        ) from None
+    raise ValueError(f"no feature map has resolution {max(missing)}, which attention needs: {advice}")
 
 
 class UNetBlock(nn.Module):
-    """A residual block, followed by attention if the level has it."""
+    """A residual block, followed by self-attention if the level has it."""
 
     def __init__(self, config: UNet, channels_in: int, channels_out: int, with_attention: bool):
         super().__init__()
@@ -132,14 +134,14 @@ class UNetBlock(nn.Module):
         self.modulation_width = self.residual.modulation_width
 
     def forward(self, x: FeatureMap, emb: Float[Tensor, "b _"]) -> FeatureMap:
-        """The next map."""
+        """The next feature map."""
         return self.attention(self.residual(x, emb))
 
 
 class UNetModule(nn.Module):
     """The network built by `UNet`: net(x, c_noise, labels) -> y."""
 
-    def __init__(self, config: UNet, channels: int, attends: list[bool], classes: int, out_multiplier: int):
+    def __init__(self, config: UNet, channels: int, attn_levels: list[bool], classes: int, out_multiplier: int):
         super().__init__()
         widths, arch = [config.model_channels * m for m in config.channel_mult], config.details
         self.patch = config.patch_size
@@ -152,7 +154,7 @@ class UNetModule(nn.Module):
                 pyramid.append(current)
                 skips.append(current)
             for _ in range(config.each_blocks[level]):
-                down.append(UNetBlock(config, current, width, attends[level]))
+                down.append(UNetBlock(config, current, width, attn_levels[level]))
                 current = width
                 skips.append(current)
         middle = [
@@ -161,7 +163,7 @@ class UNetModule(nn.Module):
         ]
         for level, width in reversed(list(enumerate(widths))):
             for remaining in reversed(range(config.each_blocks[level] + 1)):
-                with_attention = attends[level] and (arch.attention_up == "all" or remaining == 0)
+                with_attention = attn_levels[level] and (arch.attention_up == "all" or remaining == 0)
                 up.append(UNetBlock(config, current + skips.pop(), width, with_attention))
                 current = width
             if level > 0:
@@ -210,26 +212,26 @@ def _upsampler(config: UNet, channels: int) -> Upsample | ResBlock:
 
 @torch.no_grad()
 def init_unet(net: UNetModule, arch: Arch) -> None:
-    """Initialise the weights as in `arch`: small or zero in the last layer of each branch and of the network.
+    """Initialize the weights as in `arch`: small or zero in the last layer of each branch and of the network.
 
     The label embedding keeps the normal distribution that is torch's default, as in ADM.
     """
     if arch.init == "xavier":
         _xavier(net, arch.qkv_gain)
     parts = list(net.modules())
-    ends = [part.conv2 for part in parts if isinstance(part, ResBlock)]
-    ends += [part.out for part in parts if isinstance(part, Attention)]
-    for end in (*ends, net.leave):
-        assert end.bias is not None
-        nn.init.zeros_(end.bias)
+    last_layers = [part.conv2 for part in parts if isinstance(part, ResBlock)]
+    last_layers += [part.out for part in parts if isinstance(part, Attention)]
+    for layer in (*last_layers, net.leave):
+        assert layer.bias is not None
+        nn.init.zeros_(layer.bias)
         if arch.end_gain:
-            end.weight.mul_(arch.end_gain)
+            layer.weight.mul_(arch.end_gain)
         else:
-            nn.init.zeros_(end.weight)
+            nn.init.zeros_(layer.weight)
 
 
 def _xavier(net: UNetModule, qkv_gain: float) -> None:
-    """Initialise every matrix uniformly with variance 2 / (fan in + fan out), as in DDPM, and every bias with zero."""
+    """Initialize every matrix by Xavier's uniform distribution, as in DDPM, and every bias with zero."""
     for name, bias in net.named_parameters():
         if name.endswith("bias"):
             nn.init.zeros_(bias)
@@ -243,7 +245,7 @@ def _xavier(net: UNetModule, qkv_gain: float) -> None:
 
 
 def _xavier_each(matrices: Sequence[Tensor], gain: float = 1.0) -> None:
-    """Initialise each of several matrices that are stored as one, with its own fan out."""
+    """Initialize each of several matrices that are stored as one, with its own fan-out."""
     for matrix in matrices:
         if len(matrix):
             nn.init.xavier_uniform_(matrix, gain)

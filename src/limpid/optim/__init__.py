@@ -1,3 +1,3 @@
-"""Optimisers, and exponential and power-function averages of the weights (EMA)."""
+"""Optimizers, and EMAs of the weights: exponential ones and power-function ones."""
 
 __all__ = ["ema", "muon", "optimizers"]

@@ -1,4 +1,4 @@
-"""Muon: momentum, orthogonalized for every weight matrix before the update (Jordan et al. 2024)."""
+"""Muon: the momentum of every weight matrix is orthogonalized before the update (Jordan et al. 2024)."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
-"""Coefficients of Jordan's iteration: steep at zero; singular values are within 0.7 to 1.2 after five rounds."""
+"""Coefficients of Jordan's iteration, which is steep at 0: after five rounds singular values are within 0.7 to 1.2."""
 UPDATE_RMS = 0.2
-"""Root mean square of an Adam update, to which Muon's is scaled (Liu et al. 2025): both share one learning rate."""
+"""Root mean square of an Adam update, to which Muon's is scaled: one learning rate suits both (Liu et al. 2025)."""
 
 
 class MuonOptimizer(torch.optim.AdamW):
@@ -63,9 +63,9 @@ class MuonOptimizer(torch.optim.AdamW):
 
 
 def as_matrix(weight: Tensor) -> Float[Tensor, "rows columns"]:
-    """A view of a weight with one row per output channel; its columns are in memory order, which is nothing to Muon."""
-    last = weight.ndim == 4 and weight.is_contiguous(memory_format=torch.channels_last)
-    return (weight.permute(0, 2, 3, 1) if last else weight).flatten(1)
+    """A view of a weight with one row per output channel; its columns are in memory order: Muon depends on none."""
+    channels_last = weight.ndim == 4 and weight.is_contiguous(memory_format=torch.channels_last)
+    return (weight.permute(0, 2, 3, 1) if channels_last else weight).flatten(1)
 
 
 def newton_schulz(stacks: Sequence[Float[Tensor, "_ _ _"]]) -> list[Float[Tensor, "_ _ _"]]:

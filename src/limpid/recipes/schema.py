@@ -56,11 +56,13 @@ def _struct(kind: type) -> dict[str, Any]:
 
 @cache
 def field_docs(kind: type) -> dict[str, str]:
-    """The strings below the fields of a dataclass, which document them."""
-    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
-    assert isinstance(definition, ast.ClassDef)
+    """The strings below the fields of a dataclass, inherited ones too, which document them."""
+    classes = [base for base in reversed(kind.__mro__) if is_dataclass(base)]
+    definitions = [ast.parse(textwrap.dedent(inspect.getsource(base))).body[0] for base in classes]
     return {
         field.target.id: inspect.cleandoc(text.value.value).replace("\n", " ")
+        for definition in definitions
+        if isinstance(definition, ast.ClassDef)
         for field, text in pairwise(definition.body)
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
         if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)

@@ -1,6 +1,6 @@
-"""Tuning of a process for CPUs: freed memory is kept, threads are pinned, the faster precision is found.
+"""Tuning of a process for CPUs: freed memory is not returned, threads are pinned, the faster precision is measured.
 
-Nothing is changed where the user has set the environment variables that control it.
+An environment variable that the user has set for one of these takes precedence.
 """
 
 import ctypes
@@ -21,23 +21,23 @@ ALLOCATOR = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES
 AFFINITY_VARIABLES = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-MIN_SPEEDUP = 0.8
+MAX_TIME_RATIO = 0.8
 """Fewer threads are chosen only if their time is below this fraction of the time of more threads."""
-NEVER, LARGE = 2**31 - 1, 2**25
-"""In bytes: a trim threshold that is never reached, and the size from which a block gets its own mapping and is
-returned when it is freed (the largest that glibc before 2.35 accepts). If large blocks were kept too, fragmentation
-would take 0.2 GB in a step of DDPM's network with 64 images."""
+TRIM_THRESHOLD, MMAP_THRESHOLD = 2**31 - 1, 2**25
+"""In bytes: a trim threshold that is never reached, and the size from which a block is mapped by itself and returned to
+the kernel when it is freed (the largest that glibc before 2.35 accepts). If large blocks were not returned either,
+fragmentation would take 0.2 GB in a step of DDPM's network with 64 images."""
 
 
 @cache
 def tune_process() -> tuple[str, ...]:
-    """Keep freed memory and pin threads, once per process; returns the names of the changes that were made."""
+    """Keep freed memory in the process and pin its threads, once; returns the names of the changes that were made."""
     changes = {"memory kept": keep_freed_memory(), "a core for each thread": pin_threads()}
     return tuple(name for name, applied in changes.items() if applied)
 
 
 def keep_freed_memory() -> bool:
-    """Let the process keep the memory that it frees; returns whether this worked, which needs glibc.
+    """Keep freed memory in the process instead of returning it to the kernel; returns whether glibc allows that.
 
     Every step allocates the same megabytes again. By default glibc returns them to the kernel in between, and each page
     then costs a page fault: 127,000 in a step of DDPM's network, a seventh of its time.
@@ -45,9 +45,9 @@ def keep_freed_memory() -> bool:
     if sys.platform != "linux" or any(name in os.environ for name in ALLOCATOR):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
-    if mallopt is None or not mallopt(M_TRIM_THRESHOLD, NEVER):
+    if mallopt is None or not mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD):
         return False
-    return bool(mallopt(M_MMAP_THRESHOLD, LARGE))
+    return bool(mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD))
 
 
 def pin_threads() -> bool:
@@ -78,35 +78,35 @@ def pin_threads() -> bool:
     return True
 
 
-def best_thread_count(most: int, turns: int = 5) -> int:
-    """The fastest number of torch's threads at this moment, among `most`, half of it, and so on down to one.
+def best_thread_count(max_threads: int, rounds: int = 5) -> int:
+    """The fastest number of torch's threads at this moment: `max_threads`, half of that, and so on down to 1.
 
-    Beside another busy program more threads may be slower: in each operation all wait for the one that is not running.
-    The demo trains at 570 images/s with two threads on two free cores; if one core is busy, at 30 to 45 with two
+    Beside a busy program more threads may be slower, since all of them wait in each operation for the one whose core is
+    taken. The demo trains at 570 images/s with two threads on two free cores; if one core is busy, at 30 to 45 with two
     threads, and at 230 with one. If the load average of the last minute is low, nothing is measured.
     """
     import torch
 
-    if most == 1 or any(name in os.environ for name in THREAD_VARIABLES) or not hasattr(os, "getloadavg"):
-        return most
+    if max_threads == 1 or any(name in os.environ for name in THREAD_VARIABLES) or not hasattr(os, "getloadavg"):
+        return max_threads
     if os.getloadavg()[0] < 0.2:
-        return most
+        return max_threads
     x, weight = torch.full((8, 32, 16, 16), 0.5), torch.full((32, 32, 3, 3), 0.01)
-    numbers = [most >> i for i in range(most.bit_length())]
-    seconds: dict[int, list[float]] = {number: [] for number in numbers}
-    for turn in range(turns + 1):
-        for number in numbers:
-            torch.set_num_threads(number)
+    counts = [max_threads >> i for i in range(max_threads.bit_length())]
+    seconds: dict[int, list[float]] = {count: [] for count in counts}
+    for i in range(rounds + 1):
+        for count in counts:
+            torch.set_num_threads(count)
             begin = time.perf_counter()
             for _ in range(100):  # short operations, as in a small network: threads wait for each other after each
                 torch.nn.functional.silu(torch.nn.functional.conv2d(x, weight, padding=1))
-            if turn:  # the first round is a warm-up
-                seconds[number].append(time.perf_counter() - begin)
-    torch.set_num_threads(most)
-    best = most
-    for number in numbers[1:]:
-        if median(seconds[number]) < MIN_SPEEDUP * median(seconds[best]):
-            best = number
+            if i:  # the first round is a warm-up
+                seconds[count].append(time.perf_counter() - begin)
+    torch.set_num_threads(max_threads)
+    best = max_threads
+    for count in counts[1:]:
+        if median(seconds[count]) < MAX_TIME_RATIO * median(seconds[best]):
+            best = count
     return best
 
 
@@ -125,17 +125,17 @@ def bfloat16_flags(cpuinfo: Path = CPUINFO) -> set[str]:
 
 
 def is_bfloat16_faster(cpuinfo: Path = CPUINFO) -> bool:
-    """Whether convolutions in bfloat16 are faster than in float32 on this CPU: measured where its flags do not tell."""
+    """Whether convolutions in bfloat16 are faster than in float32 on this CPU: measured unless its flags decide it."""
     flags = bfloat16_flags(cpuinfo)
     return AMX in flags or (AVX512_BF16 in flags and bfloat16_speedup() > 1)
 
 
 @cache
-def bfloat16_speedup(turns: int = 8) -> float:
+def bfloat16_speedup(rounds: int = 8) -> float:
     """The time of a small convolution in float32 over its time in bfloat16, measured once per process in about 12 ms.
 
-    On one thread, and each time is the shortest of all turns: another program can only make a turn longer, so that two
-    processes on one machine come to the same choice.
+    On one thread, and each time is the shortest of all rounds: another program can only make a round longer, so two
+    processes on one machine make the same choice.
     """
     import torch
 
@@ -147,7 +147,7 @@ def bfloat16_speedup(turns: int = 8) -> float:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with torch.inference_mode():
-        for _ in range(turns):
+        for _ in range(rounds):
             for dtype, (x, weight) in layers.items():
                 begin = time.perf_counter()
                 torch.nn.functional.conv2d(x, weight, padding=1)

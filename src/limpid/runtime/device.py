@@ -21,23 +21,23 @@ WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 @dataclass(frozen=True)
 class Runtime:
-    """What to compute on; "auto" takes the best that is there."""
+    """Device, precision, compilation and threads; "auto" takes the best that this machine has."""
 
     device: str = "auto"
     """cpu, cuda, cuda:1, mps, ..."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """bfloat16 is used for the network; weights, norms, loss and EMA stay in float32."""
     compile: bool | Literal["auto"] = "auto"
-    """Compile the network: minutes at the start, faster steps on a GPU, nothing won on a CPU; "auto" does it on a GPU,
-    for runs of a million images or more."""
+    """Compile the network: it takes minutes at the start, and makes steps faster on a GPU but not on a CPU; "auto"
+    compiles on a GPU, for runs of a million images or more."""
     threads: int = 0
-    """Threads on a CPU; 0 takes one for each core, or as many as get the most done beside other programs."""
+    """Threads on a CPU; 0 takes one for each core, or fewer if that is faster beside other programs."""
 
     def resolve(self: AnyRuntime, images: int = 0) -> AnyRuntime:
-        """This machine with its choices made for a run of so many images; nothing in the process changes.
+        """The runtime with every "auto" decided, for a run of `images` images; nothing in the process changes.
 
-        `threads` stays 0 where it was not given: torch then uses as many as it is set to. Raises ValueError for a
-        device that is not there.
+        `threads` stays 0 where it was not given: torch's own setting then holds. Raises ValueError for a device that
+        this machine does not have.
         """
         if self.threads < 0:
             raise ValueError(f"--threads {self.threads}: expected a number of threads, 0 to choose them here")
@@ -48,15 +48,15 @@ class Runtime:
             raise ValueError(f"no device '{device}' here: choose from {', '.join(_devices())}") from error
         best = "bfloat16" if _is_bfloat16_faster(device) else "float32"
         precision = best if self.precision == "auto" else self.precision
-        repaid = device.startswith("cuda") and images >= COMPILE_FROM_IMAGES
-        compiled = repaid if self.compile == "auto" else self.compile
+        pays_off = device.startswith("cuda") and images >= COMPILE_FROM_IMAGES
+        compiled = pays_off if self.compile == "auto" else self.compile
         return replace(self, device=device, precision=precision, compile=compiled)
 
     def setup(self: AnyRuntime) -> AnyRuntime:
-        """Tune the whole process for this machine, for good, and return it with the number of threads chosen.
+        """Tune this process permanently: its memory, threads and torch's settings. Returns the runtime with the number
+        of threads that was chosen.
 
-        For a program whose only work this is, like limpid's commands: freed memory is kept, threads are pinned, and
-        torch's settings stay as this machine wants them. A guest in another program leaves it out.
+        For programs that do nothing else, like limpid's commands; inside another program use `settings`.
         """
         tuned = self
         if self.device == "cpu":
@@ -67,7 +67,8 @@ class Runtime:
 
     @contextmanager
     def settings(self) -> Iterator[None]:
-        """Torch's settings are as this machine wants them in here, and afterwards as they were."""
+        """A context with torch's settings for this runtime: threads, determinism, cuDNN, CUDA device. It restores those
+        from before."""
         with ExitStack() as undo:
             undo.callback(torch.set_num_threads, torch.get_num_threads())
             warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
@@ -83,9 +84,9 @@ class Runtime:
 
     @contextmanager
     def sampling_threads(self) -> Iterator[None]:
-        """As many threads in here as get the most done beside other programs at this moment, if none were given.
+        """A context with the number of threads that is fastest now, beside other programs, unless `threads` was given.
 
-        A run keeps the number it began with; what is only looked at need not wait for a processor that is busy now.
+        The bits of a run depend on its number of threads, so training keeps one; sample grids need not.
         """
         before = torch.get_num_threads()
         try:
@@ -99,19 +100,20 @@ class Runtime:
         if self.device == "cpu" and self.threads:
             torch.set_num_threads(self.threads)
         elif self.device.startswith("cuda"):
-            # What names no device, as events and autocast, means the current one.
+            # CUDA events and autocast use the current device.
             torch.cuda.set_device(torch.device(self.device).index or 0)
             torch.backends.cudnn.benchmark = True
 
     def to_device(self, module: Module) -> Module:
-        """The module on this device, its kernels laid out with channels last, as convolutions like them."""
+        """The module on this device, its convolution weights in the channels-last layout, in which they are fastest."""
         return module.to(self.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     @contextmanager
     def autocast(self) -> Iterator[None]:
-        """The context in which the network runs: its precision, and no attention of cuDNN's.
+        """The context in which the network runs: autocast to `precision`, and cuDNN's attention turned off.
 
-        Since torch 2.11 the backward of that gives NaN for some lengths (#196678); the other kernels are as quick here.
+        Since torch 2.11 its backward pass gives NaN for some sequence lengths (pytorch issue 196678), and the other
+        attention kernels are as fast at the sizes of small images.
         """
         kind = torch.device(self.device).type
         with ExitStack() as stack:
@@ -124,25 +126,24 @@ class Runtime:
     def __str__(self) -> str:
         number = torch.get_num_threads()
         threads = f", {number} thread{'s'[: number != 1]}" if self.device == "cpu" else ""
-        many = f"{distributed.world_size()} processes, each on " if distributed.world_size() > 1 else ""
-        return f"{many}{self.device}{threads}, {self.precision}{', compiled' if self.compile is True else ''}"
+        processes = f"{distributed.world_size()} processes, each on " if distributed.world_size() > 1 else ""
+        return f"{processes}{self.device}{threads}, {self.precision}{', compiled' if self.compile is True else ''}"
 
 
 @dataclass(frozen=True)
 class TrainingRuntime(Runtime):
-    """A runtime with the choices that only training has."""
+    """A runtime with the options that only training has."""
 
     micro_batch: int = 0
-    """Images in one forward and backward pass where memory is short, 0 for the complete batch; the sums are equal."""
+    """Images in one forward and backward pass; gradients are accumulated over the batch. 0 is the complete batch."""
     deterministic: bool = False
     """Use only deterministic kernels: slower on a GPU; a CPU is deterministic anyway."""
     fsdp: bool = False
-    """Train with each of several processes holding a part of the weights, averages and optimiser's memory, for networks
-    that do not fit on one GPU."""
+    """Shard weights, EMAs and optimizer state over the processes (FSDP2), for networks that do not fit on one GPU."""
 
     @classmethod
     def from_runtime(cls, runtime: Runtime | None) -> "TrainingRuntime":
-        """The same choices for training; all of them "auto" for None."""
+        """The same options for training; the defaults for None."""
         if isinstance(runtime, TrainingRuntime):
             return runtime
         return cls() if runtime is None else cls(*(getattr(runtime, spec.name) for spec in fields(runtime)))

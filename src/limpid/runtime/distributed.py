@@ -18,18 +18,17 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-Given = TypeVar("Given")
-Made = TypeVar("Made")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 COLLECTIVE_TIMEOUT = timedelta(hours=1)
 """How long a process waits for another, which may be sampling meanwhile. One that has ended is noticed at once."""
-MOMENT = 2.0
-"""Seconds that other processes wait after an error, so that torchrun sees the failed one end first and stops them."""
-MISTAKE_WAIT = 10.0
-"""Seconds that they wait with a user's mistake: if the main process reports the same, torchrun ends them sooner."""
-
-LAST = 0.05
-"""Seconds for gloo's threads to release the last tensors sent: they need the Python interpreter for it, and abort if it
-has ended while sharded weights still hold them."""
+ERROR_WAIT = 2.0
+"""Seconds that the other processes wait after an error, so that torchrun sees the failed one end first."""
+USER_ERROR_WAIT = 10.0
+"""Seconds that they wait with a ValueError: if the main process has the same, torchrun ends them before they print."""
+SHUTDOWN_WAIT = 0.05
+"""Seconds for gloo's threads to release the tensors that they sent last, for which they need the Python interpreter:
+they abort if it has ended while sharded weights still hold such tensors."""
 
 
 class PeerLostError(ConnectionError):
@@ -84,17 +83,17 @@ def local_slice(batch: int) -> slice:
 def distributed_session(allowed: bool = True) -> Iterator[None]:
     """A context for a command that several processes may run together; only the main process prints.
 
-    An error ends all processes: the one that fails reports it and ends, which the others notice. A ValueError that all
-    have is reported by the main one alone, since torchrun ends the others meanwhile. Raises ValueError if there are
-    several processes and they are not `allowed`.
+    An error ends all processes: the one that fails reports it and ends, and the others notice its end. A ValueError
+    that all of them raise is reported by the main process alone: torchrun ends the others while they wait. Raises
+    ValueError if there are several processes and they are not `allowed`.
     """
     if world_size() == 1:
         yield
         return
-    with open(os.devnull, "w") as nowhere, redirect_stdout(sys.stdout if is_main_process() else nowhere):
+    with open(os.devnull, "w") as devnull, redirect_stdout(sys.stdout if is_main_process() else devnull):
         try:
             if not allowed:
-                raise ValueError(f"this is done by a single process, and here are {world_size()}: leave out torchrun")
+                raise ValueError(f"this command runs in one process, not in {world_size()}: start it without torchrun")
             yield
             shutdown()
         except Exception as error:
@@ -103,10 +102,10 @@ def distributed_session(allowed: bool = True) -> Iterator[None]:
 
                 get_error_handler().record_exception(error)  # for torchrun to show
             if not is_main_process() or isinstance(error, PeerLostError):
-                mistake = isinstance(error, ValueError)
-                if not mistake:
+                user_error = isinstance(error, ValueError)
+                if not user_error:
                     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, which would end it before it reports
-                time.sleep(MISTAKE_WAIT if mistake else MOMENT)
+                time.sleep(USER_ERROR_WAIT if user_error else ERROR_WAIT)
             raise
 
 
@@ -114,20 +113,20 @@ def init(device: str) -> None:
     """Initialise the process group for devices of this kind, once in the life of a process."""
     if world_size() == 1 or dist.is_initialized():
         return
-    import torch.distributed.nn  # its functions' defaults keep the group they find, and its threads past Python's end
+    import torch.distributed.nn  # imported later, its default arguments would hold the group, and its threads, at exit
 
-    own = torch.device(device) if device.startswith("cuda") else None
-    if own is not None:
-        torch.cuda.set_device(own)
-    # Beside a GPU, what concerns the host alone goes by gloo: no GPU is waited for, and who is gone is missed at once.
-    dist.init_process_group("cpu:gloo,cuda:nccl" if own else "gloo", timeout=COLLECTIVE_TIMEOUT, device_id=own)
+    gpu = torch.device(device) if device.startswith("cuda") else None
+    if gpu is not None:
+        torch.cuda.set_device(gpu)
+    # Tensors of the host go by gloo: no GPU is waited for, and a process that has ended is noticed at once.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo", timeout=COLLECTIVE_TIMEOUT, device_id=gpu)
 
 
 def shutdown() -> None:
-    """Destroy the process group once all have reached this point: gloo may abort if one ends while another connects."""
+    """Destroy the process group once all processes are here: gloo may abort if one ends while another connects."""
     if dist.is_initialized():
         barrier()
-        time.sleep(LAST)
+        time.sleep(SHUTDOWN_WAIT)
         dist.destroy_process_group()
 
 
@@ -139,10 +138,8 @@ def peer_errors() -> Iterator[None]:
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
-        why = str(error).strip().splitlines()[-1:]
-        raise PeerLostError(
-            f"process {rank()} of {world_size()} has lost the others: {why[0] if why else error!r}"
-        ) from error
+        reason = (str(error).strip().splitlines() or [repr(error)])[-1]
+        raise PeerLostError(f"process {rank()} of {world_size()} has lost the others: {reason}") from error
 
 
 def any_rank(flag: bool) -> bool:
@@ -160,51 +157,51 @@ def barrier() -> None:
     any_rank(False)
 
 
-def broadcast_object(ask: Callable[[], Made]) -> Made:
-    """The result of `ask` on all processes; only the main process calls it."""
+def broadcast_object(compute: Callable[[], Result]) -> Result:
+    """The result of `compute` on all processes; only the main process calls it. Collective."""
     if world_size() == 1:
-        return ask()
-    held: list[Any] = [ask() if is_main_process() else None]
+        return compute()
+    objects: list[Any] = [compute() if is_main_process() else None]
     with peer_errors():
-        dist.broadcast_object_list(held, src=0, device=torch.device("cpu"))
-    return held[0]
+        dist.broadcast_object_list(objects, src=0, device=torch.device("cpu"))
+    return objects[0]
 
 
-def broadcast_tensors(ask: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+def broadcast_tensors(compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
     """As `broadcast_object`, for tensors by name; returned on the CPU."""
     if world_size() == 1:
-        return ask()
-    own = ask() if is_main_process() else {}
-    kinds = broadcast_object(lambda: {name: (tuple(value.shape), value.dtype) for name, value in own.items()})
-    held: dict[str, Tensor] = {}
-    for name, (shape, dtype) in kinds.items():
-        held[name] = own[name].detach().cpu().contiguous() if is_main_process() else torch.empty(shape, dtype=dtype)
-        if held[name].numel():
+        return compute()
+    own = compute() if is_main_process() else {}
+    types = broadcast_object(lambda: {name: (tuple(value.shape), value.dtype) for name, value in own.items()})
+    tensors: dict[str, Tensor] = {}
+    for name, (shape, dtype) in types.items():
+        tensors[name] = own[name].detach().cpu().contiguous() if is_main_process() else torch.empty(shape, dtype=dtype)
+        if tensors[name].numel():
             with peer_errors():
-                dist.broadcast(held[name].view(-1).view(torch.uint8), 0)
-    return held
+                dist.broadcast(tensors[name].view(-1).view(torch.uint8), 0)
+    return tensors
 
 
-def local_main_first(work: Callable[[], Made]) -> Made:
-    """The result of `work`, which one process of each machine runs before the others: they find what it has cached."""
+def local_main_first(compute: Callable[[], Result]) -> Result:
+    """The result of `compute`, which one process of each machine calls before the others: they find what it cached."""
     if local_rank():
         barrier()
-    done = work()
+    result = compute()
     if not local_rank():
         barrier()
-    return done
+    return result
 
 
-def parallel_map(make: Callable[[Given], Made], given: Iterable[Given]) -> Iterator[Made]:
-    """As `map`, but the items are divided among the processes, and each process gets all results."""
+def parallel_map(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """As `map`, but the items are divided among the processes, and each process gets all results. Collective."""
     if world_size() == 1:
-        yield from map(make, given)
+        yield from map(function, items)
         return
-    items = list(given)
-    for begin in range(0, len(items), world_size()):
-        turn = items[begin : begin + world_size()]
-        made: list[Any] = [None] * world_size()
-        own = make(turn[rank()]) if rank() < len(turn) else None
+    all_items = list(items)
+    for begin in range(0, len(all_items), world_size()):
+        group = all_items[begin : begin + world_size()]
+        results: list[Any] = [None] * world_size()
+        own = function(group[rank()]) if rank() < len(group) else None
         with peer_errors():
-            dist.all_gather_object(made, own)
-        yield from made[: len(turn)]
+            dist.all_gather_object(results, own)
+        yield from results[: len(group)]

@@ -23,18 +23,18 @@ def shard(module: nn.Module, device: str) -> None:
     from torch.distributed.fsdp import FSDPModule, fully_shard
 
     lists = [part for part in module.modules() if isinstance(part, nn.ModuleList)]
-    blocks = [block for part in reversed(lists) for block in part if any(True for _ in block.parameters())]
+    blocks = [block for blocks in reversed(lists) for block in blocks if any(True for _ in block.parameters())]
     for part in (*blocks, module):
-        fully_shard(part, mesh=_everyone(torch.device(device).type))
+        fully_shard(part, mesh=_process_mesh(torch.device(device).type))
         assert isinstance(part, FSDPModule)
         part.set_gradient_divide_factor(1.0)  # sums, not means
         part.set_force_sum_reduction_for_comms(True)
 
 
 @cache
-def _everyone(kind: str) -> Any:
+def _process_mesh(device_type: str) -> Any:
     """The device mesh of all processes."""
-    return device_mesh.init_device_mesh(kind, (distributed.world_size(),))
+    return device_mesh.init_device_mesh(device_type, (distributed.world_size(),))
 
 
 def is_sharded(value: nn.Module | Tensor) -> bool:
@@ -70,7 +70,7 @@ def local_shard(value: Tensor, like: Tensor) -> Tensor:
 
 
 def broadcast_parameters(module: nn.Module) -> None:
-    """Copy the main process's weights of a module to all: another processor may have initialised others."""
+    """Copy the main process's weights of a module to all: another type of processor may initialise other bits."""
     state = module.state_dict() if distributed.world_size() > 1 else {}
     for name, value in distributed.broadcast_tensors(lambda: state).items():
         state[name].copy_(value)
@@ -81,16 +81,16 @@ def find_desynced(tensors: Mapping[str, Tensor]) -> list[str]:
     unsharded = {name: value for name, value in tensors.items() if not is_sharded(value)}
     if distributed.world_size() == 1 or not unsharded:
         return []
-    most = torch.stack([_numbers(value).sum() for value in unsharded.values()])
-    least = most.clone()
+    highest = torch.stack([_as_integers(value).sum() for value in unsharded.values()])
+    lowest = highest.clone()
     with distributed.peer_errors():
-        dist.all_reduce(most, dist.ReduceOp.MAX)
-        dist.all_reduce(least, dist.ReduceOp.MIN)
-    return [name for name, differs in zip(unsharded, (most != least).tolist(), strict=True) if differs]
+        dist.all_reduce(highest, dist.ReduceOp.MAX)
+        dist.all_reduce(lowest, dist.ReduceOp.MIN)
+    return [name for name, differs in zip(unsharded, (highest != lowest).tolist(), strict=True) if differs]
 
 
-def _numbers(value: Tensor) -> Tensor:
-    """The bytes of a tensor as integers, whose sum does not depend on the order."""
+def _as_integers(value: Tensor) -> Tensor:
+    """The bytes of a tensor as integers, whose sum, unlike that of floats, does not depend on the order."""
     content = value.detach().cpu().contiguous().view(-1).view(torch.uint8)
-    fours = len(content) // 4 * 4
-    return torch.cat([content[:fours].view(torch.int32).long(), content[fours:].long()])
+    aligned = len(content) // 4 * 4
+    return torch.cat([content[:aligned].view(torch.int32).long(), content[aligned:].long()])

@@ -1,6 +1,6 @@
-"""What limpid tells while it works: records of the logger "limpid", printed by its commands alone.
+"""Messages of limpid: records of the logger "limpid", which only its commands print.
 
-In another program nothing is printed but warnings, by logging's default, until the program configures logging.
+In another program only warnings are printed, by the default of `logging`, until that program configures logging.
 """
 
 import logging
@@ -36,7 +36,7 @@ class CommandHandler(logging.Handler):
 
 @contextmanager
 def printed_log() -> Iterator[None]:
-    """Inside, the log is printed as commands print it."""
+    """A context in which the log is printed as commands print it."""
     handler, level = CommandHandler(), logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

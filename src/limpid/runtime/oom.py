@@ -21,9 +21,9 @@ OOM_MESSAGE = re.compile(
 
 
 def find_executable_batch_size(
-    work: Callable[[int], Result], size: int, again: Callable[[], bool] = lambda: True
+    work: Callable[[int], Result], size: int, can_retry: Callable[[], bool] = lambda: True
 ) -> tuple[Result, int]:
-    """The result of `work(size)` and the size, which is halved each time memory runs out and `again` allows a retry.
+    """The result of `work(size)` and the size, which is halved each time memory runs out and `can_retry` allows it.
 
     Raises MemoryError if it does not, or if one image at a time is too many.
     """
@@ -37,8 +37,9 @@ def find_executable_batch_size(
         # Outside of the except block, so that the error no longer references the tensors of the failed attempt.
         if size == 1:
             raise MemoryError(f"out of memory with one image at a time: {why}")
-        if not again():
-            raise MemoryError(f"out of memory in the midst of a sum: go on with --micro-batch {size // 2}: {why}")
+        if not can_retry():
+            advice = f"resume with --micro-batch {size // 2}"
+            raise MemoryError(f"out of memory after gradients were sent to other processes: {advice}: {why}")
         size = (size + 1) // 2
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

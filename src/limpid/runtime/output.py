@@ -1,4 +1,4 @@
-"""What a run prints may be lost, and never ends it: its reader may go, its terminal close, the disk under it fill."""
+"""Output that cannot be written must not end a run: the reader of a pipe may end, a terminal close, a disk fill up."""
 
 import os
 import sys
@@ -7,20 +7,20 @@ from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdo
 from typing import Any
 
 
-class Lossy:
-    """A stream that drops what the stream under it refuses, and offers it the next piece all the same."""
+class LossyStream:
+    """A stream that drops what the stream below it cannot write, and tries again at the next write."""
 
-    def __init__(self, stream: Any):  # whatever stands as stdout: other programs put objects of their own there
+    def __init__(self, stream: Any):  # any object: other programs replace stdout by their own
         self.stream = stream
 
     def write(self, text: str) -> int:
-        """Print what can be printed; all of it counts as written."""
-        with suppress(OSError, ValueError):  # ValueError: a closed stream, or letters that it has no code for
+        """Write what can be written; returns the length of all of it."""
+        with suppress(OSError, ValueError):  # ValueError: a closed stream, or characters that its encoding lacks
             self.stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Pass on what can be passed on."""
+        """Flush if the stream below can."""
         with suppress(OSError, ValueError):
             self.stream.flush()
 
@@ -30,23 +30,23 @@ class Lossy:
 
 @contextmanager
 def lossy_output() -> Iterator[None]:
-    """What is printed in here, to stdout or stderr, may be lost without a word."""
+    """A context in which output to stdout and stderr is silently dropped where it cannot be written."""
     with ExitStack() as stack:
-        if sys.stdout is not None:  # as where it was closed before Python began
-            stack.enter_context(redirect_stdout(Lossy(sys.stdout)))  # pyright: ignore[reportArgumentType]
+        if sys.stdout is not None:  # None if it was closed before Python started
+            stack.enter_context(redirect_stdout(LossyStream(sys.stdout)))  # pyright: ignore[reportArgumentType]
         if sys.stderr is not None:
-            stack.enter_context(redirect_stderr(Lossy(sys.stderr)))  # pyright: ignore[reportArgumentType]
+            stack.enter_context(redirect_stderr(LossyStream(sys.stderr)))  # pyright: ignore[reportArgumentType]
         yield
 
 
 def discard_unwritten() -> None:
-    """At the end of a command: a stream that still refuses its last words leads nowhere from now on.
+    """At the end of a command: redirect a stream that cannot be flushed to the null device.
 
-    Else Python tries to write them once more as it ends, and complains with exit code 120.
+    Otherwise Python tries to flush it again at exit, fails, and exits with code 120.
     """
     for stream in filter(None, (sys.stdout, sys.stderr)):
         try:
             stream.flush()
         except (OSError, ValueError):
-            with suppress(OSError, ValueError):  # a stream that is no file of the system
+            with suppress(OSError, ValueError):  # a stream without a file descriptor
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

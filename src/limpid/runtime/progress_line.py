@@ -1,4 +1,4 @@
-"""How far something is that takes a while: a line on stderr that is rewritten on a terminal, and repeated in a pipe."""
+"""The progress of a long task: a line on stderr, rewritten in place on a terminal, and repeated in a pipe."""
 
 import sys
 import time
@@ -8,17 +8,17 @@ from typing import TypeVar
 from limpid.runtime.terminal import echo, printable
 
 TERMINAL_INTERVAL, PIPE_INTERVAL = 0.1, 10.0
-"""Seconds between two updates; what ends before the first says nothing."""
+"""Seconds between two updates; a task that ends before the first shows none."""
 BAR = 24
 """Characters of the bar on a terminal."""
 CLEAR = "\r\033[K"
-"""What takes a terminal's cursor to the beginning of the line and clears it."""
+"""Control characters that move a terminal's cursor to the beginning of the line and clear the line."""
 
 T = TypeVar("T")
 
 
 class ProgressLine:
-    """Counts what is done of `total` (0 where that is not known), and says so on stderr now and then."""
+    """Counts up to `total` (0 if unknown), in `unit`, and shows the count on stderr at intervals."""
 
     def __init__(self, what: str, total: float = 0, unit: str = "") -> None:
         self.what, self.total, self.unit, self.done = printable(what), total, unit, 0.0
@@ -40,7 +40,7 @@ class ProgressLine:
         return f"{done} of {self.total:,.0f}{self.unit}" if self.total else f"{done}{self.unit}"
 
     def advance(self, amount: float = 1) -> None:
-        """Count so much more as done."""
+        """Add `amount` to the count."""
         self.done += amount
         if time.monotonic() < self.due:
             return
@@ -59,7 +59,7 @@ class ProgressLine:
 
 
 def progress(items: Iterable[T], what: str, total: float = 0) -> Iterator[T]:
-    """The items, counted in a `ProgressLine` as they are taken."""
+    """The items, counted in a `ProgressLine` as they are consumed."""
     with ProgressLine(what, total) as line:
         for item in items:
             yield item

@@ -47,9 +47,9 @@ def _default_generators(device: torch.device) -> list[torch.Generator]:
     return generators
 
 
-def random_subset(n: int, of: int) -> Int64[Tensor, " m"]:
-    """The sorted indices of n of `of` items, a uniform random subset that is always the same; all if there are fewer.
+def random_subset(n: int, total: int) -> Int64[Tensor, " m"]:
+    """The sorted indices of n out of `total` items: a uniform random subset, always the same; all if there are fewer.
 
     Images are often sorted by class or name, so that the first n would be of one class.
     """
-    return torch.randperm(of, generator=generator("cpu", "chosen"))[:n].sort().values
+    return torch.randperm(total, generator=generator("cpu", "chosen"))[:n].sort().values

@@ -1,4 +1,4 @@
-"""Versions of limpid and of the packages it is built on, for what is written beside results."""
+"""Versions of limpid and of the packages it is built on, recorded beside results."""
 
 from importlib.metadata import version as installed_version
 

@@ -42,7 +42,7 @@ def noise_seed(seed: int) -> int:
 def seeded_noise(seeds: Sequence[int], shape: ImageShape, device: str) -> Noise:
     """Standard normal noise, one image per seed, drawn on the CPU: the same on every device, alone or in a batch."""
     generators = [torch.Generator("cpu").manual_seed(noise_seed(seed)) for seed in seeds]
-    return partial(next, seeded_randn(generators, shape, device, ahead=torch.device(device).type != "cpu"))
+    return partial(next, seeded_randn(generators, shape, device, prefetch=torch.device(device).type != "cpu"))
 
 
 def make_denoiser(

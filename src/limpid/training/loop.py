@@ -17,7 +17,7 @@ from limpid.diffusion.denoiser import Labels
 from limpid.diffusion.level import PerSample
 from limpid.diffusion.level_sampling import importance_sample, update_moments
 from limpid.diffusion.schedules import stratified
-from limpid.optim.ema import PowerFunctionEma, update
+from limpid.optim.ema import PowerFunctionEma, update_ema
 from limpid.optim.optimizers import lr_at
 from limpid.recipes.recipe import Recipe
 from limpid.runtime.device import Runtime
@@ -109,4 +109,4 @@ def update_emas(state: TrainState, recipe: Recipe, batch_size: int) -> None:
     emas = [(recipe.ema, state.ema.net)]
     emas += [(PowerFunctionEma(std), net) for std, net in zip(recipe.ema_snapshots, state.power_emas, strict=True)]
     for kind, net in emas:
-        update(net.parameters(), state.model.net.parameters(), kind.decay(state.images_seen, batch_size))
+        update_ema(net.parameters(), state.model.net.parameters(), kind.decay(state.images_seen, batch_size))

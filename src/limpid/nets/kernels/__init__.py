@@ -1,3 +1,3 @@
-"""CPU kernels: the same functions as the library's up to rounding, faster."""
+"""CPU kernels: equal to torch's up to rounding, and faster."""
 
 __all__ = ["attention_cpu", "conv3x3_cpu", "dropout_cpu", "group_norm_cpu"]

@@ -7,7 +7,7 @@ from limpid.nets.types import Heads
 
 
 def attend(q: Heads, k: Heads, v: Heads) -> Heads:
-    """softmax(q k' / sqrt(d)) v (Vaswani et al. 2017, eq. 1)."""
+    """softmax(q k^T / sqrt(d)) v (Vaswani et al. 2017, eq. 1)."""
     if q.device.type != "cpu" or not torch.is_grad_enabled():
         return F.scaled_dot_product_attention(q, k, v)
     # On CPUs the fused kernel is fast forward and slow backward: two matrix products take less time in total.

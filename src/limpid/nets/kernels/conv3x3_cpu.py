@@ -13,11 +13,11 @@ from limpid.nets.types import ImageBatch
 
 Kernels = Float[Tensor, "o c 3 3"]
 SMALL_MAP, WIDE_KERNEL = 8 * 8, 256 * 256
-"""Values of a channel up to which, and channels in times out from which, matrix products beat the library on a CPU."""
+"""Pixels up to which, and input times output channels from which, matrix products are faster than torch's kernel."""
 
 
 def use_small_maps(x: ImageBatch, weight: Kernels) -> bool:
-    """Whether `conv3x3_small_maps` is faster: only its backward pass is, so only where there is one to come."""
+    """Whether `conv3x3_small_maps` is faster: its backward pass alone is, so only where gradients are computed."""
     small = x.shape[2] * x.shape[3] <= SMALL_MAP and weight.shape[0] * weight.shape[1] >= WIDE_KERNEL
     bfloat16 = x.device.type == "cpu" and x.dtype == torch.bfloat16 and torch.is_autocast_enabled("cpu")
     return small and bfloat16 and torch.is_grad_enabled() and not torch.compiler.is_compiling()
@@ -32,8 +32,8 @@ def conv3x3_small_maps(x: ImageBatch, weight: Kernels, bias: Float[Tensor, " o"]
 class Conv3x3SmallMaps(torch.autograd.Function):
     """A 3x3 convolution of small maps in bfloat16 on a CPU.
 
-    The library takes four to five times as long for the gradient of its weights as for its output; here that gradient
-    is nine matrix products, in a quarter to half of that time.
+    Torch takes four to five times as long for the gradient of the weights as for the output; here that gradient is nine
+    matrix products, which take a quarter to half of torch's time.
     """
 
     @staticmethod
@@ -56,8 +56,8 @@ class Conv3x3SmallMaps(torch.autograd.Function):
 def weight_gradient(x: ImageBatch, gradient: ImageBatch) -> Kernels:
     """The gradient of the weights of a 3x3 convolution, from its input and the gradient of its output.
 
-    With a zero pixel after each row, and a zero row after each map, the input pixels of every tap lie at a fixed offset
-    from the output pixels: no tap needs a copy.
+    With a zero pixel after each row, and a zero row after each map, the input pixels of each of the nine taps lie at a
+    fixed offset from the output pixels, so no tap needs a copy.
     """
     pixels, dy = pad_and_flatten(x), pad_and_flatten(gradient)
     margin = x.shape[3] + 2

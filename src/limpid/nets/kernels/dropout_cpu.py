@@ -1,4 +1,4 @@
-"""Dropout that makes four random numbers of each 64 bits on a CPU, from a generator of its own."""
+"""Dropout on a CPU with four random numbers from each 64 bits, and from a generator that can be set."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ _dropout_generator: ContextVar[torch.Generator | None] = ContextVar("dropout_gen
 
 @contextmanager
 def dropout_from(generator: torch.Generator) -> Iterator[None]:
-    """In this context dropout on a CPU uses this generator instead of torch's default one."""
+    """A context in which dropout on a CPU uses this generator instead of torch's default one."""
     before = _dropout_generator.set(generator)
     try:
         yield
@@ -38,7 +38,7 @@ class Dropout(nn.Module):
             return x
         if x.device.type != "cpu" or torch.compiler.is_compiling():
             return F.dropout(x, self.p)
-        # CPUs make random numbers one after the other, a seventh of DDPM's step: so each 64 bits serve four values.
+        # A CPU generates random numbers serially, a seventh of the time of DDPM's step: each 64 bits serve four values.
         b, c, h, w = x.shape
         words = torch.empty(-(-x.numel() // 4), dtype=torch.int64)
         random = words.random_(-(2**63), None, generator=_dropout_generator.get()).view(torch.int16)

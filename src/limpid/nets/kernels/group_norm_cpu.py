@@ -1,4 +1,4 @@
-"""Group normalisation and silu on a CPU; of large bfloat16 maps, block by block in the cache."""
+"""Group normalization and silu on a CPU; for large bfloat16 feature maps, block by block in the cache."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,84 +12,35 @@ from torch.autograd.function import once_differentiable
 from limpid.nets.types import ImageBatch, PerChannel
 
 BLOCKWISE_ABOVE = 2**20
-"""Values of a map from which blocks are faster."""
-BLOCK_NUMBERS = 2**18
-"""Values of a block, 1 MB in float32: it stays in a core's cache, or near."""
+"""Values of a batch of feature maps from which blocks are faster."""
+BLOCK_SIZE = 2**18
+"""Values of a block, 1 MB in float32: it fits in a core's L2 cache, or nearly."""
 
 
-def norm(
-    x: ImageBatch, groups: int, weight: Float[Tensor, " c"], bias: Float[Tensor, " c"], eps: float, training: bool
-) -> ImageBatch:
-    """`F.group_norm` in float32, its output in the dtype of `x`."""
-    if training and use_blockwise(x):
-        return _modulated_blockwise(x, groups, weight, bias, eps, None, None, None, activated=False)
-    return in_parts(lambda part: _norm(part, groups, weight, bias, eps, training), x)
-
-
-def norm_silu(
-    x: ImageBatch,
+def group_norm(
+    x: Float[Tensor, "b c h w"],
     groups: int,
     weight: Float[Tensor, " c"],
     bias: Float[Tensor, " c"],
     eps: float,
     training: bool,
-    shift_in: PerChannel | None,
-    scale: PerChannel | None,
-    shift: PerChannel | None,
 ) -> ImageBatch:
-    """silu((1 + scale) norm(x + shift_in) + shift), where None is 0.
+    """`F.group_norm`; unless `training`, the bits of an image do not depend on its batch.
 
-    While training, the size of the whole batch chooses the kernel, and kernels round differently; else the bits of an
-    image do not depend on its batch.
+    In float32, since torch's kernel for bfloat16 is slow.
     """
-    if training and use_blockwise(x):
-        return _modulated_blockwise(x, groups, weight, bias, eps, shift_in, scale, shift, activated=True)
-
-    def plain(
-        part: ImageBatch, shift_in: PerChannel | None, scale: PerChannel | None, shift: PerChannel | None
-    ) -> ImageBatch:
-        shifted = part if shift_in is None else part + shift_in[:, :, None, None]
-        y = _norm(shifted, groups, weight, bias, eps, training)
-        if scale is not None and shift is not None:
-            y = torch.addcmul(shift[:, :, None, None], y, 1 + scale[:, :, None, None])
-        return F.silu(y)
-
-    return in_parts(plain, x, shift_in, scale, shift)
+    if training or torch.compiler.is_compiling():
+        return F.group_norm(x, groups, weight, bias, eps)
+    padded = pad_to_threads(x, torch.get_num_threads())
+    y = F.group_norm(padded, groups, weight, bias, eps)
+    return y if padded is x else y[: len(x)]
 
 
-def _norm(
-    x: ImageBatch, groups: int, weight: Float[Tensor, " c"], bias: Float[Tensor, " c"], eps: float, training: bool
-) -> ImageBatch:
-    """`F.group_norm` by the library's float32 kernel, since its bfloat16 one is slow."""
-    even = not (training or torch.compiler.is_compiling())
-    single = x.float()
-    wide = padded_to_threads(single, torch.get_num_threads()) if even else single
-    y = F.group_norm(wide, groups, weight.float(), bias.float(), eps)
-    return (y if wide is single else y[: len(x)]).to(x.dtype)
+def in_cache_blocks(layer: Callable[..., ImageBatch], x: ImageBatch, *modulation: PerChannel | None) -> ImageBatch:
+    """layer(x, *modulation); for large maps without gradients, a few images at a time, which stay in the cache.
 
-
-def _modulated_blockwise(
-    x: ImageBatch,
-    groups: int,
-    weight: Float[Tensor, " c"],
-    bias: Float[Tensor, " c"],
-    eps: float,
-    shift_in: PerChannel | None,
-    scale: PerChannel | None,
-    shift: PerChannel | None,
-    *,
-    activated: bool,
-) -> ImageBatch:
-    """The same by `Blockwise`, with scale and shift taken into the weight and bias of each image."""
-    zero = bias.new_zeros(x.shape[:2])
-    shift_in, shift = (zero if value is None else value.float() for value in (shift_in, shift))
-    factor = 1.0 if scale is None else 1 + scale.float()
-    return Blockwise.apply(x, shift_in, weight * (factor + zero), bias * factor + shift, groups, eps, activated)
-
-
-def in_parts(layer: Callable[..., ImageBatch], x: ImageBatch, *modulation: PerChannel | None) -> ImageBatch:
-    """layer(x, *modulation); for large maps without gradients a few images at a time, in the cache: half the time, and
-    the same bits where each image is computed by itself."""
+    This takes half the time, and gives the same bits if the layer computes each image by itself.
+    """
     if torch.is_grad_enabled() or not use_blockwise(x):
         return layer(x, *modulation)
     out = torch.empty_like(x)
@@ -98,27 +49,27 @@ def in_parts(layer: Callable[..., ImageBatch], x: ImageBatch, *modulation: PerCh
     return out
 
 
-def padded_to_threads(x: ImageBatch, threads: int) -> ImageBatch:
-    """`x` with its last image repeated until every thread has as many images.
+def pad_to_threads(x: ImageBatch, threads: int) -> ImageBatch:
+    """`x` with its last image repeated until the number of images is a multiple of `threads`.
 
-    The library divides the values of a batch into equal parts: an image that lies in two of them has other last bits.
+    Torch divides the values of a batch into equal parts: an image that lies in two of them has other last bits.
     """
     missing = -len(x) % threads
     return torch.cat([x, *(x[-1:] for _ in range(missing))]) if missing else x
 
 
 def use_blockwise(x: ImageBatch) -> bool:
-    """Whether a map is computed faster block by block."""
-    fits = x.device.type == "cpu" and x.dtype == torch.bfloat16 and x.numel() >= BLOCKWISE_ABOVE
-    return fits and not torch.compiler.is_compiling()
+    """Whether feature maps are computed faster block by block."""
+    large = x.device.type == "cpu" and x.dtype == torch.bfloat16 and x.numel() >= BLOCKWISE_ABOVE
+    return large and not torch.compiler.is_compiling()
 
 
 class Blockwise(torch.autograd.Function):
-    """weight norm(x + shift_in) + bias, and if `activated` the silu of it, for large maps of bfloat16 on a CPU.
+    """weight norm(x + shift_in) + bias, and its silu if `activated`, for large bfloat16 feature maps on a CPU.
 
-    The library's kernels each pass over the map in memory; here all of them pass over one block of a few images after
-    another, in the cache. Only `x` is saved for the backward pass, half of what they save, and all values between are
-    in float32: gradients of weights are exact up to its rounding.
+    Each of torch's kernels passes over the whole map in memory; here all operations are applied to a block of a few
+    images while it is in the cache. Only `x` is saved for the backward pass, half of what torch saves, and all values
+    in between are in float32, so that gradients of weights are exact up to float32's rounding.
     """
 
     @staticmethod
@@ -185,7 +136,7 @@ def flatten_pixels(x: ImageBatch) -> Float[Tensor, "b n c"]:
 
 def cache_blocks(count: int, size: int) -> list[slice]:
     """Slices of `count` maps of `size` values, each small enough for the caches of all cores together."""
-    step = max(1, BLOCK_NUMBERS * torch.get_num_threads() // size)
+    step = max(1, BLOCK_SIZE * torch.get_num_threads() // size)
     return [slice(i, i + step) for i in range(0, count, step)]
 
 
