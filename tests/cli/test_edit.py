@@ -175,7 +175,7 @@ WRONG = [
     (
         "interpolate",
         {"seeds": (1, 2), "sampler": Ancestral()},
-        "this sampler adds noise, and an image has one noise only",
+        "this sampler adds noise, and only a deterministic one",
     ),
     ("img2img", {"seeds": (1, 2)}, "--seeds are for interpolate: img2img takes one --seed"),
     ("invert", {"labels": ("cat",)}, "no class 'cat': choose from 0, 1, 2"),

@@ -341,7 +341,7 @@ def test_a_misspelt_option_is_answered_with_the_nearest(args: list[str], said: s
         (["--labels", "cat"], "no class 'cat': choose from 0, 1, 2"),
         (["--n", "0"], "--num-samples 0 --batch-size 80: expected at least 1 of each"),
         (["--steps", "0"], "at least 1 step"),
-        (["--schedule", "LogNormal"], "infinitely noisy at its end"),
+        (["--schedule", "LogNormal"], "infinite noise at u = 1"),
         (["--sampler", "Ddim", "--sampler.eta", "nan"], "--sampler.eta nan: expected a number"),
     ],
 )

@@ -105,7 +105,7 @@ def test_a_number_that_cannot_be_is_refused_before_anything_is_written(command: 
 
 
 HOPELESS = {
-    "--sampling.schedule TrainingSchedule": "infinitely noisy",
+    "--sampling.schedule TrainingSchedule": "infinite noise",
     "--sampling.sampler Ancestral --sampling.sampler.variance learned": "learned no variance",
     "--schedule LinearBeta --schedule.T 100 --sampling.schedule TrainingSchedule --sampling.steps 101": "fewer steps",
     "--learned-variance": "schedule of 2 steps or more",

@@ -55,7 +55,7 @@ class ByLabel(nn.Module):
 
 
 def test_guidance_in_one_batch_is_guidance_in_two():
-    model = Denoiser(ByLabel(), X0(), LogSigma(), Karras(), no_label=10)
+    model = Denoiser(ByLabel(), X0(), LogSigma(), Karras(), null_label=10)
     labels, x, level = torch.tensor([3, 7]), torch.zeros(2, 5), sampling_levels(Karras(), 2)[0]
     apart = guide_away_from(lambda x, level: model(x, level, labels), model, Guidance(1.7))(x, level)
     assert_close(classifier_free(model, labels, Guidance(1.7))(x, level), apart)

@@ -89,7 +89,7 @@ class TwoAnswers(nn.Module):
 
 
 def learner() -> Denoiser:
-    return Denoiser(TwoAnswers(), Eps(), Timestep(), LinearBeta(), no_label=10, learns_variance=True)
+    return Denoiser(TwoAnswers(), Eps(), Timestep(), LinearBeta(), null_label=10, learns_variance=True)
 
 
 def test_the_bound_teaches_the_share_and_leaves_the_noise_to_the_simple_loss():

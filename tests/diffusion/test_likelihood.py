@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from limpid.diffusion.level import Level
 from limpid.diffusion.likelihood import (
     BIN_WIDTH,
-    DEQUANTISED,
+    DEQUANTIZATION_STD,
     Elbo,
     bits_per_dimension,
     continuous_elbo,
@@ -42,7 +42,7 @@ CHANCES = chances(MEAN, STD)
 ENTROPY = -(CHANCES * CHANCES.log()).nan_to_num().sum().item()
 # The law of pixels itself, whose denoiser knows the grid that they lie on, and the Gaussian that it was cut from.
 LATTICE = EmpiricalData(PIXELS, CHANCES.clamp(min=1e-300))
-SMOOTH = Gaussian(torch.tensor([MEAN], dtype=F64), torch.tensor([math.hypot(STD, DEQUANTISED)], dtype=F64))
+SMOOTH = Gaussian(torch.tensor([MEAN], dtype=F64), torch.tensor([math.hypot(STD, DEQUANTIZATION_STD)], dtype=F64))
 NOISY, CLEAN = at(80.0), at(BIN_WIDTH)
 # So noisy that the prior is the law's own to 1e-4.
 PURE = at(1e4)
@@ -96,7 +96,7 @@ def test_the_decoder_is_finite_however_far_it_is_off():
 
 def test_the_prior_is_the_divergence_of_torch():
     x0, levels = images(9, axes=3), sampling_levels(LinearBeta(), 1000)
-    prior = discrete_elbo(SMOOTH, x0, levels, generator("cpu", 0), draws=1).prior
+    prior = discrete_elbo(SMOOTH, x0, levels, generator("cpu", 0), num_levels=1).prior
     mean, std = levels.alpha[0] * x0, levels.sigma[0]
     normal = torch.distributions.Normal
     unit = normal(torch.zeros((), dtype=F64), torch.ones((), dtype=F64))
@@ -130,14 +130,14 @@ def test_steps_of_a_gaussian_cost_what_its_squared_error_says():
 
 def test_a_few_steps_stand_for_all():
     x0, levels = images(4_000), sampling_levels(Karras(0.02), 60)
-    few = discrete_elbo(SMOOTH, x0, levels, generator("cpu", 2), draws=7).nats
+    few = discrete_elbo(SMOOTH, x0, levels, generator("cpu", 2), num_levels=7).nats
     whole = discrete_elbo(SMOOTH, x0, levels, generator("cpu", 3)).nats
     assert_within(few - whole, 0.0)
 
 
 def test_the_continuous_bound_is_its_integral():
     x0 = images(4_000)
-    steps = continuous_elbo(SMOOTH, x0, NOISY, CLEAN, generator("cpu", 4), draws=20).steps.sum(1)
+    steps = continuous_elbo(SMOOTH, x0, NOISY, CLEAN, generator("cpu", 4), num_levels=20).steps.sum(1)
     assert_within(steps, integral(x0))
 
 
@@ -161,7 +161,7 @@ def test_the_discrete_bound_comes_down_to_the_continuous_one_which_is_above_the_
     limit = integral(x0).mean()
     for steps in (40, 80, 160):
         levels = sampling_levels(Karras(BIN_WIDTH, 80.0, rho=50.0), steps)
-        bound = discrete_elbo(SMOOTH, x0, levels, generator("cpu", 6), draws=20)
+        bound = discrete_elbo(SMOOTH, x0, levels, generator("cpu", 6), num_levels=20)
         gaps.append((bound.steps.sum(1).mean() - limit).item())
     # A Riemann sum from above: its gap falls like 1 / T. The draws have a standard error of 0.015, a tenth of the last.
     assert gaps[-1] > 0
@@ -171,22 +171,24 @@ def test_the_discrete_bound_comes_down_to_the_continuous_one_which_is_above_the_
 def test_the_ode_gives_the_density_of_a_gaussian_exactly():
     x0 = images(200, axes=3)
     law = Gaussian(torch.tensor([0.1, 0.0, -0.2], dtype=F64), torch.tensor([0.2, 0.4, 0.1], dtype=F64))
-    nats = ode_likelihood(law, x0, NOISY, at(DEQUANTISED), generator("cpu", 7), tolerance=1e-8).nats
+    nats = ode_likelihood(law, x0, NOISY, at(DEQUANTIZATION_STD), generator("cpu", 7), tolerance=1e-8).nats
     y = x0 + BIN_WIDTH * (torch.rand(x0.shape, generator=generator("cpu", 7)).double() - 0.5)
     # The density that the ODE carries from its prior, which differs from the law's own at 80 by some (mean / 80) z.
-    end, narrow = law.ode_solution(y, at(DEQUANTISED), NOISY), torch.hypot(law.std, at(DEQUANTISED).sigma)
+    end, narrow = law.ode_solution(y, at(DEQUANTIZATION_STD), NOISY), torch.hypot(law.std, at(DEQUANTIZATION_STD).sigma)
     prior = torch.distributions.Normal(0.0, math.hypot(80, 1)).log_prob(end)
     carried = (prior + (torch.hypot(law.std, NOISY.sigma) / narrow).log()).sum(1)
     assert_close(nats, -carried - 3 * math.log(BIN_WIDTH), rtol=0, atol=1e-5)
-    assert_close(nats, -law.log_density(y, at(DEQUANTISED)) - 3 * math.log(BIN_WIDTH), rtol=0, atol=0.03)
+    assert_close(nats, -law.log_density(y, at(DEQUANTIZATION_STD)) - 3 * math.log(BIN_WIDTH), rtol=0, atol=0.03)
 
 
 def test_the_three_stand_in_the_order_of_the_theory():
     """For the exact denoiser: the chain's bound, then its limit, then the ODE, which is the entropy itself."""
     x0 = images(20_000)
     chain = discrete_elbo(SMOOTH, x0, sampling_levels(Karras(BIN_WIDTH), 40), generator("cpu", 8)).nats.mean().item()
-    limit = continuous_elbo(SMOOTH, x0, NOISY, CLEAN, generator("cpu", 8), draws=40).nats.mean().item()
-    ode = ode_likelihood(SMOOTH, x0, PURE, at(DEQUANTISED), generator("cpu", 8), tolerance=1e-6).nats.mean().item()
+    limit = continuous_elbo(SMOOTH, x0, NOISY, CLEAN, generator("cpu", 8), num_levels=40).nats.mean().item()
+    ode = (
+        ode_likelihood(SMOOTH, x0, PURE, at(DEQUANTIZATION_STD), generator("cpu", 8), tolerance=1e-6).nats.mean().item()
+    )
     # One standard error of a mean over 20,000 images and 40 levels is below 0.002.
     assert chain > limit + 0.05
     assert limit > ode - 0.005
@@ -198,12 +200,14 @@ def test_the_three_stand_in_the_order_of_the_theory():
 @pytest.mark.parametrize(("mean", "std"), [(0.1, 0.4), (0.3, 0.2), (0.1, 0.12)])
 def test_a_denoiser_of_another_law_pays_the_cross_entropy_at_least(mean: float, std: float):
     x0 = images(20_000)
-    wrong = Gaussian(torch.tensor([mean], dtype=F64), torch.tensor([math.hypot(std, DEQUANTISED)], dtype=F64))
+    wrong = Gaussian(torch.tensor([mean], dtype=F64), torch.tensor([math.hypot(std, DEQUANTIZATION_STD)], dtype=F64))
     cross = -(CHANCES * chances(mean, std).clamp(min=1e-300).log()).sum().item()
-    ode = ode_likelihood(wrong, x0, PURE, at(DEQUANTISED), generator("cpu", 9), tolerance=1e-6).nats.mean().item()
+    ode = (
+        ode_likelihood(wrong, x0, PURE, at(DEQUANTIZATION_STD), generator("cpu", 9), tolerance=1e-6).nats.mean().item()
+    )
     # Two noises of bin^2 / 12 are in x, one in the model: (bin / std)^2 / 24 = 2e-4 nats at most.
     assert ode == pytest.approx(cross, abs=2e-3)
-    bound = continuous_elbo(wrong, x0, NOISY, CLEAN, generator("cpu", 9), draws=40).nats
+    bound = continuous_elbo(wrong, x0, NOISY, CLEAN, generator("cpu", 9), num_levels=40).nats
     assert bound.mean() > ENTROPY + 4 * bound.std() / math.sqrt(len(bound))
 
 
@@ -212,7 +216,7 @@ def test_no_bound_is_below_the_entropy_whatever_the_denoiser():
     guesses = [lambda x, level: torch.zeros_like(x), lambda x, level: x / level.like(x).alpha, SMOOTH]
     for guess in guesses:
         bounds = [
-            continuous_elbo(guess, x0, NOISY, CLEAN, generator("cpu", 10), draws=20),
+            continuous_elbo(guess, x0, NOISY, CLEAN, generator("cpu", 10), num_levels=20),
             *(
                 discrete_elbo(guess, x0, sampling_levels(Karras(0.02), 30), generator("cpu", 10), 10, variance)
                 for variance in ("small", "large")
@@ -235,9 +239,9 @@ PLANAR = Mixture(
 
 def test_the_ode_with_the_exact_trace_gives_the_density_of_a_mixture():
     x0 = 0.4 * torch.randn(40, 2, dtype=F64, generator=generator("cpu", 11))
-    nats = ode_likelihood(PLANAR, x0, PURE, at(DEQUANTISED), generator("cpu", 12), tolerance=1e-7, probes=0).nats
+    nats = ode_likelihood(PLANAR, x0, PURE, at(DEQUANTIZATION_STD), generator("cpu", 12), tolerance=1e-7, probes=0).nats
     y = x0 + BIN_WIDTH * (torch.rand(x0.shape, generator=generator("cpu", 12)).double() - 0.5)
-    assert_close(nats, -PLANAR.log_density(y, at(DEQUANTISED)) - 2 * math.log(BIN_WIDTH), rtol=0, atol=1e-3)
+    assert_close(nats, -PLANAR.log_density(y, at(DEQUANTIZATION_STD)) - 2 * math.log(BIN_WIDTH), rtol=0, atol=1e-3)
 
 
 def test_hutchinsons_guess_is_right_on_average():
@@ -249,8 +253,8 @@ def test_hutchinsons_guess_is_right_on_average():
     # The mean over both kinds of pairs of signs is the trace itself.
     assert_close(torch.stack([sign @ jacobian @ sign for sign in signs]).mean(), jacobian.trace())
     many = one.expand(400, 2).contiguous()
-    guesses = ode_likelihood(PLANAR, many, NOISY, at(DEQUANTISED), generator("cpu", 13), 1e-5).nats
-    exact = ode_likelihood(PLANAR, many, NOISY, at(DEQUANTISED), generator("cpu", 13), 1e-5, probes=0).nats
+    guesses = ode_likelihood(PLANAR, many, NOISY, at(DEQUANTIZATION_STD), generator("cpu", 13), 1e-5).nats
+    exact = ode_likelihood(PLANAR, many, NOISY, at(DEQUANTIZATION_STD), generator("cpu", 13), 1e-5, probes=0).nats
     assert (guesses - exact).std() > 0.01
     assert_within(guesses, exact, slack=1e-3)
 
@@ -259,7 +263,7 @@ def test_the_ode_is_solved_as_torchdiffeq_solves_it():
     """ln p of the two dimensions and the noise x of a mixture, by torchdiffeq's own Dormand-Prince."""
     torchdiffeq = pytest.importorskip("torchdiffeq")
     x0 = 0.4 * torch.randn(40, 2, dtype=F64, generator=generator("cpu", 14))
-    result = ode_likelihood(PLANAR, x0, NOISY, at(DEQUANTISED), generator("cpu", 15), tolerance=1e-8, probes=0)
+    result = ode_likelihood(PLANAR, x0, NOISY, at(DEQUANTIZATION_STD), generator("cpu", 15), tolerance=1e-8, probes=0)
     y = x0 + BIN_WIDTH * (torch.rand(x0.shape, generator=generator("cpu", 15)).double() - 0.5)
 
     def slope(log_ratio: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -267,7 +271,7 @@ def test_the_ode_is_solved_as_torchdiffeq_solves_it():
         jacobian = torch.func.vmap(torch.func.jacrev(lambda x: PLANAR(x[None], level)[0]))(state[0])
         return state[0] - PLANAR(state[0], level), jacobian.diagonal(dim1=1, dim2=2).sum(1) - 2
 
-    span = torch.tensor([math.log(DEQUANTISED), math.log(80)], dtype=F64)
+    span = torch.tensor([math.log(DEQUANTIZATION_STD), math.log(80)], dtype=F64)
     x, change = torchdiffeq.odeint(slope, (y, torch.zeros(40, dtype=F64)), span, rtol=1e-8, atol=1e-8, method="dopri5")
     scale = math.hypot(1, 80)
     log_prior = torch.distributions.Normal(0.0, 1.0).log_prob(x[-1] / scale).sum(1) - 2 * math.log(scale)

@@ -141,7 +141,7 @@ def test_a_shifted_table_is_cut_where_the_table_is(spacing: Spacing):
 
 
 def test_spacings_of_steps_are_refused_where_there_are_none():
-    with pytest.raises(ValueError, match="leading spacing is for schedules of T steps"):
+    with pytest.raises(ValueError, match="leading spacing is for discrete schedules"):
         sampling_levels(RectifiedFlow(), 10, "leading")
 
 
@@ -216,7 +216,7 @@ def test_stratified_uniforms_fall_one_into_each_part():
 
 @pytest.mark.parametrize("schedule", SAMPLED, ids=str)
 @pytest.mark.parametrize("steps", [1, 2, 7, 10])
-def test_a_grid_falls_from_the_noisiest_level_to_none(schedule: Schedule, steps: int):
+def test_sampling_levels_fall_from_the_noisiest_level_to_sigma_0(schedule: Schedule, steps: int):
     levels = sampling_levels(schedule, steps)
     top = schedule(torch.ones(1, dtype=torch.float64))
     assert len(levels) == steps + 1
@@ -226,26 +226,26 @@ def test_a_grid_falls_from_the_noisiest_level_to_none(schedule: Schedule, steps:
 
 
 @pytest.mark.parametrize(
-    ("schedule", "steps", "said"),
+    ("schedule", "steps", "message"),
     [
-        (LinearBeta(T=10), 11, "no 11 different levels"),
-        (LogNormal(), 5, "infinitely noisy"),
-        (Karras(), 0, "at least 1 step"),
+        (LinearBeta(T=10), 11, "fewer than 11 different levels"),
+        (LogNormal(), 5, "has infinite noise at u = 1"),
+        (Karras(), 0, "sampling steps 0: expected at least 1"),
     ],
 )
-def test_a_grid_that_cannot_be_is_refused(schedule: Schedule, steps: int, said: str):
-    with pytest.raises(ValueError, match=said):
+def test_sampling_levels_that_cannot_exist_are_refused(schedule: Schedule, steps: int, message: str):
+    with pytest.raises(ValueError, match=message):
         sampling_levels(schedule, steps)
 
 
 @pytest.mark.parametrize("schedule", [LinearBeta(), ScaledLinearBeta(50), Cosine(), ZeroTerminalSnr()])
-def test_the_betas_between_the_levels_of_a_table_are_its_own(schedule: Discrete):
+def test_the_betas_between_the_levels_of_a_discrete_schedule_are_its_betas(schedule: Discrete):
     T = num_timesteps(schedule)
     levels = schedule(torch.arange(T + 1, dtype=torch.float64) / T)
     assert_close(step_betas(levels), schedule.betas(), rtol=1e-9, atol=1e-12)
 
 
-def test_the_limit_of_linear_betas_has_their_values_and_no_steps():
+def test_vp_sde_is_the_limit_of_linear_betas_and_has_no_timesteps():
     levels = VpSde()(torch.arange(1001, dtype=torch.float64) / 1000)
     assert_close(step_betas(levels), LinearBeta().betas(), rtol=0.1, atol=1e-5)
     assert num_timesteps(VpSde()) == 0

@@ -72,7 +72,7 @@ def test_the_exact_denoiser_sees_the_image_without_noise_and_all_images_in_pure_
         ("image", DIGIT | {"source": "/etc/passwd"}, "no data set '/etc/passwd': choose from digits"),
         ("denoise", {"image": DIGIT, "u": 2}, "request.u is 2: expected a number from 0 to 1"),
         ("denoise", {"image": DIGIT, "u": float("nan")}, "request.u is nan: expected a number"),
-        ("denoise", {"image": DIGIT, "schedule": "LogNormal", "u": 1}, "infinitely noisy at u = 1"),
+        ("denoise", {"image": DIGIT, "schedule": "LogNormal", "u": 1}, "infinite noise at u = 1"),
     ],
 )
 def test_what_is_wrong_is_answered_in_the_line_of_the_command(client: TestClient, name: str, query: Any, line: str):

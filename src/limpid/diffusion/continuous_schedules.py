@@ -104,9 +104,9 @@ class Laplace:
 
 @dataclass(frozen=True)
 class Karras:
-    """Steps of a sampler on the variance-exploding path, dense near the data (Karras et al. 2022, eq. 5).
+    """Sampling steps on the variance-exploding path, dense near the data (Karras et al. 2022, eq. 5).
 
-    u = 0 is sigma_min; the sampler's last step goes from there to 0.
+    u = 0 is sigma_min; the sampler's last step goes from there to sigma = 0.
     """
 
     sigma_min: float = 0.002
@@ -125,8 +125,8 @@ class Karras:
 class ShiftedSnr:
     """Another schedule with sigma / alpha multiplied by `factor`, on the variance-preserving path.
 
-    An image of twice the resolution has the same signal-to-noise ratio, averaged over 2x2 pixels, at twice the noise:
-    `factor` is the resolution over that for which the schedule was made (Hoogeboom et al. 2023, eq. 4).
+    An image of twice the resolution, averaged over 2x2 pixels, has the same signal-to-noise ratio at twice the noise:
+    `factor` is the resolution divided by the one that the schedule was made for (Hoogeboom et al. 2023, eq. 4).
     """
 
     schedule: LinearBeta | ScaledLinearBeta | Cosine | VpSde | Sigmoid | LogNormal | Laplace | Karras = Cosine()

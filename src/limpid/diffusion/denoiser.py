@@ -1,4 +1,4 @@
-"""From a network to a denoiser: condition the network on the level, predict its target, solve for x0.
+"""From a network to a denoiser: condition the network on the level, predict the target, solve for x0.
 
 The conditioning is a choice (`NoiseConditioning`), and so is the target (`Target`); EDM's preconditioning is a pair of
 these.
@@ -25,7 +25,7 @@ Denoise: TypeAlias = Callable[[Batch, Level], Batch]
 class Timestep:
     """The network is conditioned on t in 0 ... steps - 1, as in DDPM; a level between two steps gives a fraction.
 
-    x is scaled to variance 1 for data of standard deviation `sigma_data`: 1 leaves x unchanged on a variance-preserving
+    x is scaled to variance 1 for data of standard deviation `sigma_data`; 1 leaves x unchanged on a variance-preserving
     path.
     """
 
@@ -36,14 +36,14 @@ class Timestep:
 
     def __post_init__(self) -> None:
         if self.steps < 2:
-            raise ValueError(f"timesteps {self.steps}: expected at least 2, or the network cannot tell levels apart")
+            raise ValueError(f"timesteps {self.steps}: expected at least 2, or the network cannot distinguish levels")
 
     def c_noise(self, level: Level, schedule: Schedule) -> Float[Tensor, "*b"]:
         """t - 1 for the level at step t of `schedule` cut into `steps`, or 1000 (t - 1) / steps."""
         table = _log_ratios(schedule, self.steps, level.sigma.dtype, level.sigma.device)
         ratio = level.edm_sigma.log().clamp(table[0], table[-1]).contiguous()
         left = (torch.searchsorted(table, ratio, right=True) - 1).clamp(0, self.steps - 2)
-        # Where steps of the table are equal their numerator is 0 too. Exported constants are float32, which holds this.
+        # Where two steps of the table are equal, the numerator is 0 too. float32, as in exported models, can hold this.
         width = (table[left + 1] - table[left]).clamp(min=torch.finfo(torch.float32).tiny)
         t = left + (ratio - table[left]) / width
         return t * (1000 / self.steps) if self.rescale_timesteps else t
@@ -73,10 +73,10 @@ def _log_ratios(schedule: Schedule, steps: int, dtype: torch.dtype, device: torc
 
 @dataclass(frozen=True, eq=False)
 class DenoiserWithVariance:
-    """A denoiser that may also predict the variance of the reverse step, value by value."""
+    """A denoiser that may also predict the variance of the reverse step, for each value."""
 
     denoise_with_variance: Callable[[Batch, Level], tuple[Batch, Batch | None]]
-    """E[x0 | x], and the fraction of the large variance (None for a network that has not learned it)."""
+    """E[x0 | x], and the fraction of the large variance (None for a network without a learned variance)."""
 
     def __call__(self, x: Batch, level: Level) -> Batch:
         return self.denoise_with_variance(x, level)[0]
@@ -97,7 +97,7 @@ def map_x0(denoise: Denoise, change: Callable[[Batch, Batch, Level], Batch]) -> 
 
 
 class Denoiser(nn.Module):
-    """A network with its target and its conditioning on the level: E[x0 | x] on any path."""
+    """A network with its target and its conditioning on the noise level: E[x0 | x] on any path."""
 
     def __init__(
         self,
@@ -105,17 +105,17 @@ class Denoiser(nn.Module):
         target: Target,
         condition: NoiseConditioning,
         schedule: Schedule,
-        no_label: int = 0,
+        null_label: int = 0,
         learns_variance: bool = False,
     ):
         super().__init__()
         self.learns_variance = learns_variance
         self.net, self.target, self.condition, self.schedule = net, target, condition, schedule
-        self.null_label = no_label  # stands for no label; the classes are the numbers below it
+        self.null_label = null_label  # the label for "no label"; the classes are the numbers below it
 
     def raw_output(self, x: Batch, level: Level, labels: Labels | None = None) -> tuple[Batch, Batch | None]:
-        """The network's output y, in float32, for `x` scaled to variance 1; and the fraction of the large variance, if
-        the network learns one."""
+        """The network's prediction y of the target, in float32, and the fraction of the large variance, if it is
+        learned. The network is given `x` scaled to variance 1."""
         norm = torch.hypot(self.condition.sigma_data * level.alpha, level.sigma)
         c_noise: PerSample = self.condition.c_noise(level, self.schedule).to(x.device, torch.float32)
         c_noise = c_noise.expand(x.shape[0])  # `len` would fix the size of the batch where this is exported
@@ -126,7 +126,7 @@ class Denoiser(nn.Module):
         return y, (variance_fraction + 1) / 2
 
     def predict(self, x: Batch, level: Level, labels: Labels | None = None) -> Batch:
-        """The network's output y alone."""
+        """The network's prediction y of the target."""
         return self.raw_output(x, level, labels)[0]
 
     def denoise_with_variance(self, x: Batch, level: Level, labels: Labels | None = None) -> tuple[Batch, Batch | None]:

@@ -1,4 +1,4 @@
-"""Schedules of T steps: a table of betas, of which u in [0, 1] is at step t = ceil(u T)."""
+"""Schedules of T steps: a table of betas, in which u in [0, 1] is at step t = ceil(u T)."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from limpid.diffusion.level import Level, UnitInterval
 from limpid.diffusion.schedule_html import schedule_html
 
 MAX_STEPS = 1_000_000
-"""Largest number of steps of a schedule or a sampler, all of which are held in memory."""
+"""Limit of the number of steps of a schedule or a sampler, all of which are held in memory."""
 
 
 def check_step_count(name: str, steps: int) -> None:
@@ -126,7 +126,7 @@ def alpha_bars(schedule: Discrete, dtype: torch.dtype, device: torch.device) -> 
 
 
 def _from_table(schedule: Discrete, u: UnitInterval) -> Level:
-    """The level at step t = ceil(u T); a u of t / T gives step t, however it was rounded."""
+    """The level at step t = ceil(u T); u = t / T gives step t, however it was rounded."""
     t = (u * schedule.T * (1 - 8 * torch.finfo(u.dtype).eps)).ceil().long().clamp(0, schedule.T)
     alpha_bar = alpha_bars(schedule, u.dtype, u.device)[t]
     return Level(alpha_bar.sqrt(), (1 - alpha_bar).sqrt())

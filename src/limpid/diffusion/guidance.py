@@ -1,4 +1,4 @@
-"""Wrappers of a denoiser before it meets a sampler: guidance away from a weaker denoiser, and clipping to [-1, 1]."""
+"""Wrappers of the denoiser that a sampler is given: guidance away from a weaker denoiser, and clipping to [-1, 1]."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ MAX_SCALE = 1000.0
 
 @dataclass(frozen=True)
 class Guidance:
-    """Extrapolation from the x0 of a guide past that of the main denoiser: x0 = guide + scale (main - guide)."""
+    """Extrapolation from the guide's x0 past that of the main denoiser: x0 = guide + scale (main - guide)."""
 
     scale: float = 1.0
     """1 is no guidance, as in EDM2's `guidance` and diffusers' `guidance_scale`; Ho and Salimans (2022) write w + 1."""
@@ -23,7 +23,7 @@ class Guidance:
     sigma_hi: float = math.inf
     """... and at most this (Kynkaanniemi et al. 2024); at other levels the guide is not evaluated."""
     rescale: float = 0.0
-    """Share, 0 to 1, of rescaling the guided x0 to the standard deviation of the main one (Lin et al. 2023, eq. 16)."""
+    """0 to 1: how far the guided x0 is rescaled to the standard deviation of the main one (Lin et al. 2023, eq. 16)."""
 
     def __post_init__(self) -> None:
         if not abs(self.scale) <= MAX_SCALE:
@@ -41,7 +41,7 @@ class Guidance:
         return self.scale != 1
 
     def active(self, level: Level) -> bool:
-        """Whether samples are guided at this level, which is one for the whole batch."""
+        """Whether samples are guided at this level, a single one for the batch."""
         return self.enabled and bool(self.sigma_lo <= level.edm_sigma <= self.sigma_hi)
 
     def __call__(self, main: Batch, guide: Batch) -> Batch:

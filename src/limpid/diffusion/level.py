@@ -14,12 +14,12 @@ from torch import Tensor
 Batch: TypeAlias = Float[Tensor, "b *d"]
 PerSample: TypeAlias = Float[Tensor, " b"]
 UnitInterval: TypeAlias = Float[Tensor, " n"]
-"""Numbers in [0, 1]: where on a schedule, from clean to noise."""
+"""Positions on a schedule: numbers in [0, 1], from clean to noise."""
 
 
 @dataclass(frozen=True, eq=False)
 class Level:
-    """One level (tensors of shape ()), one per sample (b,), or a list of them (n,); best in float64."""
+    """One level (tensors of shape ()), one per sample (b,), or a sequence of levels (n,); preferably in float64."""
 
     alpha: Float[Tensor, "*b"]
     sigma: Float[Tensor, "*b"]
@@ -36,11 +36,11 @@ class Level:
 
     @property
     def logsnr(self) -> Float[Tensor, "*b"]:
-        """The logarithm of `snr`; +inf where there is no noise, -inf where there is no signal."""
+        """The logarithm of `snr`: +inf without noise, -inf without signal."""
         return 2 * (self.alpha.log() - self.sigma.log())
 
     def to_vp(self) -> "Level":
-        """The level of the same sigma / alpha on the variance-preserving circle."""
+        """The level with the same sigma / alpha on the variance-preserving circle."""
         norm = torch.hypot(self.alpha, self.sigma)
         return Level(self.alpha / norm, self.sigma / norm)
 
@@ -69,6 +69,6 @@ def add_noise(x0: Batch, eps: Batch, level: Level) -> Batch:
 
 
 def eps_from(x0: Batch, x: Batch, level: Level) -> Batch:
-    """The eps with which x0 becomes `x`: (x - alpha x0) / sigma."""
+    """The eps in x = alpha x0 + sigma eps: (x - alpha x0) / sigma."""
     level = level.like(x)
     return (x - level.alpha * x0) / level.sigma

@@ -13,6 +13,7 @@ from torch import Tensor
 from limpid.diffusion.level import PerSample, UnitInterval
 
 LossMoments: TypeAlias = Float[Tensor, " bins"]
+"""Moving averages of the squared loss, one for each of several equal intervals (bins) of u; 0 before the first loss."""
 
 
 @dataclass(frozen=True)
@@ -34,18 +35,18 @@ class LossSecondMoment:
     """p(u) in proportion to the root of the second moment of the loss (Nichol and Dhariwal 2021, eq. 18)."""
 
     bins: int = 100
-    """Equal intervals of u, each with a moment of its own."""
+    """Equal intervals of u, each with its own moment."""
     floor: float = 0.001
-    """Share of the samples that are uniform."""
+    """Fraction of the levels that are sampled uniformly."""
 
     def __post_init__(self) -> None:
         _check(self.bins, self.floor)
 
     def density(self, moments: LossMoments) -> LossMoments:
-        """The density of u in each bin; their mean is 1. Uniform until every bin has had a loss."""
+        """The density of u in each bin; their mean is 1. Uniform until every bin has a moment."""
         root = moments.sqrt()
-        dense = (1 - self.floor) * root / root.mean().clamp(min=torch.finfo(root.dtype).tiny) + self.floor
-        return torch.where((moments > 0).all(), dense, torch.ones_like(dense))
+        density = (1 - self.floor) * root / root.mean().clamp(min=torch.finfo(root.dtype).tiny) + self.floor
+        return torch.where((moments > 0).all(), density, torch.ones_like(density))
 
 
 LevelSampler: TypeAlias = UniformLevels | LossSecondMoment
@@ -62,26 +63,29 @@ MOMENT_DECAY = 0.99
 
 
 def importance_sample(u: UnitInterval, density: LossMoments) -> tuple[UnitInterval, UnitInterval]:
-    """Uniforms mapped to samples of a density p, and the importance weight 1 / p(u) of each."""
+    """Samples of a density p by its inverse CDF, from uniform `u`, and the importance weight 1 / p(u) of each.
+
+    `density` is that of `LevelSampler.density`.
+    """
     density = density.to(u.dtype)
-    # A mask, since the order of additions in `cumsum` on a GPU is not fixed.
-    below = torch.cat([density.new_zeros(1), density.expand(len(density), -1).tril().sum(1)]) / len(density)
-    part = (torch.searchsorted(below, u, right=True) - 1).clamp(0, len(density) - 1)
-    within = (u * below[-1] - below[part]) * len(density) / density[part]
-    bent = ((part + within) / len(density)).clamp(torch.finfo(u.dtype).tiny, 1 - torch.finfo(u.dtype).eps)
-    return bent, 1 / density[part]
+    # Summed by a mask, since the order of additions in `cumsum` on a GPU is not fixed.
+    cdf = torch.cat([density.new_zeros(1), density.expand(len(density), -1).tril().sum(1)]) / len(density)
+    bin_index = (torch.searchsorted(cdf, u, right=True) - 1).clamp(0, len(density) - 1)
+    within_bin = (u * cdf[-1] - cdf[bin_index]) * len(density) / density[bin_index]
+    sampled = ((bin_index + within_bin) / len(density)).clamp(torch.finfo(u.dtype).tiny, 1 - torch.finfo(u.dtype).eps)
+    return sampled, 1 / density[bin_index]
 
 
 @torch.no_grad()
 def update_moments(moments: LossMoments, u: UnitInterval, loss: PerSample) -> None:
-    """Update the moving averages of the squared loss of each bin, in place; the first losses of a bin initialise it.
+    """Update the moving averages of the squared loss in each bin, in place; the first losses of a bin initialize it.
 
     Summed by a mask: all processes must compute the same bits, and the order of additions in `index_add_` on a GPU is
     not fixed.
     """
-    part = (u * len(moments)).long().clamp(max=len(moments) - 1)
-    inside = torch.arange(len(moments), device=part.device)[:, None] == part
-    number, total = inside.sum(1), torch.where(inside, loss.square().to(moments.dtype), 0).sum(1)
-    fresh = total / number.clamp(min=1)
-    updated = torch.where(moments > 0, torch.lerp(fresh, moments, MOMENT_DECAY), fresh)
+    bin_index = (u * len(moments)).long().clamp(max=len(moments) - 1)
+    in_bin = torch.arange(len(moments), device=bin_index.device)[:, None] == bin_index
+    number, total = in_bin.sum(1), torch.where(in_bin, loss.square().to(moments.dtype), 0).sum(1)
+    current = total / number.clamp(min=1)
+    updated = torch.where(moments > 0, torch.lerp(current, moments, MOMENT_DECAY), current)
     moments.copy_(torch.where(number > 0, updated, moments))

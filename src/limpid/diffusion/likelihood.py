@@ -1,9 +1,9 @@
-"""Bits per dimension of images x0 in [-1, 1] with pixels of 0 ... 255, by a denoiser, in three ways.
+"""Bits per dimension of images with pixels of 0 ... 255, scaled to x0 in [-1, 1], by a denoiser, in three ways.
 
-`discrete_elbo` and `continuous_elbo` are upper bounds of -ln P(x0), P the probability of the pixels: a prior term of
-the noisiest level, a term for each step, and a decoder term of the least noisy level. `ode_likelihood` is the density
-of the probability-flow ODE at uniformly dequantised pixels: the mean of -ln(density x bin width) is an upper bound too
-(Theis et al. 2016, section 3.1). All depend on the levels through sigma / alpha alone.
+`discrete_elbo` and `continuous_elbo` are upper bounds of -ln P(x0), where P is the probability of the pixels: a prior
+term at the noisiest level, a term for each step, and a decoder term at the least noisy level. `ode_likelihood` is the
+density of the probability-flow ODE at uniformly dequantized pixels: the mean of -ln(density x bin width) is an upper
+bound too (Theis et al. 2016, section 3.1). All depend on the levels through sigma / alpha alone.
 """
 
 import math
@@ -20,8 +20,8 @@ from limpid.diffusion.samplers.dopri5 import dopri5_steps
 
 BIN_WIDTH = 2 / 255
 """Width of the bin of a pixel value."""
-DEQUANTISED = BIN_WIDTH / math.sqrt(12)
-"""Standard deviation of uniform dequantisation: the best clean level of `ode_likelihood`, whose p has this noise."""
+DEQUANTIZATION_STD = BIN_WIDTH / math.sqrt(12)
+"""Standard deviation of uniform dequantization, and so the best clean level for `ode_likelihood`."""
 
 
 class Elbo(NamedTuple):
@@ -30,7 +30,8 @@ class Elbo(NamedTuple):
     prior: PerSample
     """KL(q(x_T | x0), N(0, 1)), L_T of the paper."""
     steps: Float[Tensor, "b k"]
-    """A column for each sampled step, scaled so that their sum is an unbiased estimate of the sum over all steps."""
+    """A column for each sampled step, scaled so that the sum is an unbiased estimate of the sum over all steps:
+    L_{t-1}."""
     decoder: PerSample
     """-ln P(x0 | x) at the last noisy level: L_0."""
 
@@ -49,7 +50,8 @@ class OdeLikelihood(NamedTuple):
 
 
 class LevelTerm(NamedTuple):
-    """The term of a step: `factor` nats times the squared error at `level`, plus `rest` nats for each dimension."""
+    """The term of a step: `factor` times the squared error of x0 at `level`, plus `rest` for each dimension, in
+    nats."""
 
     level: Level
     factor: PerSample
@@ -72,26 +74,27 @@ def discrete_elbo(
     x0: Batch,
     levels: Level,
     generator: torch.Generator,
-    draws: int = 0,
+    num_levels: int = 0,
     variance: Literal["small", "large"] = "small",
     decoder: float = 1.0,
 ) -> Elbo:
     """The bound of the ancestral chain down `levels`, which fall to sigma = 0 (Ho et al. 2020, eq. 5).
 
-    The last step is the decoder's. Of those before it, `draws` are sampled for each image (0: all); their `variance` is
-    that of `Ancestral`. The decoder's standard deviation is `decoder` times the last sigma / alpha, by
-    default the paper's beta_1.
+    The last step is the decoder's. Of those before it, `num_levels` are sampled for each image (0: all are evaluated);
+    their `variance` is that of `Ancestral`. The decoder's standard deviation is `decoder` times the last sigma / alpha;
+    1 is the paper's.
     """
     noisier, count = levels[:-1], len(levels) - 2
 
-    def terms(u: PerSample) -> LevelTerm:
+    def term_at(u: PerSample) -> LevelTerm:
         i = (u * count).long().clamp(max=count - 1)
-        here, there = (Level(noisier.alpha[i + k], noisier.sigma[i + k]) for k in (0, 1))
+        source, target = (Level(noisier.alpha[i + k], noisier.sigma[i + k]) for k in (0, 1))
         # The variance of p over that of q(x' | x, x0): 1, or beta / beta~.
-        over = torch.ones_like(u) if variance == "small" else (here.to_vp().sigma / there.to_vp().sigma).square()
-        return LevelTerm(here, count * (there.snr - here.snr) / (2 * over), count * (1 / over - 1 + over.log()) / 2)
+        ratio = torch.ones_like(u) if variance == "small" else (source.to_vp().sigma / target.to_vp().sigma).square()
+        factor, rest = (target.snr - source.snr) / (2 * ratio), (1 / ratio - 1 + ratio.log()) / 2
+        return LevelTerm(source, count * factor, count * rest)
 
-    steps = _sampled_terms(denoise, x0, terms, min(draws or count, count), generator)
+    steps = _sampled_terms(denoise, x0, term_at, min(num_levels or count, count), generator)
     return Elbo(_prior(x0, levels[0]), steps, _decoder_nll(denoise, x0, levels[-2], generator, decoder))
 
 
@@ -102,38 +105,40 @@ def continuous_elbo(
     noisy: Level,
     clean: Level,
     generator: torch.Generator,
-    draws: int = 100,
+    num_levels: int = 100,
     decoder: float = 1.0,
 ) -> Elbo:
     """The limit of infinitely many steps, 1/2 int |x0 - x0_hat|^2 d snr (Kingma et al. 2021, eq. 17 and 18).
 
-    Each image has its own `draws` levels, stratified in log-SNR from `noisy` to `clean`, whose sigma is best about one
-    bin width. The decoder there is that of `discrete_elbo`, so this is the limit of that bound for many steps, and no
-    dequantisation is needed.
+    Each image has its own `num_levels` levels, stratified in log-SNR from `noisy` to `clean`; a `clean` sigma of about
+    one bin width is best. The decoder is that of `discrete_elbo`, so this is the limit of that bound for many steps,
+    and no dequantization is needed.
     """
     high, low = noisy.edm_sigma.log(), clean.edm_sigma.log()
 
-    def terms(u: PerSample) -> LevelTerm:
+    def term_at(u: PerSample) -> LevelTerm:
         ratio = torch.lerp(low.to(u), high.to(u), u).exp()
         # 1/2 d snr = snr d ln(alpha / sigma).
         return LevelTerm(Level(torch.ones_like(u), ratio), (high - low).to(u) / ratio.square(), torch.zeros_like(u))
 
-    steps = _sampled_terms(denoise, x0, terms, draws, generator)
+    steps = _sampled_terms(denoise, x0, term_at, num_levels, generator)
     return Elbo(_prior(x0, noisy), steps, _decoder_nll(denoise, x0, clean, generator, decoder))
 
 
 def _sampled_terms(
-    denoise: Denoise, x0: Batch, terms: LevelTerms, draws: int, generator: torch.Generator
-) -> Float[Tensor, "b draws"]:
-    """The terms at `draws` stratified u of each image, over `draws`: their sum estimates the integral over u."""
-    costs = x0.new_zeros(len(x0), draws)
-    for j in range(draws):
+    denoise: Denoise, x0: Batch, term_at: LevelTerms, num_levels: int, generator: torch.Generator
+) -> Float[Tensor, "b num_levels"]:
+    """The terms at `num_levels` stratified u of each image, divided by that number: their sum estimates the
+    integral."""
+    terms = x0.new_zeros(len(x0), num_levels)
+    for j in range(num_levels):
         within = torch.rand(len(x0), generator=generator, device=generator.device).cpu().double()
-        term = terms((j + within) / draws)
+        term = term_at((j + within) / num_levels)
         x = add_noise(x0, _noise(x0, generator), term.level)
         error = (denoise(x, term.level) - x0).flatten(1).square().sum(1)
-        costs[:, j] = (append_dims(term.factor, error) * error + append_dims(term.rest, error) * x0[0].numel()) / draws
-    return costs
+        total = append_dims(term.factor, error) * error + append_dims(term.rest, error) * x0[0].numel()
+        terms[:, j] = total / num_levels
+    return terms
 
 
 def _prior(x0: Batch, noisy: Level) -> PerSample:
@@ -142,22 +147,22 @@ def _prior(x0: Batch, noisy: Level) -> PerSample:
     return (append_dims(power, x0) * x0.square() - append_dims(power + torch.log1p(-power), x0)).flatten(1).sum(1) / 2
 
 
-def _decoder_nll(denoise: Denoise, x0: Batch, clean: Level, generator: torch.Generator, share: float) -> PerSample:
+def _decoder_nll(denoise: Denoise, x0: Batch, clean: Level, generator: torch.Generator, scale: float) -> PerSample:
     """-ln P(x0 | x) for x at the level `clean`, by the decoder with the denoised image as its mean."""
     mean = denoise(add_noise(x0, _noise(x0, generator), clean), clean)
-    return decoder_nats(x0, mean, share * clean.edm_sigma)
+    return decoder_nats(x0, mean, scale * clean.edm_sigma)
 
 
 def decoder_nats(x0: Batch, mean: Batch, std: Float[Tensor, "..."]) -> PerSample:
     """-ln of the probability of the bins of x0's pixels under N(mean, std^2); the outer bins are open (Ho et al. 2020,
     eq. 13)."""
-    away, half = x0 - mean, BIN_WIDTH / 2
-    left = torch.where(x0 < -1 + half, -math.inf, (away - half) / append_dims(std, x0))
-    right = torch.where(x0 > 1 - half, math.inf, (away + half) / append_dims(std, x0))
-    # In the left tail a difference of two small numbers is exact, in the right one it is lost.
+    error, half = x0 - mean, BIN_WIDTH / 2
+    left = torch.where(x0 < -1 + half, -math.inf, (error - half) / append_dims(std, x0))
+    right = torch.where(x0 > 1 - half, math.inf, (error + half) / append_dims(std, x0))
+    # Mirrored to the left tail, where the CDF is small and the difference of two values is exact.
     left, right = torch.where(left > 0, -right, left), torch.where(left > 0, -left, right)
-    far, near = torch.special.log_ndtr(left), torch.special.log_ndtr(right)
-    return -(near + torch.log(-torch.expm1(far - near))).flatten(1).sum(1)
+    log_cdf_left, log_cdf_right = torch.special.log_ndtr(left), torch.special.log_ndtr(right)
+    return -(log_cdf_right + torch.log(-torch.expm1(log_cdf_left - log_cdf_right))).flatten(1).sum(1)
 
 
 def ode_likelihood(
@@ -169,7 +174,7 @@ def ode_likelihood(
     tolerance: float = 1e-3,
     probes: int = 1,
 ) -> OdeLikelihood:
-    """-ln(p(y) x bin) of pixels y dequantised uniformly, by the probability-flow ODE (Song et al. 2021, eq. 39).
+    """-ln(p(y) x bin) of pixels y dequantized uniformly, by the probability-flow ODE (Song et al. 2021, eq. 39).
 
     p is the density of the ODE at `clean`, from N(0, 1) at `noisy` on the variance-preserving circle. The trace of the
     Jacobian is Hutchinson's unbiased estimate by `probes` random sign vectors; 0 computes it exactly, with a backward

@@ -19,7 +19,7 @@ from limpid.diffusion.weightings import Unweighted, Weight
 
 @dataclass(frozen=True)
 class SquaredError:
-    """The mean of e^2: the only norm with its minimum at E[x0 | x], for which samplers and likelihoods are derived."""
+    """The mean of e^2: the only one of these whose minimum is E[x0 | x], which samplers and likelihoods assume."""
 
     def __call__(self, error: Batch) -> PerSample:
         return error.square().flatten(1).mean(1)
@@ -27,7 +27,7 @@ class SquaredError:
 
 @dataclass(frozen=True)
 class L1:
-    """The mean of |e|, whose minimum is the median of each value: less weight on outliers."""
+    """The mean of |e|, whose minimum is the median of each value: outliers weigh less."""
 
     def __call__(self, error: Batch) -> PerSample:
         return error.abs().flatten(1).mean(1)
@@ -38,7 +38,7 @@ class Huber:
     """The mean of e^2 / 2 where |e| < delta, and of delta (|e| - delta / 2) elsewhere (Huber 1964)."""
 
     delta: float = 1.0
-    """Size of the error of one value from which the loss grows linearly; targets have a variance of about 1."""
+    """Error of a value from which the loss grows linearly; the variance of targets is about 1."""
 
     def __post_init__(self) -> None:
         check_positive("Huber delta", self.delta)
@@ -51,8 +51,8 @@ class Huber:
 class PseudoHuber:
     """sqrt(|e|^2 / d + c^2) - c of the d values of a sample together (Song and Dhariwal 2023, section 3.3).
 
-    The paper's d(x, y) = sqrt(|x - y|^2 + c_d^2) - c_d over sqrt(d), with c_d = c sqrt(d): of the same size for every
-    size of image, as the means of the other norms are.
+    This is the paper's sqrt(|x - y|^2 + c_d^2) - c_d, with c_d = c sqrt(d), divided by sqrt(d): its size does not
+    depend on the size of the images, like that of the other norms, which are means.
     """
 
     c: float = 0.00054
@@ -63,23 +63,25 @@ class PseudoHuber:
 
     def __call__(self, error: Batch) -> PerSample:
         mean_square = error.square().flatten(1).mean(1)
-        return mean_square / ((mean_square + self.c**2).sqrt() + self.c)  # without the difference of near numbers
+        return mean_square / (
+            (mean_square + self.c**2).sqrt() + self.c
+        )  # avoids the difference of nearly equal numbers
 
 
 ErrorNorm: TypeAlias = SquaredError | L1 | Huber | PseudoHuber
 
 
 def check_positive(name: str, value: float) -> None:
-    """Raise ValueError unless the value is finite and above 0: at 0 the gradient of no error would be 0 / 0."""
+    """Raise ValueError unless the value is finite and above 0: with 0 the gradient at an error of 0 would be 0 / 0."""
     if not 0 < value < math.inf:
         raise ValueError(f"{name} {value:g}: expected a finite number above 0")
 
 
 class UncertaintyWeighting(nn.Module):
-    """The logarithm of the expected loss at each level, learnt along with the network (Karras et al. 2024, eq. 21).
+    """The logarithm u of the expected loss at each level, learned along with the network (Karras et al. 2024, eq. 21).
 
-    The objective loss / exp(u) + u is minimal at u = ln E[loss], for any loss from 0 up and so for every error norm;
-    there every level has a weighted loss of 1. The input is random Fourier features of ln(sigma / alpha).
+    The objective loss / exp(u) + u has its minimum at u = ln E[loss], for every error norm: there the weighted loss is
+    1 at every level. u is a linear function of random Fourier features of ln(sigma / alpha).
     """
 
     frequencies: Float[Tensor, " n"]
@@ -98,17 +100,17 @@ class UncertaintyWeighting(nn.Module):
         return fourier @ self.weight * (2 / len(self.weight)) ** 0.5
 
     def weighted_loss(self, loss: PerSample, level: Level) -> PerSample:
-        """The objective of each sample: its loss over the expected loss, plus the logarithm of the latter."""
+        """The objective of each sample: loss / exp(u) + u."""
         log_expected = self(level)
         return loss / log_expected.exp() + log_expected
 
 
 def check_noisiest_loss(weight: Weight, kind: Target, schedule: Schedule, learned_variance: bool = False) -> None:
-    """Raise ValueError if the loss is not finite at the noisiest level of training, as of Eps where there is no signal.
+    """Raise ValueError if the loss is not finite at the noisiest level of training, as that of `Eps` without signal.
 
-    Every weighting but `Unweighted` is infinite or 0 / 0 there, and so is the x0 that the variance bound is taken at.
+    There every weighting but `Unweighted` is infinite or 0 / 0, and so is the x0 in the bound of a learned variance.
     """
-    level = schedule(torch.tensor([1 - 1e-9], dtype=torch.float64))  # a billion uniforms come as near to u = 1
+    level = schedule(torch.tensor([1 - 1e-9], dtype=torch.float64))  # the largest of a billion uniforms is about this
     if not weight(kind, level).float().isfinite().all():
         what = f"loss weighting {weight}"
     elif learned_variance and not abs_c_out(kind, level).isfinite().all():
@@ -133,9 +135,9 @@ def denoising_loss(
 ) -> PerSample:
     """The weighted error of each sample, in float32; `level` holds one level per sample.
 
-    The weight is a factor of the level alone, the same for every norm. A model that learns its variance is given the
-    `posterior` at that level, whose variational bound is added: it holds for any mean that the network predicts, and
-    takes no gradient through that mean, so it goes with every norm.
+    The weight depends on the level alone, not on the norm. For a model that learns its variance, the variational bound
+    at the `posterior` of that level is added: it holds for any predicted mean, and no gradient flows through the mean,
+    so it can be combined with every norm.
     """
     x = add_noise(x0, eps, level)
     y, variance_fraction = model.raw_output(x, level, labels)

@@ -1,4 +1,5 @@
-"""Exact denoisers of known distributions, the output of a perfect network: samplers and likelihoods are tested on them.
+"""Exact denoisers of known distributions, as a perfect network would learn: samplers and likelihoods are tested on
+them.
 
 A distribution is called like a denoiser, and has the log density of its noisy samples at every level.
 """
@@ -31,32 +32,33 @@ class Gaussian:
     def log_density(self, x: Batch, level: Level) -> PerSample:
         """ln p(x) at this level, where x ~ N(alpha mean, alpha^2 std^2 + sigma^2)."""
         alpha, sigma = append_dims(level.alpha, x), append_dims(level.sigma, x)
-        spread = torch.hypot(alpha * self.std, sigma)
-        away = (x - alpha * self.mean) / spread
-        return -(away.square() / 2 + spread.log() + math.log(2 * math.pi) / 2).flatten(1).sum(1)
+        std = torch.hypot(alpha * self.std, sigma)
+        z = (x - alpha * self.mean) / std
+        return -(z.square() / 2 + std.log() + math.log(2 * math.pi) / 2).flatten(1).sum(1)
 
-    def ode_solution(self, x: Batch, here: Level, there: Level) -> Batch:
-        """The solution of the probability-flow ODE from `x` at `here`: the same quantile of the marginal at `there`."""
+    def ode_solution(self, x: Batch, source: Level, target: Level) -> Batch:
+        """The solution of the probability-flow ODE from `x` at `source`: the same quantile of the marginal at
+        `target`."""
 
-        def spread(level: Level) -> Tensor:
+        def std(level: Level) -> Tensor:
             return torch.hypot(level.alpha * self.std, level.sigma)
 
-        return there.alpha * self.mean + spread(there) / spread(here) * (x - here.alpha * self.mean)
+        return target.alpha * self.mean + std(target) / std(source) * (x - source.alpha * self.mean)
 
 
 @dataclass(frozen=True, eq=False)
 class EmpiricalData:
-    """Data that are `points`: the denoiser of a network that memorised its training set."""
+    """The empirical distribution of `points`: the denoiser of a network that has memorized its training set."""
 
     points: Float[Tensor, "k *d"]
     weights: Float[Tensor, " k"] | None = None
-    """Unnormalised probability of each point; equal if not given."""
+    """Unnormalized probability of each point; None for equal ones."""
 
     def _joint(self, x: Batch, level: Level) -> Float[Tensor, "b k"]:
-        """ln p(point) + ln p(x | point), without the Gaussian's constant."""
+        """ln p(point) + ln p(x | point), without the normalizing constant of the Gaussian."""
         alpha, sigma = append_dims(level.alpha, x), append_dims(level.sigma, x)
-        apart = ((x / sigma)[:, None] - (alpha / sigma)[..., None] * self.points[None]).flatten(2).square().sum(2)
-        return -apart / 2 + (0.0 if self.weights is None else self.weights.log())
+        distance = ((x / sigma)[:, None] - (alpha / sigma)[..., None] * self.points[None]).flatten(2).square().sum(2)
+        return -distance / 2 + (0.0 if self.weights is None else self.weights.log())
 
     def posterior(self, x: Batch, level: Level) -> Float[Tensor, "b k"]:
         """p(point | x) of every point."""
@@ -73,13 +75,13 @@ class EmpiricalData:
     def log_density(self, x: Batch, level: Level) -> PerSample:
         """ln p(x) at a level with noise: one Gaussian around each point."""
         total = len(self.points) if self.weights is None else self.weights.sum()
-        width = (math.sqrt(2 * math.pi) * level.sigma).log().to(x.device, x.dtype) * x[0].numel()
-        return self._joint(x, level).logsumexp(1) - width - torch.as_tensor(total).log()
+        constant = (math.sqrt(2 * math.pi) * level.sigma).log().to(x.device, x.dtype) * x[0].numel()
+        return self._joint(x, level).logsumexp(1) - constant - torch.as_tensor(total).log()
 
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """A mixture of distributions with the given weights; the parts are its classes."""
+    """A mixture of distributions with unnormalized `weights`; each part is a class."""
 
     weights: Float[Tensor, " k"]
     parts: tuple["DataDistribution", ...]
@@ -98,13 +100,13 @@ class Mixture:
         return self._joint(x, level).logsumexp(1)
 
     def conditional(self, x: Batch, level: Level, labels: Labels) -> Batch:
-        """E[x0 | x, class], of the part of each sample's label."""
+        """E[x0 | x, label]: the denoiser of the part that the label of each sample names."""
         denoised = torch.stack([part(x, level) for part in self.parts])
         return denoised[labels, torch.arange(len(x), device=x.device)]
 
 
 def effective_number(posterior: Float[Tensor, "b k"]) -> PerSample:
-    """How many of the k points a mean by these weights rests on: 1 / sum p^2 (Kish 1965), from 1 to k."""
+    """The effective number of points in a mean with these weights, from 1 to k: 1 / sum p^2 (Kish 1965)."""
     return 1 / posterior.square().sum(1)
 
 

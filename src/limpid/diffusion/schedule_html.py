@@ -1,4 +1,4 @@
-"""How a schedule shows itself in a notebook: its name, and alpha and sigma along u as a small SVG."""
+"""A schedule in a notebook: its name, and alpha and sigma against u as a small SVG plot."""
 
 from collections.abc import Callable
 from html import escape
@@ -14,7 +14,7 @@ CURVE_POINTS = 100
 
 
 def schedule_html(schedule: Callable[[UnitInterval], Level]) -> str:
-    """The schedule as HTML: alpha and sigma against u, scaled to alpha^2 + sigma^2 = 1 as every path can be."""
+    """The schedule as HTML: alpha and sigma against u, scaled to alpha^2 + sigma^2 = 1, as any path can be."""
     u = (torch.arange(CURVE_POINTS, dtype=torch.float64) + 0.5) / CURVE_POINTS
     level = schedule(u).to_vp()
     lines = [svg_curve(name, u.tolist(), getattr(level, name).tolist(), color) for name, color in CURVE_COLORS.items()]

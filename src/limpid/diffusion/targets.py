@@ -1,7 +1,7 @@
-"""A target is a row (a, b): the network is asked for y = a * x0 + b * eps.
+"""A target is a row (a, b): the network predicts y = a * x0 + b * eps.
 
 Together with x = alpha * x0 + sigma * eps that makes two equations in two unknowns, solved once in `x0_from`. No row
-depends on the path: each is a function of sigma / alpha alone, so a network is asked the same thing on any of them.
+depends on the path: each is a function of sigma / alpha alone, so a network predicts the same on every path.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class X0:
 class Eps:
     """The noise (Ho et al. 2020, eq. 14).
 
-    An error of eps is an error of sigma / alpha times its size in x0: near pure noise float32's rounding is visible.
+    An error of eps gives an error of sigma / alpha times its size in x0: near pure noise float32's rounding is visible.
     """
 
     def coefficients(self, level: Level) -> Coefficients:
@@ -64,7 +64,7 @@ class Edm:
 
     def coefficients(self, level: Level) -> Coefficients:
         s = self.sigma_data
-        # r / (s h) and -s / h with r = sigma / alpha and h = hypot(r, s), multiplied by alpha above and below.
+        # r / (s h) and -s / h with r = sigma / alpha and h = hypot(r, s), expanded by alpha.
         h = torch.hypot(level.sigma, s * level.alpha)
         return level.sigma / (s * h), -s * level.alpha / h
 
@@ -73,7 +73,7 @@ Target: TypeAlias = X0 | Eps | V | Flow | Edm
 
 
 def target(kind: Target, x0: Batch, eps: Batch, level: Level) -> Batch:
-    """The target of the network, y = a x0 + b eps."""
+    """The target y = a x0 + b eps, which the network learns to predict."""
     a, b = kind.coefficients(level)
     return append_dims(a, x0) * x0 + append_dims(b, x0) * eps
 
@@ -86,6 +86,6 @@ def x0_from(kind: Target, y: Batch, x: Batch, level: Level) -> Batch:
 
 
 def abs_c_out(kind: Target, level: Level) -> Float[Tensor, "*b"]:
-    """|c_out|, by which an error of the target y is multiplied in x0."""
+    """|c_out|: an error of the target y gives an error of |c_out| times its size in x0."""
     a, b = kind.coefficients(level)
     return (level.sigma / (b * level.alpha - a * level.sigma)).abs()

@@ -1,7 +1,7 @@
-"""Loss weightings: a weight of the squared error for each level, as the papers give them.
+"""Loss weightings: a weight of the squared error at each level, as the papers give them.
 
-Papers state their weights for the error of x0, of eps or of v. An error of the target is an error of x0 over
-`abs_c_out`, so each weighting is written once, for the squared error of x0, and converted for the target.
+Papers state their weights for the error of x0, of eps or of v. The error of the target is the error of x0 divided by
+`abs_c_out`, so each weighting is written once, for the squared error of x0, and converted to the target.
 """
 
 from dataclasses import dataclass
@@ -89,5 +89,5 @@ Weight: TypeAlias = Unweighted | SnrWeight | MinSnrWeight | SoftMinSnr | P2 | Si
 
 
 def x0_weight_to_target(for_x0: Factor, kind: Target, level: Level) -> Factor:
-    """The weight of the target's squared error that equals this weight of the squared error of x0."""
+    """The weight of the squared error of the target that is equivalent to this weight of the squared error of x0."""
     return for_x0 * abs_c_out(kind, level).square()

@@ -17,7 +17,7 @@ from limpid.diffusion import likelihood
 from limpid.diffusion.denoiser import Denoise
 from limpid.diffusion.guidance import clip_x0
 from limpid.diffusion.level import Level
-from limpid.diffusion.likelihood import BIN_WIDTH, DEQUANTISED, bits_per_dimension
+from limpid.diffusion.likelihood import BIN_WIDTH, DEQUANTIZATION_STD, bits_per_dimension
 from limpid.diffusion.schedules import extended_to_sigma, sampling_levels
 from limpid.metrics.extractors.base import in_float32
 from limpid.recipes.registry import with_changes
@@ -170,7 +170,7 @@ def batch_nll(
     levels = chain_levels(pipeline, config)
     noisy = Level(torch.ones_like(levels[0].edm_sigma), levels[0].edm_sigma.clamp(max=MAX_EDM_SIGMA))
     if config.method == "ode":
-        clean = level_at(DEQUANTISED)
+        clean = level_at(DEQUANTIZATION_STD)
         nats, nfe = likelihood.ode_likelihood(denoise, x0, noisy, clean, batch_generator, config.tolerance)
         return {"nats": bits_per_dimension(nats, x0)}, nfe
     if config.method == "bound":

@@ -120,7 +120,7 @@ def denoise(workspace: Workspace, query: DenoiseQuery) -> Any:
     x0, eps = image_and_noise(data, query.image)
     level = query.schedule(torch.tensor([query.u], dtype=torch.float64))
     if not level.sigma.isfinite():
-        raise ValueError(f"{query.schedule} is infinitely noisy at u = {query.u:g}")
+        raise ValueError(f"{query.schedule} has infinite noise at u = {query.u:g}")
     if level.sigma == 0:  # without noise nothing is left to denoise
         return {"pixels": base64_of(to_uint8(x0)), "points": 1.0}
     denoiser = exact_denoiser(workspace, query.image.source)

@@ -54,7 +54,7 @@ class GroupNorm(nn.Module):
     def _norm(self, x: ImageBatch) -> ImageBatch:
         inputs = (x.float(), self.groups, self.weight.float(), self.bias.float(), self.eps)
         on_cpu = x.device.type == "cpu"
-        y = group_norm_cpu.group_norm(*inputs, self.training) if on_cpu else group_norm(*inputs)
+        y = group_norm_cpu.cpu_group_norm(*inputs, self.training) if on_cpu else group_norm(*inputs)
         return y.to(x.dtype)
 
     def _norm_silu(

@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 Item = TypeVar("Item")
-Result = TypeVar("Result")
+Output = TypeVar("Output")
 COLLECTIVE_TIMEOUT = timedelta(hours=1)
 """How long a process waits for another, which may be sampling meanwhile. One that has ended is noticed at once."""
 ERROR_WAIT = 2.0
@@ -157,7 +157,7 @@ def barrier() -> None:
     any_rank(False)
 
 
-def broadcast_object(compute: Callable[[], Result]) -> Result:
+def broadcast_object(compute: Callable[[], Output]) -> Output:
     """The result of `compute` on all processes; only the main process calls it. Collective."""
     if world_size() == 1:
         return compute()
@@ -182,7 +182,7 @@ def broadcast_tensors(compute: Callable[[], dict[str, Tensor]]) -> dict[str, Ten
     return tensors
 
 
-def local_main_first(compute: Callable[[], Result]) -> Result:
+def local_main_first(compute: Callable[[], Output]) -> Output:
     """The result of `compute`, which one process of each machine calls before the others: they find what it cached."""
     if local_rank():
         barrier()
@@ -192,7 +192,7 @@ def local_main_first(compute: Callable[[], Result]) -> Result:
     return result
 
 
-def parallel_map(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def parallel_map(function: Callable[[Item], Output], items: Iterable[Item]) -> Iterator[Output]:
     """As `map`, but the items are divided among the processes, and each process gets all results. Collective."""
     if world_size() == 1:
         yield from map(function, items)

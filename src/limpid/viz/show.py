@@ -80,7 +80,7 @@ def u_at_timesteps(kind: Schedule, timesteps: Sequence[int]) -> Float[Tensor, " 
 def u_at_even_angles(kind: Schedule, n: int) -> Float[Tensor, " n"]:
     """n values of u from clean to noise at equal angles of atan2(sigma, alpha), so that the columns differ evenly.
 
-    Of a schedule that is infinitely noisy at u = 1 the last is just below.
+    The last is just below 1 for a schedule with infinite noise at u = 1.
     """
     dense = torch.linspace(0, 1, 100_001, dtype=torch.float64)
     dense = dense[kind(dense).sigma.isfinite()]

@@ -1,4 +1,4 @@
-"""Every sampler there is. Euler's method is `Ddim()`, and DPM-Solver++ of order 1 too."""
+"""All samplers. Euler's method is `Ddim()`, and so is DPM-Solver++ of order 1."""
 
 from typing import TypeAlias
 

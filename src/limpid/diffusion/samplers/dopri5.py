@@ -1,7 +1,7 @@
-"""An adaptive ODE solver, and the sampler by it: each step is as long as its error estimate allows.
+"""An adaptive ODE solver, and the sampler that uses it: each step is as long as its error estimate allows.
 
 On the circle alpha = cos(a), sigma = sin(a) the probability-flow ODE is dx/da = v, the velocity of Salimans and Ho
-(2022), and every path is that circle, scaled. v is finite at pure noise, a = pi / 2.
+(2022), and every path is that circle, rescaled. v is finite at pure noise, a = pi / 2.
 """
 
 import math
@@ -31,12 +31,12 @@ A = (
 )
 # The result of order 5 less that of order 4.
 B_ERROR = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
-DTMIN = 1e-9  # no step that a finite slope needs is so short, in radians or in log sigma
+MIN_STEP_SIZE = 1e-9  # in radians or in ln sigma: a finite slope needs no step as short as this
 State = Float[Tensor, "b *d"]
 
 
 class OdeStep(NamedTuple):
-    """An accepted step of the solver: the time it has reached, the state there, and its slope."""
+    """An accepted step of the solver: the time reached, and the state and slope there."""
 
     t: float
     x: State
@@ -50,38 +50,41 @@ def dopri5_steps(
     first_step: float,
     error_ratio: Callable[[State, State, State], float],
 ) -> Iterator[OdeStep]:
-    """The accepted steps of the solution of dx/dt = slope(t, x) over `span`, in either direction, the start first.
+    """The accepted steps of the solution of dx/dt = slope(t, x) over `span`, in either direction; the start is the
+    first.
 
-    `error_ratio` of the error, the old and the new state is the error over its tolerance: a step is accepted up to 1.
-    Raises FloatingPointError if no step is short enough, as where the slope is not finite.
+    `error_ratio(error, old x, new x)` is the error divided by its tolerance: a step is accepted if it is at most 1.
+    Raises FloatingPointError if no step is short enough, as when the slope is not finite.
     """
     (t, end), width = span, first_step
     v = slope(t, x)
     yield OdeStep(t, x, v)
     while t != end:
         t_new = max(t - width, end) if end < t else min(t + width, end)
-        x_new, v_new, error = _try(slope, x, v, t, t_new)
-        excess = error_ratio(error, x, x_new)
-        if excess <= 1:
+        x_new, v_new, error = _trial_step(slope, x, v, t, t_new)
+        ratio = error_ratio(error, x, x_new)
+        if ratio <= 1:
             t, x, v = t_new, x_new, v_new
             yield OdeStep(t, x, v)
-        # The error goes with the fifth power of the step size; 0.9, 0.2 and 5 keep the step size from oscillating.
-        width *= min(5.0, max(0.2, 0.9 * max(excess, 1e-10) ** -0.2)) if math.isfinite(excess) else 0.2
-        if width < DTMIN:
+        # The error is proportional to the fifth power of the step size; 0.9, 0.2 and 5 prevent oscillation.
+        width *= min(5.0, max(0.2, 0.9 * max(ratio, 1e-10) ** -0.2)) if math.isfinite(ratio) else 0.2
+        if width < MIN_STEP_SIZE:
             raise FloatingPointError(f"no step is short enough at t = {t}: the slope is not finite")
 
 
 @dataclass(frozen=True)
 class Dopri5:
-    """Dormand and Prince's pair on the probability-flow ODE (as Song et al. 2021b): order 5, six evaluations a try.
+    """Dormand and Prince's pair on the probability-flow ODE (as Song et al. 2021b): order 5, six evaluations a trial
+    step.
 
-    For accurate trajectories, not for speed: n tries take 6 n + 1 network evaluations, usually 40 to 200. A step is
-    accepted if no sample's error is above `atol + rtol |x|`, root mean square, and the next step size follows from it;
-    so a sample depends on its batch, by less than that. The levels give the range: the first, and the last with noise,
-    from which a first-order step goes to 0. Each try reads one number back from the device.
+    For accurate trajectories, not for speed: n trial steps take 6 n + 1 network evaluations, usually 40 to 200. A step
+    is accepted if no sample's error exceeds `atol + rtol |x|`, root mean square, and the next step size follows from
+    the error; so a sample depends on its batch, within that tolerance. Of the levels only the ends count: the first,
+    and the last with noise, from which a first-order step goes to 0. Each trial step reads one number back from the
+    device.
 
-    Raises ValueError for tolerances below the precision of x, FloatingPointError if the denoiser's output is
-    not finite.
+    Raises ValueError for tolerances below the precision of x, FloatingPointError if the denoiser's output is not
+    finite.
     """
 
     rtol: float = 1e-3
@@ -103,13 +106,13 @@ class Dopri5:
         if levels[-1].sigma == 0:
             yield SamplerStep(step_x0(x * torch.hypot(low.alpha, low.sigma), x0, low, levels[-1]), x0, levels[-1])
 
-    def error_ratio(self, error: Batch, x: Batch, ahead: Batch) -> float:
-        """The largest error of a sample over its tolerance."""
-        tolerance = self.atol + self.rtol * torch.maximum(x.abs(), ahead.abs())
+    def error_ratio(self, error: Batch, x: Batch, x_new: Batch) -> float:
+        """The largest error of a sample, divided by its tolerance."""
+        tolerance = self.atol + self.rtol * torch.maximum(x.abs(), x_new.abs())
         return (error / tolerance).flatten(1).square().mean(1).sqrt().max().item()
 
 
-def _try(
+def _trial_step(
     slope: Callable[[float, State], State], x: State, v: State, t: float, t_new: float
 ) -> tuple[State, State, State]:
     """One step of the pair: the state at `t_new`, its slope, and the error of the state."""

@@ -1,7 +1,8 @@
-"""The weighted mean over a step of the polynomial through a few values, as multistep solvers need it.
+"""The weighted mean over a step of the polynomial through several values, as multistep solvers need it.
 
-Time is in [0, 1] during the step and weighted by exp(rate * time); the values may lie before, in or after it. A rate of
-0 gives the weights of Adams and Bashforth, a rate that follows log-SNR those of DEIS and DPM-Solver++.
+Time goes from 0 to 1 during the step, with weight exp(rate * time); the values may lie before, in or after the step. A
+rate of 0 gives the weights of Adams and Bashforth, a rate proportional to the step in log-SNR those of DEIS and
+DPM-Solver++.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ def polynomial_mean(values: Sequence[Batch], times: Sequence[float], rate: float
 
 
 def lagrange_means(times: Sequence[float], rate: float) -> list[float]:
-    """The mean of each Lagrange polynomial of `times`; they sum to 1 and are exact for powers below their number."""
+    """The mean of each Lagrange polynomial of `times`: weights that sum to 1, exact for powers below their number."""
     n = len(times)
     powers = torch.tensor(times, dtype=torch.float64) ** torch.arange(n)[:, None]
     return torch.linalg.solve(powers, exponential_moments(rate, n)).tolist()
@@ -39,6 +40,6 @@ def exponential_moments(rate: float, n: int) -> Float[Tensor, " n"]:
 
 @lru_cache(maxsize=1)
 def _gauss() -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
-    """Gauss and Legendre's points and weights on [0, 1], to rounding for every rate within +-100."""
+    """Gauss-Legendre points and weights on [0, 1]: exact up to rounding for every rate within +-100."""
     points, weights = np.polynomial.legendre.leggauss(64)
     return torch.from_numpy(points + 1) / 2, torch.from_numpy(weights) / 2

@@ -1,7 +1,7 @@
 """Single-step samplers: each step depends on the current x alone.
 
-A sampler is a frozen dataclass whose call takes the levels in turn and yields after each step: it chooses which x0 or
-noise to hold constant, and an exact step moves x.
+A sampler is a frozen dataclass; its call goes through the levels and yields after each step. In a step it chooses an x0
+or a noise, and the exact step for that constant moves x.
 """
 
 import math
@@ -29,7 +29,7 @@ class Ancestral:
     """The reverse process of DDPM (Ho et al. 2020, algorithm 2): order 1, one evaluation a step, for hundreds of steps.
 
     `variance` is that of the noise it adds: "small" the posterior's, beta~; "large" the forward step's, beta; "learned"
-    the network's, value by value (Nichol and Dhariwal 2021, eq. 15). Raises ValueError if the network has none.
+    the network's, for each value (Nichol and Dhariwal 2021, eq. 15). Raises ValueError if the network has none.
     """
 
     variance: Literal["small", "large", "learned"] = "small"
@@ -61,8 +61,7 @@ class Ancestral:
 class Ddim:
     """DDIM (Song et al. 2021, eq. 12): order 1, one evaluation a step, for 20 to 100 steps.
 
-    `eta` is the share of ancestral noise: 0 is deterministic and Euler's method on every path, so there is no
-    sampler of that name; 1 is `Ancestral`.
+    `eta` scales the ancestral noise: 0 is deterministic and is Euler's method on every path; 1 is `Ancestral`.
     """
 
     eta: float = 0.0
@@ -79,33 +78,34 @@ class Ddim:
 class DpmSolverPP2S:
     """DPM-Solver++(2S) (Lu et al. 2022b, algorithm 1): order 2, one evaluation a step, for 10 to 30 steps.
 
-    Steps go in pairs: the first gives an intermediate point, the second covers both from where the first began. Nothing
-    is extrapolated from earlier pairs, so it suits an x0 that changes abruptly between steps, as under strong guidance.
-    Steps from pure noise and to sigma = 0 are not paired.
+    Steps are taken in pairs: the first gives an intermediate point, and the second starts again where the first did.
+    Nothing is extrapolated from earlier pairs, which suits an x0 that changes abruptly between steps, as under strong
+    guidance. Steps from pure noise and to sigma = 0 are not paired.
     """
 
     def __call__(self, denoise: Denoise, x: Batch, levels: Level, noise: Noise) -> Iterator[SamplerStep]:
-        begun: tuple[Batch, Batch, Level] | None = None
+        first_half: tuple[Batch, Batch, Level] | None = None
         for source, target in level_pairs(levels):
             x0 = denoise(x, source)
-            if begun is None or target.sigma == 0:
-                begun = (x, x0, source) if source.alpha > 0 else None
+            if first_half is None or target.sigma == 0:
+                first_half = (x, x0, source) if source.alpha > 0 else None
                 x = step_x0(x, x0, source, target)
             else:
-                first_x, first_x0, first = begun
+                first_x, first_x0, first = first_half
                 r = (source.logsnr - first.logsnr) / (target.logsnr - first.logsnr)
                 x = step_x0(first_x, first_x0 + (x0 - first_x0) / (2 * r), first, target)
-                begun = None
+                first_half = None
             yield SamplerStep(x, x0, target)
 
 
 @dataclass(frozen=True)
 class Heun:
-    """Heun's method on the noise (Karras et al. 2022, algorithm 2): order 2, two evaluations a step, for 10 to 40.
+    """Heun's method on the noise (Karras et al. 2022, algorithm 2): order 2, two evaluations a step, for 10 to 40
+    steps.
 
-    A step to sigma = 0 or from pure noise is of first order and takes one evaluation. Its time is sigma / alpha, in
-    which a step from nearly pure noise is long: use levels that begin at 100 or less, like `Karras`. A step multiplies
-    the rounding errors of two x0 by half of the factor by which sigma / alpha falls.
+    A step to sigma = 0 or from pure noise is of first order and takes one evaluation. The time of the ODE is sigma /
+    alpha, in which a step from nearly pure noise is long: use levels that begin at 100 or less, like `Karras`. A step
+    multiplies rounding errors of its two x0 by half of the factor by which sigma / alpha decreases.
 
     `churn` adds fresh noise before a step, raising its level: S_churn of the paper, spread over the steps whose
     sigma / alpha lies between `churn_min` and `churn_max`, its noise inflated by `churn_noise`.

@@ -1,6 +1,6 @@
-"""What all samplers are made of: exact steps between two levels, and fresh noise.
+"""The steps of all samplers: exact steps between two levels, and fresh noise.
 
-The two exact steps differ in what is held constant: `step_x0` holds x0, `step_eps` holds eps.
+The two exact steps differ in what they assume to be constant: `step_x0` x0, and `step_eps` eps.
 """
 
 from collections import deque
@@ -30,23 +30,24 @@ def step_x0(x: Batch, x0: Batch, source: Level, target: Level) -> Batch:
     return k * x + (target.alpha - k * source.alpha) * x0
 
 
-def step_eps(x: Batch, x0: Batch, away: Batch, source: Level, target: Level) -> Batch:
-    """The exact step for a constant eps, that of x and `x0` plus `away`: `step_x0` plus (sigma' - alpha' r) away.
+def step_eps(x: Batch, x0: Batch, eps_offset: Batch, source: Level, target: Level) -> Batch:
+    """The exact step for a constant noise, eps(x, x0) + eps_offset: `step_x0` plus (sigma' - alpha' r) eps_offset, with
+    r = sigma / alpha. Needs alpha > 0.
 
-    r is sigma / alpha. The noise itself does not appear: x alpha' / alpha and alpha' r eps are both large at low
-    signal, and in float32 their difference would be rounding. Needs alpha > 0.
+    eps(x, x0) itself is not computed: where alpha is small, x alpha' / alpha and alpha' r eps are both large, and in
+    float32 their difference would be mostly rounding error.
     """
-    return step_x0(x, x0, source, target) + (target.sigma - target.alpha * source.edm_sigma) * away
+    return step_x0(x, x0, source, target) + (target.sigma - target.alpha * source.edm_sigma) * eps_offset
 
 
-def eps_change(x0: Batch, x0_target: Batch, away: Batch | None, source: Level, target: Level) -> Batch:
-    """The noise of `x0_target`, at the end of such a step, less that of `x0`: (x0 - x0') / r' + (1 - r / r') away.
+def eps_change(x0: Batch, x0_target: Batch, eps_offset: Batch | None, source: Level, target: Level) -> Batch:
+    """The noise for `x0_target` at the end of a `step_eps`, minus the noise for `x0` at its start: (x0 - x0') / r' +
+    (1 - r / r') eps_offset, with r = sigma / alpha. None is an offset of 0.
 
-    Exact up to rounding of the change itself, where two computed noises would differ in their last digits only. None is
-    an `away` of 0.
+    Accurate to the rounding of the change itself: the difference of two computed noises would be mostly rounding error.
     """
     change = (x0 - x0_target) / target.edm_sigma
-    return change if away is None else change + (1 - source.edm_sigma / target.edm_sigma) * away
+    return change if eps_offset is None else change + (1 - source.edm_sigma / target.edm_sigma) * eps_offset
 
 
 def ancestral_std(source: Level, target: Level) -> Float[Tensor, "*b"]:

@@ -17,7 +17,7 @@ BLOCK_SIZE = 2**18
 """Values of a block, 1 MB in float32: it fits in a core's L2 cache, or nearly."""
 
 
-def group_norm(
+def cpu_group_norm(
     x: Float[Tensor, "b c h w"],
     groups: int,
     weight: Float[Tensor, " c"],
