@@ -42,7 +42,7 @@ def test_the_exact_name_comes_before_another_case_and_an_index_last(word: str, l
         ("5", ALPHABET, "no class '5': choose from A, B, a, b, Cat"),
         ("-1", ALPHABET, "no class '-1'"),
         ("dog", ALPHABET, "no class 'dog'"),
-        ("ab", ("AB", "Ab"), "class 'ab' may be AB or Ab: write it in the case that is meant"),
+        ("ab", ("AB", "Ab"), "class 'ab' may be AB or Ab: write it in upper and lower case as meant"),
         ("1", ("01", "001"), "no class '1': choose from 01, 001"),
         ("9" * 5000, ("1", "2"), "no class '999"),
     ],

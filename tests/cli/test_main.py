@@ -92,7 +92,7 @@ def test_training_again_goes_on_and_its_folder_is_a_recipe(pipeline: Path, capsy
     assert "--allow-rewarm" in capsys.readouterr().err
     assert main([*again, "--allow-rewarm"]) == 0
     shown = capsys.readouterr().out
-    assert "going on after 32 images" in shown
+    assert "resuming after 32 images" in shown
     assert shown.endswith(f"next: limpid sample {pipeline}, limpid evaluate {pipeline}\n")
 
 
@@ -340,7 +340,7 @@ def test_a_misspelt_option_is_answered_with_the_nearest(args: list[str], said: s
     [
         (["--labels", "cat"], "no class 'cat': choose from 0, 1, 2"),
         (["--n", "0"], "--num-samples 0 --batch-size 80: expected at least 1 of each"),
-        (["--steps", "0"], "at least 1 step"),
+        (["--steps", "0"], "expected at least 1"),
         (["--schedule", "LogNormal"], "infinite noise at u = 1"),
         (["--sampler", "Ddim", "--sampler.eta", "nan"], "--sampler.eta nan: expected a number"),
     ],

@@ -428,7 +428,7 @@ def test_an_array_without_images_or_with_odd_labels_is_refused(tmp_path: Path):
         ({"root": "text.npz"}, "cannot read text.npz: it begins with b'no', which is no form of images"),
         ({"size": 1}, "images of 1x1: expected at least 2x2"),
         ({"size": 10**5}, "expected at least 2x2, and at most"),
-        ({"held_out": 1.5}, "held-out 1.5: expected a share, 0 to 1"),
+        ({"held_out": 1.5}, "held-out 1.5: expected a fraction, 0 to 1"),
         ({"held_out": 0.0, "split": "test"}, "none of 2 images in p is of the split 'test': with 0 of them held out"),
     ],
 )

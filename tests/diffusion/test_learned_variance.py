@@ -72,8 +72,8 @@ def test_the_fraction_that_fits_is_the_posteriors_where_x0_is_known():
     assert (losses[1] <= losses[2]).all()
 
 
-def test_a_variance_is_learnt_along_steps_alone():
-    with pytest.raises(ValueError, match="learned along a schedule of 2 steps or more"):
+def test_a_variance_is_learned_only_with_a_discrete_schedule():
+    with pytest.raises(ValueError, match="learned variance needs a schedule of 2 steps or more"):
         posterior_bounds(RectifiedFlow(), U)
 
 

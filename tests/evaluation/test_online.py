@@ -151,7 +151,7 @@ def test_what_cannot_be_scored_ends_no_run(
 
     monkeypatch.setattr(OnlineScorer, "measure", fails)
     assert run(replace(SCORED, every=replace(SCORED.every, score=64)), tmp_path, CPU)
-    assert "limpid: cannot write a score (no features today); going on" in capsys.readouterr().err
+    assert "limpid: cannot write a score (no features today); training continues" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

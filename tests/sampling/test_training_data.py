@@ -185,4 +185,4 @@ def test_limpid_data_stands_for_a_root(cifar_root: Path, tmp_path: Path, monkeyp
 def test_data_that_comes_with_limpid_has_no_place(tmp_path: Path, capsys):
     assert run(replace(FULL, duration=32), tmp_path / "run", CPU)
     assert main(["evaluate", str(tmp_path / "run"), "--data.root", str(tmp_path)]) == 2
-    assert "Digits come with limpid, and are at no place" in capsys.readouterr().err
+    assert "Digits come with limpid, and have no path" in capsys.readouterr().err

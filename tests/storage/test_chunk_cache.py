@@ -80,7 +80,7 @@ def test_a_piece_that_is_not_as_it_was_written_is_made_again_and_named(
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert said[0].startswith(f"limpid: {file} ")
-    assert said[0].endswith("what it held is made again")
+    assert said[0].endswith("its content is computed again")
 
 
 def test_a_piece_under_the_name_of_another_is_made_again(tmp_path: Path):
@@ -95,8 +95,8 @@ def test_a_folder_that_cannot_be_written_to_is_named_once_and_the_work_is_done(t
     found = concat(cached_chunks(tmp_path / "features" / "of", 10, 4, squares([])))
     assert torch.equal(found["squares"], torch.arange(10) ** 2)
     said = capsys.readouterr().err
-    assert said == f"limpid: cannot keep anything in {tmp_path / 'features' / 'of'} (Not a directory): " + (
-        "it is made again the next time\n"
+    assert said == f"limpid: cannot write to the cache {tmp_path / 'features' / 'of'} (Not a directory): " + (
+        "the next call computes everything again\n"
     )
 
 

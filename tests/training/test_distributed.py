@@ -233,7 +233,7 @@ def test_numbers_that_go_wrong_on_one_process_take_all_back(tmp_path: Path):
     file = checkpoint.latest(folder / "checkpoints")
     assert file is not None
     assert checkpoint.read_data(file)["skipped_batches"] == [45]
-    assert ended.said[0].count("1 of 15 losses no number") == 1
+    assert ended.said[0].count("1 of 15 losses not finite") == 1
     assert ended.said[1] == ""
 
 
@@ -462,7 +462,7 @@ def test_sharded_weights_learn_the_same_and_go_on_on_any_number_of_processes(tmp
     ("recipe", "said"),
     [
         (ODD, "--fsdp with batch 15: expected a multiple of 2, the processes"),
-        (replace(EVEN, optimizer=Muon()), "--fsdp with Muon, which needs all of a matrix at once: expected Adam"),
+        (replace(EVEN, optimizer=Muon()), "--fsdp with Muon, which needs complete weight matrices: expected AdamW"),
     ],
 )
 def test_what_cannot_be_sharded_is_refused(recipe: Recipe, said: str, monkeypatch: Patch):
@@ -526,7 +526,7 @@ def test_torchrun_stops_saves_and_goes_on_and_shows_whose_error_it_was(straight:
     out, said = finished(second)
     assert time.monotonic() - begun < 30
     assert second.returncode == 1
-    assert "going on after " in out
+    assert "resuming after " in out
     assert "RuntimeError: the fan of the last machine has stopped" in said.partition("Root Cause")[2]
     assert together(2, tmp_path, trains, FULL, folder).codes == [0, 0]
     assert same(straight, folder)

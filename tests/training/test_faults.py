@@ -109,7 +109,7 @@ def test_no_flipped_bit_goes_unnoticed(whole: Path, tmp_path: Path):
         changed = bytearray(content)
         changed[place] ^= 1 << place % 8
         broken.write_bytes(changed)
-        with pytest.raises(ValueError, match="is not a whole checkpoint of limpid"):
+        with pytest.raises(ValueError, match="is not an intact checkpoint of limpid"):
             checkpoint.read_data(broken)
 
 
@@ -118,7 +118,7 @@ def test_no_missing_or_additional_byte_goes_unnoticed(whole: Path, tmp_path: Pat
     broken = tmp_path / "1.safetensors"
     for changed in [content[:length] for length in range(len(content))] + [content + b"0"]:
         broken.write_bytes(changed)
-        with pytest.raises(ValueError, match="is not a whole checkpoint of limpid"):
+        with pytest.raises(ValueError, match="is not an intact checkpoint of limpid"):
             checkpoint.read_tensors(broken)
 
 
@@ -133,7 +133,7 @@ def test_a_header_of_any_length_takes_bounded_memory(tmp_path: Path):
     with path.open("wb") as file:
         file.write((1 << 40).to_bytes(8, "little"))
         file.truncate(1 << 41)
-    with pytest.raises(ValueError, match="does not begin like one"):
+    with pytest.raises(ValueError, match="does not begin like a safetensors file"):
         checkpoint.read_data(path)
 
 
@@ -151,8 +151,8 @@ def test_a_broken_checkpoint_is_named_and_the_one_before_is_used(how: str, stopp
     assert run(SHORT, stopped, CPU)
     out, said = capsys.readouterr()
     assert said.count("\n") == 1
-    assert f"{newest} is not a whole checkpoint of limpid" in said
-    assert "going on after 64 images" in out
+    assert f"{newest} is not an intact checkpoint of limpid" in said
+    assert "resuming after 64 images" in out
     assert newest.with_suffix(".broken").exists()
     assert same(end(stopped), end(straight))
     assert lines(stopped) == lines(straight)
@@ -177,7 +177,7 @@ def another(stopped: Path, recipe: Recipe) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (rename, "000000009999.safetensors was renamed: it says that it was saved after 64 images"),
+        (rename, "000000009999.safetensors was renamed: it was saved after 64 images"),
         (
             lambda folder: another(folder, replace(SHORT, seed=1)),
             "000000000112.safetensors is of a run of another recipe (seed 1 -> 0)",
@@ -195,7 +195,7 @@ def test_a_checkpoint_that_is_not_of_this_run_is_named_and_set_aside(
     out, told = capsys.readouterr()
     assert told.count("\n") == 1
     assert said in told
-    assert "going on after 96 images" in out
+    assert "resuming after 96 images" in out
     assert len(list((stopped / "checkpoints").glob("*.aside"))) == 1
     assert same(end(stopped), end(straight))
     assert lines(stopped) == lines(straight)
@@ -231,7 +231,7 @@ def test_a_checkpoint_that_cannot_be_read_for_a_moment_is_left_as_it_is(
     before = {path: path.read_bytes() for path in sorted(stopped.rglob("*")) if path.is_file() and path.name != "lock"}
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "_verify", refuse)
-        with pytest.raises(OSError, match=f"cannot read {newest}, which may be whole") as error:
+        with pytest.raises(OSError, match=f"cannot read {newest}, which may be intact") as error:
             run(SHORT, stopped, CPU)
     assert error.value.errno == number
     assert before == {path: path.read_bytes() for path in before}
@@ -244,7 +244,7 @@ def test_a_run_whose_checkpoints_are_all_broken_is_not_begun_anew(stopped: Path)
     for file in checkpoint.list_checkpoints(stopped / "checkpoints"):
         file.write_bytes(b"")
     before = (stopped / "log.jsonl").read_bytes()
-    with pytest.raises(ValueError, match="there is none before it to go on from: move them away to begin anew"):
+    with pytest.raises(ValueError, match="there is no older one to resume from: move them away to start anew"):
         run(SHORT, stopped, CPU)
     assert (stopped / "log.jsonl").read_bytes() == before
 
@@ -252,7 +252,7 @@ def test_a_run_whose_checkpoints_are_all_broken_is_not_begun_anew(stopped: Path)
 def test_the_beginning_is_no_progress_to_go_back_to(tmp_path: Path):
     checkpoint.save_checkpoint(tmp_path, 0, {}, {})
     checkpoint.save_checkpoint(tmp_path, 64, {}, {}).write_bytes(b"")
-    with pytest.raises(ValueError, match="move them away to begin anew"):
+    with pytest.raises(ValueError, match="move them away to start anew"):
         checkpoint.latest(tmp_path)
 
 
@@ -266,7 +266,7 @@ def test_a_command_on_a_broken_checkpoint_gets_one_clear_line(command: list[str]
     assert main([*command, str(stopped)]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "000000000096.safetensors is not a whole checkpoint of limpid: its checksum differs" in said
+    assert "000000000096.safetensors is not an intact checkpoint of limpid: its checksum differs" in said
 
 
 @pytest.mark.parametrize(
@@ -334,7 +334,7 @@ def test_a_run_that_cannot_save_goes_on_and_ends_with_its_last_good_state(
     assert process.exitcode == 1
     first, last = said.read_text().splitlines()
     assert "cannot write a checkpoint ([Errno 27] File too large" in first
-    assert first.endswith("going on, and trying again at the next")
+    assert first.endswith("training continues until the next")
     assert last.startswith("ended: cannot write a checkpoint ([Errno 27] File too large")
     assert last.endswith(f"the last good one is {stopped / 'checkpoints' / '000000000096.safetensors'}")
     assert list(stopped.rglob("*.part")) == []
@@ -378,10 +378,10 @@ def test_a_full_disk_takes_nothing_away(tmp_path: Path):
     assert re.search(f"REFUSED {full}the last good one is none", small), done.stderr
     assert "HAS []" in small
     assert re.search(f"REFUSED {full}the last good one is {checkpoints}/000000000032.safetensors", tight)
-    assert len(re.findall(f"{full}going on, and trying again at the next", done.stderr)) == 2
+    assert len(re.findall(f"{full}training continues until the next", done.stderr)) == 2
     assert "HAS ['000000000000.safetensors', '000000000032.safetensors']" in tight
     assert "REFUSED [Errno 30] Read-only file system" in closed
-    assert "going on after 32 images" in large
+    assert "resuming after 32 images" in large
     assert "ENDED True" in large
 
 
@@ -430,7 +430,7 @@ def test_a_run_goes_on_when_its_log_is_refused_for_a_while(straight: Path, tmp_p
 
     monkeypatch.setattr(jsonl, "append", refusing)
     assert run(SHORT, tmp_path, CPU)
-    assert capsys.readouterr().err.count("cannot write the log ([Errno 13] Permission denied); going on") == 2
+    assert capsys.readouterr().err.count("cannot write the log ([Errno 13] Permission denied); training continues") == 2
     assert lines(tmp_path) == lines(straight)
 
 
@@ -441,7 +441,7 @@ def test_a_damaged_line_of_the_log_costs_no_other(stopped: Path, straight: Path,
     capsys.readouterr()
     assert run(SHORT, stopped, CPU)
     said = capsys.readouterr().err
-    assert said == f"limpid: {log} is damaged in line 2: set aside in log.jsonl.aside, all others are kept\n"
+    assert said == f"limpid: {log} is damaged in line 2: moved to log.jsonl.aside; all other lines are intact\n"
     assert lines(stopped) == [line for line in lines(straight) if line["images_seen"] != 64]
     assert b'{"images_seen"; 64' in (stopped / "log.jsonl.aside").read_bytes()
 
@@ -453,7 +453,7 @@ def test_a_run_goes_on_when_a_file_stands_where_a_folder_should(straight: Path, 
     assert run(replace(SHORT, every=every, ema_snapshots=(0.1,)), tmp_path, CPU)
     said = capsys.readouterr().err
     assert "cannot write the samples ([Errno 17] File exists" in said
-    assert "cannot write an average ([Errno 20] Not a directory" in said
+    assert "cannot write an EMA snapshot ([Errno 20] Not a directory" in said
     weights = {name: value for name, value in end(tmp_path).items() if not name.startswith("power")}
     assert same(weights, end(straight))
 
@@ -636,7 +636,7 @@ def test_a_second_process_on_the_folder_is_told_who_is_there(tmp_path: Path, cap
     process.kill()
     process.join()
     with exclusive(tmp_path):
-        assert f"was left by {getpass.getuser()}" in capsys.readouterr().out
+        assert f"was in use by {getpass.getuser()}" in capsys.readouterr().out
         with pytest.raises(ValueError, match=f"in use by .* pid {os.getpid()}"), exclusive(tmp_path):
             pass
     with exclusive(tmp_path):

@@ -89,7 +89,9 @@ def test_a_run_goes_back_and_leaves_out_the_batch_where_numbers_went_wrong(
     assert set(data["skipped_batches"]) == places
     said = capsys.readouterr().err.splitlines()
     assert len(said) == len(places)
-    assert all("1 of 16 losses no number, at log-SNR " in line and ", gradient nan: back to " in line for line in said)
+    assert all(
+        "1 of 16 losses not finite, at log-SNR " in line and ", gradient norm nan: back to " in line for line in said
+    )
     tensors.pop("meter")
     assert same(tensors, pipeline(SHORT, *places))
     assert [line["images_seen"] for line in jsonl.read_jsonl(tmp_path / "log.jsonl")] == [64, 128]
@@ -138,11 +140,13 @@ def test_a_run_asked_to_stop_while_its_numbers_are_wrong_goes_back_and_stops(tmp
 
 def test_a_run_whose_numbers_go_wrong_on_every_batch_is_given_up_with_a_report(tmp_path: Path, capsys):
     hopeless = replace(SHORT, optimizer=replace(SHORT.optimizer, lr=1e30, max_grad_norm=1e30))
-    with pytest.raises(FloatingPointError, match=r"whatever batch is left out after 0 images: the last good .*00000"):
+    with pytest.raises(
+        FloatingPointError, match=r"although 3 batches after 0 images were skipped: the last good .*00000"
+    ):
         run(hopeless, tmp_path, CPU)
-    assert capsys.readouterr().err.count("back to 0 images, and on without the batch at ") == 3
+    assert capsys.readouterr().err.count("back to 0 images, skipping the batch at ") == 3
     report = json.loads((tmp_path / "trouble.json").read_text())
-    assert len(report["left_out"]) == 3
+    assert len(report["skipped_batches"]) == 3
     assert len(report["losses"]) == len(report["logsnrs"]) == 16
     assert report["weights"]["down"] > 0
     assert "whatever batch is left out" in json.loads((tmp_path / "failure.json").read_text())["error"]
@@ -150,21 +154,21 @@ def test_a_run_whose_numbers_go_wrong_on_every_batch_is_given_up_with_a_report(t
     assert all(value.isfinite().all() for value in tensors.values())
 
 
-def test_only_the_first_step_that_went_wrong_is_kept():
-    watch = NonFiniteMonitor("cpu")
+def test_only_the_first_non_finite_step_is_recorded():
+    monitor = NonFiniteMonitor("cpu")
     fine, logsnr, gradient = torch.ones(2), torch.tensor([0.0, 3.0]), torch.tensor(1.0)
-    watch.see(0, fine, logsnr, gradient)
-    assert watch.read() is None
-    watch.see(16, torch.tensor([1.0, math.inf]), logsnr, gradient)
-    watch.see(32, fine * math.nan, logsnr, gradient * math.nan)
-    wrong = watch.read()
+    monitor.check(0, fine, logsnr, gradient)
+    assert monitor.read() is None
+    monitor.check(16, torch.tensor([1.0, math.inf]), logsnr, gradient)
+    monitor.check(32, fine * math.nan, logsnr, gradient * math.nan)
+    wrong = monitor.read()
     assert wrong is not None
-    assert str(wrong) == "1 of 2 losses no number, at log-SNR 3.0 to 3.0, gradient 1.0"
-    assert (wrong.place, wrong.losses) == (16, [1.0, math.inf])
+    assert str(wrong) == "1 of 2 losses not finite, at log-SNR 3.0 to 3.0, gradient norm 1.0"
+    assert (wrong.data_position, wrong.losses) == (16, [1.0, math.inf])
 
 
 def test_a_loss_that_leaps_is_told_of():
-    assert loss_spike(1.0, [0.3, 0.2, 0.25, 0.2, 0.3]) == "loss 1 is 4.0 times its median of late, 0.25"
+    assert loss_spike(1.0, [0.3, 0.2, 0.25, 0.2, 0.3]) == "loss 1 is 4.0 times the recent median, 0.25"
     assert loss_spike(0.7, [0.3, 0.2, 0.25, 0.2, 0.3]) == ""
     assert loss_spike(9.0, [0.3]) == ""
 

@@ -102,7 +102,7 @@ def test_only_the_last_checkpoints_are_kept(tmp_path: Path):
 def test_a_broken_checkpoint_is_one_clear_line(tmp_path: Path, content: bytes):
     path = tmp_path / "1.safetensors"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="is not a whole checkpoint of limpid"):
+    with pytest.raises(ValueError, match="is not an intact checkpoint of limpid"):
         checkpoint.read_data(path)
 
 
@@ -207,7 +207,7 @@ def test_a_flipped_bit_in_the_log_costs_no_other_line(tmp_path: Path, capsys):
     assert jsonl.read_jsonl(log.path) == [lines[0], lines[2]]
     assert (tmp_path / "log.jsonl.aside").read_bytes() == content[first:second].replace(b"{", b"[", 1)
     assert capsys.readouterr().err == (
-        f"limpid: {log.path} is damaged in line 2: set aside in log.jsonl.aside, all others are kept\n"
+        f"limpid: {log.path} is damaged in line 2: moved to log.jsonl.aside; all other lines are intact\n"
     )
 
 

@@ -276,7 +276,7 @@ def test_a_checkpoint_that_goes_or_is_another_after_it_was_found_is_refused(fini
     folder = shutil.copytree(finished, tmp_path / "run")
     ref = find_checkpoint(folder)
     save_another(folder, ref.about.images_seen)
-    with pytest.raises(ValueError, match="is not what it was a moment ago, since its run goes on"):
+    with pytest.raises(ValueError, match="has changed, since its run is still training"):
         load_checkpoint(ref, CPU)
     ref.file.unlink()
     with pytest.raises(ValueError, match="is gone: its run has saved newer ones, so give the command again"):
@@ -343,7 +343,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path):
     rest, _ = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "images, and saved" in rest
-    assert rest.endswith(f"to go on: limpid train {tmp_path}\n")
+    assert rest.endswith(f"to resume: limpid train {tmp_path}\n")
     assert checkpoint.latest(tmp_path / "checkpoints") is not None
 
 

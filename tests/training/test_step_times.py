@@ -53,7 +53,7 @@ def test_the_first_word_comes_half_a_minute_or_more_after_steps_have_become_slow
 
 
 def test_what_would_help_is_measured(monkeypatch: pytest.MonkeyPatch):
-    for best, words in ((1, "--threads 1 would be quicker than 4"), (4, "fewer threads would not be quicker")):
+    for best, words in ((1, "--threads 1 would be faster than 4"), (4, "fewer threads would not be faster")):
         monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
         monkeypatch.setattr(cpu, "best_thread_count", lambda most, best=best: best)
         assert words in step_times.advice(CPU)

@@ -25,11 +25,11 @@ UNBOUNDED = 2**62
 
 @dataclass(frozen=True)
 class StepCost:
-    """What one workload costs, a batch at a time."""
+    """The cost of one workload, for a batch."""
 
     batch: int
     seconds: Measurement
-    """Of one batch."""
+    """Seconds of one batch."""
     flops: int
     """Floating-point operations for one image, in matrix products and convolutions."""
     peak_memory: int
@@ -48,7 +48,7 @@ class StepCost:
 
 @dataclass(frozen=True)
 class BenchResult:
-    """What a recipe costs on a machine, and the highest speed that was measured there."""
+    """The cost of a recipe on a machine, and the highest speed that was measured on it."""
 
     runtime: str
     processor: str
@@ -67,7 +67,7 @@ MakeWork: TypeAlias = Callable[[Recipe, TrainingRuntime], Work]
 
 
 def training_step(recipe: Recipe, runtime: TrainingRuntime) -> Work:
-    """One training step per call, with the loading of its batch."""
+    """A function that makes one training step per call, loading of the batch included."""
     runtime = runtime.resolve().setup()
     source = open_source(recipe, runtime.device)
     state = init_state(recipe, source.shape, len(source.class_names), runtime)
@@ -75,12 +75,13 @@ def training_step(recipe: Recipe, runtime: TrainingRuntime) -> Work:
 
 
 def open_source(recipe: Recipe, device: str) -> DataSource:
-    """The recipe's data; random images where the data would be downloaded, which take the same time."""
+    """The recipe's data; for CIFAR-10 random images, which take the same time and no download."""
     return recipe.data.random(device) if isinstance(recipe.data, Cifar10) else recipe.data.open(device)
 
 
 def sampling_step(recipe: Recipe, runtime: TrainingRuntime) -> Work:
-    """One network evaluation of a batch of noisy images per call, as a sampler step has it; without guidance."""
+    """A function that makes one network evaluation per call, on a batch of noisy images, as in a sampler step without
+    guidance."""
     runtime, source = runtime.resolve().setup(), open_source(recipe, "cpu")
     recipe = replace(recipe, sampling=replace(recipe.sampling, guidance=Guidance()))
     model = runtime.to_device(build_denoiser(recipe, source.shape, len(source.class_names))).eval()
@@ -98,8 +99,8 @@ WORKLOADS: dict[str, MakeWork] = {"train": training_step, "sample": sampling_ste
 
 
 def bench(recipe: Recipe, runtime: TrainingRuntime, rounds: int, seconds: float) -> BenchResult:
-    """Measure `recipe` with a resolved runtime: eager, and also compiled if the runtime says so, interleaved."""
-    parameters = count_parameters(recipe)  # a recipe that cannot be built is refused before any process starts
+    """Measure `recipe` with a resolved runtime: eager, and also compiled if the runtime compiles, interleaved."""
+    parameters = count_parameters(recipe)  # refuses a recipe that cannot be built, before any process starts
     modes = {"eager": replace(runtime, compile=False)} | ({"compiled": runtime} if runtime.compile is True else {})
     kernels = peak_kernels(runtime.device, torch.bfloat16 if runtime.precision == "bfloat16" else torch.float32)
     with ExitStack() as stack:

@@ -1,7 +1,7 @@
 """The time, FLOPs and memory of work, and the highest speed of a device.
 
-Works that are compared run interleaved, A B A B, so that a disturbance on the machine affects all of them alike. The
-result is the median over the rounds, with its quartiles.
+Workloads that are compared run interleaved, A B A B, so that a disturbance on the machine affects all of them alike.
+The result is the median over the rounds, with its quartiles.
 """
 
 import multiprocessing
@@ -23,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 Work: TypeAlias = Callable[[], Any]
 Arguments = TypeVarTuple("Arguments")
 Clock: TypeAlias = Callable[[int], float]
-"""The seconds that a work takes, repeated this many times."""
+"""The seconds that a workload takes when it is repeated this many times."""
 STATUS = Path("/proc/self/status")
 
 
@@ -45,7 +45,7 @@ class Measurement:
         return low, high
 
     def ratio(self, other: "Measurement") -> "Measurement":
-        """This divided by another of the same rounds, round by round."""
+        """The ratio to another measurement of the same rounds, round by round."""
         return Measurement(tuple(a / b for a, b in zip(self.rounds, other.rounds, strict=True)))
 
     def per(self, amount: float) -> "Measurement":
@@ -54,9 +54,10 @@ class Measurement:
 
 
 def time_interleaved(clocks: Mapping[str, Clock], rounds: int = 7, seconds: float = 1.0) -> dict[str, Measurement]:
-    """The seconds of one call of each work, from `rounds` measurements of about `seconds`, or of one call if longer.
+    """The seconds of one call of each workload, from `rounds` measurements of about `seconds`, or of one call if
+    longer.
 
-    Each runs twice before, so that compilation, allocation and caches of the first calls do not count.
+    Each is called twice before, so that compilation, allocation and caches of the first calls do not count.
     """
     counts = {}
     for name, clock in clocks.items():
@@ -70,12 +71,12 @@ def time_interleaved(clocks: Mapping[str, Clock], rounds: int = 7, seconds: floa
 
 
 def clock(work: Work, device: str) -> Clock:
-    """The clock of a work in this process."""
+    """The clock of a workload in this process."""
     return partial(time_seconds, work, device)
 
 
 def time_seconds(work: Work, device: str, count: int) -> float:
-    """The seconds of `count` calls in a row, until the device has finished them."""
+    """The seconds of `count` successive calls, until the device has finished them."""
     if device.startswith("cuda"):
         begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         torch.cuda.synchronize(device)
@@ -94,11 +95,12 @@ def time_seconds(work: Work, device: str, count: int) -> float:
 
 
 def count_flops(work: Work) -> int:
-    """The floating-point operations of the matrix products and convolutions in a work; a multiply-add is two.
+    """The floating-point operations of the matrix products and convolutions in a workload; a multiply-add counts as
+    two.
 
-    Those of compiled networks cannot be seen: count before they are compiled.
+    Those of a compiled network are invisible: count before it is compiled.
     """
-    ops = torch.ops.aten  # the counter does not know its attention on CPUs
+    ops = torch.ops.aten  # torch's counter does not know attention on CPUs
     custom = {ops._scaled_dot_product_flash_attention_for_cpu: _attention}
     custom |= {ops._scaled_dot_product_flash_attention_for_cpu_backward: _attention_back}
     with FlopCounterMode(display=False, custom_mapping=custom) as counter:
@@ -115,7 +117,7 @@ def _attention_back(gradient: Any, query: Any, key: Any, value: Any, *_: Any, **
 
 
 def peak_kernels(device: str, dtype: torch.dtype, size: int = 0) -> dict[str, tuple[Work, int]]:
-    """The kernels that a device is fastest at, each with its operations: a large matrix product and a convolution."""
+    """The fastest kernels of a device, each with its number of operations: a large matrix product and a convolution."""
     size = size or (8192 if device.startswith("cuda") else 2048)
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     x = torch.randn(size // 64, 256, 32, 32, device=device).to(dtype).contiguous(memory_format=torch.channels_last)
@@ -145,9 +147,9 @@ def anonymous_rss() -> int:
 
 
 class IsolatedWorker(AbstractContextManager["IsolatedWorker"]):
-    """The work `make(*arguments)` in a process of its own, which shares no memory, threads or settings with others.
+    """The workload `make(*arguments)` in a process of its own, which shares no memory, threads or settings with others.
 
-    An exception there is raised here; MemoryError if the process dies.
+    An exception of that process is raised in this one; MemoryError if it dies.
     """
 
     def __init__(self, device: str, make: Callable[[*Arguments], Work], *arguments: *Arguments):

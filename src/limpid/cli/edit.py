@@ -12,7 +12,7 @@ from limpid.cli.parser import FLATTEN, parse, positional
 from limpid.cli.progress import evaluation_progress
 from limpid.data import DataSource
 from limpid.diffusion.samplers import Heun, Sampler
-from limpid.recipes.recipe import DataPlace
+from limpid.recipes.recipe import DataPath
 from limpid.recipes.serialize import match_choice
 from limpid.runtime.device import Runtime
 from limpid.runtime.terminal import echo
@@ -41,7 +41,7 @@ class Edit:
     runtime: Annotated[Runtime, FLATTEN] = Runtime()
     images: tuple[str, ...] = ("0", "1", "2", "3")
     """The images to edit: indices in the training data of the run, or files, which are cropped and resized to fit."""
-    data: DataPlace = DataPlace()
+    data: DataPath = DataPath()
     labels: tuple[str, ...] = ()
     """The class to condition on, by name, or by index (from 0) where no class has that name: one for each image, one
     for all, or several for a single image, which is then edited to each; none if not given."""

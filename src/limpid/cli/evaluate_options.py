@@ -9,7 +9,7 @@ from limpid.data import Cifar10, Digits, Folder
 from limpid.evaluation.model import Weights
 from limpid.evaluation.model_metrics import ModelMetrics
 from limpid.evaluation.reference import ReferenceStats
-from limpid.recipes.recipe import DataPlace, Sampling
+from limpid.recipes.recipe import DataPath, Sampling
 from limpid.runtime.device import Runtime
 
 
@@ -55,7 +55,7 @@ class EvaluateRun:
     batch_size: int = 250
     """Images sampled at a time."""
     metrics: Annotated[ModelMetrics, FLATTEN] = ModelMetrics()
-    data: DataPlace = DataPlace()
+    data: DataPath = DataPath()
     sweep: tuple[str, ...] = ()
     """Evaluate every combination of several values of options, as in: steps=10,20,50 guidance=1,1.5,2."""
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from limpid.cli.parser import FLATTEN, parse, positional
 from limpid.evaluation.likelihood import LikelihoodConfig, bits_per_dim
-from limpid.recipes.recipe import DataPlace
+from limpid.recipes.recipe import DataPath
 from limpid.runtime.device import Runtime
 from limpid.runtime.terminal import echo
 from limpid.sampling.checkpoints import find_checkpoint
@@ -23,7 +23,7 @@ class Likelihood:
     runtime: Annotated[Runtime, FLATTEN] = Runtime()
     weights: Literal["ema", "raw"] = "ema"
     """ema: the exponential moving average of the weights; raw: the weights of the last step."""
-    data: DataPlace = DataPlace()
+    data: DataPath = DataPath()
 
 
 def default_options() -> dict[str, object]:

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
 def next_step(folder: Path, finished: bool) -> str:
     """The commands that use a finished run, or the one that continues a run that was stopped."""
     name = shlex.quote(str(folder))
-    return f"next: limpid sample {name}, limpid evaluate {name}" if finished else f"to go on: limpid train {name}"
+    return f"next: limpid sample {name}, limpid evaluate {name}" if finished else f"to resume: limpid train {name}"
 
 
 def with_epochs(options: Train) -> Train:

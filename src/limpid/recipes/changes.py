@@ -1,4 +1,4 @@
-"""The inverse of `with_changes`: the changes by which one dataclass becomes another, as a command would name them."""
+"""The inverse of `with_changes`: the changes that turn one dataclass into another, by dotted names."""
 
 from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
@@ -7,9 +7,10 @@ from limpid.recipes.serialize import fields_from, to_dict
 
 
 def changes(old: Any, new: Any, prefix: str = "") -> dict[str, Any]:
-    """The fields of `new` that differ from `old`, by dotted names, as plain data; `with_changes` makes `new` of them.
+    """The fields of `new` that differ from `old`, by dotted names, as plain data; `with_changes` turns `old` into `new`
+    with them.
 
-    Another kind is named, and then those of its fields that are not its defaults.
+    For a field of another class its name is given, and then the fields that differ from the defaults of that class.
     """
     found: dict[str, Any] = {}
     hints = get_type_hints(type(new))

@@ -1,6 +1,6 @@
-"""One's own schedule, target, weighting, sampler, ... in a recipe: a file names its class as `package.module:Class`.
+"""The user's own schedule, target, weighting or sampler in a recipe: a file names the class as `package.module:Class`.
 
-The name is looked up among the modules that the program has imported already: a file never causes an import.
+The name is looked up in the modules that the program has imported already: a file never causes an import.
 """
 
 import sys
@@ -17,8 +17,9 @@ def class_path(kind: type) -> str:
 
 
 def class_from_path(path: str, members: Iterable[type], where: str) -> type:
-    """The class of this name, which can stand where `members` can: a frozen dataclass with the methods that all of them
-    have. Raises ValueError, with what to import, if the program has not imported it."""
+    """The class of this name: a frozen dataclass with the methods that all `members` have, and so usable like them.
+
+    Raises ValueError, with the module to import, if the program has not imported it, and for any other class."""
     module, _, name = path.partition(":")
     found: Any = sys.modules.get(module)
     if found is None:

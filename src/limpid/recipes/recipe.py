@@ -21,7 +21,7 @@ from limpid.storage.download import expand_home
 
 @dataclass(frozen=True)
 class TrainingSchedule:
-    """The schedule of training."""
+    """The sampler uses the schedule of training."""
 
 
 @dataclass(frozen=True)
@@ -34,29 +34,29 @@ class Sampling:
     schedule: Schedule | TrainingSchedule = TrainingSchedule()
     """The schedule of the sampler's levels."""
     spacing: Spacing = "trailing"
-    """Timestep spacing of a schedule of T steps, as in diffusers."""
+    """Spacing of the timesteps of a discrete schedule, as in diffusers."""
     clip_denoised: bool = True
     """Clip every predicted x0 to [-1, 1]."""
     guidance: Guidance = Guidance()
     guidance_model: str = ""
-    """A run or checkpoint of a weaker network to be guided away from (autoguidance); without one it is the network
-    itself without labels (classifier-free guidance), which must have been trained with label dropout."""
+    """A run or checkpoint of a weaker network to guide away from (autoguidance). If not given, it is the network itself
+    without labels (classifier-free guidance), which must have been trained with label dropout."""
 
 
 @dataclass(frozen=True)
 class Every:
-    """After how many images the run does something besides training."""
+    """Intervals, in images, of what a run does besides training; 0 is never."""
 
     log: int = 12_800
     sample: int = 1_280_000
     save: int = 1_280_000
     milestone: int = 0
-    """Checkpoints that are kept for good; of the others only the last two are."""
+    """Checkpoints that are never removed; of the others only the last two stay."""
     snapshot: int = 1_280_000
     score: int = 0
-    """Scores of few samples, by limpid's own feature network; the checkpoint with the best one is kept. 0 is never."""
+    """Scores of a few samples with limpid's own feature network; the checkpoint with the best score is saved."""
     score_images: int = 1000
-    """Samples of each score: only scores of equal numbers compare."""
+    """Samples of each score: only scores of equal numbers of samples can be compared."""
 
     def __post_init__(self) -> None:
         if negative := [f"{spec.name} {value}" for spec in fields(self) if (value := getattr(self, spec.name)) < 0]:
@@ -77,28 +77,28 @@ class Recipe:
     augment: Augment = Augment()
     network: Network = UNet()
     init: str = ""
-    """A run, a checkpoint or a model of another program, with whose EMA weights training begins; random ones if not
+    """A run, a checkpoint or a model of another program whose EMA weights training begins with; random weights if not
     given."""
     class_conditional: bool = False
     """Condition the network on the class of each image."""
     label_dropout: float = 0.0
-    """Share of images whose label is dropped in training, as classifier-free guidance needs."""
+    """Fraction of images whose label is dropped in training, which classifier-free guidance needs."""
     schedule: Schedule = LinearBeta()
     target: Target = Eps()
     learned_variance: bool = False
-    """Learn the variance of the reverse process besides, for `Ancestral("learned")` (improved DDPM)."""
+    """Also learn the variance of the reverse process, for `Ancestral("learned")` (improved DDPM)."""
     noise_conditioning: NoiseConditioning = Timestep()
     loss: ErrorNorm = SquaredError()
     """Norm of the error of the prediction."""
     loss_weighting: Weight = Unweighted()
     """Weight of the loss at each level."""
     uncertainty_weighting: bool = False
-    """Learn how large the loss is at each level, and divide by that (EDM2)."""
+    """Learn the expected loss at each level, and divide the loss by it (EDM2)."""
     level_sampler: LevelSampler = UniformLevels()
     optimizer: Optimizer = AdamW(warmup_images=640_000)
     ema: EmaKind = Ema(halflife=887_000.0)
     ema_snapshots: tuple[float, ...] = ()
-    """Relative lengths of power-function EMAs to save now and then; `limpid posthoc-ema` computes others from them."""
+    """Relative lengths of power-function EMAs to save at intervals; `limpid posthoc-ema` computes others from them."""
     sampling: Sampling = Sampling()
     every: Every = Every()
 
@@ -109,7 +109,7 @@ class Recipe:
         if not isinstance(self.sampling.schedule, TrainingSchedule):
             check_levels(self.sampling.schedule)
         if not 0 <= self.label_dropout <= 1:
-            raise ValueError(f"label dropout {self.label_dropout}: expected a share, 0 to 1")
+            raise ValueError(f"label dropout {self.label_dropout}: expected a fraction, 0 to 1")
         for std in self.ema_snapshots:
             std_to_exp(std)
         if len({folder_name(std) for std in self.ema_snapshots}) < len(self.ema_snapshots):
@@ -128,7 +128,7 @@ class Recipe:
 
 
 def with_absolute_root(recipe: Recipe) -> Recipe:
-    """The recipe with the paths of its data and initial weights in full, so that they mean the same everywhere."""
+    """The recipe with absolute paths of its data and initial weights."""
     if recipe.init and (init := expand_home(recipe.init)).exists():
         recipe = replace(recipe, init=str(init.absolute()))
     root = getattr(recipe.data, "root", "")
@@ -139,17 +139,17 @@ def with_absolute_root(recipe: Recipe) -> Recipe:
 
 
 @dataclass(frozen=True)
-class DataPlace:
-    """Where the data of a run is now."""
+class DataPath:
+    """The current path of the data of a run."""
 
     root: str = ""
-    """Where the data of the run is now, if it was moved; other images than it was trained on are refused."""
+    """The path of the data, if it was moved; other images than the run was trained on are refused."""
 
 
 def with_root(data: Data, root: str) -> Data:
-    """The same data at another place. Raises ValueError for data that has none."""
+    """The same data at another path. Raises ValueError for data without a path."""
     if not hasattr(data, "root"):
-        raise ValueError(f"--data.root {root}: {type(data).__name__} come with limpid, and are at no place")
+        raise ValueError(f"--data.root {root}: {type(data).__name__} come with limpid, and have no path")
     return replace(data, root=str(expand_home(root).absolute()))  # pyright: ignore[reportCallIssue]
 
 
@@ -171,7 +171,7 @@ PREVIEW_STEPS = 50
 
 
 def preview_recipe(recipe: Recipe) -> Recipe:
-    """The recipe with sampling quick enough to look at: DDIM in 50 steps where it asked for more."""
+    """The recipe with fast sampling for a preview: DDIM in 50 steps if it has more."""
     if recipe.sampling.steps <= PREVIEW_STEPS:
         return recipe
     return replace(recipe, sampling=replace(recipe.sampling, steps=PREVIEW_STEPS, sampler=Ddim()))

@@ -1,4 +1,4 @@
-"""Recipes by name: each a function whose docstring says what it is, what it costs and what it is known to reach."""
+"""Recipes by name: functions whose docstrings give a description, the cost and the published FID."""
 
 import json
 import tomllib
@@ -38,7 +38,7 @@ RECIPES["cifar10-ddpm"] = cifar10
 
 
 MAX_RECIPE_BYTES = 1 << 20
-"""Bytes of the longest recipe that is read."""
+"""Limit of the size of a recipe file, in bytes."""
 
 
 def find_recipe(name: str) -> Recipe:
@@ -50,16 +50,16 @@ def find_recipe(name: str) -> Recipe:
     if path.is_dir() and name not in RECIPES:
         path = path / "recipe.json"
         if not path.is_file():
-            raise ValueError(f"{name} is a folder without a recipe.json: no run; {own_images_hint(path.parent)}")
+            raise ValueError(f"{name} is a folder without a recipe.json, so not a run; {own_images_hint(path.parent)}")
     if path.suffix in (".toml", ".json"):
         return load_recipe_file(path)
     if path.suffix.lower() in (".zip", ".npz") and path.is_file():
-        raise ValueError(f"{name} is no recipe; {own_images_hint(path)}")
+        raise ValueError(f"{name} is not a recipe; {own_images_hint(path)}")
     return RECIPES[match_choice("recipe", name, RECIPES)]()
 
 
 def own_images_hint(path: Path) -> str:
-    """How to train on one's own images."""
+    """A hint: how to train on these images."""
     return f"to train on the images in it: limpid train small --data.root {path}"
 
 
@@ -90,9 +90,9 @@ Fields = TypeVar("Fields")
 
 
 def with_changes(current: Fields, changes: Mapping[str, Any], where: str = "recipe") -> Fields:
-    """A dataclass with other values for some of its fields, those of its fields by dotted names.
+    """A dataclass with other values for some of its fields; dotted names are fields of fields.
 
-    A kind may be given by its name, and guidance by its scale. Raises ValueError as `recipe`.
+    A class may be given by its name, and guidance by its scale. Raises ValueError as `recipe`.
     """
     for name, value in changes.items():
         first, dot, rest = name.partition(".")

@@ -1,5 +1,5 @@
-"""What a frozen dataclass may hold, as plain data: a form is made of it, and filled in it becomes the dataclass by
-`from_dict`."""
+"""The types of a frozen dataclass as plain data, from which a form is made; `from_dict` turns the filled-in form into
+the dataclass."""
 
 import ast
 import inspect
@@ -15,7 +15,7 @@ from limpid.nets import OwnNetwork
 from limpid.recipes.serialize import fields_from, to_dict, union_members
 
 FROM_PYTHON = (InMemory, OwnNetwork)
-"""Kinds that hold Python objects, which neither a command line nor a form can give."""
+"""Classes that hold Python objects, which neither a command line nor a form can give."""
 PLAIN = {bool: "bool", int: "int", float: "float", str: "text"}
 
 
@@ -31,7 +31,7 @@ def schema(kind: Any) -> dict[str, Any]:
         return {"type": "union", "members": described}
     if isinstance(kind, type) and is_dataclass(kind):
         return _struct(kind)
-    if get_origin(kind) in (Union, types.UnionType):  # one of something, or several
+    if get_origin(kind) in (Union, types.UnionType):  # one value, or several
         kind = next((one for one in get_args(kind) if get_origin(one) is tuple), get_args(kind)[0])
     if get_origin(kind) is tuple:
         return {"type": "list", "item": schema(get_args(kind)[0])}

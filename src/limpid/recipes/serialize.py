@@ -1,8 +1,7 @@
-"""Frozen dataclasses to and from plain data (dicts, lists, numbers, words), as JSON and TOML hold it.
+"""Frozen dataclasses to and from plain data (dicts, lists, numbers, strings), as in JSON and TOML.
 
-A member of a union is a dict with its class name under "kind", or that name alone; a class of one's own has its
-package and module before it. Every mistake is a ValueError that
-says where it is, what was given and what was expected.
+A member of a union is a dict with its class name under "kind", or that name alone; a class of the user has its package
+and module before it. Every mistake is a ValueError with the field, the value that was given and what was expected.
 """
 
 import difflib
@@ -19,17 +18,17 @@ from limpid.recipes.own_classes import class_from_path, class_path
 from limpid.storage.renamed import KINDS, with_new_names
 
 MAX_INT = 1 << 63
-"""Whole numbers are smaller, as everything that computes with them holds them."""
+"""Integers must be smaller, to fit into 64 bits."""
 ABBREVIATE = reprlib.Repr()
-"""How what was given is shown in a message: on one line, and cut where it is long or deep."""
+"""Shows a value in a message: on one line, shortened if it is long or deep."""
 ABBREVIATE.maxstring = ABBREVIATE.maxother = 60
 
 
 def to_dict(value: Any, kind: Any = None) -> Any:
-    """Plain data that `from_dict` turns back into `value`; `kind` is the type of the field that it stands in.
+    """Plain data that `from_dict` turns back into `value`; `kind` is the type of the field that holds the value.
 
-    A class that is not a member of the field's union is one's own, and is named `package.module:Class`. Fields that do
-    not count when two values are compared are left out. Raises ValueError for what a file cannot hold.
+    A class that is not a member of the field's union is one of the user, and is named `package.module:Class`. Fields
+    that are not compared are omitted. Raises ValueError for a value that a file cannot hold.
     """
     if is_dataclass(value) and not isinstance(value, type):
         members, hints = union_members(kind), get_type_hints(type(value))
@@ -44,7 +43,7 @@ def to_dict(value: Any, kind: Any = None) -> Any:
         return [to_dict(part) for part in value]
     if value is not None and not isinstance(value, str | int | float | list | dict):
         raise ValueError(
-            f"a {type(value).__name__} in a recipe: expected numbers, words, tuples and frozen dataclasses"
+            f"a {type(value).__name__} in a recipe: expected numbers, strings, tuples and frozen dataclasses"
         )
     return value
 
@@ -56,7 +55,7 @@ def from_dict(kind: Any, value: Any, where: str = "recipe", default: Any = None)
         return _from_member(members, value, where, default)
     if isinstance(kind, type) and is_dataclass(kind):
         return _from_fields(kind, value, where, default)
-    if get_origin(kind) in (Union, types.UnionType):  # one of something, or several
+    if get_origin(kind) in (Union, types.UnionType):  # one value, or several
         several = isinstance(value, list | tuple)
         kinds = [one for one in get_args(kind) if (get_origin(one) is tuple) == several]
         words = isinstance(value, str)
@@ -72,12 +71,12 @@ def from_dict(kind: Any, value: Any, where: str = "recipe", default: Any = None)
         return _checked(number, float(value) if number else value, where, value, "a number")
     right = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
     right = right and (kind is not int or abs(value) < MAX_INT)
-    return _checked(right, value, where, value, {int: "a whole number", str: "a word", bool: "true or false"}[kind])
+    return _checked(right, value, where, value, {int: "a whole number", str: "a string", bool: "true or false"}[kind])
 
 
 @contextmanager
 def errors_name_file(path: Path) -> Iterator[None]:
-    """Puts the name of a file before what is wrong with what was read from it."""
+    """A context in which the message of a ValueError begins with the name of the file that was read."""
     try:
         yield
     except ValueError as error:
@@ -93,9 +92,9 @@ def union_members(kind: Any) -> dict[str, type]:
 
 
 def match_choice(what: str, name: str, choices: Iterable[str]) -> str:
-    """`name` as it is written among `choices`, or the only one that is written so in another case.
+    """`name` as it is among `choices`, or the only choice that differs from it in case alone.
 
-    Raises ValueError with the nearest of them if there is none, and with those of another case if there are several.
+    Raises ValueError, with the nearest choice, if there is none, and if several differ in case alone.
     """
     choices = list(choices)
     found = [choice for choice in choices if choice.lower() == name.lower()]
@@ -105,7 +104,7 @@ def match_choice(what: str, name: str, choices: Iterable[str]) -> str:
         return found[0]
     if found:
         raise ValueError(
-            f"{what} {ABBREVIATE.repr(name)} may be {' or '.join(found)}: write it in the case that is meant"
+            f"{what} {ABBREVIATE.repr(name)} may be {' or '.join(found)}: write it in upper and lower case as meant"
         )
     near = difflib.get_close_matches(name.lower()[:100], {c.lower(): c for c in choices}, n=1)
     guess = next((f"; did you mean {c}?" for c in choices if near and c.lower() == near[0]), "")
@@ -113,8 +112,8 @@ def match_choice(what: str, name: str, choices: Iterable[str]) -> str:
 
 
 def fields_from(kind: type, current: Any) -> dict[str, Any]:
-    """What the fields of `kind` are before any is given: those of `current` if it is of this very class, else the
-    class's own defaults, as far as it has them."""
+    """The initial values of the fields of `kind`: those of `current` if it is of exactly this class, else the defaults,
+    for fields that have one."""
     if type(current) is kind:
         return {f.name: getattr(current, f.name) for f in fields(kind)}
     plain = {f.name: f.default for f in fields(kind) if f.default is not MISSING}

@@ -1,6 +1,7 @@
 """Checkpoints: one safetensors file each, with tensors and plain data, written atomically.
 
-It loads without executing code, and holds all that is needed to rebuild the model and resume, and a checksum of itself.
+A checkpoint loads without executing code. It holds all that is needed to rebuild the model and to resume the run, and
+its own checksum.
 """
 
 import json
@@ -34,7 +35,7 @@ MAX_HEADER_BYTES = 1 << 24
 
 
 class Broken(ValueError):
-    """A file that is no checkpoint of limpid, or was changed since it was written."""
+    """A file that is not a checkpoint of limpid, or was changed since it was written."""
 
 
 class Foreign(ValueError):
@@ -44,10 +45,10 @@ class Foreign(ValueError):
 def save_checkpoint(
     folder: Path, seen: int, tensors: Mapping[str, Tensor], data: Plain, keep: int = 2, milestone: int = 0
 ) -> Path:
-    """Write the checkpoint after `seen` images, and remove all others but the last `keep` - 1.
+    """Write the checkpoint after `seen` images, and remove all but the last `keep`, counting this one.
 
-    With `keep` 0 none is removed; with a `milestone` the first at or after each multiple of that many images stays too.
-    Raises OSError if writing fails, and leaves nothing behind then.
+    With `keep` 0 none is removed; with a `milestone` the first one at or after each multiple of that many images is not
+    removed. Raises OSError if writing fails, and leaves no partial file.
     """
     path = write_checkpoint(folder / file_name(seen), tensors, data)
     files = list_checkpoints(folder)
@@ -59,7 +60,7 @@ def save_checkpoint(
 
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], data: Plain) -> Path:
-    """Write one checkpoint, to a file of any name. Raises OSError if the disk refuses, and leaves nothing then."""
+    """Write one checkpoint, to a file of any name. Raises OSError if writing fails, and leaves no partial file."""
     with durable_write(path) as part:
         _write(part, tensors, data)
     return path
@@ -75,7 +76,7 @@ def _remove(old: Path) -> None:
     try:
         old.unlink(missing_ok=True)
     except OSError as error:
-        logger.warning(f"cannot remove {old} ({error.strerror}): it stays, and going on does not need it")
+        logger.warning(f"cannot remove {old} ({error.strerror}): this does no harm to the run")
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
@@ -84,17 +85,17 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 def milestones(files: list[Path], every: int) -> set[Path]:
-    """Of checkpoints, oldest first, the first at or after each multiple of `every` images; 0 is none."""
+    """The first checkpoint at or after each multiple of `every` images, of `files` sorted by images; none if 0."""
     reached = {int(file.stem) // every: file for file in reversed(files)} if every else {}
     return {file for multiple, file in reached.items() if multiple > 0}
 
 
 def latest(folder: Path, check: Callable[[Path], None] = lambda file: None) -> Path | None:
-    """The last valid checkpoint of a folder that has the right name and passes `check`; None if the folder has none.
-    Invalid ones after it are warned of. `check` raises Foreign for a checkpoint to skip.
+    """The last valid checkpoint of a folder, None if the folder has no checkpoints.
 
-    Raises ValueError if all are invalid, or all but the initial one, which holds no progress; OSError if one cannot be
-    read, since it may then be valid.
+    `check` raises Foreign for a checkpoint to skip. Each newer one that is invalid or skipped causes a warning. Raises
+    ValueError if all are invalid, or all but the initial one, which holds no progress; OSError if one cannot be read,
+    since it may be valid.
     """
     faults: list[str] = []
     for path in reversed(list_checkpoints(folder)):
@@ -105,20 +106,20 @@ def latest(folder: Path, check: Callable[[Path], None] = lambda file: None) -> P
         except (Broken, Foreign) as error:
             faults.append(str(error))
             continue
-        except FileNotFoundError:  # the run that goes on there has removed it
+        except FileNotFoundError:  # removed by a run that is training in this folder
             continue
         if faults and int(path.stem) == 0:
             break
         for fault in faults:
-            logger.warning(f"{fault}; taking one before it")
+            logger.warning(f"{fault}; taking an older one")
         return path
     if faults:
-        raise ValueError(f"{faults[0]}; there is none before it to go on from: move them away to begin anew")
+        raise ValueError(f"{faults[0]}; there is no older one to resume from: move them away to start anew")
     return None
 
 
 def set_aside(folder: Path, chosen: Path) -> None:
-    """Rename the checkpoints newer than the `chosen` one, which were skipped, so that they are no longer found."""
+    """Rename the checkpoints newer than `chosen`, which were skipped, so that they are no longer found."""
     for file in list_checkpoints(folder):
         if int(file.stem) > int(chosen.stem):
             try:
@@ -133,14 +134,14 @@ def verify(path: Path) -> None:
     try:
         status = path.stat()
         if not S_ISREG(status.st_mode):
-            raise ValueError("it is no file")
+            raise ValueError("it is not a regular file")
         _verify(path, status.st_ino, status.st_size, status.st_mtime_ns)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise OSError(
             error.errno,
-            f"cannot read {path}, which may be whole ({error.strerror}): nothing was changed, try again later",
+            f"cannot read {path}, which may be intact ({error.strerror}): nothing was changed, try again later",
         ) from error
     except ValueError as error:
         raise Broken(f"{_broken(path)}: {error}") from error
@@ -150,7 +151,7 @@ def check_name(path: Path) -> None:
     """Raise Foreign if a checkpoint's file name has another number of images than its data."""
     seen = read_data(path).get("images_seen", int(path.stem))
     if seen != int(path.stem):
-        raise Foreign(f"{path} was renamed: it says that it was saved after {seen} images")
+        raise Foreign(f"{path} was renamed: it was saved after {seen} images")
 
 
 def read_data(path: Path) -> Plain:
@@ -184,7 +185,7 @@ def read_tensors(path: Path, prefix: str = "", checksum: str = "") -> dict[str, 
     try:
         with safe_open(path, "pt") as file:
             if checksum and (file.metadata() or {}).get("sha256") != checksum:
-                raise Foreign(f"{path} is not what it was a moment ago, since its run goes on: give the command again")
+                raise Foreign(f"{path} has changed, since its run is still training: repeat the command")
             names = {tensor_name(name): name for name in file.keys()}  # noqa: SIM118
             return {now.removeprefix(prefix): file.get_tensor(n) for now, n in names.items() if now.startswith(prefix)}
     except SafetensorError as error:
@@ -195,7 +196,7 @@ def check_matches(tensors: Mapping[str, Tensor], like: Mapping[str, Tensor], pat
     """Raise ValueError unless the tensors of a file have the names and shapes of those they are loaded into."""
     wrong = [name for name in like if name not in tensors or tensors[name].shape != like[name].shape]
     if wrong := wrong + [name for name in tensors if name not in like]:
-        what = f"{len(wrong)} of its tensors are not those of its recipe, {wrong[0][:80]!r} for one"
+        what = f"{len(wrong)} of its tensors are not those of its recipe, such as {wrong[0][:80]!r}"
         raise ValueError(f"{path} does not fit: {what}")
 
 
@@ -205,7 +206,7 @@ def _write(path: Path, tensors: Mapping[str, Tensor], data: Plain) -> None:
     The library's own writer may need memory for a second copy of all tensors, and leaves another temporary file behind
     when it is killed.
     """
-    # So that each is aligned; and by name, so that equal tensors make equal files whatever order they were made in.
+    # Widest dtype first, so that each tensor is aligned; then by name, so that equal tensors make equal files.
     wide_first = dict(sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0])))
     header: Plain = {"__metadata__": {"limpid": json.dumps(data), "sha256": BLANK.decode()}}
     end = 0
@@ -233,7 +234,7 @@ def _verify(path: Path, inode: int, size: int, changed: int) -> None:
         head = file.read(8)
         length = int.from_bytes(head, "little")
         if not 0 < length <= min(MAX_HEADER_BYTES, size - 8):
-            raise ValueError("it does not begin like one")
+            raise ValueError("it does not begin like a safetensors file")
         text = bytearray(file.read(length))
         at = text.find(MARK) + len(MARK)
         if at < len(MARK):
@@ -253,4 +254,4 @@ def _blocks(file: Any) -> Iterator[bytes]:
 
 
 def _broken(path: Path) -> str:
-    return f"{path} is not a whole checkpoint of limpid"
+    return f"{path} is not an intact checkpoint of limpid"

@@ -1,4 +1,4 @@
-"""A cache on disk for work that is done in chunks, so that a later call continues where an earlier one stopped.
+"""A cache on disk for work that is done in chunks: a later call continues where an earlier one stopped.
 
 Each chunk has a checksum; a chunk that was changed is computed again.
 """
@@ -20,19 +20,20 @@ from limpid.storage.regular_files import require_regular
 
 Chunk = dict[str, Tensor]
 MapChunks: TypeAlias = Callable[[Callable[[range], Chunk], Iterable[range]], Iterator[Chunk]]
-"""Applies a function to each range of numbers, in order: `map`, or one that shares the ranges among processes."""
+"""Applies a function to each range of numbers, in order: `map`, or `distributed.parallel_map`."""
 
 CHECKSUM_KEY = "sha256"
 """The key of the checksum in the metadata of a chunk's file."""
 
 
 def cached_chunks(
-    folder: Path | None, n: int, size: int, make: Callable[[range], Chunk], each: MapChunks = map
+    folder: Path | None, n: int, size: int, compute: Callable[[range], Chunk], map_fn: MapChunks = map
 ) -> Iterator[Chunk]:
-    """What `make` returns for the numbers 0..n-1, at most `size` at a time, cached in the folder if one is given."""
+    """The results of `compute` for the numbers 0..n-1, at most `size` at a time, cached in the folder if one is
+    given."""
     if folder:
         remove_abandoned(folder)
-    yield from each(lambda numbers: cached_chunk(folder, numbers, make), chunk_ranges(n, size))
+    yield from map_fn(lambda numbers: cached_chunk(folder, numbers, compute), chunk_ranges(n, size))
 
 
 def chunk_ranges(n: int, size: int) -> list[range]:
@@ -40,26 +41,24 @@ def chunk_ranges(n: int, size: int) -> list[range]:
     return [range(first, min(first + size, n)) for first in range(0, n, size)]
 
 
-def cached_chunk(folder: Path | None, numbers: range, make: Callable[[range], Chunk]) -> Chunk:
-    """What `make` returns for these numbers.
+def cached_chunk(folder: Path | None, numbers: range, compute: Callable[[range], Chunk]) -> Chunk:
+    """The result of `compute` for these numbers.
 
     With a folder it is cached there, in a file named by the numbers, and read from it if its checksum is right. If the
-    folder cannot be written to, a warning says so and nothing is cached.
+    folder cannot be written to, a warning is logged and nothing is cached.
     """
     file = folder / f"{numbers.start:08d}-{numbers.stop:08d}.safetensors" if folder else None
     cached = _read(file) if file else None
     if cached is not None:
         return cached
-    made = {name: value.cpu().contiguous() for name, value in make(numbers).items()}
+    chunk = {name: value.cpu().contiguous() for name, value in compute(numbers).items()}
     if file:
         try:
-            with atomic_write(
-                file
-            ) as part:  # safetensors' own way to write a file has a name that nobody knows until it is done
-                part.write_bytes(save(made, {CHECKSUM_KEY: checksum(made, file)}))
+            with atomic_write(file) as part:
+                part.write_bytes(save(chunk, {CHECKSUM_KEY: checksum(chunk, file)}))
         except OSError as error:
             _warn_uncached(file.parent, str(error.strerror or error))
-    return made
+    return chunk
 
 
 def checksum(tensors: Chunk, file: Path) -> str:
@@ -78,19 +77,19 @@ def concat(parts: Iterator[Chunk]) -> Chunk:
 
 
 def _read(file: Path) -> Chunk | None:
-    """A cached chunk; None if there is none, or if it is damaged, which is warned of."""
+    """A cached chunk; None if there is none, or with a warning if it is damaged."""
     try:
         require_regular(file)
-        with safe_open(file, "pt") as opened:
-            tensors: Chunk = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-            stated = (opened.metadata() or {}).get(CHECKSUM_KEY)
+        with safe_open(file, "pt") as archive:
+            tensors: Chunk = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
+            stated = (archive.metadata() or {}).get(CHECKSUM_KEY)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, SafetensorError) as error:
-        logger.warning(f"{file} cannot be read ({str(error).splitlines()[0]}): what it held is made again")
+        logger.warning(f"{file} cannot be read ({str(error).splitlines()[0]}): its content is computed again")
         return None
     if stated != checksum(tensors, file):
-        logger.warning(f"{file} is not as it was written: what it held is made again")
+        logger.warning(f"{file} was changed: its content is computed again")
         return None
     return tensors
 
@@ -98,4 +97,4 @@ def _read(file: Path) -> Chunk | None:
 @cache
 def _warn_uncached(folder: Path, reason: str) -> None:
     """Warn once for a folder, not for every file."""
-    logger.warning(f"cannot keep anything in {folder} ({reason}): it is made again the next time")
+    logger.warning(f"cannot write to the cache {folder} ({reason}): the next call computes everything again")

@@ -33,8 +33,8 @@ def expand_home(path: str | Path) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
-        advice = "name a folder in full, and one to keep data in with LIMPID_DATA"
-        raise ValueError(f"{str(path)!r} has no meaning here, as no home folder is known ($HOME): {advice}") from error
+        advice = "give the full path of a folder, and of one for data in LIMPID_DATA"
+        raise ValueError(f"cannot expand {str(path)!r}, since no home folder is known ($HOME): {advice}") from error
 
 
 def download(url: str, checksum: str, path: Path) -> None:
@@ -48,7 +48,7 @@ def download(url: str, checksum: str, path: Path) -> None:
             if (found := _fetch(url, kind, part)) != expected:
                 kind = kind.upper()
                 raise ValueError(
-                    f"cannot download {url}: what came has the {kind} checksum {found}, expected {expected}"
+                    f"cannot download {url}: the file has the {kind} checksum {found}, expected {expected}"
                 )
     except (OSError, HTTPException) as error:
         if isinstance(error, HTTPError):
@@ -68,7 +68,7 @@ def _fetch(url: str, kind: str, path: Path) -> str:
 def save_response(
     response: HTTPResponse, path: Path, name: str, on_chunk: Callable[[bytes], object] = lambda chunk: None
 ) -> None:
-    """Write the body of an answer to a new file, with progress on stderr. Raises OSError if it is cut off."""
+    """Write the body of a response to a new file, with progress on stderr. Raises OSError if it is cut off."""
     total = int(response.headers.get("Content-Length", 0))
     with path.open("xb") as file, ProgressLine(name, total / MEGABYTE, " MB") as line:
         while chunk := response.read(2**18):

@@ -25,7 +25,7 @@ MODEL_FILE = "limpid.safetensors"
 HUB_NAME = re.compile(r"hf:(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>\w[\w./-]*))?", re.ASCII)
 COMMIT = re.compile(r"\w{1,64}", re.ASCII)
 MAX_ANSWER_BYTES = 1 << 24
-"""Limit of what is read of an answer that describes a repository."""
+"""Limit of the bytes of a response that describes a repository."""
 
 
 class HubModel(NamedTuple):
@@ -43,7 +43,7 @@ class HubModel(NamedTuple):
 
     @property
     def pointer(self) -> Path:
-        """The file in the cache that holds the commit which the revision was last time."""
+        """The file in the cache with the commit that the revision was when it was last fetched."""
         return self._folder / "revisions" / quote(self.revision, safe="")
 
     @property
@@ -52,7 +52,7 @@ class HubModel(NamedTuple):
 
 
 def is_hub_name(name: str) -> bool:
-    """Whether a name is meant as one of the Hub: it begins with hf:."""
+    """Whether a name is one of the Hub: it begins with hf:."""
     return name.startswith(HUB_PREFIX)
 
 
@@ -124,7 +124,7 @@ def _last_pulled(model: HubModel, reason: str) -> Path:
 
 
 def _intact(file: Path) -> bool:
-    """Whether a file is there, with the checksum that it states."""
+    """Whether a file exists and matches its own checksum."""
     try:
         verify(file)
     except (FileNotFoundError, Broken):
@@ -133,12 +133,12 @@ def _intact(file: Path) -> bool:
 
 
 def is_offline() -> bool:
-    """Whether HF_HUB_OFFLINE forbids to contact a server."""
+    """Whether HF_HUB_OFFLINE forbids contacting a server."""
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
 
 
 def hub_endpoint() -> str:
-    """The address of the Hub. Raises ValueError for one that is not of the web."""
+    """The address of the Hub. Raises ValueError for one that is not an http(s) URL."""
     base = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
     if not base.startswith(("https://", "http://")):
         raise ValueError(f"HF_ENDPOINT is {base!r}: expected an address that begins with https:// or http://")
@@ -146,7 +146,7 @@ def hub_endpoint() -> str:
 
 
 def _request(model: HubModel, url: str, read: Callable[[HTTPResponse], Any]) -> Any:
-    """What `read` makes of the answer. Raises ValueError where the model is missing or refused, OSError if cut off."""
+    """The response, as `read` returns it. Raises ValueError if the model is missing or refused, OSError if cut off."""
     request = Request(url, headers={"User-Agent": "limpid"})
     if token := os.environ.get("HF_TOKEN", "").strip():
         request.add_unredirected_header("Authorization", f"Bearer {token}")
@@ -163,7 +163,7 @@ def _request(model: HubModel, url: str, read: Callable[[HTTPResponse], Any]) -> 
 
 
 def _read_json(response: HTTPResponse) -> Any:
-    """The object in an answer; None if it is not JSON."""
+    """The JSON value in a response; None if it is not JSON."""
     try:
         return json.loads(response.read(MAX_ANSWER_BYTES))
     except (ValueError, RecursionError):
@@ -171,7 +171,7 @@ def _read_json(response: HTTPResponse) -> Any:
 
 
 class _TokenToSameHost(HTTPRedirectHandler):
-    """Follows redirections, with the token only where they stay on the same host: large files are on others."""
+    """Follows redirects; the token is sent only to the same host, since large files are on other hosts."""
 
     def redirect_request(
         self, req: Request, fp: Any, code: int, msg: str, headers: HTTPMessage, newurl: str

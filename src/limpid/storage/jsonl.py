@@ -21,13 +21,13 @@ LOGSNR_BINS = ("..-6", "-6..-2", "-2..2", "2..6", "6..")
 
 
 class JsonlLog:
-    """A log that is being written. Lines that could not be written wait, and are written together with the next."""
+    """A log that is being written. Lines that could not be written are written together with the next one."""
 
     def __init__(self, path: Path):
         self.path = path
         self.waiting = b""
         self.stale = False
-        """Whether the waiting lines are the complete log, which replaces the file."""
+        """Whether the waiting lines are the complete log, and replace the file."""
 
     def add(self, line: Mapping[str, Any]) -> None:
         """Write a line completely or not at all. Raises OSError if writing fails; the line then waits."""
@@ -47,14 +47,14 @@ class JsonlLog:
         return [line for _, line in self._parsed() if line]
 
     def sync(self) -> None:
-        """Wait until every line is on disk, so that after a power cut none before a checkpoint is missing."""
-        with suppress(OSError):  # what can be written but not waited for, or is not there yet
+        """Wait until every line is on disk, so that no line before a checkpoint is lost by a power cut."""
+        with suppress(OSError):  # no fsync on this file system, or no file yet
             self._write()
             fsync(self.path)
 
     def cut(self, seen: int) -> None:
-        """Remove the lines after image `seen`, which a run resumed there writes again; damaged lines are reported and
-        moved to a file of their own.
+        """Remove the lines after image `seen`, which a resumed run writes again; damaged lines are reported and moved
+        to another file.
 
         Raises OSError if writing fails; the log is then cut with the next line.
         """
@@ -62,7 +62,7 @@ class JsonlLog:
         if damaged := {number: text for number, (text, line) in enumerate(parsed, 1) if not line}:
             aside = self.path.with_name(f"{self.path.name}.aside")
             what = f"line{'s' * (len(damaged) > 1)} {', '.join(map(str, list(damaged)[:10]))}"
-            logger.warning(f"{self.path} is damaged in {what}: set aside in {aside.name}, all others are kept")
+            logger.warning(f"{self.path} is damaged in {what}: moved to {aside.name}; all other lines are intact")
             with suppress(OSError):
                 append(aside, b"".join(text.rstrip(b"\n") + b"\n" for text in damaged.values()))
         remaining = [text for text, line in parsed if line and line["images_seen"] <= seen]

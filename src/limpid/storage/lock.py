@@ -1,4 +1,4 @@
-"""One process a run: a lock on its folder, which the operating system releases when the process ends in any way."""
+"""A lock on the folder of a run, for one process: the operating system releases it however the process ends."""
 
 import getpass
 import os
@@ -28,7 +28,7 @@ HELD: set[IO[str]] = set()
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Hold a folder, which is created if needed. Raises ValueError that names the process that holds it.
+    """A context that holds a folder, created if needed. Raises ValueError, with the process that holds it already.
 
     The lock works between processes of one machine, and on network folders between machines if the server has locks.
     """
@@ -39,7 +39,7 @@ def exclusive(folder: Path) -> Iterator[None]:
             holder = printable(file.read(200).strip()) or "another process"
             raise ValueError(f"{folder} is in use by {holder}: stop it, or name another folder with --run")
         if gone := file.read(200).strip():
-            logger.info(f"{folder} was left by {gone}, which was ended before it could stop")
+            logger.info(f"{folder} was in use by {gone}, which was killed")
         _write_holder(
             file, f"{_owner()} on {socket.gethostname()}, pid {os.getpid()}, since {time.strftime('%F %T %z')}"
         )
@@ -53,10 +53,10 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 
 def lock_holder(folder: Path) -> str:
-    """The process that holds a folder, as it wrote itself in the lock file; empty if none does.
+    """The process that holds a folder, as written in the lock file; empty if none does.
 
-    The lock is not tried, which could make a process that starts at this moment fail: the file of one that was killed
-    is recognised by its process id, which belongs to no process of this machine.
+    The lock itself is not tried, since this could make a process fail that starts at the same moment. The entry of a
+    process that was killed is recognized by its process id, which no process of this machine has.
     """
     holder = _read_holder(folder)
     return "" if _is_gone(holder) else holder
@@ -94,7 +94,7 @@ def _is_running(pid: int) -> bool:
 
 @contextmanager
 def waiting_lock(path: Path) -> Iterator[None]:
-    """Hold a lock file, which is created if needed; waits until no other process holds it."""
+    """A context that holds a lock file, created if needed; waits until no other process holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a", encoding="utf-8", opener=open_unlinked) as file:
         while not _lock(file):
@@ -120,7 +120,7 @@ def _owner() -> str:
 def _lock(file: IO[str]) -> bool:
     """Try to lock the file; returns whether this process holds it now."""
     try:
-        if sys.platform == "win32":  # bytes that are locked there cannot be read: one far behind the text
+        if sys.platform == "win32":  # locked bytes cannot be read on Windows: lock one far behind the text
             os.lseek(file.fileno(), 1 << 20, os.SEEK_SET)
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
             file.seek(0)
@@ -129,7 +129,7 @@ def _lock(file: IO[str]) -> bool:
     except (BlockingIOError, PermissionError):
         return False
     except OSError as error:
-        logger.warning(f"this file system has no locks ({error}): see to it that no two runs share {file.name}")
+        logger.warning(f"this file system has no locks ({error}): make sure that no two runs share {file.name}")
     return True
 
 

@@ -9,11 +9,11 @@ from limpid.storage.regular_files import refuse_linked_folders
 
 SNAPSHOTS = "snapshots"
 RESULTS = "averages"
-"""The folders in a run that hold the snapshots, and what is built from them."""
+"""The folders in a run for the snapshots, and for the EMAs that are computed from them."""
 
 
 def build_posthoc_ema(run: Path | str, std: float) -> Path:
-    """Compute the power-function EMA of relative length `std` at the end of a run; the checkpoint that holds it.
+    """Compute the power-function EMA of relative length `std` at the end of a run; returns its checkpoint.
 
     Raises ValueError for a run that has saved no snapshots, and for a length that is not between 0 and 0.288.
     """

@@ -15,7 +15,7 @@ FILE_KINDS = {
 
 
 def require_regular(path: Path | str) -> None:
-    """Raise ValueError for a pipe, a device or a folder, which would be read or waited for without end.
+    """Raise ValueError for a pipe, a device or a folder, which could be read without end.
 
     Raises OSError if there is no such file.
     """
@@ -37,8 +37,8 @@ def read_bytes(path: Path | str, longest: int) -> bytes:
 def open_unlinked(path: Path | str, flags: int) -> int:
     """A descriptor of a file that is written in place, created if needed.
 
-    Raises ValueError if it is a symbolic link, has a second hard link, or is not regular: in a folder from somebody
-    else, writing could change a file outside of it.
+    Raises ValueError if it is a symbolic link, has a second hard link, or is not regular: in a folder from another
+    person, writing to it could change a file outside of the folder.
     """
     flags |= os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
     try:
@@ -59,9 +59,9 @@ def open_unlinked(path: Path | str, flags: int) -> int:
 
 
 def refuse_linked_folders(folder: Path) -> None:
-    """Raise ValueError if a folder inside of this one is a link: what is written there would be elsewhere.
+    """Raise ValueError if a folder inside of this one is a link: files in it would be written somewhere else.
 
-    The folder itself may be one, since whoever named it chose it.
+    The folder itself may be a link, since the user has named it.
     """
     for parent, folders, _ in os.walk(folder):
         for name in folders:

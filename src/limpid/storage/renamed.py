@@ -5,7 +5,7 @@ from typing import Any
 
 
 def scale_from_weight(weight: Any) -> Any:
-    """The guidance scale, 1 for none, of a guidance weight, 0 for none; what is no number is left for its reader."""
+    """The guidance scale (1 is off) from the guidance weight of version 0.1 (0 is off); no number is left unchanged."""
     return weight + 1 if isinstance(weight, int | float) and not isinstance(weight, bool) else weight
 
 
@@ -70,13 +70,13 @@ FIELDS: dict[str, dict[str, str]] = {
 }
 """Fields of each class (by its new name): the old name and the new."""
 VALUES: dict[tuple[str, str], Callable[[Any], Any]] = {("Guidance", "weight"): scale_from_weight}
-"""Fields, by class and by the name then, whose value means something else now: the value now, from the value then."""
+"""Conversions of fields whose value has changed its meaning, by class and old name."""
 TENSORS = {"average.": "ema.", "embedding.parts.": "embedding.to_modulation."}
 """Parts of the names of tensors in checkpoints."""
 
 
 def with_new_names(kind: str, plain: dict[str, Any]) -> dict[str, Any]:
-    """The plain data of a class, its fields by the names and with the values that they have now."""
+    """The plain data of a class with its current field names and values."""
     names = FIELDS.get(kind, {})
     return {
         names.get(name, name): VALUES[kind, name](value) if (kind, name) in VALUES else value
@@ -85,7 +85,7 @@ def with_new_names(kind: str, plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_new_kinds(plain: Any) -> Any:
-    """Plain data of any depth that is not read as a class, with each table that names its class as it would be now."""
+    """Nested plain data that is not read as a class; each table that names its class gets its current names."""
     if isinstance(plain, list):
         return [with_new_kinds(part) for part in plain]
     if not isinstance(plain, dict):

@@ -23,7 +23,7 @@ from limpid.training.state import TrainState
 
 
 class NoisyBatch(NamedTuple):
-    """A batch of images with everything that was drawn at random for it, one entry per image."""
+    """A batch of images with its random noise and noise levels, one entry per image."""
 
     x0: Batch
     eps: Batch
@@ -51,13 +51,13 @@ def forward_backward(state: TrainState, recipe: Recipe, noisy: NoisyBatch, runti
     With several processes each computes its slice of the batch; all return the losses, and hold the gradients, of the
     complete batch.
     """
-    batch_size, share = len(noisy.x0), distributed.local_slice(len(noisy.x0))
-    own = noisy.slice(share)
+    batch_size, local = len(noisy.x0), distributed.local_slice(len(noisy.x0))
+    own = noisy.slice(local)
 
     def accumulate(micro_batch_size: int) -> PerSample:
         state.optimizer.zero_grad()
         losses = []
-        with dropout_seeded(seed_for(recipe.seed, "dropout", state.data_position + share.start), runtime):
+        with dropout_seeded(seed_for(recipe.seed, "dropout", state.data_position + local.start), runtime):
             for i in range(0, len(own.x0), micro_batch_size):
                 part = own.slice(slice(i, i + micro_batch_size))
                 state.grad_sync.begin_micro_batch(micro_batch_size, last=i + micro_batch_size >= len(own.x0))
@@ -67,7 +67,7 @@ def forward_backward(state: TrainState, recipe: Recipe, noisy: NoisyBatch, runti
     loss, state.micro_batch_size = find_executable_batch_size(
         accumulate, state.micro_batch_size, state.grad_sync.can_retry
     )
-    return state.grad_sync.all_reduce(loss, share, batch_size)
+    return state.grad_sync.all_reduce(loss, local, batch_size)
 
 
 def loss_and_backward(
@@ -85,8 +85,8 @@ def loss_and_backward(
 
 
 def dropout_seeded(seed: int, runtime: Runtime) -> AbstractContextManager[None]:
-    """Inside, dropout draws from this seed. Torch's default generator, which is the caller's, stays untouched on a CPU;
-    where dropout can use no other, its state is restored afterwards.
+    """A context in which dropout has this seed. On a CPU it has a generator of its own; elsewhere it can only use
+    torch's default generator, whose state is restored afterwards.
     """
     if runtime.device == "cpu" and runtime.compile is not True:
         return dropout_from(torch.Generator().manual_seed(seed))

@@ -1,4 +1,4 @@
-"""A run that is training in a folder: what its callbacks share."""
+"""A run that is training in a folder, as its callbacks see it."""
 
 import time
 from collections.abc import Iterator
@@ -29,7 +29,8 @@ from limpid.training.training import Training
 class Run:
     """A run that is training, and the folder that holds it.
 
-    With several processes all call the same methods at the same moments; the first alone writes, samples and scores.
+    With several processes all call the same methods at the same moments; only the main process writes, samples and
+    scores.
     """
 
     training: Training
@@ -65,8 +66,8 @@ class Run:
 
     @contextmanager
     def sampling_aside(self) -> Iterator[None]:
-        """What is sampled inside does not count as training, ends when the run is asked to stop, and may fail to be
-        written."""
+        """A context for sampling during a run: it does not count as training time, ends when the run is asked to stop,
+        and tolerates disk errors and non-finite samples."""
         with (
             self.pause_clock(),
             tolerate_disk_errors("the samples", (OSError, FloatingPointError)),
@@ -77,7 +78,7 @@ class Run:
 
     @contextmanager
     def pause_clock(self) -> Iterator[None]:
-        """What happens inside does not count as training when speed is measured."""
+        """A context whose time does not count as training time."""
         begin = time.perf_counter()
         try:
             yield
@@ -89,16 +90,16 @@ class Run:
         return distributed.any_rank(self.stop.requested)
 
     def raise_if_nonfinite(self) -> None:
-        """Raise NonFiniteError if a loss or gradient so far was not finite: the weights are useless since then."""
+        """Raise NonFiniteError if a loss or gradient was not finite: the weights are unusable from that step on."""
         if wrong := self.nonfinite.read():
             raise NonFiniteError(wrong)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Every tensor that is needed to resume; of sharded ones the shard of this process."""
+        """All tensors that are needed to resume; of sharded ones the shard of this process."""
         return state_dict(self.state) | {"meter": self.meter.total}
 
     def checkpoint_info(self) -> CheckpointInfo:
-        """What a checkpoint holds besides its tensors, so that it can be rebuilt alone."""
+        """The metadata of a checkpoint, with which the model can be rebuilt from that file alone."""
         state, source = self.state, self.source
         return CheckpointInfo(
             images_seen=state.images_seen,
@@ -119,13 +120,13 @@ class Run:
     def resume(self, file: Path) -> None:
         """Restore the state and the log of a checkpoint. Raises ValueError if it is of another run.
 
-        The first process reads it and sends it to the others.
+        The main process reads the checkpoint and broadcasts it.
         """
         about = distributed.broadcast_object(lambda: load_info(file))
         tensors = distributed.broadcast_tensors(lambda: checkpoint.read_tensors(file))
         if "meter" not in tensors:  # an optimizer has no state before the first step
             advice = f"limpid train {self.folder} --init {self.folder} --run NEW begins another run with them"
-            raise ValueError(f"{file} holds weights alone, without an optimizer to go on with: {advice}")
+            raise ValueError(f"{file} holds weights alone, without the state of an optimizer: {advice}")
         fixed = {name: value for name, value in self.tensors().items() if not name.startswith("optimizer.")}
         checkpoint.check_matches({n: t for n, t in tensors.items() if not n.startswith("optimizer.")}, fixed, file)
         self.meter.total.copy_(tensors["meter"])
@@ -152,8 +153,8 @@ class NonFiniteError(FloatingPointError):
 
 @contextmanager
 def tolerate_disk_errors(what: str, kinds: tuple[type[Exception], ...] = (OSError,)) -> Iterator[None]:
-    """Warn of an error of these kinds, as when the disk refuses `what` is written inside; the run continues."""
+    """A context in which errors of these kinds, such as a full disk while `what` is written, only cause a warning."""
     try:
         yield
     except kinds as error:
-        logger.warning(f"cannot write {what} ({error}); going on")
+        logger.warning(f"cannot write {what} ({error}); training continues")

@@ -1,4 +1,4 @@
-"""Training from Python: `train` to the end, or `train_steps` for a loop of one's own."""
+"""Training from Python: `train` to the end, or `train_steps` for a loop of your own."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,7 +24,7 @@ from limpid.training.state import init_state
 from limpid.training.training import Training
 
 DataLike: TypeAlias = str | Path | Data | PythonImages
-"""What `train` takes as data: a folder, .zip or .npz by its path, a data set of limpid's, or images from Python."""
+"""The data that `train` takes: the path of a folder or file of images, a data set of a recipe, or images in memory."""
 
 
 def train(
@@ -42,9 +42,9 @@ def train(
     `data` and `network`, a module called as net(x, c_noise, labels), replace those of the recipe; a copy of the module
     is trained. With a `run` folder the run is logged and saved there, and the same call resumes it bit for bit; Ctrl-C
     saves and raises KeyboardInterrupt. Without one nothing is written, and no signal handler is changed. Raises
-    ValueError for a recipe that cannot be trained, FloatingPointError where a loss or gradient is not finite, which a
-    run folder gets over unless it happens again and again. `progress` prints a line that is updated; None does so in a
-    notebook alone.
+    ValueError for a recipe that cannot be trained, FloatingPointError if a loss or gradient is not finite; with a run
+    folder such batches are skipped first, up to three after each checkpoint. `progress` prints a line that is updated;
+    None does so in a notebook only.
     """
     if in_notebook() if progress is None else progress:
         callbacks = [*callbacks, TrainingProgress()]
@@ -90,7 +90,7 @@ def with_own_parts(recipe: Recipe, data: DataLike | None, network: nn.Module | N
 
 
 def data_from(data: DataLike, current: Data) -> Data:
-    """Data by what names or holds it. A path keeps the size and other choices of the recipe's own folder."""
+    """The data that a path names or an object holds. With a path the other options of the recipe's `Folder` stay."""
     if isinstance(data, str | Path):
         return with_root(current if isinstance(current, Folder) else Folder(), str(data))
     if isinstance(data, Cifar10 | Digits | Folder | InMemory):
@@ -101,15 +101,17 @@ def data_from(data: DataLike, current: Data) -> Data:
 
 
 def train_to_end(training: Training, callbacks: CallbackList) -> None:
-    """Make every step. Raises FloatingPointError where a loss or gradient is not finite."""
+    """Train to the end. Raises FloatingPointError if a loss or gradient is not finite."""
     recipe, monitor = training.recipe, NonFiniteMonitor(training.runtime.device)
     callbacks.on_start(training)
     try:
         for step in training:
-            monitor.see(step.data_position, step.loss, step.logsnr, step.grad_norm)
+            monitor.check(step.data_position, step.loss, step.logsnr, step.grad_norm)
             callbacks.on_step(step, training)
             due = crosses_multiple(step.images_seen, recipe.batch_size, recipe.every.log) or training.finished
             if due and (wrong := monitor.read()):
-                raise FloatingPointError(f"{wrong}, at image {wrong.place:,}: train with a run folder to skip it")
+                raise FloatingPointError(
+                    f"{wrong}, at image {wrong.data_position:,}: train with a run folder to skip it"
+                )
     finally:
         callbacks.on_end(training)

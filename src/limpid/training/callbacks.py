@@ -1,4 +1,4 @@
-"""Callbacks: what is called while a run trains. The parts of a run and those of its user are called alike."""
+"""Callbacks of a training run; its log, checkpoints and sample grids are callbacks too."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,26 +10,26 @@ from limpid.training.training import Training
 
 
 class Callback:
-    """Derive from this class and define the methods that are needed; each does nothing here.
+    """Derive from this class and override methods; each does nothing by default.
 
-    With several processes `on_start` and `on_step` are called on all of them, the others on the first alone. An error
-    that a method raises ends the run.
+    With several processes `on_start` and `on_step` are called on all of them, the others on the main process only. An
+    error that a method raises ends the run.
     """
 
     def on_start(self, training: Training) -> None:
         """Before the first step; also after the run has resumed, or gone back to an earlier checkpoint."""
 
     def on_step(self, step: StepMetrics, training: Training) -> None:
-        """After each step. Its tensors are on the device: to read one in every step makes training slower."""
+        """After each step. Its tensors are on the device: reading one in every step makes training slower."""
 
     def on_end(self, training: Training) -> None:
         """After the last step, whether the run has finished, was asked to stop, or failed."""
 
     def on_log(self, line: Mapping[str, Any], images_seen: int) -> None:
-        """After a line was added to the log: mean loss since the line before, learning rate, gradient norm, speed."""
+        """After a line was added to the log: mean loss since the last line, learning rate, gradient norm, speed."""
 
     def on_samples(self, samples: Samples, images_seen: int) -> None:
-        """After the grid of this moment was sampled, always from the same seeds and labels."""
+        """After a sample grid was generated, always from the same seeds and labels."""
 
     def on_checkpoint(self, path: Path, images_seen: int) -> None:
         """After a checkpoint was written."""
@@ -82,5 +82,5 @@ class CallbackList(Callback):
 
 
 def crosses_multiple(images_seen: int, batch_size: int, period: int) -> bool:
-    """Whether the last batch took the number of images to a multiple of `period` or past it; 0 is never."""
+    """Whether the last batch reached or passed a multiple of `period` images; a period of 0 is never."""
     return period > 0 and images_seen // period > max(images_seen - batch_size, 0) // period

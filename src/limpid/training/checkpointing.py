@@ -14,7 +14,7 @@ from limpid.training.loop import StepMetrics
 from limpid.training.training import Training
 
 MAX_UNSAVED = 600.0
-"""Seconds of training after which a checkpoint is saved whatever the recipe says, so that a crash costs no more."""
+"""Seconds of training after which a checkpoint is saved in any case, so that a crash costs no more."""
 
 
 class Checkpoints(Callback):
@@ -23,7 +23,7 @@ class Checkpoints(Callback):
     def __init__(self, run: Run):
         self.run = run
         self.saved_at = run.clock()
-        """On the clock of the run; also where the disk refused, so that not every step tries again."""
+        """On the clock of the run; set also when saving fails, so that not every step tries again."""
 
     def on_start(self, training: Training) -> None:
         self.saved_at = self.run.clock()
@@ -35,15 +35,14 @@ class Checkpoints(Callback):
             self.save(last=training.finished)
 
     def overdue(self) -> bool:
-        """Whether, by the clock of the first process, the newest checkpoint is too old; no GPU is waited for."""
+        """Whether the newest checkpoint is too old by the clock of the main process; waits for no GPU."""
         late = self.run.clock() - self.saved_at >= MAX_UNSAVED
         return distributed.any_rank(late and distributed.is_main_process())
 
     def save(self, last: bool = False) -> None:
-        """Write a checkpoint. If the disk refuses, the run continues and tries again at the next, unless this is the
-        `last`.
+        """Write a checkpoint. If that fails the run continues, unless this is the `last` checkpoint.
 
-        Raises OSError then, naming the newest intact one; FloatingPointError if the processes hold different weights.
+        Raises OSError then, with the newest intact one; FloatingPointError if the processes hold different weights.
         """
         run = self.run
         self.saved_at = run.clock()
@@ -67,13 +66,13 @@ class Checkpoints(Callback):
             if last:
                 good = run.newest_checkpoint() or "none"
                 raise OSError(f"cannot write a checkpoint ({error}); the last good one is {good}") from error
-            logger.warning(f"cannot write a checkpoint ({error}); going on, and trying again at the next")
+            logger.warning(f"cannot write a checkpoint ({error}); training continues until the next")
         else:
             run.callbacks.on_checkpoint(path, run.state.images_seen)
 
 
 class EmaSnapshots(Callback):
-    """Writes snapshots/: the power-function EMAs from time to time, in half precision."""
+    """Writes snapshots/: the power-function EMAs at intervals, in half precision."""
 
     def __init__(self, run: Run):
         self.run = run
@@ -89,7 +88,7 @@ class EmaSnapshots(Callback):
         """Write the EMAs as they are now."""
         run = self.run
         run.raise_if_nonfinite()
-        with run.pause_clock(), tolerate_disk_errors("an average"):
+        with run.pause_clock(), tolerate_disk_errors("an EMA snapshot"):
             for std, net in zip(run.recipe.ema_snapshots, run.state.power_emas, strict=True):
                 full = gather_full(net.state_dict())
                 if distributed.is_main_process():

@@ -1,4 +1,4 @@
-"""A first sample grid after a minute of training, so that one sees early whether a run learns anything at all."""
+"""A first sample grid after a minute of training, to see early whether a run learns anything."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from limpid.training.loop import StepMetrics
 from limpid.training.training import Training
 
 FIRST_PREVIEW = 60.0
-"""Seconds of training before the first preview; each next one is due after twice as long, so that they stay few."""
+"""Seconds of training before the first preview; the interval doubles with each one."""
 PREVIEW_BUDGET = 10.0
 """Seconds that sampling a preview may take."""
 
@@ -20,7 +20,7 @@ PREVIEW_BUDGET = 10.0
 class FirstPreview(Callback):
     """Writes samples/preview.png, one file that is replaced, until the first regular grid of the run.
 
-    When it is due depends on the clock, so it is no part of what a resumed run reproduces.
+    It depends on the clock, so a resumed run does not reproduce it.
     """
 
     def __init__(self, run: Run):
@@ -65,7 +65,7 @@ class FirstPreview(Callback):
             self.path.unlink(missing_ok=True)
 
     def sample(self) -> None:
-        """Sample the preview of this moment, unless the run is asked to stop meanwhile."""
+        """Sample a preview; a request to stop the run ends it."""
         run = self.run
         run.raise_if_nonfinite()
         pipeline = run.training.live_pipeline()
@@ -74,4 +74,4 @@ class FirstPreview(Callback):
         with run.sampling_aside():
             samples = figures.preview_samples(pipeline, PREVIEW_BUDGET)
             figures.save_sample_grid(samples, self.path)
-            logger.info(f"a first look, after {run.state.images_seen:,} images: {self.path}")
+            logger.info(f"preview after {run.state.images_seen:,} images: {self.path}")

@@ -1,4 +1,4 @@
-"""Training that begins with trained weights: those of a run, of a checkpoint or of a model of another program."""
+"""Fine-tuning: training that begins with the weights of a run, a checkpoint or a model of another program."""
 
 import math
 from dataclasses import replace
@@ -31,7 +31,7 @@ class InitialWeights(NamedTuple):
 def initial_weights(recipe: Recipe, source: DataSource) -> InitialWeights:
     """The EMA weights that the recipe's `init` names, with a table for the classes of the images.
 
-    Raises ValueError if there are none, or if they are those of another network, or predict something else.
+    Raises ValueError if there are none, or if they are of another network or prediction target.
     """
     if not recipe.init:
         return InitialWeights()
@@ -52,9 +52,9 @@ def initial_weights(recipe: Recipe, source: DataSource) -> InitialWeights:
 
 
 def check_same_network(before: Recipe, after: Recipe) -> None:
-    """Raise ValueError unless weights of the one recipe mean the same in the other's network.
+    """Raise ValueError unless the weights of one recipe have the same meaning in the network of the other.
 
-    Dropout has no weights; which maps have attention, and of how many channels, the shapes of the tensors say.
+    Dropout has no weights, and attention is checked by the shapes of the tensors.
     """
 
     def plain(recipe: Recipe) -> dict:
@@ -78,14 +78,14 @@ def with_classes(
 ) -> dict[str, Tensor]:
     """The tensors of a network for the classes `names`.
 
-    Of other classes than before, each begins as no label: with the row of dropped labels, or where none were dropped
-    with the mean of all classes. A network without classes has that in its biases.
+    If the classes differ from those of the weights, each begins as "no label": with the embedding of dropped labels, or
+    if none were dropped with the mean over all classes. A network without classes has this embedding in its biases.
     """
     before = about.class_names if about.recipe.class_conditional else ()
     if before == names:
         return tensors
     if distributed.is_main_process():
-        logger.info(f"its classes are others ({len(before)} there, {len(names)} here): each begins as no label")
+        logger.info(f"its {len(before)} classes are replaced by {len(names)} others: each begins as no label")
     one_hot = isinstance(recipe.network, UNet) and recipe.network.details.one_hot
     others = {name: tensor for name, tensor in tensors.items() if not name.startswith("embedding.labels.")}
     layer = "embedding.mlp.0" if one_hot else "embedding.mlp.2"
@@ -100,7 +100,7 @@ def with_classes(
 
 
 def _null_embedding(tensors: dict[str, Tensor], about: CheckpointInfo, one_hot: bool) -> Tensor:
-    """What no label adds to the embedding: as it was trained, else the mean over the classes."""
+    """The embedding of "no label": as it was trained, else the mean over the classes."""
     table, dropped = tensors[LABEL_TABLE], about.recipe.label_dropout > 0
     if one_hot:
         bias = tensors["embedding.labels.bias"]

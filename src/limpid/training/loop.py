@@ -1,7 +1,7 @@
 """Training in one screen. READ THIS FIRST: data, noise, network and loss, gradient, learning rate, optimizer, EMA.
 
-Every random number is drawn from its address (seed, purpose, position in the data), so a run that was stopped and
-resumed gives the same bits as one that never stopped.
+Every random number comes from a generator seeded with its address (seed, purpose, position in the data), so a run that
+was stopped and resumed gives the same bits as one that never stopped.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ from limpid.training.state import TrainState
 
 
 class StepMetrics(NamedTuple):
-    """The measurements of one step. Tensors stay on the device until somebody reads them."""
+    """The metrics of one step. Tensors stay on the device: reading one waits for it."""
 
     images_seen: int
     data_position: int
@@ -87,20 +87,20 @@ def train_step(
 def make_noisy_batch(state: TrainState, recipe: Recipe, pixels: UInt8[Tensor, "b c h w"], labels: Labels) -> NoisyBatch:
     """A batch of augmented images, each with noise and a noise level of its own: x = alpha x0 + sigma eps."""
 
-    def draws(purpose: str) -> torch.Generator:
+    def generator_for(purpose: str) -> torch.Generator:
         return generator(pixels.device, recipe.seed, purpose, state.data_position)
 
-    x0 = normalize(recipe.augment(pixels, draws("augment"))).contiguous(memory_format=torch.channels_last)
+    x0 = normalize(recipe.augment(pixels, generator_for("augment"))).contiguous(memory_format=torch.channels_last)
     density = recipe.level_sampler.density(state.loss_moments)
-    u, importance_weight = importance_sample(stratified(len(x0), draws("levels")), density)
+    u, importance_weight = importance_sample(stratified(len(x0), generator_for("levels")), density)
     eps = randn(x0.shape, x0.device, recipe.seed, "noise", state.data_position)
-    given = drop_labels(labels, recipe, state, draws("labels")) if recipe.class_conditional else None
-    return NoisyBatch(x0, eps, u, recipe.schedule(u), importance_weight.float(), given)
+    condition = drop_labels(labels, recipe, state, generator_for("labels")) if recipe.class_conditional else None
+    return NoisyBatch(x0, eps, u, recipe.schedule(u), importance_weight.float(), condition)
 
 
-def drop_labels(labels: Labels, recipe: Recipe, state: TrainState, draws: torch.Generator) -> Labels:
-    """The labels, a random share of them replaced by the null label, for classifier-free guidance."""
-    dropped = torch.rand(len(labels), generator=draws, device=labels.device) < recipe.label_dropout
+def drop_labels(labels: Labels, recipe: Recipe, state: TrainState, generator: torch.Generator) -> Labels:
+    """The labels, a random fraction of them replaced by the null label, for classifier-free guidance."""
+    dropped = torch.rand(len(labels), generator=generator, device=labels.device) < recipe.label_dropout
     return labels.masked_fill(dropped, state.model.null_label)
 
 

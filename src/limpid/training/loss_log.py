@@ -1,4 +1,4 @@
-"""The log of a run: the mean loss between two lines, the speed, and warnings of what looks wrong."""
+"""The log of a run: mean losses, speed, and warnings of anomalies."""
 
 from collections import deque
 
@@ -18,7 +18,7 @@ class LossLog(Callback):
     def __init__(self, run: Run):
         self.run = run
         self.recent_losses: deque[float] = deque(maxlen=20)
-        """Of the last lines of the log."""
+        """Losses of the last lines of the log."""
         self.speed_mark: tuple[int, float] = (0, 0.0)
         """Images seen, and the clock, at the last line of the log."""
         self.step_times = StepTimes()
@@ -37,15 +37,15 @@ class LossLog(Callback):
             self.write_line(step)
 
     def record(self, step: StepMetrics) -> None:
-        """Add the losses of a step without waiting for the device; warn once if steps have become slow."""
+        """Add the losses of a step, without waiting for the device; warn once if steps have become slow."""
         if (slow := self.step_times.add(self.run.clock())) and distributed.is_main_process():
             with self.run.pause_clock():
                 logger.warning(f"{slow}: {advice(self.run.runtime)}")
         self.run.meter.add(step.loss, step.importance_weight, step.logsnr)
-        self.run.nonfinite.see(step.data_position, step.loss, step.logsnr, step.grad_norm)
+        self.run.nonfinite.check(step.data_position, step.loss, step.logsnr, step.grad_norm)
 
     def write_line(self, step: StepMetrics) -> None:
-        """Write a line of the log: the mean loss since the line before, and the speed in images per second."""
+        """Write a line of the log: the mean loss and the speed, in images per second, since the last line."""
         run = self.run
         run.raise_if_nonfinite()
         (loss, parts), (images_before, clock_before) = run.meter.read(), self.speed_mark

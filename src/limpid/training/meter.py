@@ -18,7 +18,7 @@ class Means(NamedTuple):
 
 
 class LossMeter:
-    """Mean losses since they were last read, gathered on the device so that no step waits for a number."""
+    """Mean losses since they were last read, accumulated on the device so that no step waits for it."""
 
     def __init__(self, device: str):
         self.total = torch.zeros(len(LOGSNR_BINS), 3, device=device)
@@ -30,13 +30,13 @@ class LossMeter:
         self, loss: Float[Tensor, " b"], importance_weight: Float[Tensor, " b"], logsnr: Float[Tensor, " b"]
     ) -> None:
         """Add the loss of each image of a batch, already multiplied by its importance weight."""
-        inside = torch.bucketize(logsnr.float(), self.edges)[:, None] == self.parts
+        in_bin = torch.bucketize(logsnr.float(), self.edges)[:, None] == self.parts
         values = torch.stack([loss, importance_weight.float(), torch.ones_like(loss)], 1)
-        # Sums of a fixed order, and no product: a loss that is not finite spoils its own bin alone.
-        self.total += torch.where(inside[:, :, None], values[:, None, :], 0.0).sum(0)
+        # Sums in a fixed order, and no product with a mask: a loss that is not finite affects its own bin alone.
+        self.total += torch.where(in_bin[:, :, None], values[:, None, :], 0.0).sum(0)
 
     def read(self) -> Means:
-        """The means, NaN if a loss was; the sums are reset."""
+        """The means, NaN if a loss was NaN; the sums are reset."""
         rows = self.total.tolist()
         self.total.zero_()
         parts = {name: loss / weight for name, (loss, weight, _) in zip(LOGSNR_BINS, rows, strict=True) if weight}

@@ -19,8 +19,8 @@ from limpid.training.callbacks import Callback, crosses_multiple
 from limpid.training.loop import StepMetrics
 from limpid.training.training import Training
 
-UNSCORED = (OSError, ValueError, FloatingPointError, torch.linalg.LinAlgError)  # pyright: ignore[reportPrivateImportUsage]
-"""What may fail in a score: data that has gone, samples or features that are not finite, a matrix decomposition."""
+SCORING_ERRORS = (OSError, ValueError, FloatingPointError, torch.linalg.LinAlgError)  # pyright: ignore[reportPrivateImportUsage]
+"""Errors of a score: missing data, samples or features that are not finite, a failed matrix decomposition."""
 
 
 class OnlineScores(Callback):
@@ -44,7 +44,7 @@ class OnlineScores(Callback):
         return crosses_multiple(self.run.state.images_seen, self.run.recipe.batch_size, self.run.recipe.every.score)
 
     def on_start(self, training: Training) -> None:
-        """Compute the score that is missing because the run was stopped before it."""
+        """Compute the score that is missing if the run was stopped just before it."""
         if training.recipe.every.score and distributed.is_main_process():
             with tolerate_disk_errors("the best checkpoint"):
                 if not self.update_best():
@@ -66,9 +66,9 @@ class OnlineScores(Callback):
                 self.update_best()
 
     def score(self) -> None:
-        """Add the score of the current weights to the log, and save them if no score before is better.
+        """Add the score of the current weights to the log, and save them if it is the best so far.
 
-        Samples or data that cannot be scored are warned of, and the run continues without this score.
+        If samples or data cannot be scored, a warning is logged and the run continues without this score.
         """
         run = self.run
         run.raise_if_nonfinite()
@@ -76,7 +76,7 @@ class OnlineScores(Callback):
         if not distributed.is_main_process():
             return
         name, seen, score = self.scorer.name, run.state.images_seen, None
-        with run.pause_clock(), tolerate_disk_errors("a score", UNSCORED), run.stop.interruptible():
+        with run.pause_clock(), tolerate_disk_errors("a score", SCORING_ERRORS), run.stop.interruptible():
             score = self.scorer.measure(pipeline)
             before = [line[name] for line in self.scores]
             run.log.add({"images_seen": seen, name: score})
@@ -88,17 +88,17 @@ class OnlineScores(Callback):
             run.callbacks.on_score(name, score, seen)
 
     def update_best(self) -> bool:
-        """Make `best/` hold the checkpoint that scored best in the log, if a copy of it is left; whether it does.
+        """Make `best/` hold the checkpoint with the best score in the log, if a copy is left; returns whether it does.
 
-        After a kill, or a disk error, it may hold another or none. The one before stays until no return to an earlier
-        checkpoint can remove the score of the new one from the log again.
+        After a kill or a disk error it may hold another one, or none. The previous best is removed only when a later
+        checkpoint exists, since a rollback before that could remove the new score from the log.
         """
         scores = [line for line in self.scores if math.isfinite(line[self.scorer.name])]
         if not scores:
             return True
         seen = min(scores, key=lambda line: line[self.scorer.name])["images_seen"]
         folder, checkpoints = self.run.folder / "best", self.run.folder / "checkpoints"
-        best, saved = (place / checkpoint.file_name(seen) for place in (folder, checkpoints))
+        best, saved = (parent / checkpoint.file_name(seen) for parent in (folder, checkpoints))
         if not best.exists() and saved.exists():
             with durable_write(best) as part:
                 shutil.copyfile(saved, part)

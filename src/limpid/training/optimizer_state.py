@@ -9,13 +9,13 @@ from limpid.runtime.fsdp import local_shard
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimiser's memory as named tensors: `3.exp_avg` belongs to the fourth parameter."""
+    """The state of an optimizer as named tensors: `3.exp_avg` belongs to the fourth parameter."""
     state = optimizer.state_dict()["state"]
-    return {f"{index}.{name}": value for index, memory in state.items() for name, value in memory.items()}
+    return {f"{index}.{name}": value for index, values in state.items() for name, value in values.items()}
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave, each tensor laid out in memory, and over processes, as its parameter."""
+    """Restore the state from `optimizer_tensors`; each tensor gets the memory layout and sharding of its parameter."""
     state: dict[int, dict[str, Tensor]] = {}
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for address, value in tensors.items():

@@ -1,4 +1,4 @@
-"""A recipe checked before hours of training: what cannot be built, trained or sampled from is found at once."""
+"""A recipe is checked before hours of training: can it be built, trained and sampled from?"""
 
 from itertools import islice
 
@@ -14,7 +14,7 @@ from limpid.sampling.sample import ImageShape
 
 
 def preflight(recipe: Recipe, shape: ImageShape, classes: int, runtime: Runtime) -> None:
-    """Build the recipe's network without its weights, and begin to sample with one that returns zeros.
+    """Build the recipe's network on the meta device, and take a sampling step with one that returns zeros.
 
     Raises ValueError for what cannot be built, trained, guided or sampled from; a guidance model is loaded and
     evaluated once.
@@ -28,7 +28,7 @@ def preflight(recipe: Recipe, shape: ImageShape, classes: int, runtime: Runtime)
     labels = [0] if recipe.class_conditional else None
     pipeline = Pipeline(model, recipe, shape, runtime=runtime).with_guide()
     for sampling in (pipeline, pipeline.for_preview()):
-        list(islice(sampling.trajectory([0], labels=labels), 2))  # the noise, and the first step down
+        list(islice(sampling.trajectory([0], labels=labels), 2))  # the noise, and the first step
 
 
 class ZeroNetwork(nn.Module):

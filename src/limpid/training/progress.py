@@ -1,4 +1,4 @@
-"""The progress of training in words: a line that is written over itself, and durations."""
+"""The progress of training as a line that is updated in place, and durations in words."""
 
 import sys
 import time
@@ -10,7 +10,7 @@ from limpid.training.training import Training
 
 
 class TrainingProgress(Callback):
-    """One line that is written over itself, for a notebook: images seen, loss, speed and the time left, or taken."""
+    """One line that is updated in place, for a notebook: images seen, loss, speed, and the time left or taken."""
 
     SECONDS = 0.5
     """Between two updates: reading the loss makes the host wait for a GPU."""
@@ -37,7 +37,7 @@ class TrainingProgress(Callback):
 
 
 def in_notebook() -> bool:
-    """Whether this process is a kernel of Jupyter; another program may have imported ipykernel too."""
+    """Whether this process is a Jupyter kernel."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     return shell is not None and hasattr(shell, "kernel")

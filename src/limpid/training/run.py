@@ -1,5 +1,5 @@
 """A run in a folder: the training loop with callbacks that log, save, sample and score. The same call resumes it, and
-it goes back to its last good checkpoint where numbers were not finite."""
+it rolls back to its last good checkpoint if a loss or gradient was not finite."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -52,7 +52,7 @@ from limpid.training.stop import stoppable
 from limpid.training.training import Training
 
 MAX_ROLLBACKS = 3
-"""Batches that are skipped after one checkpoint before a run whose numbers are not finite is given up."""
+"""Batches that are skipped after the same checkpoint before a run with non-finite values is given up."""
 
 
 @lossy_output()
@@ -63,7 +63,7 @@ def run(
     allow_rewarm: bool = False,
     callbacks: Sequence[Callback] = (),
 ) -> bool:
-    """As `run_in_folder`, for a command; whether the run came to its end. What it prints may be lost."""
+    """As `run_in_folder`, for a command: output that cannot be written is dropped. Returns whether the run finished."""
     return run_in_folder(recipe, folder, runtime, allow_rewarm, callbacks).finished
 
 
@@ -76,13 +76,14 @@ def run_in_folder(
 ) -> Training:
     """Train `recipe` in `folder`, from its newest checkpoint if there is one, to the end or until asked to stop.
 
-    A finished run of fewer images is extended if its learning rate is constant, or else with `allow_rewarm`. Raises
-    ValueError if not, or if the folder is in use or holds a run of another recipe, FloatingPointError if numbers are
-    not finite again and again, OSError if the weights cannot be written. With several processes each calls this; the
-    first alone locks the folder and writes to it. Torch's settings and default generator are afterwards as before.
+    A shorter run that has finished is extended if its learning rate is constant, or else with `allow_rewarm`. Raises
+    ValueError if not, or if the folder is in use or holds a run of another recipe, FloatingPointError if skipping
+    batches does not help against non-finite values, OSError if the weights cannot be written. With several processes
+    each calls this; only the main process locks the folder and writes to it. Torch's settings and default generator are
+    restored.
     """
     recipe, chosen = with_absolute_root(recipe), with_previous_choices(runtime, folder).resolve(recipe.duration)
-    runtime = replace(chosen, threads=runtime.threads)  # 0 stays: sample grids take as many as suit them
+    runtime = replace(chosen, threads=runtime.threads)  # 0 stays: sample grids may choose another number
     with chosen.settings():
         distributed.init(runtime.device)
         source = distributed.local_main_first(lambda: open_data(recipe.data, runtime.device))
@@ -113,8 +114,8 @@ def open_run(
 ) -> Run:
     """The run of a folder at its newest checkpoint, or a new one.
 
-    Raises ValueError if the folder holds a run of another recipe, or one of fewer images whose learning rate has
-    decayed for them, unless that is allowed.
+    Raises ValueError if the folder holds a run of another recipe, or without `allow_rewarm` a shorter run whose
+    learning rate has decayed already.
     """
     if distributed.is_main_process():
         refuse_linked_folders(folder)
@@ -153,17 +154,18 @@ def open_run(
         current.resume(file)
         if distributed.is_main_process():
             checkpoint.set_aside(file.parent, file)
-            logger.info(f"going on after {state.images_seen:,} images")
+            logger.info(f"resuming after {state.images_seen:,} images")
     else:
         if distributed.is_main_process():
             current.log.cut(0)
-        checkpoints.save(last=True)  # finds out now if the disk refuses, and there is always one to go back to
+        checkpoints.save(
+            last=True
+        )  # shows now whether the disk can be written, and there is always one to roll back to
     return current
 
 
 def train_with_rollback(current: Run) -> None:
-    """Train to the end or until asked to stop; where numbers are not finite, go back and skip the batch at which that
-    began.
+    """Train to the end or until asked to stop; if a loss or gradient is not finite, roll back and skip that batch.
 
     Raises FloatingPointError if skipping `MAX_ROLLBACKS` batches after the same checkpoint did not help.
     """
@@ -175,8 +177,8 @@ def train_with_rollback(current: Run) -> None:
 
 
 def train_until_stopped(current: Run) -> NonFiniteStep | None:
-    """Train to the end or until asked to stop, and call the callbacks after each step; the first step whose numbers are
-    not finite ends it, and is returned."""
+    """Train to the end or until asked to stop, calling the callbacks after each step; ends at a step with a non-finite
+    loss or gradient, and returns the first such step."""
     try:
         current.callbacks.on_start(current.training)
         for step in current.training:
@@ -190,28 +192,28 @@ def train_until_stopped(current: Run) -> NonFiniteStep | None:
 
 
 def rollback(current: Run, wrong: NonFiniteStep) -> None:
-    """Go back to the last good checkpoint, and skip the batch where numbers were not finite from then on.
+    """Load the last good checkpoint, and skip the batch with the non-finite loss or gradient from now on.
 
-    Raises FloatingPointError, and writes a report, if `MAX_ROLLBACKS` batches after it are skipped already.
+    Raises FloatingPointError, and writes trouble.json, if `MAX_ROLLBACKS` batches after it are skipped already.
     """
     file = distributed.broadcast_object(current.newest_checkpoint)
     assert file is not None, "a run begins with a checkpoint"
     skipped, state = current.state.skipped_batches, current.state
     current.resume(file)
-    lately = [position for position in skipped if position >= state.data_position]
-    if len(lately) >= MAX_ROLLBACKS:
+    skipped_since = [position for position in skipped if position >= state.data_position]
+    if len(skipped_since) >= MAX_ROLLBACKS:
         norms = parameter_norms(state.model.net)
-        report = {"checkpoint": str(file), "left_out": lately, **wrong._asdict(), "weights": norms}
+        report = {"checkpoint": str(file), "skipped_batches": skipped_since, **wrong._asdict(), "weights": norms}
         if distributed.is_main_process():
             write_json(current.folder / "trouble.json", report)
-        what = f"{wrong}, whatever batch is left out after {state.images_seen:,} images"
+        what = f"{wrong}, although {len(skipped_since)} batches after {state.images_seen:,} images were skipped"
         raise FloatingPointError(
-            f"{what}: the last good checkpoint is {file}, more is in {current.folder / 'trouble.json'}"
+            f"{what}: the last good checkpoint is {file}, details are in {current.folder / 'trouble.json'}"
         )
-    state.skipped_batches = (*skipped, wrong.place)
+    state.skipped_batches = (*skipped, wrong.data_position)
     Checkpoints(current).save()
     if distributed.is_main_process():
-        logger.warning(f"{wrong}: back to {state.images_seen:,} images, and on without the batch at {wrong.place:,}")
+        logger.warning(f"{wrong}: back to {state.images_seen:,} images, skipping the batch at {wrong.data_position:,}")
 
 
 def parameter_norms(net: nn.Module) -> dict[str, float]:
@@ -223,7 +225,7 @@ def parameter_norms(net: nn.Module) -> dict[str, float]:
 
 
 def write_final_figures(current: Run) -> None:
-    """Sample from the finished run and draw its loss, on the first process."""
+    """Generate the figures of the finished run, on the main process."""
     pipeline = current.training.live_pipeline()
     if not distributed.is_main_process():
         return

@@ -1,4 +1,4 @@
-"""The folder of a run: what it holds besides checkpoints and images, and which of its checkpoints are of this run."""
+"""The folder of a run: its JSON files, and which of its checkpoints belong to the run."""
 
 import json
 import os
@@ -33,7 +33,7 @@ from limpid.training.same_run import recipe_changes
 def new_run_id(recipe: Recipe, init_sha256: str = "") -> str:
     """The identity of a run: a hash of the complete recipe, and of the trained weights that it began with, if any.
 
-    Two runs of one recipe are one run, to the bit, and so are their checkpoints.
+    Two runs of one recipe have the same identity, since they give the same bits.
     """
     return sha256(json.dumps(to_dict(recipe), sort_keys=True).encode() + init_sha256.encode()).hexdigest()[:16]
 
@@ -49,9 +49,9 @@ def read_run_id(folder: Path) -> str:
 
 
 def latest_of_run(recipe: Recipe, folder: Path, run_id: str) -> Path | None:
-    """The newest intact checkpoint in a folder that belongs to this run: same recipe, and same id where both are known.
+    """The newest intact checkpoint in a folder that belongs to this run: same recipe, and same id if both are known.
 
-    Later ones that do not are warned of. Raises as `checkpoint.latest` does.
+    Newer ones that do not belong to it cause a warning. Raises as `checkpoint.latest` does.
     """
 
     def check(file: Path) -> None:
@@ -65,9 +65,9 @@ def latest_of_run(recipe: Recipe, folder: Path, run_id: str) -> Path | None:
 
 
 def with_previous_choices(runtime: TrainingRuntime, folder: Path) -> TrainingRuntime:
-    """`runtime` with the number of threads and the precision that the run of this folder last had on a CPU, unless they
-    are given: the last bits of a run depend on both. What this machine cannot do is left to be chosen, and so are the
-    threads of another number of processes.
+    """`runtime` with the number of threads and the precision that the run of this folder had last on a CPU, unless they
+    are given: the bits of a run depend on both. A precision that this machine does not have is chosen anew, and so are
+    the threads if the number of processes has changed.
 
     Raises ValueError, with the file's name, if environment.json is damaged.
     """
@@ -85,21 +85,20 @@ def with_previous_choices(runtime: TrainingRuntime, folder: Path) -> TrainingRun
 
 
 def previous_environment(folder: Path) -> dict[str, Any]:
-    """What environment.json of a run says; empty if there is none. Raises ValueError, with its name, if it is
-    damaged."""
+    """The content of a run's environment.json, empty if there is none. Raises ValueError if it is damaged."""
     path = folder / "environment.json"
     try:
         before = json.loads(read_bytes(path, MAX_RECIPE_BYTES)) if path.exists() else {}
         if not isinstance(before, dict):
             raise ValueError(f"it holds a {type(before).__name__}, expected a table")
     except (OSError, ValueError, RecursionError) as error:
-        advice = "remove it, and the run goes on with the threads and precision that suit this machine"
+        advice = "remove it, and threads and precision are chosen anew for this machine"
         raise ValueError(f"cannot read {path} ({error}): {advice}") from error
     return before
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove the unfinished files of a run that was killed."""
+    """Remove the partial files of a run that was killed."""
     for name in ("checkpoints/[0-9]*", "samples/[0-9]*", "samples/preview.png*", "snapshots/*/[0-9]*"):
         for part in folder.glob(f"{name}.part"):
             part.unlink()
@@ -125,7 +124,7 @@ def failure_recorded(folder: Path) -> Iterator[None]:
 
 
 def write_data_once(folder: Path, recipe: Recipe, source: DataSource) -> None:
-    """Record in data.json what the images of a run were understood to be when it began."""
+    """Record in data.json how the images of a run were read when it began, with all warnings."""
     if not (folder / "data.json").exists():
         plain = source.description.to_dict()
         write_json(folder / "data.json", plain | {"warnings": data_warnings(recipe, source)})

@@ -1,4 +1,4 @@
-"""What may differ when a run is resumed: its length, how it samples, how often it saves; nothing else."""
+"""The recipe of a resumed run may differ in its duration, sampling and intervals, and in nothing else."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +15,12 @@ from limpid.sampling.training_data import check_data
 MUTABLE_FIELDS = ("duration", "sampling", "every")
 """Fields of a recipe that may differ when a run is resumed."""
 MUTABLE_DATA_FIELDS = ("root", "labels", "workers")
-"""Fields of its data that may differ: where the files are, and how many processes read them. Labels and splits that
-differ are found out by the fingerprint of the data."""
+"""Fields of its data that may differ: the paths of the files, and the number of processes that read them. Other labels
+or splits are detected by the fingerprint of the data."""
 
 
 def check_same_recipe(recipe: Recipe, folder: Path) -> None:
-    """Raise ValueError if the folder holds a run whose recipe differs in what may not change."""
+    """Raise ValueError if the folder holds a run whose recipe differs in other fields."""
     path = folder / "recipe.json"
     if not path.exists():
         return
@@ -33,7 +33,7 @@ def check_same_recipe(recipe: Recipe, folder: Path) -> None:
 def recipe_changes(before: Recipe, after: Recipe) -> list[str]:
     """The differences between two recipes that prevent resuming, in words.
 
-    Where the data is, and how many processes read it, may change: `check_same_data` compares its content.
+    The path of the data may change: `check_same_data` compares its content.
     """
     free = {name: getattr(after, name) for name in MUTABLE_FIELDS}
     if type(before.data) is type(after.data):
@@ -53,13 +53,13 @@ def check_same_data(recipe: Recipe, folder: Path, about: CheckpointInfo, source:
         getattr(with_absolute_root(each).data, "root", "") or "$LIMPID_DATA" for each in (about.recipe, recipe)
     )
     if before != now:
-        why = "it does not say what identifies its data, so put it back there"
-        raise ValueError(f"{folder} was trained on the data at {before}, and this is at {now}: {why}")
+        why = "the run has no fingerprint of its data, so move the data back"
+        raise ValueError(f"{folder} was trained on the data at {before}, and this data is at {now}: {why}")
 
 
 def check_no_rewarm(recipe: Recipe, folder: Path, seen: int) -> None:
-    """Raise ValueError if the learning rate of a run has decayed after `seen` images, and would jump up as the run is
-    made longer."""
+    """Raise ValueError if the learning rate after `seen` images has decayed, and would jump up because the run is made
+    longer."""
     path = folder / "recipe.json"
     planned = load_recipe_file(path).duration if path.exists() else recipe.duration
     before, after = (lr_at(recipe.optimizer, seen, images) for images in (planned, recipe.duration))

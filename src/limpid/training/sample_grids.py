@@ -1,4 +1,4 @@
-"""The sample grids of a run, always from the same seeds, so that one sees them improve."""
+"""The sample grids of a run, always from the same seeds, so that they can be compared."""
 
 from pathlib import Path
 
@@ -22,16 +22,16 @@ class SampleGrids(Callback):
 
     @property
     def path(self) -> Path:
-        """The file of the grid of this moment."""
+        """The file of the current grid."""
         return self.run.folder / "samples" / f"{self.run.state.images_seen:012d}.png"
 
     def due(self) -> bool:
-        """Whether the last batch reached the next grid."""
+        """Whether a grid is due after the last batch."""
         recipe = self.run.recipe
         return crosses_multiple(self.run.state.images_seen, recipe.batch_size, recipe.every.sample)
 
     def on_start(self, training: Training) -> None:
-        """Sample the grid that is missing because the run was stopped before it."""
+        """Sample the grid that is missing if the run was stopped just before it."""
         if self.due() and distributed.broadcast_object(lambda: not self.path.exists()):
             self.sample()
 
@@ -40,7 +40,7 @@ class SampleGrids(Callback):
             self.sample()
 
     def sample(self) -> None:
-        """Sample the grid of this moment, unless the run is asked to stop meanwhile."""
+        """Sample a grid; a request to stop the run ends it."""
         run = self.run
         run.raise_if_nonfinite()
         pipeline = run.training.live_pipeline()
@@ -57,8 +57,8 @@ class SampleGrids(Callback):
             run.callbacks.on_samples(samples, run.state.images_seen)
 
     def announce(self, missing: str) -> None:
-        """Say once what the grids leave out because sampling is slow on this machine."""
+        """Log once which samples the grids lack because sampling is slow on this machine."""
         if missing and not self.announced:
             why = f"to take no more than {figures.GRID_SECONDS:.0f} s"
-            logger.info(f"sample grids leave out {missing}, {why}; to make them: limpid sample {self.run.folder}")
+            logger.info(f"sample grids lack {missing}, {why}; to generate them: limpid sample {self.run.folder}")
             self.announced = True

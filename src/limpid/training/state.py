@@ -30,7 +30,7 @@ class TrainState:
     grad_sync: GradientSync
     """Sums the gradients over all processes."""
     loss_moments: LossMoments
-    """Second moments of the loss in bins along the schedule, for a level sampler that uses them."""
+    """Second moments of the loss in bins of u, for a level sampler that uses them."""
     micro_batch_size: int
     """Images in one forward and backward pass: fewer than a batch where memory is short."""
     uncertainty: UncertaintyWeighting | None = None
@@ -39,7 +39,7 @@ class TrainState:
     images_seen: int = 0
     """Training images used so far."""
     data_position: int = 0
-    """Position in the endless sequence of training images: the images used, and those of the skipped batches."""
+    """Position in the endless sequence of training images, skipped batches included."""
     skipped_batches: tuple[int, ...] = ()
     """Data positions of batches that the run skips, because the loss or a gradient was not finite there."""
 
@@ -57,7 +57,7 @@ def init_state(
 
     Raises ValueError if the batch cannot be divided over the processes, or if the loss is not finite at some level.
     """
-    own = distributed.local_slice(recipe.batch_size)
+    local = distributed.local_slice(recipe.batch_size)
     check_noisiest_loss(recipe.loss_weighting, recipe.target, recipe.schedule, recipe.learned_variance)
     if runtime.fsdp:
         check_sharding(recipe)
@@ -78,7 +78,7 @@ def init_state(
             runtime.to_device(module)
     optimizer = recipe.optimizer.build(weight for module in trained for weight in module.parameters())
     moments = torch.zeros(recipe.level_sampler.bins, device=runtime.device)
-    micro_batch = min(runtime.micro_batch or recipe.batch_size, own.stop - own.start)
+    micro_batch = min(runtime.micro_batch or recipe.batch_size, local.stop - local.start)
     state = TrainState(model, ema, optimizer, GradientSync(trained), moments, micro_batch, uncertainty, power_emas)
     if runtime.compile is True:
         model.net.compile()
@@ -92,7 +92,7 @@ def check_sharding(recipe: Recipe) -> None:
             f"--fsdp with batch {recipe.batch_size}: expected a multiple of {distributed.world_size()}, the processes"
         )
     if isinstance(recipe.optimizer, Muon):
-        raise ValueError("--fsdp with Muon, which needs all of a matrix at once: expected Adam")
+        raise ValueError("--fsdp with Muon, which needs complete weight matrices: expected AdamW")
 
 
 def state_dict(state: TrainState) -> dict[str, Tensor]:

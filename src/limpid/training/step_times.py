@@ -9,13 +9,13 @@ from limpid.runtime import cpu
 from limpid.runtime.device import Runtime
 
 SLOW = 3.0
-"""Steps of this many times their usual duration are warned of."""
-MINUTE = 60.0
+"""Steps that take more than this many times their usual duration cause a warning."""
+RECENT = 60.0
 """Seconds that steps must be slow before the warning."""
-PART = 1.0
-"""Seconds of steps that count as one measurement, so that short steps are not measured one by one."""
-FEWEST = 3
-"""Measurements that are needed on either side: one alone may be a program that was suspended."""
+MIN_SECONDS = 1.0
+"""Seconds of a measurement, so that short steps are not measured one by one."""
+MIN_MEASUREMENTS = 3
+"""Measurements that are needed before and after steps become slow: a single one may be a suspended program."""
 
 
 class StepTimes:
@@ -24,40 +24,40 @@ class StepTimes:
     def __init__(self):
         self.before: deque[float] = deque(maxlen=1000)
         self.recent: deque[tuple[float, float]] = deque()
-        """Seconds of a measurement, and for each of its steps: those of the last minute."""
-        self.since: float | None = None
+        """Seconds of each measurement of the last minute, and of a step in it."""
+        self.start: float | None = None
         self.steps = 0
-        self.said = False
+        self.warned = False
 
     def add(self, clock: float) -> str:
         """Record a step that ended at `clock` seconds; returns a warning, once, if steps have become slow."""
-        if self.since is None:
-            self.since = clock
+        if self.start is None:
+            self.start = clock
             return ""
         self.steps += 1
-        seconds = clock - self.since
-        if seconds < PART:
+        seconds = clock - self.start
+        if seconds < MIN_SECONDS:
             return ""
         self.recent.append((seconds, seconds / self.steps))
-        self.since, self.steps = clock, 0
-        while len(self.recent) > FEWEST and sum(s for s, _ in self.recent) - self.recent[0][0] >= MINUTE:
+        self.start, self.steps = clock, 0
+        while len(self.recent) > MIN_MEASUREMENTS and sum(s for s, _ in self.recent) - self.recent[0][0] >= RECENT:
             self.before.append(self.recent.popleft()[1])
-        if self.said or len(self.before) < FEWEST:
+        if self.warned or len(self.before) < MIN_MEASUREMENTS:
             return ""
         now, usual = median(step for _, step in self.recent), median(self.before)
-        self.said = now >= SLOW * usual
-        return f"a step takes {now:.2g} s now, usually {usual:.2g} s" if self.said else ""
+        self.warned = now >= SLOW * usual
+        return f"a step takes {now:.2g} s now, usually {usual:.2g} s" if self.warned else ""
 
 
 def advice(runtime: Runtime) -> str:
-    """What would make steps faster while another program uses the same CPU, measured if training is on a CPU."""
+    """Advice for steps that another program makes slow; on a CPU the best number of threads is measured."""
     if runtime.device != "cpu":
         return f"see what else uses {runtime.device} or the CPU"
     threads = torch.get_num_threads()
     best = cpu.best_thread_count(threads)
     if best == threads:
-        return "another program may be using the CPU, and fewer threads would not be quicker beside it"
+        return "another program may be using the CPU, and fewer threads would not be faster"
     return (
-        f"another program may be using the CPU. Beside it --threads {best} would be quicker than {threads}: "
-        "stop the run, and go on with that; it is then the same run up to rounding"
+        f"another program may be using the CPU. --threads {best} would be faster than {threads}: "
+        "stop the run and resume it with that; its results are then the same up to rounding"
     )

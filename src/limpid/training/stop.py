@@ -17,41 +17,43 @@ class Abandoned(BaseException):
 
 
 class StopRequest:
-    """Whether the run was asked to stop."""
+    """Whether a stop of the run was requested."""
 
     requested = False
-    abandons = False
+    interrupts = False
+    """Whether a request ends the current work at once, by raising `Abandoned`."""
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Work inside ends at once, silently, when a stop is requested: nobody has to wait for it."""
+        """A context for work that ends at once, silently, when a stop is requested."""
         try:
-            self.abandons = True
+            self.interrupts = True
             try:
                 yield
             finally:
-                self.abandons = False
+                self.interrupts = False
         except Abandoned:
-            self.abandons = False  # also if the signal came during the same assignment above
+            self.interrupts = False  # also if the signal came during the assignment above
 
 
 @contextmanager
 def stoppable() -> Iterator[StopRequest]:
-    """Turns the first Ctrl-C or SIGTERM into a stop request, which the loop reads after its step; a second interrupts.
+    """A context in which the first Ctrl-C or SIGTERM requests a stop, which the loop reads after its step; a second one
+    interrupts.
 
-    SIGHUP, from a terminal that closes, is such a request too, unless it is ignored, as under nohup. It never
-    interrupts, since a shell and the system may each send it. With several processes none is interrupted: a scheduler
-    and torchrun may each send the same signal, and torchrun kills those that have not stopped after 30 seconds. Signals
-    reach only the main thread: a run in another thread is stopped by none, and leaves their handlers as they are.
+    SIGHUP, from a terminal that closes, requests a stop too, unless it is ignored, as under nohup. It never interrupts,
+    since a shell and the system may each send it. With several processes no signal interrupts: a scheduler and torchrun
+    may each send the same signal, and torchrun kills processes that have not stopped after 30 seconds. Signals reach
+    only the main thread: a run in another thread is not stopped by them, and leaves their handlers unchanged.
     """
-    stop, insisted = StopRequest(), False
+    stop, repeated = StopRequest(), False
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal insisted
-        if insisted and number != HANGUP and distributed.world_size() == 1:
+    def request(number: int, frame: FrameType | None) -> None:
+        nonlocal repeated
+        if repeated and number != HANGUP and distributed.world_size() == 1:
             raise KeyboardInterrupt
-        stop.requested, insisted = True, insisted or number != HANGUP
-        if stop.abandons:
+        stop.requested, repeated = True, repeated or number != HANGUP
+        if stop.interrupts:
             raise Abandoned
 
     if threading.current_thread() is not threading.main_thread():
@@ -60,7 +62,7 @@ def stoppable() -> Iterator[StopRequest]:
     numbers = [signal.SIGINT, signal.SIGTERM]
     if HANGUP and signal.getsignal(HANGUP) != signal.SIG_IGN:
         numbers.append(HANGUP)
-    before = {number: signal.signal(number, ask) for number in numbers}
+    before = {number: signal.signal(number, request) for number in numbers}
     try:
         yield stop
     finally:

@@ -22,13 +22,13 @@ from limpid.training.training import Training
 
 TrackerKind: TypeAlias = Literal["tensorboard", "wandb"]
 SECONDS_AT_END = 20.0
-"""How long the end of a run waits for its tracker."""
+"""Seconds that the end of a run waits for its tracker."""
 MAX_TRACKER_QUEUE = 10_000
-"""Events that may wait for a tracker; one that is so slow is dropped."""
+"""Events that may wait for a tracker; a tracker that is slower is dropped."""
 
 
 class TrackerWriter(Protocol):
-    """Where a tracker writes to. It begins with the history of the run."""
+    """The destination of a tracker. It is opened with the history of the run."""
 
     def add_line(self, line: Mapping[str, Any], images_seen: int) -> None: ...
 
@@ -58,7 +58,7 @@ class Tracker(Callback):
     run.
 
     It writes to the folder `tensorboard` or `wandb` of the run. A tracker that fails, or does not keep up, is dropped
-    with a warning, and the run goes on. Raises ValueError for another kind, or if its package is missing.
+    with a warning, and the run continues. Raises ValueError for another kind, or if its package is missing.
     """
 
     def __init__(self, kind: TrackerKind, run: Path | str) -> None:
@@ -77,7 +77,7 @@ class Tracker(Callback):
             self.thread = Thread(target=self._work, name=f"limpid {self.kind}", daemon=True)
             self.thread.start()
         self._clear()
-        # Read now, while no later line can be written: the log is the truth, also after a resume or a rollback.
+        # Read now, before a later line is written: the log is complete, also after a resume or a rollback.
         try:
             history, seen = read_history(self.run), training.state.images_seen
         except (OSError, ValueError) as error:
@@ -106,7 +106,7 @@ class Tracker(Callback):
         self.thread = None
 
     def _add(self, task: Callable[[], None]) -> None:
-        if self.dropped or self.thread is None:  # before the start: what is added then is in the history
+        if self.dropped or self.thread is None:  # before the start: those events are in the history
             return
         if self.waiting.qsize() >= MAX_TRACKER_QUEUE:
             self._drop(TimeoutError(f"{MAX_TRACKER_QUEUE:,} values wait for it"))
@@ -114,7 +114,7 @@ class Tracker(Callback):
             self.waiting.put(task)
 
     def _clear(self) -> None:
-        """Forget what waits, since the run has gone back to an earlier checkpoint."""
+        """Discard waiting events, since the run was rolled back to an earlier checkpoint."""
         try:
             while True:
                 self.waiting.get_nowait()
@@ -122,7 +122,7 @@ class Tracker(Callback):
             pass
 
     def _work(self) -> None:
-        """Do what is added, in its order, until the end or a failure."""
+        """Run the tasks in order, until the end or a failure."""
         try:
             while (task := self.waiting.get()) is not None and not self.dropped:
                 task()
@@ -146,8 +146,8 @@ class Tracker(Callback):
         self.writer = None
 
     def _drop(self, error: BaseException) -> None:
-        """Warn once, and do nothing from then on."""
+        """Warn once, and ignore all later events."""
         if not self.dropped:
             self.dropped = True
             reason = printable(f"{type(error).__name__}: {error}").splitlines()[0]
-            logger.warning(f"tracking with {self.kind} has failed ({reason}): the run goes on without it")
+            logger.warning(f"tracking with {self.kind} has failed ({reason}): the run continues without it")

@@ -31,7 +31,7 @@ class Training:
 
     @property
     def finished(self) -> bool:
-        """Whether the run has used as many images as its recipe says."""
+        """Whether the run has reached the duration of its recipe."""
         return self.state.images_seen >= self.recipe.duration
 
     def pipeline(self) -> Pipeline:
@@ -40,12 +40,12 @@ class Training:
         return copy.deepcopy(pipeline) if pipeline.model is self.state.ema else pipeline
 
     def live_pipeline(self) -> Pipeline:
-        """The EMA network without a copy: it changes with the next step. Gathered on the first process if sharded."""
+        """The EMA network without a copy: it changes with the next step. Gathered on the main process if sharded."""
         ema, shape, names = self.state.ema, self.source.shape, self.source.class_names
         if self.runtime.fsdp:
             tensors = gather_full(ema.net.state_dict())
             if distributed.is_main_process():
-                with torch.random.fork_rng(devices=[]):  # weights are initialised, and then replaced
+                with torch.random.fork_rng(devices=[]):  # weights are initialized, and then replaced
                     ema = self.runtime.to_device(build_denoiser(self.recipe, shape, len(names))).eval()
                 ema.net.load_state_dict(tensors)
         names, counts = (names, self.source.class_counts) if self.recipe.class_conditional else ((), ())
