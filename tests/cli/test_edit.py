@@ -170,7 +170,7 @@ WRONG = [
     ("img2img", {"images": (__file__,)}, "test_edit.py: it is in no known format"),
     ("img2img", {"images": ()}, "--images is empty: expected indices in the data set, or files"),
     ("interpolate", {"images": ("1", "2", "3")}, "3 images: interpolation takes them in pairs"),
-    ("interpolate", {"labels": ("1", "2", "3", "3")}, "interpolation gives the network one class for both"),
+    ("interpolate", {"labels": ("1", "2", "3", "3")}, "interpolation needs the same class for both"),
     ("interpolate", {"seeds": (1, 2, 3)}, "3 --seeds: interpolation takes them in pairs"),
     (
         "interpolate",

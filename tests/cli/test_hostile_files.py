@@ -231,7 +231,7 @@ def test_class_names_are_bounded_and_of_one_line(pipeline: Path, tmp_path: Path)
     long = checkpoint.save_checkpoint(
         tmp_path / "long", 16, tensors, data | {"class_names": ["\n" * 65_000, *names[1:]]}
     )
-    with pytest.raises(ValueError, match="is longer than 2550 letters"):
+    with pytest.raises(ValueError, match="is longer than 2550 characters"):
         load_info(long)
 
 

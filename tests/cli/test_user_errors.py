@@ -112,8 +112,8 @@ HOPELESS = {
     "--sampling.guidance.scale 2 --label-dropout 0": "needs a weaker model",
     "--sampling.guidance.scale 2 --sampling.guidance-model absent": "absent",
     "--sampling.steps 0": "step",
-    "--schedule ZeroTerminalSnr --target Eps --sampling.schedule TrainingSchedule": "says nothing of x0 at pure noise",
-    "--schedule RectifiedFlow --target Eps --sampling.schedule TrainingSchedule": "says nothing of x0 at pure noise",
+    "--schedule ZeroTerminalSnr --target Eps --sampling.schedule TrainingSchedule": "does not determine x0 at",
+    "--schedule RectifiedFlow --target Eps --sampling.schedule TrainingSchedule": "does not determine x0 at pure noise",
     "--schedule ZeroTerminalSnr --target Eps --loss-weighting MinSnrWeight --sampling.schedule Karras": "no finite",
 }
 

@@ -535,7 +535,7 @@ def test_copies_are_not_asked_where_the_runs_own_images_are_gone(
         moved.rename(there)
     assert not [name for name in report.scores if name.startswith(("copies", "held-out loss"))]
     assert report.scores["FD-CIFAR"].held_out is not None
-    gone = f"no folder or file at {there}; if it was moved, say where it is now with --data.root"
+    gone = f"no folder or file at {there}; if it was moved, give its new path with --data.root"
     why = f"no memorization, no generalization gap: {gone}"
     assert report.notes[1:] == (why,)
     assert why in capsys.readouterr().out

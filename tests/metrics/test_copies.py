@@ -80,7 +80,7 @@ def test_exact_duplicates_among_the_held_out_still_count_as_copies():
 
 
 def test_thresholds_of_less_than_one_image_and_single_neighbours_are_refused():
-    with pytest.raises(ValueError, match=r"a share of 0.001 of 100 images"):
+    with pytest.raises(ValueError, match=r"a fraction of 0.001 of 100 images"):
         threshold(torch.rand(100), 0.001)
     with pytest.raises(ValueError, match="at least two for each image"):
         distance_ratio(torch.rand(5, 1, dtype=torch.float64))

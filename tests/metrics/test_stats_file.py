@@ -68,7 +68,7 @@ def test_files_that_are_not_archives_are_refused(tmp_path, content):
 
 def test_a_single_array_is_refused(tmp_path):
     np.save(tmp_path / "a.npy", SIGMA)
-    with pytest.raises(ValueError, match="no arrays by name"):
+    with pytest.raises(ValueError, match="no named arrays"):
         load_stats(tmp_path / "a.npy")
 
 

@@ -44,7 +44,7 @@ def test_a_label_that_is_no_class_is_refused(labels: list[int], said: str, model
 def test_a_network_without_classes_is_given_no_label():
     model = build_denoiser(TINY, SHAPE, 10)
     model.null_label = 0
-    with pytest.raises(ValueError, match=re.escape("labels [0] for a network that knows no classes: expected None")):
+    with pytest.raises(ValueError, match=re.escape("labels [0] for a network without classes: expected None")):
         next(pipeline(model).sample_batches([0], [0]))
 
 

@@ -123,4 +123,4 @@ def test_the_figures_of_a_finished_run_fit_a_minute_and_name_what_they_leave_out
     assert said.startswith(f"sampling for the final figures: about {60 if left else 45} s\n")
     command = f"limpid sample {tmp_path} --num-samples 80 --animation"
     assert said.count("\n") == (2 if left else 1)
-    assert (f"left out, to take no more than 60 s: {left}; to make them: {command}\n" in said) == bool(left)
+    assert (f"omitted, to take no more than 60 s: {left}; to generate them: {command}\n" in said) == bool(left)

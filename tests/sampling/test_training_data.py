@@ -134,7 +134,7 @@ def test_every_command_takes_the_new_place(moved: tuple[Path, Path], capsys: pyt
         words = [*command.split(), str(folder), *options, *device]
         assert main(words) == 2, command
         said = capsys.readouterr().err
-        assert "if it was moved, say where it is now with --data.root" in said
+        assert "if it was moved, give its new path with --data.root" in said
         assert said.count("\n") == 1
     for command, options in reversed(commands.items()):
         device = [] if command == "edit img2img" else ["--device", "cpu", "--precision", "float32"]
@@ -147,7 +147,7 @@ def test_other_images_are_refused_by_every_command(moved: tuple[Path, Path], tmp
     for command in ("train", "evaluate", "likelihood", "edit img2img"):
         assert main([*command.split(), str(folder), "--data.root", str(root)]) == 2, command
         said = capsys.readouterr().err.splitlines()[-1]
-        assert f"{folder} was trained on other data than is there now (41 images for 40, other names" in said
+        assert f"{folder} was trained on other data than this (41 images for 40, other names" in said
     assert [int(path.stem) for path in checkpoint.list_checkpoints(folder / "checkpoints")][-1] == 64
 
 

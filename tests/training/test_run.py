@@ -279,7 +279,7 @@ def test_a_checkpoint_that_goes_or_is_another_after_it_was_found_is_refused(fini
     with pytest.raises(ValueError, match="has changed, since its run is still training"):
         load_checkpoint(ref, CPU)
     ref.file.unlink()
-    with pytest.raises(ValueError, match="is gone: its run has saved newer ones, so give the command again"):
+    with pytest.raises(ValueError, match="is gone: its run has saved newer ones, so repeat the command"):
         load_checkpoint(ref, CPU)
 
 

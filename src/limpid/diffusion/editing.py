@@ -105,9 +105,7 @@ def interpolate(
     Both ends are inverted to noise, and what the sampler generates from an interpolation of the two noises is the image
     between them. The first step yields the interpolated noises.
     """
-    noises = final_step(invert(sampler, denoise, ends, levels)).x
-    first, second = noises[:, None].expand(-1, len(t), *ends.shape[1:])
-    x = slerp(first, second, t)
+    x = slerp_between(final_step(invert(sampler, denoise, ends, levels)).x, t)
     yield SamplerStep(x, torch.zeros_like(x), levels[0])
     yield from sampler(denoise, x, levels, no_noise)
 
@@ -125,6 +123,12 @@ def slerp(a: Batch, b: Batch, t: PerSample) -> Batch:
     weight_a = torch.where(not_parallel, ((1 - t) * angle).sin() / sine, 1 - t)
     weight_b = torch.where(not_parallel, (t * angle).sin() / sine, t)
     return append_dims(weight_a, a) * a + append_dims(weight_b, b) * b
+
+
+def slerp_between(ends: Batch, t: Float[Tensor, " n"]) -> Batch:
+    """One noise for each t, by `slerp` between the two noises `ends`."""
+    first, second = ends[:, None].expand(-1, len(t), *ends.shape[1:])
+    return slerp(first, second, t)
 
 
 def no_noise() -> Batch:

@@ -20,13 +20,14 @@ COLUMNS = 4096
 
 
 def chunks(rows: FeatureRows, size: int) -> Iterator[Float[Tensor, "_ d"]]:
-    """The rows, at most `size` at a time, in float32 or float64; on the CPU if their device has no float64 (Apple's).
+    """The rows, at most `size` at a time, in float32 or float64; on the CPU if their device has no float64, as Apple's
+    GPUs.
 
     Raises ValueError for features that are not finite.
     """
-    home = rows.device if rows.device.type in ("cpu", "cuda") else torch.device("cpu")
+    device = rows.device if rows.device.type in ("cpu", "cuda") else torch.device("cpu")
     for part in rows.split(size):
-        wide = part.to(home, torch.promote_types(part.dtype, torch.float32))
+        wide = part.to(device, torch.promote_types(part.dtype, torch.float32))
         if part.is_floating_point() and not wide.isfinite().all():
             raise ValueError("features are not finite: expected numbers, found NaN or infinity")
         yield wide

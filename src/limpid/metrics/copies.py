@@ -28,16 +28,16 @@ def distance_ratio(distances: Float64[Tensor, "n k"]) -> Float64[Tensor, " n"]:
     return (distances[:, 0] / distances.mean(1)).nan_to_num(0.0)
 
 
-def threshold(held_out: Float[Tensor, " n"], share: float) -> float:
-    """The `share` quantile of the distance ratios (or distances) of held-out images: share is the false positive rate.
+def threshold(held_out: Float[Tensor, " n"], fraction: float) -> float:
+    """The `fraction` quantile of the distance ratios (or distances) of held-out images: the false positive rate.
 
     It is too low if held-out images have near-duplicates in the training set, as 3% of CIFAR-10's test set do (Barz and
-    Denzler 2020): choose a share above that, or remove the duplicates. Raises ValueError for a share of less than one
-    image, or of more than all.
+    Denzler 2020): choose a fraction above that, or remove the duplicates. Raises ValueError for a fraction of less
+    than one image, or of more than all.
     """
-    count = round(share * len(held_out))
+    count = round(fraction * len(held_out))
     if not 1 <= count <= len(held_out):
-        raise ValueError(f"a share of {share} of {len(held_out)} images: expected at least one, and at most all")
+        raise ValueError(f"a fraction of {fraction} of {len(held_out)} images: expected one image or more, at most all")
     return held_out.sort().values[count - 1].item()
 
 

@@ -16,34 +16,34 @@ class Estimate(NamedTuple):
     value: float
     error: float
     dof: float = math.inf
-    """Degrees of freedom of the error, which is itself uncertain where few blocks were compared."""
+    """Degrees of freedom of the error, which is itself uncertain if there are few blocks."""
     trials: int = 0
-    """Number of yes-or-no trials where the value is the proportion of yes; 0 where it is not a proportion."""
+    """Number of yes-or-no trials if the value is the proportion of yes; 0 if it is not a proportion."""
 
     @property
     def interval(self) -> tuple[float, float]:
         """The ends of the 95% confidence interval: Wilson's for a proportion, else by Student's t distribution."""
         if self.trials:
             return wilson_interval(self.value, self.trials)
-        reach = t_quantile(self.dof) * self.error
-        return self.value - reach, self.value + reach
+        half_width = t_quantile(self.dof) * self.error
+        return self.value - half_width, self.value + half_width
 
 
-def wilson_interval(share: float, n: int) -> tuple[float, float]:
-    """The 95% score interval of a proportion observed in n trials (Wilson 1927, eq. 1): always within 0..1.
+def wilson_interval(p: float, n: int) -> tuple[float, float]:
+    """The 95% score interval of a proportion p observed in n trials (Wilson 1927, eq. 1): always within 0..1.
 
-    Raises ValueError for a share outside 0..1, as a file of scores may hold.
+    Raises ValueError for a p outside 0..1, as a file of scores may hold.
     """
-    if share < 0 or share > 1:
-        raise ValueError(f"{share:g} of {n:,} trials: a proportion is expected to be within 0 and 1")
+    if p < 0 or p > 1:
+        raise ValueError(f"{p:g} of {n:,} trials: a proportion is expected to be within 0 and 1")
     z2 = NORMAL_QUANTILE**2
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    reach = NORMAL_QUANTILE * math.sqrt(share * (1 - share) / n + z2 / (4 * n**2)) / (1 + z2 / n)
-    return max(min(centre - reach, share), 0.0), min(max(centre + reach, share), 1.0)  # rounding passes no end
+    centre = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half_width = NORMAL_QUANTILE * math.sqrt(p * (1 - p) / n + z2 / (4 * n**2)) / (1 + z2 / n)
+    return max(min(centre - half_width, p), 0.0), min(max(centre + half_width, p), 1.0)  # despite rounding
 
 
-def t_quantile(freedom: float) -> float:
-    """The 97.5% quantile of Student's law, right to 0.2% from 3 degrees of freedom and to 0.002% from 8.
+def t_quantile(dof: float) -> float:
+    """The 97.5% quantile of Student's t distribution: its error is below 0.2% from 3 degrees of freedom, 0.002% from 8.
 
     By the expansion of Cornish and Fisher (Abramowitz and Stegun 1964, 26.7.5).
     """
@@ -54,7 +54,7 @@ def t_quantile(freedom: float) -> float:
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
-    return z + sum(term / freedom**power for power, term in enumerate(terms, 1))
+    return z + sum(term / dof**power for power, term in enumerate(terms, 1))
 
 
 def mean_of(values: Float[Tensor, " n"]) -> Estimate:
@@ -92,8 +92,9 @@ def jackknife(without_each: Float[Tensor, " k"]) -> float:
 
 
 def difference(a: Estimate, b: Estimate) -> Estimate:
-    """a - b of independent estimates, with the degrees of freedom of Welch (1947). It is noise if 0 is inside."""
+    """a - b of independent estimates, with the degrees of freedom of Welch (1947). It is noise if its interval holds
+    0."""
     parts = [(estimate.error**2, estimate.dof) for estimate in (a, b)]
-    slack = sum(square**2 / freedom for square, freedom in parts)
-    freedom = sum(square for square, _ in parts) ** 2 / slack if slack else math.inf
-    return Estimate(a.value - b.value, math.hypot(a.error, b.error), freedom)
+    denominator = sum(square**2 / dof for square, dof in parts)
+    dof = sum(square for square, _ in parts) ** 2 / denominator if denominator else math.inf
+    return Estimate(a.value - b.value, math.hypot(a.error, b.error), dof)

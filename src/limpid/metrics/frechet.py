@@ -28,19 +28,19 @@ def frechet(a: Statistics, b: Statistics) -> float:
 
 
 def distance_to(reference: Statistics) -> Distance:
-    """The Frechet distance to a fixed set, as a function: the matrix root of its covariance is computed once, which
-    saves half the work for many distances."""
-    root, spread = _root(reference), reference.covariance.trace()
+    """The Frechet distance to a fixed set, as a function. The matrix square root of its covariance is computed only
+    once, which saves half of the time for many distances."""
+    root, trace = _root(reference), reference.covariance.trace()
     largest = root.square().sum().item()
 
     def distance(other: Statistics) -> float:
         if len(other.mean) != len(reference.mean):
             given = f"features of {len(other.mean)} and of {len(reference.mean)} values"
-            raise ValueError(f"{given} have no distance: expected features of one network")
+            raise ValueError(f"{given} cannot be compared: expected features of one network")
         eigenvalues = torch.linalg.eigvalsh(root.T @ other.covariance @ root)
         check_definite(eigenvalues, other.rounding * largest)
         cross = eigenvalues.clamp(min=0).sqrt().sum() * (not other.alike)
-        squared = (other.mean - reference.mean).square().sum() + other.covariance.trace() + spread - 2 * cross
+        squared = (other.mean - reference.mean).square().sum() + other.covariance.trace() + trace - 2 * cross
         return max(squared.item(), 0.0)
 
     return distance
@@ -65,8 +65,8 @@ class Extrapolated(NamedTuple):
     slope: float
     """The bias of a distance of n samples, times n."""
     fit: float
-    """The standard error of the intercept from the residuals of the fit: how straight the line is, not how far the
-    samples scatter."""
+    """The standard error of the intercept from the residuals of the fit: it shows how straight the line is, not the
+    variance over samples."""
     points: list[tuple[float, float]]
     """1 / n, and the mean distance of n samples."""
 
@@ -75,11 +75,11 @@ def frechet_infinity(blocks: Sequence[Moments], reference: Statistics) -> Extrap
     """The Frechet distance to a reference extrapolated to infinitely many samples (Chong and Forsyth 2020).
 
     The paper samples one subset for each n. This function takes every n that groups of blocks can have, and averages
-    the distances of all groups of that size: the noise of the samples then shifts all points alike and does not tilt
-    the line, so the value scatters little more than `frechet_estimate` does. The line is straight if a block has many
-    more samples than features: with twice as many, the value is too low by about a sixth of the correction, with five
-    times as many by a twentieth. Raises ValueError for blocks with no more samples than features, and for a number of
-    blocks with fewer than three divisors.
+    the distances of all groups of that size: the noise of the samples then shifts all points equally and does not tilt
+    the line, so the variance of the value is little larger than that of `frechet_estimate`. The line is straight if a
+    block has many more samples than features: with twice as many, the value is too low by about a sixth of the
+    correction, with five times as many by a twentieth. Raises ValueError for blocks with no more samples than features,
+    and for a number of blocks with fewer than three divisors.
     """
     count = len(blocks)
     sizes = [size for size in range(1, count + 1) if count % size == 0]
@@ -100,7 +100,7 @@ def frechet_infinity(blocks: Sequence[Moments], reference: Statistics) -> Extrap
 
 
 def line(points: Sequence[tuple[float, float]]) -> Extrapolated:
-    """The line of least squares through points (1 / n, distance), and where it meets 1 / n = 0."""
+    """The least-squares line through points (1 / n, distance), and its value at 1 / n = 0."""
     x, y = torch.tensor(points, dtype=torch.float64).T
     centred = x - x.mean()
     slope = (centred * y).sum() / centred.square().sum()
@@ -113,7 +113,7 @@ def line(points: Sequence[tuple[float, float]]) -> Extrapolated:
 def _root(statistics: Statistics) -> Float64[Tensor, "d r"]:
     """A factor R with R R^T equal to the covariance and as many columns as its rank.
 
-    The eigenvalues that are zero but for rounding are left out, because their square roots would add up.
+    Eigenvalues that are zero up to rounding are omitted, because their square roots would add up.
     """
     values, vectors = torch.linalg.eigh(statistics.covariance)
     check_definite(values, statistics.rounding)
@@ -123,7 +123,7 @@ def _root(statistics: Statistics) -> Float64[Tensor, "d r"]:
 
 
 def check_definite(values: Float64[Tensor, " d"], rounding: float) -> None:
-    """Raises ValueError if an eigenvalue is below zero by more than `rounding` and by more than float32 can explain."""
+    """Raise ValueError if an eigenvalue is below zero by more than `rounding` and by more than float32 can explain."""
     if len(values) and values.min() < -max(rounding, 1e-4 * values.abs().max().item()):
         given = f"eigenvalues from {values.min():.3g} to {values.max():.3g}"
         raise ValueError(f"{given}: a covariance has no negative eigenvalues")

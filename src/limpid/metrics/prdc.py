@@ -25,7 +25,7 @@ PAIR_VALUES = 1 << 22
 
 
 class Prdc(NamedTuple):
-    """Four means over rows, with standard errors that take the rows as independent.
+    """Four means over rows, with standard errors for independent rows.
 
     For new samples of the fake set alone, the errors of precision and density are right; those of recall and coverage
     are too small by up to a third, because the balls of real rows overlap (measured: see the test).
@@ -36,8 +36,8 @@ class Prdc(NamedTuple):
     recall: Estimate
     """Proportion of the real rows that lie in the ball of a fake row."""
     density: Estimate
-    """Mean number of real balls that a fake row lies in, divided by k: 1 for equal distributions, more where fake rows
-    gather where real rows are dense."""
+    """Mean number of real balls that a fake row lies in, divided by k: 1 for equal distributions, more if fake rows are
+    concentrated where real rows are dense."""
     coverage: Estimate
     """Proportion of the real balls that contain a fake row: `expected_coverage` for equal distributions."""
 

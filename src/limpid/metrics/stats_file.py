@@ -39,8 +39,8 @@ def load_stats(path: Path | str) -> Statistics:
             names = archive.files if isinstance(archive, np.lib.npyio.NpzFile) else []
             missing = [name for name in ("mu", "sigma") if name not in names]
             if missing:
-                found = ", ".join(names) or "no arrays by name"
-                raise ValueError(f"there is no {' and no '.join(missing)} in it, but {found}")
+                found = ", ".join(names) or "no named arrays"
+                raise ValueError(f"it has no {' and no '.join(missing)}, but {found}")
             return statistics_from(archive["mu"], archive["sigma"])
     except (OSError, EOFError, BadZipFile, ValueError, MemoryError) as error:
         raise ValueError(f"{path} holds no statistics, expected the arrays mu and sigma: {error}") from error

@@ -1,4 +1,4 @@
-"""Sampling: load a model, generate images from seeds, edit images, show both."""
+"""Sampling: load a model, generate images from seeds, edit images, and figures of these."""
 
 __all__ = [
     "checkpoints",

@@ -1,4 +1,4 @@
-"""Checkpoints and the models in them: found by the name of a run, a file or a pretrained model, checked, loaded."""
+"""Checkpoints and their models: find the checkpoint of a run, file or pretrained name, check it, load the model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -25,7 +25,7 @@ from limpid.storage.regular_files import refuse_linked_folders
 from limpid.storage.renamed import with_new_names
 
 LONGEST_CLASS_NAME = 10 * 255
-"""Letters that the name of a class may have: a folder's name, with what cannot be printed spelt out."""
+"""Limit of the characters of a class name: a folder's name, with unprintable characters spelt out."""
 
 
 PRETRAINED_DIR = Path(__file__).parents[1] / "pretrained"
@@ -47,26 +47,26 @@ class CheckpointInfo:
     """The names of the classes of the data, also for an unconditional model."""
     recipe: Recipe
     data_position: int
-    """How many images of the endless sequence of batches the run has passed, skipped ones included."""
+    """Position in the endless sequence of training images, skipped batches included."""
     skipped_batches: tuple[int, ...] = ()
-    """Positions of the batches that were skipped because their loss was not finite."""
+    """Data positions of the batches that were skipped because their loss was not finite."""
     std: float = 0.0
-    """The relative length of the power-function EMA, where the checkpoint holds only that."""
+    """The relative length of the power-function EMA, if the checkpoint holds only that; else 0."""
     class_counts: tuple[int, ...] = ()
     """How many training images each class has; empty where that is not known."""
     run_id: str = ""
-    """The run that it belongs to: a hash of the recipe that the run began with."""
+    """The identity of its run: a hash of the recipe that the run began with."""
     data: Fingerprint = Fingerprint()
-    """What identifies the training images, wherever they are; unknown in older checkpoints."""
+    """The fingerprint of the training images; unknown in older checkpoints."""
 
 
 @dataclass(frozen=True)
 class CheckpointRef:
-    """One checkpoint file, found once, so that metadata and weights are read from the same file."""
+    """A checkpoint file that was found: metadata and weights are then read from the same file."""
 
     file: Path
     sha256: str
-    """Checksum of the whole file."""
+    """Checksum of all bytes of the file."""
     about: CheckpointInfo = field(compare=False)
     foreign: ForeignOptions | None = None
     """How it is read if it is a model of another program; its `sha256` is then empty."""
@@ -81,10 +81,10 @@ def load_model(ref: CheckpointRef, runtime: Runtime, weights: Literal["ema", "ra
     try:
         tensors = read_weights(ref, weights)
     except FileNotFoundError:
-        raise ValueError(f"{file} is gone: its run has saved newer ones, so give the command again") from None
-    with errors_name_file(file), torch.device("meta"):  # a network of absurd size is refused before it takes memory
+        raise ValueError(f"{file} is gone: its run has saved newer ones, so repeat the command") from None
+    with errors_name_file(file), torch.device("meta"):  # refuses a network of absurd size before it takes memory
         check_matches(tensors, build_denoiser(recipe, shape, classes).net.state_dict(), file)
-    with torch.random.fork_rng(devices=[]):  # weights are initialised, and then replaced
+    with torch.random.fork_rng(devices=[]):  # weights are initialized, and then replaced
         model = runtime.to_device(build_denoiser(recipe, shape, classes))
     model.net.load_state_dict(tensors)
     if runtime.compile is True:
@@ -118,7 +118,7 @@ def guidance_model(sampling: Sampling) -> str:
 def load_guides(samplings: Sequence[Sampling], runtime: Runtime) -> list[Denoiser | None]:
     """The guidance model of each of these samplings, None where there is none.
 
-    A run that goes on saves newer checkpoints meanwhile: each is found once, by the first process for all.
+    A run that is training may save newer checkpoints meanwhile: each is found once, by the main process for all.
     """
     names = [guidance_model(sampling) for sampling in samplings]
     refs = distributed.broadcast_object(lambda: {name: find_checkpoint(name) for name in dict.fromkeys(names) if name})
@@ -127,7 +127,7 @@ def load_guides(samplings: Sequence[Sampling], runtime: Runtime) -> list[Denoise
 
 
 def find_checkpoint(path: Path | str) -> CheckpointRef:
-    """The checkpoint of a name, as `checkpoint_path` finds it now, since a run that goes on saves newer ones; or the
+    """The checkpoint of a name, as `checkpoint_path` finds it now (a run that is training saves newer ones); or the
     model of another program in this file or folder.
 
     Raises ValueError if there is none.
@@ -168,22 +168,22 @@ def checkpoint_path(path: Path) -> Path:
 
 
 def pretrained_hint(path: Path) -> str:
-    """What to type instead of a name that is no run."""
+    """A hint: what to type instead of a name that is not a run."""
     shipped = f"for a network that comes with limpid type {' or '.join(PRETRAINED)}"
     return f"{shipped}, for the run of that name {Path('runs') / path}" if (Path("runs") / path).is_dir() else shipped
 
 
 def is_model_name(path: Path) -> bool:
-    """Whether this names a model that is no path: one of the Hub, or one that comes with limpid."""
+    """Whether this is the name of a model, not a path: of one on the Hub, or of one that comes with limpid."""
     return is_hub_name(str(path)) or (str(path) in PRETRAINED and not path.exists())
 
 
 def output_folder(path: Path) -> Path:
-    """The folder for what is made of a run: its own, or that of its checkpoint; NAME beside a NAME.safetensors that is
-    in no run, runs/shipped/NAME for a pretrained network, runs/hub/user/name for a model of the Hub, runs/imported/NAME
-    for one of another program.
+    """The folder for the outputs of a model: that of the run; NAME beside a NAME.safetensors that is in no run;
+    runs/shipped/NAME for a pretrained network, runs/hub/user/name for a model of the Hub, runs/imported/NAME for one of
+    another program.
 
-    Raises ValueError if a folder in it is a link: what is written there would land elsewhere.
+    Raises ValueError if a folder in it is a link: outputs would be written somewhere else.
     """
     folder = _folder_of(path)
     refuse_linked_folders(folder)
@@ -213,5 +213,5 @@ def info_from(data: Plain, file: Path) -> CheckpointInfo:
     with errors_name_file(file):
         about = from_dict(CheckpointInfo, data, "its data")
         if long := [name for name in about.class_names if len(name) > LONGEST_CLASS_NAME]:
-            raise ValueError(f"a class name in it, {long[0][:60]!r}, is longer than {LONGEST_CLASS_NAME} letters")
+            raise ValueError(f"a class name in it, {long[0][:60]!r}, is longer than {LONGEST_CLASS_NAME} characters")
         return replace(about, class_names=tuple(map(printable, about.class_names)))

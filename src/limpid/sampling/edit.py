@@ -1,4 +1,4 @@
-"""Editing of real images by a trained model: images in, images out. Each function here is a method of `Pipeline`.
+"""Editing of real images by a trained model. Each function of this file is a method of `Pipeline`.
 
 The methods themselves, as functions of a denoiser and its levels, are in `diffusion/editing.py`.
 """
@@ -26,12 +26,12 @@ from limpid.sampling.samples import Samples
 ODE = Heun()
 """The solver of inversion and interpolation."""
 INVERSION_SIGMA_MIN = 0.002
-"""The sigma at which inversion begins, that of Karras et al. (2022): it takes the image for one of this level."""
+"""The sigma at which inversion begins, that of Karras et al. (2022): the image is treated as one with this noise."""
 
 
 @runtime_checkable
 class EditingModel(Protocol):
-    """What the functions of this file need of a `Pipeline`."""
+    """The part of `Pipeline` that the functions of this file use."""
 
     @property
     def image_shape(self) -> ImageShape: ...
@@ -83,7 +83,7 @@ def sdedit_images(
     steps: int = 50,
     sampler: Sampler = ODE,
 ) -> Samples:
-    """Each image with noise added and removed again (SDEdit: Meng et al. 2022); at `strength` 0 it is not changed.
+    """Each image with noise added and removed again (SDEdit: Meng et al. 2022); `strength` 0 changes nothing.
 
     Image i has the noise of seed `seed` + i. Raises as `inpaint`.
     """
@@ -144,11 +144,11 @@ def interpolate_images(
 ) -> UInt8[Tensor, "n c h w"]:
     """n images from the first to the second, both included, from interpolated noise (Song et al. 2021).
 
-    Each argument is a batch of one image; the label is the same for all. Raises as `inpaint`.
+    `first` and `second` are batches of one image; the label is the same for all. Raises as `inpaint`.
     """
     ends = torch.cat([pipeline.pixels_from_images(first), pipeline.pixels_from_images(second)])
     if len(ends) != 2:
-        raise ValueError(f"{len(ends)} images to interpolate: expected one and another one")
+        raise ValueError(f"{len(ends)} images to interpolate: expected one in each batch")
     denoise = pipeline.without_guidance().edit_denoiser(pipeline.label_indices(labels, 1))
     x0, levels = normalize(ends).to(pipeline.runtime.device), pipeline.levels(steps, INVERSION_SIGMA_MIN)
     return pixels_from(final_step(editing.interpolate(ODE, denoise, x0, torch.linspace(0, 1, n), levels)).x)
@@ -167,12 +167,10 @@ def interpolate_seeds(
     """n images from the sample of one seed to that of another, both included, from interpolated noise (Song et al.
     2020, section 5.3).
 
-    The label is the same for all. Raises ValueError for a sampler that adds noise: then an image has no noise of its
-    own.
+    The label is the same for all. Raises ValueError for a sampler that adds noise.
     """
     levels = pipeline.levels(steps)
-    noise = seeded_noise([first, second], pipeline.image_shape, pipeline.runtime.device)()
-    a, b = noise[:, None].expand(-1, n, *pipeline.image_shape)
-    x = levels[0].sigma * editing.slerp(a, b, torch.linspace(0, 1, n))
+    ends = seeded_noise([first, second], pipeline.image_shape, pipeline.runtime.device)()
+    x = levels[0].sigma * editing.slerp_between(ends, torch.linspace(0, 1, n))
     denoise = pipeline.edit_denoiser(pipeline.label_indices(labels, 1))
     return pixels_from(final_step(sampler(denoise, x, levels, editing.no_noise)).x)

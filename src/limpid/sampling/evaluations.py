@@ -1,11 +1,11 @@
-"""How many network evaluations sampling and editing take, to show their progress."""
+"""The number of network evaluations of sampling and editing, to show their progress."""
 
 from limpid.diffusion.samplers import Dopri5, Heun, Sampler
 
 
 def sampler_evaluations(sampler: Sampler, steps: int) -> int:
-    """Network evaluations of a sampler in this many steps, the last one to sigma = 0; a guess for `Dopri5`, which
-    chooses its own steps."""
+    """Network evaluations of a sampler in this many steps, the last one to sigma = 0; an estimate for `Dopri5`,
+    which chooses its own steps."""
     if isinstance(sampler, Dopri5):
         return 6 * steps
     return 2 * steps - 1 if isinstance(sampler, Heun) else steps
@@ -17,5 +17,5 @@ def inpaint_evaluations(steps: int, resample: int) -> int:
 
 
 def img2img_evaluations(sampler: Sampler, steps: int, strength: float) -> int:
-    """About how many network evaluations image to image takes at a strength."""
+    """The approximate number of network evaluations of img2img at a strength."""
     return sampler_evaluations(sampler, round(steps * strength))

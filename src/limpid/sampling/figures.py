@@ -24,16 +24,16 @@ FRAMES = 24
 PER_CLASS, WITHOUT_CLASSES = 8, 64
 """Samples of each class on a grid, and of a model without classes."""
 GRID_SECONDS = 30.0
-"""A grid in training may take so long: with one in ten minutes that is 5% of a run."""
+"""Time limit of a grid during training: with one in ten minutes this is 5% of a run."""
 FINAL_SECONDS = 60.0
-"""The figures of a finished run may take so long: nobody knows when a command ends that is silent for longer."""
+"""Time limit of the figures of a finished run."""
 
 
 def preview_samples(pipeline: Pipeline, budget: float = GRID_SECONDS) -> Samples:
     """Samples from seeds 0, 1, 2, ...: eight of each class, of ten if there are more, or 64.
 
-    They are fewer where those would take more than `budget` seconds, but each has the seed and the label that it has
-    among all.
+    There are fewer if these would take more than `budget` seconds; each has the same seed and label as in the complete
+    grid.
     """
     preview, labels = pipeline.for_preview().with_guide(), grid_labels(pipeline)
     n = len(labels or range(WITHOUT_CLASSES))
@@ -45,25 +45,25 @@ def grid_labels(pipeline: Pipeline) -> list[int] | None:
     return [label for label in sheet_classes(len(pipeline.class_names)) for _ in range(PER_CLASS)] or None
 
 
-def samples_of_grid(preview: Pipeline, most: int) -> Samples:
-    """The images of a grid, or `most` of them, and at least one: fewer of each class, and then fewer classes."""
+def samples_of_grid(preview: Pipeline, max_images: int) -> Samples:
+    """At most `max_images` images of a grid, at least one: first fewer of each class, then fewer classes."""
     labels = grid_labels(preview)
-    seeds = grid_seeds(len(labels or []) // PER_CLASS, max(1, most))
+    seeds = grid_seeds(len(labels or []) // PER_CLASS, max(1, max_images))
     chosen = labels and [labels[seed] for seed in seeds]
     pixels = torch.cat(list(preview.sample_batches(seeds, chosen)))
     return Samples(pixels, tuple(chosen) if chosen else None, tuple(seeds), preview.class_names)
 
 
-def grid_seeds(classes: int, most: int) -> list[int]:
-    """The seeds of the images of a grid with this many classes, of at most `most` images."""
+def grid_seeds(classes: int, max_images: int) -> list[int]:
+    """The seeds of a grid of at most `max_images` images, with this many classes."""
     if not classes:
-        return list(range(min(WITHOUT_CLASSES, most)))
-    columns = min(PER_CLASS, max(1, most // classes))
-    return [row * PER_CLASS + column for row in range(min(classes, most)) for column in range(columns)]
+        return list(range(min(WITHOUT_CLASSES, max_images)))
+    columns = min(PER_CLASS, max(1, max_images // classes))
+    return [row * PER_CLASS + column for row in range(min(classes, max_images)) for column in range(columns)]
 
 
 def omissions(samples: Samples) -> str:
-    """How many samples of a complete grid are not among these, in words; empty if none."""
+    """How many samples of a complete grid are missing, in words; empty if none."""
     n = complete_grid(samples)
     return f"{n - len(samples)} of {n} samples" if len(samples) < n else ""
 
@@ -74,7 +74,7 @@ def complete_grid(samples: Samples) -> int:
 
 
 def save_sample_grid(samples: Samples, path: Path) -> Path:
-    """A grid of `preview_samples`: a row for each class, or a square where there are none."""
+    """Save `preview_samples` as a grid: a row for each class, or a square without classes."""
     shown = list(dict.fromkeys(samples.labels or ()))
     rows = [samples.class_names[label] for label in shown]
     columns = len(samples) // len(shown) if shown else min(PER_CLASS, len(samples))
@@ -83,7 +83,7 @@ def save_sample_grid(samples: Samples, path: Path) -> Path:
 
 
 def denoising_animation(pipeline: Pipeline, path: Path, seeds: Sequence[int], labels: list[int] | None) -> Path:
-    """An animation of the images of `seeds` coming out of the noise."""
+    """Save an animation of the trajectory from noise to the samples of `seeds`."""
     title = sheet_title(labels or [], pipeline.class_names)
     steps = list(preview_trajectory(pipeline, seeds, labels))
     frames = [steps[round(i)] for i in torch.linspace(0, len(steps) - 1, min(FRAMES, len(steps))).tolist()]
@@ -96,8 +96,8 @@ def trajectory_strip(pipeline: Pipeline, path: Path, seeds: Sequence[int], label
     chosen = [steps[round(i)] for i in torch.linspace(0, len(steps) - 1, min(9, len(steps))).tolist()]
     columns = [torch.stack([to_display_pixels(step), to_uint8(step.x0).cpu()], 1).flatten(0, 1) for step in chosen]
     rows = [word for seed in seeds for word in (f"seed {seed}", "predicted x0")]
-    heads = [level_title(pipeline.recipe.sampling_schedule, step.level) for step in chosen]
-    return save_png(strip(torch.stack(columns, 1), rows, heads), path)
+    column_labels = [level_title(pipeline.recipe.sampling_schedule, step.level) for step in chosen]
+    return save_png(strip(torch.stack(columns, 1), rows, column_labels), path)
 
 
 def level_title(schedule: Schedule, level: Level) -> str:
@@ -109,12 +109,13 @@ def level_title(schedule: Schedule, level: Level) -> str:
 
 
 def preview_trajectory(pipeline: Pipeline, seeds: Sequence[int], labels: list[int] | None) -> Iterator[SamplerStep]:
-    """The steps from noise to the images of `seeds`, by at most 50 steps."""
+    """The trajectory from noise to the samples of `seeds`, in at most 50 steps."""
     return pipeline.for_preview().trajectory(seeds, labels=labels)
 
 
 def final_figures(pipeline: Pipeline, folder: Path) -> Iterator[Path]:
-    """Everything that shows what a finished run has learned, and how, file by file; less where sampling is slow."""
+    """Write the figures of a finished run and yield their paths; fewer samples, and no animation, if sampling is
+    slow."""
     preview, labels = pipeline.for_preview().with_guide(), grid_labels(pipeline)
     animated = sheet_classes(len(pipeline.class_names)) or None
     grid, animation = len(labels or range(WITHOUT_CLASSES)), len(animated or range(16))
@@ -130,7 +131,7 @@ def final_figures(pipeline: Pipeline, folder: Path) -> Iterator[Path]:
     if not complete:
         missing = " and ".join(filter(None, [omissions(samples), "the animation"]))
         command = f"limpid sample {folder} --num-samples {grid} --animation"
-        logger.info(f"left out, to take no more than {FINAL_SECONDS:.0f} s: {missing}; to make them: {command}")
+        logger.info(f"omitted, to take no more than {FINAL_SECONDS:.0f} s: {missing}; to generate them: {command}")
 
 
 def time_in_words(seconds: float) -> str:

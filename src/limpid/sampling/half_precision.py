@@ -1,4 +1,4 @@
-"""A trained network in half precision, in one file that `load` reads: to publish, not to train on."""
+"""A trained network in half precision, in one file that `load` reads: for publication, not for further training."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +17,8 @@ from limpid.storage.hub import is_hub_name
 def save_half_precision(
     ref: CheckpointRef, path: Path, sampling: Sampling | None = None, weights: Literal["ema", "raw"] = "ema"
 ) -> CheckpointInfo:
-    """Write the weights of a checkpoint as float16, to be sampled by `sampling` or as its recipe says; what is in the
-    file besides the weights.
+    """Write the weights of a checkpoint as float16, with `sampling` or that of its recipe; returns the metadata of the
+    file.
 
     Raises ValueError if a weight is too large for float16.
     """
@@ -30,7 +30,7 @@ def save_half_precision(
 
 
 def half(name: str, weight: Tensor) -> Tensor:
-    """A tensor of floats as float16, any other as it is. Raises ValueError, with its name, if it does not fit."""
+    """A tensor of floats as float16, any other unchanged. Raises ValueError, with its name, if it does not fit."""
     if not weight.is_floating_point():
         return weight
     halved = weight.half()
@@ -42,7 +42,7 @@ def half(name: str, weight: Tensor) -> Tensor:
 def public_recipe(recipe: Recipe) -> Recipe:
     """The recipe without paths of the machine that it was trained on.
 
-    Raises ValueError if its sampling needs a guidance model that is only there.
+    Raises ValueError if its sampling needs a guidance model that is only on that machine.
     """
     if (guide := guidance_model(recipe.sampling)) and not is_model_name(Path(guide)):
         advice = "push that model first and name it with --guidance-model hf:user/name, or add --guidance 1"

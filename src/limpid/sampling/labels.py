@@ -1,4 +1,4 @@
-"""Labels for samples: from the names of classes, in equal blocks, or in the shares of the training set."""
+"""Labels for samples: from class names, in equal blocks, or in the proportions of the training set."""
 
 import math
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ SampleLabels: TypeAlias = Sequence[int | str] | int | str | None
 UNCONDITIONAL = "none"
 """The word for sampling without labels, from a model that was trained with label dropout."""
 LONGEST_PERIOD = 2**22
-"""Images after which the labels of an evaluation repeat at the latest."""
+"""Limit of the period after which the labels of an evaluation repeat."""
 
 
 def check_labels(labels: Sequence[int], n: int, classes: int) -> None:
     """Raise ValueError unless there is one label for each of n samples, each of one of the model's classes."""
     if not classes:
-        raise ValueError(f"labels {ABBREVIATE.repr(list(labels))} for a network that knows no classes: expected None")
+        raise ValueError(f"labels {ABBREVIATE.repr(list(labels))} for a network without classes: expected None")
     if len(labels) != n:
         raise ValueError(f"{len(labels)} labels for {n} samples: expected one for each")
     if wrong := [label for label in labels if not 0 <= label < classes]:
@@ -47,7 +47,7 @@ def label_indices(
         return None
     if not class_names:
         if words:
-            raise ValueError(f"this model knows no classes, so it has no labels {' '.join(map(str, words))}")
+            raise ValueError(f"this model has no classes, so it takes no labels {' '.join(map(str, words))}")
         return None
     if len(words) > n:
         raise ValueError(f"{len(words)} labels for {n} samples: expected one for each, or fewer in equal parts")
@@ -80,11 +80,12 @@ def balanced_labels(n: int, classes: int) -> list[int] | None:
 
 
 def labels_by_share(seeds: Sequence[int], class_counts: Sequence[int]) -> list[int]:
-    """A label for each seed, which depends on that seed alone: any range of seeds has the classes in these shares.
+    """A label for each seed, which depends on that seed alone: in any range of seeds the classes have these
+    proportions.
 
-    The j-th of a class's c images stands at (j + 1/2) / c of a period that holds all of them, so that the number of
-    each class in a range is off by few images; equal counts give the classes in turn. Raises ValueError for counts
-    that are no shares.
+    The j-th of the c images of a class is at position (j + 1/2) / c of a period that holds all images, so that the
+    number of each class in a range is wrong by few images; equal counts give the classes in turn. Raises ValueError for
+    negative counts, and if all are 0.
     """
     if min(class_counts, default=-1) < 0 or not any(class_counts):
         raise ValueError(f"class counts {ABBREVIATE.repr(list(class_counts))}: expected numbers of images, not all 0")

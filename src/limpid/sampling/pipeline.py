@@ -1,4 +1,4 @@
-"""A trained model with all that sampling and editing need: one object from a checkpoint, a file or a training run."""
+"""A trained model with all that sampling and editing need, from a checkpoint, a file or a training run."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -60,13 +60,13 @@ class Pipeline:
 
     @property
     def class_shares(self) -> tuple[int, ...]:
-        """Numbers of images with each class in the training set's shares; one of each where those are not known."""
+        """Relative frequencies of the classes in the training set, as integers; equal if they are not known."""
         return self.class_counts or (1,) * len(self.class_names)
 
     def with_sampling(self, sampling: Sampling | None = None, **changes: object) -> "Pipeline":
         """The same model, sampled by other settings: `steps`, `sampler`, `guidance` (a scale or a `Guidance`), ...
 
-        Raises ValueError for a name that is no setting.
+        Raises ValueError for a name that is not a setting.
         """
         old = self.recipe.sampling
         new = with_changes(sampling or old, changes, "sampling")
@@ -74,7 +74,7 @@ class Pipeline:
         return replace(self, recipe=replace(self.recipe, sampling=new), guide=guide)
 
     def with_data(self, data: Data) -> "Pipeline":
-        """The same model, whose training data is at another path."""
+        """The same model with another path of its training data."""
         return replace(self, recipe=replace(self.recipe, data=data))
 
     def with_guide(self) -> "Pipeline":
@@ -83,11 +83,11 @@ class Pipeline:
         return self if self.guide or not name else replace(self, guide=load_model(find_checkpoint(name), self.runtime))
 
     def for_preview(self) -> "Pipeline":
-        """The same model, sampled quickly enough to look at: by at most 50 steps."""
+        """The same model with fast sampling for a preview: at most 50 steps."""
         return replace(self, recipe=preview_recipe(self.recipe))
 
     def without_guidance(self, clip: bool = False) -> "Pipeline":
-        """The model alone: guidance and clipping make an ODE that is hard to invert."""
+        """The same model without guidance, and without clipping: with them the ODE is hard to invert."""
         return self.with_sampling(guidance=Guidance(), guidance_model="", clip_denoised=clip)
 
     def label_indices(self, labels: SampleLabels, n: int) -> list[int] | None:
@@ -110,7 +110,7 @@ class Pipeline:
 
         `labels` are classes by name or index, in equal parts or one for each sample; None is all classes, "none" is no
         label. `guidance` is the scale s in D_guide + s (D - D_guide): 1 is off. The same seed, label and settings give
-        the same image in any batch. Raises ValueError for labels that are no classes and settings that cannot be used,
+        the same image in any batch. Raises ValueError for unknown classes and for settings that cannot be used,
         FloatingPointError for samples that hold NaN or inf.
         """
         chosen = list(range(seed, seed + n) if seeds is None else seeds)
@@ -127,8 +127,8 @@ class Pipeline:
     ) -> Iterator[UInt8[Tensor, "b c h w"]]:
         """One image per seed, `batch_size` at a time, as uint8 on the CPU; `labels` has one class per seed, or is None.
 
-        Where memory runs out a batch is sampled in parts. With `distributed.parallel_map` the processes share the
-        batches; each then has all of them. Raises as `sample`.
+        If memory runs out, a batch is sampled in parts. With `distributed.parallel_map` the batches are divided among
+        the processes, and each gets all of them. Raises as `sample`.
         """
         pipeline = self.with_guide()
         if labels is not None:
@@ -148,7 +148,7 @@ class Pipeline:
         return sampler_steps(self.model, self.denoiser(labels), self.recipe, noise)
 
     def denoiser(self, labels: Sequence[int] | None = None) -> DenoiserWithVariance:
-        """E[x0 | x] as a function of x and its level, guided and clipped as the sampling says.
+        """E[x0 | x] as a function of x and its level, guided and clipped as in the sampling settings.
 
         `labels` has one class for each image of a batch, or for each of the equal blocks that a batch is made of.
         """
@@ -168,7 +168,7 @@ class Pipeline:
         return levels_of_recipe(self.model, self.recipe, steps, lowest)
 
     def edit_denoiser(self, labels: Sequence[int] | None) -> DenoiserWithVariance:
-        """`denoiser`, without guidance where there are no labels and no guidance model to guide."""
+        """`denoiser`, without guidance if there are neither labels nor a guidance model."""
         unguided = labels is None and not self.recipe.sampling.guidance_model
         pipeline = self.without_guidance(clip=self.recipe.sampling.clip_denoised) if unguided else self
         return pipeline.denoiser(labels)
@@ -182,7 +182,7 @@ class Pipeline:
         return pixels
 
     def save(self, path: Path | str) -> Path:
-        """Write the model to one file that `load` reads: weights, recipe, classes; nothing to train on with."""
+        """Write the model to one file that `load` reads: weights, recipe and classes, without the state of training."""
         if Path(path).suffix != ".safetensors":
             raise ValueError(f"{path}: expected a file that ends in .safetensors")
         tensors = {f"ema.{name}": weight for name, weight in self.model.net.state_dict().items()}
@@ -201,7 +201,7 @@ def load(
     """The model of a run folder (its newest checkpoint), of a checkpoint, of a pretrained name, or of the Hub, as in
     "hf:user/name" or "hf:user/name@revision".
 
-    A model that was trained with one's own `network` is given such a module again. Raises ValueError if there is no
+    For a model that was trained with your own `network`, pass such a module again. Raises ValueError if there is no
     checkpoint, or the file is broken or does not fit its own recipe.
     """
     ref = find_checkpoint(path)

@@ -1,4 +1,4 @@
-"""The command and the lines of Python that make the same edit again."""
+"""The command and the Python code that repeat an edit."""
 
 import shlex
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class EditSettings:
 
     @property
     def evaluations(self) -> int:
-        """About how many network evaluations it takes."""
+        """The approximate number of network evaluations."""
         if self.edit == "inpaint":
             return inpaint_evaluations(self.steps, self.resample)
         if self.edit == "img2img":

@@ -1,4 +1,4 @@
-"""The command and the lines of Python that generate the same samples again."""
+"""The command and the Python code that generate the same samples again."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -8,8 +8,8 @@ from typing import Any
 from limpid.recipes.changes import changes
 from limpid.recipes.recipe import Sampling
 
-BATCH_OF_COMMAND, BATCH_OF_CALL, SAMPLES_OF_COMMAND = 80, 64, 80
-"""The defaults of `limpid sample` and of `Pipeline.sample`."""
+BATCH_OF_COMMAND, BATCH_OF_CALL = 80, 64
+"""The default batch sizes of `limpid sample` and of `Pipeline.sample`."""
 
 
 @dataclass(frozen=True)

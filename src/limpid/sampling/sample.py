@@ -1,4 +1,4 @@
-"""What sampling is made of: noise from seeds, the model as a sampler sees it, the steps from noise to images.
+"""The parts of sampling: noise from seeds, the denoiser that a sampler calls, the steps from noise to images.
 
 An image depends on its own seed alone, whatever batch it is sampled in.
 """
@@ -29,18 +29,18 @@ from limpid.runtime.rng import seed_for
 ImageShape = tuple[int, int, int]
 """Channels, height and width."""
 MapFn: TypeAlias = Callable[[Callable[[int], Tensor], Iterable[int]], Iterator[Tensor]]
-"""What calls a function for each of some numbers, in their order: `map`, or `distributed.parallel_map`."""
+"""Calls a function for each of several numbers, in order: `map`, or `distributed.parallel_map`."""
 MAX_ERROR_GAIN = 1e4
 """Gain of the network's error in x0, |c_out|, from which the rounding of float32 is a thousandth of the image."""
 
 
 def noise_seed(seed: int) -> int:
-    """The seed of torch's generator on the CPU for the noise of the sample of `seed`."""
+    """The seed of the CPU generator for the noise of the sample of `seed`."""
     return seed_for("picture", seed)
 
 
 def seeded_noise(seeds: Sequence[int], shape: ImageShape, device: str) -> Noise:
-    """Standard normal noise, one image per seed, drawn on the CPU: the same on every device, alone or in a batch."""
+    """Standard normal noise, one image per seed, generated on the CPU: the same on every device and in every batch."""
     generators = [torch.Generator("cpu").manual_seed(noise_seed(seed)) for seed in seeds]
     return partial(next, seeded_randn(generators, shape, device, prefetch=torch.device(device).type != "cpu"))
 
@@ -48,10 +48,10 @@ def seeded_noise(seeds: Sequence[int], shape: ImageShape, device: str) -> Noise:
 def make_denoiser(
     model: Denoiser, recipe: Recipe, labels: Labels | None, runtime: Runtime, guide: Denoiser | None = None
 ) -> DenoiserWithVariance:
-    """The model as a sampler sees it: conditioned on `labels`, guided and clipped as the recipe's sampling says.
+    """The denoiser that a sampler calls: conditioned on `labels`, guided and clipped as in the recipe's sampling.
 
     `guide` is the weaker model that autoguidance pushes away from (Karras et al. 2024). Raises ValueError for guidance
-    without a weaker model where there are no labels or label dropout was 0, and for a weaker model of other classes.
+    without a weaker model if there are no labels or label dropout was 0, and for a weaker model with other classes.
     """
     guidance = recipe.sampling.guidance
     denoise = DenoiserWithVariance(partial(model.denoise_with_variance, labels=labels))
@@ -121,7 +121,7 @@ def sampler_steps(
 def sample_in_batches(
     sample_part: Callable[[slice], UInt8[Tensor, "b c h w"]], n: int, batch_size: int, map_fn: MapFn = map
 ) -> Iterator[UInt8[Tensor, "b c h w"]]:
-    """Samples 0 to n, `batch_size` at a time; where memory runs out, this batch and the later ones in smaller parts."""
+    """Samples 0 to n, `batch_size` at a time; if memory runs out, this batch and the later ones in smaller parts."""
     fitting = batch_size
 
     def sample_batch(first: int) -> UInt8[Tensor, "b c h w"]:
@@ -138,14 +138,14 @@ def sample_in_batches(
 
 
 def check_starts_solvable(model: Denoiser, levels: Level) -> None:
-    """Whether x0 can be computed in float32 from the network's output at the first of these levels.
+    """Raise ValueError unless x0 can be computed in float32 from the network's output at the first of these levels.
 
-    Raises ValueError where it cannot; warns, once for each case, where rounding alone could be seen in the image.
+    Warns, once for each case, if rounding errors alone could be visible in the image.
     """
     gain = abs_c_out(model.target, levels[0]).item()
     if not gain < 1 / torch.finfo(torch.float32).eps:
         raise ValueError(
-            f"{model.target} says nothing of x0 at pure noise, and there the sampler begins: choose another target, "
+            f"{model.target} does not determine x0 at pure noise, where the sampler begins: choose another target, "
             "like V, or another sampling schedule, like Karras"
         )
     if gain >= MAX_ERROR_GAIN:
@@ -163,14 +163,14 @@ def warn_near_pure_noise(target: Target, gain: float) -> None:
 
 
 def pixels_from(x: Batch) -> UInt8[Tensor, "b c h w"]:
-    """Samples in [-1, 1] as uint8 on the CPU. Raises FloatingPointError where they hold NaN or inf, which would be
-    black."""
+    """Samples in [-1, 1] as uint8 on the CPU. Raises FloatingPointError for NaN or inf, which would become black."""
     if lost := int((~x.isfinite()).flatten(1).any(1).sum()):
-        advice = "look at the guidance, the sampler's options and the loss of the run"
+        advice = "check the guidance, the sampler's options and the loss of the run"
         raise FloatingPointError(f"{lost} of {len(x)} samples hold NaN or inf: {advice}")
     return to_uint8(x).cpu()
 
 
 def to_display_pixels(step: SamplerStep) -> UInt8[Tensor, "b c h w"]:
-    """The noisy images of a step as uint8, scaled to alpha^2 + sigma^2 = 1, where they keep their range on any path."""
+    """The noisy images of a step as uint8, scaled to alpha^2 + sigma^2 = 1, so that their range is the same on any
+    path."""
     return pixels_from(step.x / torch.hypot(step.level.alpha, step.level.sigma))

@@ -1,4 +1,4 @@
-"""Samples: generated images with their labels and seeds, to look at, save and compute with."""
+"""Samples: generated images with their labels and seeds, to show, save and compute with."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class Samples(Sequence[Image.Image]):
         return iter(to_pil_images(self.pixels))
 
     def grid(self, columns: int = 0) -> Image.Image:
-        """The images on one sheet, a row for each class where all have equally many; of at most ten classes."""
+        """The images on one sheet, a row for each class if all have equally many images; at most ten classes."""
         shown = sheet_images(self.labels or [0] * len(self))
         labels = [self.labels[i] for i in shown] if self.labels else []
         rows = () if columns else row_labels(labels, self.class_names)

@@ -1,4 +1,4 @@
-"""How long it takes to sample an image, measured on the first steps, so that figures fit into a time budget."""
+"""The time to sample an image, measured on the first steps, so that figures fit into a time budget."""
 
 import time
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ for one is measured again with more."""
 PROBE_STEPS = 4
 """Steps that are measured, of which the quickest counts: the first one may compile, and any may be interrupted."""
 PROBE_SHARE = 0.1
-"""Share of the budget that measuring a larger batch may take."""
+"""Fraction of the budget that measuring a larger batch may take."""
 
 
 def seconds_per_image(pipeline: Pipeline, labels: Sequence[int] | None, n: int, budget: float) -> float:
-    """Seconds to sample one of n images, or a little more: it is measured no further than shows that n fit the budget.
+    """Seconds to sample one of n images, or an upper bound: measuring ends as soon as n images fit into the budget.
 
     `labels` has a class for each of the n images.
     """
@@ -29,7 +29,7 @@ def seconds_per_image(pipeline: Pipeline, labels: Sequence[int] | None, n: int, 
             break
         try:
             seconds = min(seconds, probe(pipeline, labels and labels[:size], min(size, n), budget / n))
-        except torch.OutOfMemoryError:  # sampling itself goes on with smaller batches
+        except torch.OutOfMemoryError:  # sampling itself then takes smaller batches
             break
         if n * seconds <= budget:
             break

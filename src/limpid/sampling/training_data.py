@@ -1,4 +1,4 @@
-"""The training data of a run, wherever it is now, checked by its fingerprint."""
+"""The training data of a run, checked by its fingerprint; it may have been moved."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def open_data(data: Data, device: torch.device | str) -> DataSource:
         root = getattr(data, "root", "")
         if not root or expand_home(root).exists():
             raise
-        raise ValueError(f"{error}; if it was moved, say where it is now with --data.root") from error
+        raise ValueError(f"{error}; if it was moved, give its new path with --data.root") from error
 
 
 def data_warnings(recipe: Recipe, source: DataSource) -> list[str]:
@@ -36,7 +36,7 @@ def data_warnings(recipe: Recipe, source: DataSource) -> list[str]:
 
 
 def log_data(recipe: Recipe, source: DataSource) -> None:
-    """Log what the images of a recipe were understood to be, and what may be wrong with them."""
+    """Log how the images of a recipe were read, and what may be wrong with them."""
     logger.info("\n".join(source.description.facts()))
     for line in data_warnings(recipe, source):
         logger.warning(line)
@@ -47,8 +47,8 @@ def check_data(about: CheckpointInfo, source: DataSource, run: Path | str) -> No
     if about.recipe.class_conditional:
         check_class_names(about.class_names, source.class_names, str(run))
     if changed := about.data.differences(source.fingerprint):
-        advice = "give it the images as they were, with --data.root if they were moved"
-        raise ValueError(f"{run} was trained on other data than is there now ({', '.join(changed)}): {advice}")
+        advice = "restore the images, or name their new path with --data.root"
+        raise ValueError(f"{run} was trained on other data than this ({', '.join(changed)}): {advice}")
     check_shape(about, source, run)
 
 
@@ -67,9 +67,9 @@ def shape_in_words(shape: tuple[int, int, int]) -> str:
 
 
 def data_of_run(about: CheckpointInfo, root: str, run: Path | str) -> Data:
-    """The data of a run, at `root` if that is given, and found to be what it was trained on, as far as it is known.
+    """The data of a run, at `root` if that is given, checked to be what it was trained on, as far as that is recorded.
 
-    Raises ValueError if it is not, or cannot be had.
+    Raises ValueError if it is not, or cannot be read.
     """
     data = with_root(about.recipe.data, root) if root else about.recipe.data
     # No other is read without a download.

@@ -1,4 +1,4 @@
-"""Feature extractors: networks whose features of images are compared, and the description that a score needs."""
+"""Feature extractors: networks whose features of images are compared, and the description that belongs to a score."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ class Features(NamedTuple):
 
 
 class FeatureExtractor(NamedTuple):
-    """A feature network and everything that affects its features: scores of different extractors do not compare."""
+    """A feature network and everything that affects its features: scores of different extractors cannot be compared."""
 
     distance_name: str
     """Name of its Frechet distance: only that of the Inception network is called FID."""
@@ -50,7 +50,7 @@ def in_float32(device: torch.device) -> Iterator[None]:
 
 
 def without_alpha(pixels: UInt8[Tensor, "b c h w"]) -> UInt8[Tensor, "b c2 h w"]:
-    """RGBA images composited over white, to the nearest of 255; grey and RGB images as they are.
+    """RGBA images composited over white, to the nearest of 255; grey and RGB images unchanged.
 
     Raises ValueError for other numbers of channels.
     """

@@ -20,20 +20,20 @@ URLS = (
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 
 
-def find_inception_weights(place: str = "") -> Path:
-    """The path of the weight file at `place`, which is the file or its folder; if empty, in torch's own folder.
+def find_inception_weights(path_or_folder: str = "") -> Path:
+    """The path of the weight file; `path_or_folder` is the file or its folder, and if empty torch's own folder.
 
     Torch's folder is $TORCH_HOME/hub/checkpoints, or ~/.cache/torch/hub/checkpoints, which other tools use too; if the
     file is not there, it is downloaded to it (96 MB). Raises ValueError if there is no such file, if its SHA-256 is
     not that of the published one, or if it cannot be downloaded.
     """
-    folder = expand_home(place) if place else expand_home(torch.hub.get_dir()) / "checkpoints"
+    folder = expand_home(path_or_folder) if path_or_folder else expand_home(torch.hub.get_dir()) / "checkpoints"
     for path in [folder / name for name in FILENAMES] + [folder]:
         if path.is_file():
             return _checked(path)
-    if place:
+    if path_or_folder:
         raise ValueError(
-            f"no Inception weights at {folder}: looked for it as a file, and for {' or '.join(FILENAMES)} in it"
+            f"no Inception weights at {folder}: expected that file, or {' or '.join(FILENAMES)} in that folder"
         )
     return _downloaded(folder)
 
@@ -55,7 +55,7 @@ def _downloaded(folder: Path) -> Path:
             return path
         except ValueError as error:
             failures.append(str(error))
-    advice = f"bring {' or '.join(FILENAMES)} from another machine and name its path"
+    advice = f"copy {' or '.join(FILENAMES)} from another machine and give its path"
     raise ValueError(f"no Inception weights in {folder}, and {', and '.join(failures)}; {advice}")
 
 

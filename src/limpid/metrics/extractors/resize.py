@@ -51,8 +51,8 @@ def antialiased_bicubic(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c side 
 
     Sums are in float64, as in Pillow; on the CPU if the device has no float64, as Apple's.
     """
-    home = x.device if x.device.type in ("cpu", "cuda") else torch.device("cpu")
+    device = x.device if x.device.type in ("cpu", "cuda") else torch.device("cpu")
     wide = F.interpolate(
-        x.to(home).double(), (INCEPTION_SIZE, INCEPTION_SIZE), mode="bicubic", align_corners=False, antialias=True
+        x.to(device).double(), (INCEPTION_SIZE, INCEPTION_SIZE), mode="bicubic", align_corners=False, antialias=True
     )
     return wide.to(x.dtype).to(x.device)
