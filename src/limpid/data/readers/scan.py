@@ -6,6 +6,7 @@ Links are followed; each folder is entered once.
 import hashlib
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from functools import partial
 from heapq import heappop, heappush
@@ -26,6 +27,7 @@ from limpid.runtime.terminal import printable
 
 MAX_FILE_BYTES = 2**28
 """Limit of the size of an image's file, in bytes."""
+ENCODING, ENCODING_ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 MODE_BY_CHANNELS: dict[int, Channels] = {1: "L", 3: "RGB", 4: "RGBA"}
 """Pillow's mode for each number of channels."""
 
@@ -36,17 +38,19 @@ def scan_folder(root: Path, labels: str = "") -> ImageListing:
     Raises ValueError if the folder cannot be listed, or as `assign` does.
     """
 
+    folder = os.path.join(root, "")  # names are joined to it as text, in half the time of a Path
+
     def read(file: FoundFile, size: int) -> bytes:
         with (root / file.name).open("rb") as opened:
             return opened.read(size)
 
     def load(file: FoundFile) -> Load:
-        return partial(read_file, root / file.name)
+        return partial(read_file, f"{folder}{file.name}")
 
     def find(name: str) -> FoundFile | None:
         return FoundFile(name, 0) if (root / name).is_file() else None
 
-    store = FileStore(root, read, load, find, os.fsencode)
+    store = FileStore(root, read, load, find, encode_name)
     return listing_of_files(store, progress(walk(root), f"looking for images in {root}, files"), labels, _stamp)
 
 
@@ -54,8 +58,13 @@ def _stamp(found: list[FoundFile]) -> str:
     """A hash of the names, sizes and times of files."""
     digest = hashlib.sha256()
     for file in found:
-        digest.update(b"%s\0%d\0%d\0" % (os.fsencode(file.name), file.size, file.time))
+        digest.update(b"%s\0%d\0%d\0" % (encode_name(file.name), file.size, file.time))
     return digest.hexdigest()
+
+
+def encode_name(name: str) -> bytes:
+    """What `os.fsencode` returns for text, in a third of its time."""
+    return name.encode(ENCODING, ENCODING_ERRORS)
 
 
 def walk(root: Path) -> Iterator[FoundFile | UnreadableImage]:
@@ -105,13 +114,14 @@ def _classify_entry(entry: os.DirEntry[str], name: str) -> FoundFile | Unreadabl
     return FoundFile(name, status.st_size, max(status.st_mtime_ns, status.st_ctime_ns))
 
 
-def read_file(path: Path, spec: ImageSpec) -> DecodedImage:
+def read_file(path: Path | str, spec: ImageSpec) -> DecodedImage:
     """The image in a file. Raises ValueError, in one line that does not name the file, if it cannot be read."""
     try:
-        if path.exists() and not path.is_file():
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
             raise ValueError("it is a folder, a device or a pipe")  # reading a pipe could wait forever
-        with path.open("rb") as file:
-            blob = file.read(MAX_FILE_BYTES + 1)
+        with open(path, "rb") as file:
+            blob = file.read(min(status.st_size, MAX_FILE_BYTES) + 1)  # memory for so many bytes is allocated
     except OSError as error:
         raise ValueError(error.strerror or one_line(error)) from error
     return decode_bounded(blob, spec)
