@@ -75,15 +75,21 @@ def start(browser: Any, folder: Path) -> tuple[float, float]:
     return seconds, used
 
 
-def frames(page: Any) -> tuple[float, float]:
-    """Frames a second while the view Noise plays, and milliseconds of CPU of the page's main thread for each."""
+def busy_clock(page: Any) -> Callable[[], float]:
+    """A clock of the seconds of CPU of a page's main thread."""
     devtools = page.context.new_cdp_session(page)
     devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
 
-    def busy() -> float:
+    def seconds() -> float:
         metrics = devtools.send("Performance.getMetrics")["metrics"]
         return next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration")
 
+    return seconds
+
+
+def frames(page: Any) -> tuple[float, float]:
+    """Frames a second while the view Noise plays, and milliseconds of CPU of the page's main thread for each."""
+    busy = busy_clock(page)
     page.get_by_role("button", name="Play").click()
     before = busy()
     count = page.evaluate(
@@ -140,15 +146,18 @@ def train(folder: Path) -> tuple[float, float]:
     return images / seconds, 1000 * cpu / images
 
 
-def train_watched(browser: Any, folder: Path, name: str) -> tuple[float, float]:
-    """The same while the view Learn shows the run."""
-    with lab(folder) as (url, _):
+def train_watched(browser: Any, folder: Path, name: str) -> tuple[float, float, float, float]:
+    """The same while the view Learn shows the run, and the share of a core, in %, of the lab and of its page."""
+    with lab(folder) as (url, pid):
         page = open_page(browser, f"{url}#learn")
         page.get_by_label("Recipe", exact=True).wait_for()
+        busy = busy_clock(page)
+        begin, used, drawn = time.perf_counter(), cpu_seconds(pid), busy()
         result = train(folder / "runs" / name)
+        seconds, used, drawn = time.perf_counter() - begin, cpu_seconds(pid) - used, busy() - drawn
         page.locator(".head .where", has_text=re.compile("finished|training")).first.wait_for()
         page.close()
-    return result
+    return *result, 100 * used / seconds, 100 * drawn / seconds
 
 
 def measure(browser: Any, folder: Path, rounds: int) -> dict[str, list[float]]:
@@ -174,13 +183,20 @@ def measure(browser: Any, folder: Path, rounds: int) -> dict[str, list[float]]:
             note(("s of 64 samples, page", "CPU s of them, page"), lambda i=i: page_samples(page, pid, 100 * i))
             note(("s of 64 samples, command", "CPU s of them, command"), lambda i=i: command_samples(folder, 100 * i))
         page.close()
+    alone = "training images/s without a page", "training CPU ms an image without a page"
+    watched = (
+        "training images/s with a page",
+        "training CPU ms an image with a page",
+        "% of a core, lab",
+        "% of a core, page",
+    )
     for i in range(rounds):
         turns = [
-            ("without a page", lambda i=i: train(folder / "runs" / f"alone-{i}")),
-            ("with a page", lambda i=i: train_watched(browser, folder, f"watched-{i}")),
+            (alone, lambda i=i: train(folder / "runs" / f"alone-{i}")),
+            (watched, lambda i=i: train_watched(browser, folder, f"watched-{i}")),
         ]
-        for how, act in turns[:: 1 if i % 2 else -1]:
-            note((f"training images/s {how}", f"training CPU ms an image {how}"), act)
+        for names, act in turns[:: 1 if i % 2 else -1]:
+            note(names, act)
     return found
 
 

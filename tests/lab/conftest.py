@@ -66,7 +66,7 @@ def tablet(browser: Any, url: str, request: pytest.FixtureRequest) -> Iterator[T
 def watched_tab(browser: Any, url: str, request: pytest.FixtureRequest, **options: Any) -> Iterator[Tab]:
     """A tab, in which neither an error of the console nor a request to another machine is allowed."""
     context = browser.new_context(**options)
-    context.set_default_timeout(120_000)  # a busy machine takes long to import torch
+    context.set_default_timeout(300_000)  # a busy machine takes long to import torch
     tab = Tab(context.new_page(), url)
     context.on("console", lambda message: message.type == "error" and tab.errors.append(message.text))
     context.on("weberror", lambda error: tab.errors.append(str(error.error)))

@@ -69,6 +69,7 @@ function write(node, text) {
 }
 
 function factsOf(run, { live }) {
+  if (!run.duration) return []; // nothing is known of a run that has no folder yet
   const facts = [`${run.images_seen.toLocaleString("en")} of ${run.duration.toLocaleString("en")} images`];
   if (run.loss !== null) facts.push(`loss ${short(Number(run.loss.toPrecision(3)))}`);
   if (run.images_per_second) facts.push(`${short(Number(run.images_per_second.toPrecision(3)))} images/s`);

@@ -6,8 +6,9 @@ import { ask } from "./api.js";
 export async function startJob(view, kind, query) {
   view.button.disabled = true;
   try {
-    view.job = await ask(`jobs/${kind}`, query);
-    view.mine = view.job.id;
+    const job = await ask(`jobs/${kind}`, query);
+    view.mine = job.id;
+    if (view.job?.id !== job.id) view.job = job; // else an event has come before the answer, and knows more
     view.showError("");
     view.showJob();
     document.querySelector(".stage").scrollIntoView({ block: "nearest" }); // on a tablet it is above the settings
