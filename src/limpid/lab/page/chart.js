@@ -1,7 +1,7 @@
 // A small line chart as SVG, cheap enough to be changed in every frame: curves, ticks, and a mark that moves.
 
 const SVG = "http://www.w3.org/2000/svg";
-const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT] = [240, 154, 48, 24, 34, 10];
+const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT] = [240, 154, 52, 24, 34, 10];
 const LETTER = 7.8; // about the width of one
 
 function svg(tag, attributes, text) {
