@@ -12,6 +12,7 @@ import torch
 from random_models import DEMO, EDM, EPS, EXACT, LEARNED, NETWORKS, SMALL, random_pipeline, saved_model
 
 from limpid.cli.main import main
+from limpid.diffusion.denoiser import Timestep
 from limpid.diffusion.guidance import Guidance
 from limpid.diffusion.samplers import Ancestral, Ddim, DpmSolverPP, Heun
 from limpid.diffusion.schedules import (
@@ -48,10 +49,16 @@ def test_an_exported_network_is_the_same_function(network: UNet, classes: int, d
     torch.testing.assert_close(theirs(x, t, labels).sample, net(x, t.float(), labels), rtol=1e-5, atol=2e-5)
 
 
+ALL_STEPS = replace(
+    EPS,
+    network=replace(SMALL, channel_mult=(1,), attn_resolutions=(8,)),
+    schedule=LinearBeta(),
+    noise_conditioning=Timestep(),
+)
 COSINE = replace(EPS, schedule=Cosine(T=40), target=V())
 ZERO = ZeroTerminalSnr(ScaledLinearBeta(T=40))
 SAMPLED: dict[str, tuple[Recipe, Sampling]] = {
-    "large": (EPS, Sampling(40)),
+    "large": (ALL_STEPS, Sampling(1000)),
     "small": (EPS, Sampling(7, Ancestral("small"))),
     "leading": (EPS, Sampling(8, spacing="leading")),
     "linspace": (EPS, Sampling(9, spacing="linspace")),
@@ -89,7 +96,7 @@ def test_a_stock_pipeline_samples_the_same_images(
     apart = (torch.from_numpy(found).permute(0, 3, 1, 2) * 255).round() - expected
     assert expected.float().std() > 20
     assert apart.abs().max() <= 1
-    assert apart.count_nonzero() <= 0.01 * apart.numel()
+    assert apart.count_nonzero() <= 0.005 * apart.numel()
 
 
 @pytest.mark.parametrize(

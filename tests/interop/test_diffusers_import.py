@@ -12,7 +12,9 @@ import torch
 from random_models import EDM, EPS, EXACT, LEARNED, NETWORKS, random_pipeline, saved_model
 from safetensors.torch import load_file
 
+from limpid.cli.import_model import own_images_options
 from limpid.cli.main import main
+from limpid.data import Digits, Folder
 from limpid.diffusion.samplers import Ancestral, Ddim, DpmSolverPP
 from limpid.diffusion.schedules import Karras
 from limpid.interop.foreign import read_foreign
@@ -112,6 +114,13 @@ EXPORTS: dict[str, Recipe] = {
     "learned": replace(LEARNED, sampling=Sampling(40, Ancestral("learned"), spacing="leading")),
     "ddim": replace(EPS, sampling=Sampling(40, Ddim())),
 }
+
+
+def test_the_command_that_trains_an_import_on_reads_images_in_the_shape_of_its_network():
+    assert own_images_options(EPS, (3, 8, 8)) == "--data FOLDER --data.size 8 --data.channels RGB"
+    digits = replace(EPS, data=Digits())
+    assert own_images_options(digits, (1, 8, 4)) == "--data FOLDER --data.size 8 --data.width 4 --data.channels L"
+    assert own_images_options(replace(EPS, data=Folder(size=8)), (3, 8, 8)) == "--data FOLDER"
 
 
 @pytest.mark.parametrize("recipe", EXPORTS.values(), ids=EXPORTS)

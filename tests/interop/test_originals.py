@@ -86,7 +86,7 @@ def test_an_import_is_a_run_to_sample_from(tmp_path: Path, capsys: pytest.Captur
     path, run = write("improved", tmp_path), tmp_path / "run"
     words = ["--size", "16", "--num-heads", "2", "--schedule", "Cosine", "--schedule.T", "4000"]
     assert main(["import", str(path), "--run", str(run), *words, "--classes", "cat", "dog", "owl"]) == 0
-    assert f"limpid train {run} --init {run} --data.root FOLDER --run runs/NEW" in capsys.readouterr().out
+    assert f"limpid train {run} --init {run} --data FOLDER --run runs/NEW" in capsys.readouterr().out
     pipeline = load(run)
     assert pipeline.class_names == ("cat", "dog", "owl")
     assert pipeline.recipe.schedule == Cosine(T=4000)

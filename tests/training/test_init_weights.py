@@ -103,3 +103,13 @@ def test_weights_of_another_network_are_refused(change: dict[str, object], messa
     path = saved(TINY, tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match=message):
         initial_weights(replace(TINY, **{"init": path} | change), Digits(size=8).open("cpu"))  # pyright: ignore[reportArgumentType]
+
+
+def test_where_images_have_another_number_of_channels_it_is_said_what_chooses_it(tmp_path: Path):
+    path = saved(TINY, tmp_path / "model.safetensors")
+    colour = ImageDataset(torch.zeros(20, 3, 8, 8, dtype=torch.uint8), torch.zeros(20, dtype=torch.long), ("0",))
+    message = (
+        "are for images of 8x8 with 1 channels, and these have 8x8 with 3 channels: --data.size and --data.channels"
+    )
+    with pytest.raises(ValueError, match=message):
+        initial_weights(replace(TINY, init=path), colour)

@@ -56,6 +56,7 @@ def main(arguments: Sequence[str]) -> int:
     others = [replace(recipe.sampling, steps=steps) for steps in options.more_steps]
     if preview_recipe(recipe) != recipe:
         others.append(preview_recipe(recipe).sampling)
+    echo("tracing the network, which takes about a minute", to_stderr=True)
     exported = OnnxModel(model, recipe, pipeline.image_shape, pipeline.class_names, pipeline.guide)
     for file in export_onnx(exported, options.out, others):
         echo(file)

@@ -40,6 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     default = ExportTorch(output_folder(Path(name)) / "denoiser.pt2")
     options = parse(default, rest, f"limpid export torch {name}")
     pipeline = load_checkpoint(ref, Runtime("cpu", "float32"), options.weights)
+    echo("tracing the network, which takes up to a minute", to_stderr=True)
     file = save_torch_program(pipeline.model, pipeline.image_shape, output_file(options.out, "denoiser.pt2"))
     echo(file)
     shape, classes = ", ".join(map(str, pipeline.image_shape)), len(pipeline.class_names)

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 from limpid.cli.parser import FLATTEN, parse, positional
+from limpid.data import Folder
 from limpid.evaluation.model import is_run
 from limpid.interop.foreign import is_foreign
-from limpid.interop.foreign_model import ForeignOptions
+from limpid.interop.foreign_model import ForeignOptions, folder_of_shape
+from limpid.recipes.recipe import Recipe
 from limpid.recipes.serialize import to_dict
 from limpid.runtime.terminal import echo
 from limpid.sampling.checkpoints import find_foreign, foreign_tensors
@@ -53,5 +55,15 @@ def main(arguments: Sequence[str]) -> int:
     write_json(options.run / "recipe.json", to_dict(ref.about.recipe))
     echo(file)
     echo(f"to sample from it: limpid sample {options.run}")
-    echo(f"to train on: limpid train {options.run} --init {options.run} --data.root FOLDER --run runs/NEW")
+    data = own_images_options(ref.about.recipe, ref.about.image_shape)
+    echo(f"to train on: limpid train {options.run} --init {options.run} {data} --run runs/NEW")
     return 0
+
+
+def own_images_options(recipe: Recipe, shape: tuple[int, int, int]) -> str:
+    """The options that train a recipe on a folder of images, in the shape that the network takes."""
+    if isinstance(recipe.data, Folder):
+        return "--data FOLDER"
+    folder = folder_of_shape(shape)
+    width = f" --data.width {folder.width}" if folder.width else ""
+    return f"--data FOLDER --data.size {folder.size}{width} --data.channels {folder.channels}"

@@ -102,12 +102,15 @@ def fine_tuning_recipe(
 
 def with_image_shape(recipe: Recipe, shape: tuple[int, int, int]) -> Recipe:
     """The recipe whose images, those that are yet to be named, are read in the shape that the network takes."""
-    if recipe.data != Folder():
-        return recipe
+    return replace(recipe, data=folder_of_shape(shape)) if recipe.data == Folder() else recipe
+
+
+def folder_of_shape(shape: tuple[int, int, int]) -> Folder:
+    """A folder of images, yet to be named, that are read in a shape of channels, height and width."""
     channels, height, width = shape
     modes: dict[int, Channels] = {1: "L", 3: "RGB", 4: "RGBA"}
     other_width = 0 if width == height else width
-    return replace(recipe, data=Folder(size=height, width=other_width, channels=modes.get(channels, channels)))
+    return Folder(size=height, width=other_width, channels=modes.get(channels, channels))
 
 
 def with_plain_groups(network: UNet) -> UNet:

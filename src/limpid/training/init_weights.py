@@ -42,7 +42,19 @@ def initial_weights(recipe: Recipe, source: DataSource) -> InitialWeights:
     tensors = with_classes(read_weights(ref), about, recipe, names)
     with torch.device("meta"):
         like = build_denoiser(recipe, source.shape, len(source.class_names)).net.state_dict()
-    check_matches(tensors, like, ref.file)
+    try:
+        check_matches(tensors, like, ref.file)
+    except ValueError as error:
+        if about.image_shape == source.shape:
+            raise
+        shapes = [
+            f"{height}x{width} with {channels} channels"
+            for channels, height, width in (about.image_shape, source.shape)
+        ]
+        raise ValueError(
+            f"the weights of {recipe.init} are for images of {shapes[0]}, and these have {shapes[1]}: "
+            "--data.size and --data.channels choose how images are read"
+        ) from error
     if distributed.is_main_process():
         logger.info(f"beginning with the weights of {recipe.init}")
     digest = sha256()
