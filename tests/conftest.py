@@ -46,10 +46,10 @@ def cifar_root() -> Path:
     if not UNPACKED.is_dir():
         UNPACKED.parent.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=UNPACKED.parent) as scratch:
-            whole = Path(scratch, "cifar10")
-            subprocess.run([sys.executable, str(SHARED / "unpack.py"), str(whole)], check=True)
+            complete = Path(scratch, "cifar10")
+            subprocess.run([sys.executable, str(SHARED / "unpack.py"), str(complete)], check=True)
             with suppress(OSError):  # another run of the tests was first
-                whole.rename(UNPACKED)
+                complete.rename(UNPACKED)
     return UNPACKED
 
 
@@ -73,7 +73,7 @@ class Serve(Protocol):
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    """Starts a server that sends `body` and `then` does as told, and returns the address of a file there.
+    """Starts a server that sends `body` and then calls `then`, and returns the address of a file there.
 
     It says that the body is of `length`, the true one if none is given, and does not say if that is 0.
     """

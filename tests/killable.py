@@ -25,12 +25,13 @@ LIVES = get_context("forkserver")
 LIVES.set_forkserver_preload(PRELOADED)
 
 
-def born(recipe: Recipe, folder: Path, said: Path, after: int = 0, touches: int = 0) -> BaseProcess:
+def born(recipe: Recipe, folder: Path, output: Path, after: int = 0, touches: int = 0) -> BaseProcess:
     """A process that trains, and a file for what it says.
 
-    If told so it is killed as it is about to touch the disk for the nth time after the log's line at so many images.
+    With `place` it is killed as it is about to touch the disk for the nth time after the log's line at this many
+    images.
     """
-    process = LIVES.Process(target=live, args=(recipe, folder, said, after, touches))
+    process = LIVES.Process(target=live, args=(recipe, folder, output, after, touches))
     process.start()
     return process
 
@@ -40,12 +41,12 @@ def logged(folder: Path) -> int:
     return max((line["images_seen"] for line in jsonl.read_jsonl(folder / "log.jsonl")), default=0)
 
 
-def live(recipe: Recipe, folder: Path, said: Path, after: int, touches: int) -> None:
+def live(recipe: Recipe, folder: Path, output: Path, after: int, touches: int) -> None:
     torch.set_num_threads(1)
     figures.seconds_per_image = lambda *_: 1e-6  # a busy machine would leave images out of its grids
     if touches:
         kill_at_touch(folder, after, touches)
-    with said.open("w", buffering=1) as sys.stdout:
+    with output.open("w", buffering=1) as sys.stdout:
         sys.stderr = sys.stdout
         with printed_log():
             run(recipe, folder, CPU)

@@ -8,7 +8,7 @@ TOKEN = "token-of-the-tests"
 
 @dataclass
 class Tab:
-    """A tab, what its console said, and what it requested."""
+    """A tab, the messages of its console, and its requests."""
 
     page: Any
     url: str

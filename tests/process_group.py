@@ -20,22 +20,24 @@ Act = Callable[..., object]
 
 
 class Ended(NamedTuple):
-    """How the processes ended, by their numbers, and what each said on both streams together."""
+    """The exit codes of the processes, by rank, and the output of each on both streams."""
 
     codes: list[int | None]
-    said: list[str]
+    output: list[str]
     seconds: float
 
 
 def together(count: int, folder: Path, act: Act, *given: object) -> Ended:
     """`act(*given)` in so many processes at once; `folder` is for what they say."""
     folder.mkdir(parents=True, exist_ok=True)
-    begun, port, said = time.monotonic(), free_port(), [folder / f"said-{rank}.txt" for rank in range(count)]
-    group = [LIVES.Process(target=live, args=(rank, count, port, said[rank], act, given)) for rank in range(count)]
+    begun, port, output = time.monotonic(), free_port(), [folder / f"said-{rank}.txt" for rank in range(count)]
+    group = [LIVES.Process(target=live, args=(rank, count, port, output[rank], act, given)) for rank in range(count)]
     for process in group:
         process.start()
     wait(group)
-    return Ended([process.exitcode for process in group], [file.read_text() for file in said], time.monotonic() - begun)
+    return Ended(
+        [process.exitcode for process in group], [file.read_text() for file in output], time.monotonic() - begun
+    )
 
 
 def wait(group: Sequence[BaseProcess]) -> None:
@@ -62,11 +64,11 @@ def environment(rank: int, count: int, port: int) -> dict[str, str]:
     return {name: str(number) for name, number in numbers.items()} | {"MASTER_ADDR": "127.0.0.1"}
 
 
-def live(rank: int, count: int, port: int, said: Path, act: Act, given: tuple[object, ...]) -> None:
+def live(rank: int, count: int, port: int, output: Path, act: Act, given: tuple[object, ...]) -> None:
     torch.set_num_threads(1)
     distributed.ERROR_WAIT = 0.1  # there is no torchrun to end the others meanwhile
     os.environ |= environment(rank, count, port)
-    with said.open("w", buffering=1) as sys.stdout:
+    with output.open("w", buffering=1) as sys.stdout:
         sys.stderr = sys.stdout
         try:
             with distributed.distributed_session(), printed_log():

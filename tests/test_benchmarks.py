@@ -34,8 +34,8 @@ def test_the_commonly_written_network_is_the_papers(monkeypatch: pytest.MonkeyPa
 
 def test_the_small_contestants_have_equal_weights_and_arithmetic(monkeypatch: pytest.MonkeyPatch):
     peers = script("peers", monkeypatch)
-    ours = peers.build_denoiser(peers.recipe_of("cifar10-small", 2), (3, 32, 32), 0)
-    assert weights(ours) == weights(peers.diffusers_network("cifar10-small", "cpu"))
+    own = peers.build_denoiser(peers.recipe_of("cifar10-small", 2), (3, 32, 32), 0)
+    assert weights(own) == weights(peers.diffusers_network("cifar10-small", "cpu"))
     flops, their_flops = (
         count_flops(made("cifar10-small", "float32", "cpu", 2))
         for made in (peers.limpid_evaluation, peers.diffusers_evaluation)

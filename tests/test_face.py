@@ -46,7 +46,7 @@ def modules_of(package: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("init", sorted(SOURCE.rglob("*/__init__.py")), ids=lambda path: path.parent.name)
-def test_a_package_lists_what_is_in_it(init: Path):
+def test_a_package_lists_its_modules(init: Path):
     name = ".".join(("limpid", *init.parent.relative_to(SOURCE).parts))
     package = importlib.import_module(name)
     listed = set(package.__all__)

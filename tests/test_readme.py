@@ -1,4 +1,4 @@
-"""What the README tells people to type works as it is written there."""
+"""The commands of the README work as they are written."""
 
 import re
 import shlex

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from beartype import BeartypeConf, beartype
 from jaxtyping import config
 
-# A whole number may stand where a number is asked for, as Python's typing has it.
+# An int is accepted for a float, as in Python's typing.
 checked = beartype(conf=BeartypeConf(is_pep484_tower=True))
 
 

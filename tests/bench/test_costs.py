@@ -85,11 +85,11 @@ def test_the_table_and_the_file_have_the_same_numbers(tmp_path: Path, capsys, mo
         str(out),
     ]
     assert main(["bench", "demo", *args, "--device", "cpu", "--precision", "float32"]) == 0
-    said, figures = capsys.readouterr().out, json.loads(out.read_text())
-    assert "demo, batch 4, on cpu, " in said
+    output, figures = capsys.readouterr().out, json.loads(out.read_text())
+    assert "demo, batch 4, on cpu, " in output
     assert set(figures["costs"]) == {"train, eager", "sample, eager"}
     for name, cost in figures["costs"].items():
-        assert f"{cost['images_per_second']:,.4g}" in next(line for line in said.splitlines() if name in line)
+        assert f"{cost['images_per_second']:,.4g}" in next(line for line in output.splitlines() if name in line)
         assert cost["bytes"] > 10**8
     assert figures["torch"] == torch.__version__
 

@@ -183,19 +183,21 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("what", "changed", "said"), WRONG, ids=[f"{what}-{said[:24]}" for what, _, said in WRONG])
-def test_a_mistake_gets_one_clear_line(what, changed, said, pipeline: Pipeline, tmp_path: Path, monkeypatch):
+@pytest.mark.parametrize(
+    ("what", "changed", "message"), WRONG, ids=[f"{what}-{message[:24]}" for what, _, message in WRONG]
+)
+def test_a_mistake_gets_one_clear_line(what, changed, message, pipeline: Pipeline, tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError) as raised:  # noqa: PT011
         sheet_of(what, pipeline, options(tmp_path, **changed))
-    assert said in str(raised.value)
+    assert message in str(raised.value)
     assert "\n" not in str(raised.value)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("colour", "said"), [(255, "white everywhere"), (0, "white nowhere")])
-def test_a_mask_of_one_colour_is_refused(colour: int, said: str, tmp_path: Path):
-    with pytest.raises(ValueError, match=said):
+@pytest.mark.parametrize(("colour", "message"), [(255, "white everywhere"), (0, "white nowhere")])
+def test_a_mask_of_one_colour_is_refused(colour: int, message: str, tmp_path: Path):
+    with pytest.raises(ValueError, match=message):
         parse_mask(drawing(tmp_path / "mask.png", np.full((8, 8), colour, np.uint8)), (1, 8, 8))
 
 

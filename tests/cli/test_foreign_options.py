@@ -140,7 +140,7 @@ def test_a_kind_that_is_not_there_is_answered_with_the_nearest(family: str):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("--max-steps 1000", "no option --max-steps: the length of a run is --duration, counted in images (steps x"),
         ("--duratoin 5", "no option --duratoin: did you mean --duration? `limpid train --help` lists all"),
@@ -163,8 +163,8 @@ def test_a_kind_that_is_not_there_is_answered_with_the_nearest(family: str):
         ("--optimizer.betas 0.9 x", "--optimizer.betas x: expected a number"),
     ],
 )
-def test_a_mistake_in_an_option_is_one_line_that_says_what_is_meant(words: str, said: str):
-    with pytest.raises(ValueError, match=re.escape(said)) as raised:
+def test_a_wrong_option_is_an_error_of_one_line_with_the_right_one(words: str, message: str):
+    with pytest.raises(ValueError, match=re.escape(message)) as raised:
         train(*words.split())
     assert "\n" not in str(raised.value)
 

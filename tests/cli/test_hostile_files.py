@@ -130,9 +130,7 @@ def test_a_folder_in_a_run_that_is_a_link_is_refused_and_the_run_itself_may_be_o
     assert output_folder(tmp_path / "another") == tmp_path / "another"
 
 
-def test_what_is_made_of_a_checkpoint_goes_to_its_run_and_of_a_file_in_no_run_beside_it(
-    elsewhere: Path, tmp_path: Path
-):
+def test_outputs_go_to_the_run_of_a_checkpoint_or_beside_a_file_without_run(elsewhere: Path, tmp_path: Path):
     (tmp_path / "a link of somebody").symlink_to(elsewhere.parent)
     run_folder = tmp_path / "run"
     for inner in ("checkpoints", "best"):
@@ -174,7 +172,7 @@ def test_only_regular_files_are_opened(name: str, kind: str, tmp_path: Path):
     assert "\n" not in str(error.value)
 
 
-def test_a_kept_piece_that_is_a_pipe_is_made_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_cached_chunk_that_is_a_pipe_is_computed_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     os.mkfifo(tmp_path / "00000000-00000002.safetensors")
     made = cached_chunk(tmp_path, range(2), lambda numbers: {"x": torch.ones(len(numbers))})
     assert torch.equal(made["x"], torch.ones(2))
@@ -250,7 +248,7 @@ def test_steps_are_bounded_before_memory_is_taken_for_them(schedule: Callable[[i
             sampling_levels(Cosine(), T)
 
 
-def test_what_is_printed_has_no_control_characters(capsys: pytest.CaptureFixture[str]):
+def test_output_has_no_control_characters(capsys: pytest.CaptureFixture[str]):
     terminal.echo("\x1b[31mred\r\x07 é 猫\u202e\udcff\nline")
     assert capsys.readouterr().out == "\\x1b[31mred\\r\\x07 é 猫\\u202e\\udcff\nline\n"
 
@@ -267,12 +265,12 @@ def test_messages_from_files_reach_the_terminal_without_control_characters(
     report = {"name": "\x1b[2J", "protocol": {"\x1b]0;x\x07": 1}}
     (tmp_path / "scores.json").write_text(json.dumps({"reports": [report]}))
     assert main(["compare", str(tmp_path / "scores.json"), str(tmp_path / "scores.json")]) == 2
-    said = capsys.readouterr()
-    assert "\x1b" not in said.out + said.err
-    assert "\x07" not in said.out + said.err
+    output = capsys.readouterr()
+    assert "\x1b" not in output.out + output.err
+    assert "\x07" not in output.out + output.err
 
 
-def test_who_holds_a_run_is_told_without_control_characters(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_the_holder_of_a_run_is_shown_without_control_characters(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (tmp_path / "lock").write_text("\x1b[2Jsomebody")
     with suppress(ValueError), exclusive(tmp_path):
         assert "\\x1b[2Jsomebody" in capsys.readouterr().out

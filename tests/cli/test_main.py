@@ -59,8 +59,8 @@ def test_help_answers_at_once_and_names_every_verb(capsys):
     begin = time.perf_counter()
     assert main([]) == main(["--help"]) == 0
     assert time.perf_counter() - begin < 0.1
-    said = capsys.readouterr().out
-    assert all(f"limpid {verb}" in said for verb in COMMANDS)
+    message = capsys.readouterr().out
+    assert all(f"limpid {verb}" in message for verb in COMMANDS)
 
 
 @pytest.mark.parametrize("verb", COMMANDS)
@@ -81,9 +81,9 @@ def test_help_does_not_import_torch():
 
 def test_the_recipes_say_what_they_cost(capsys):
     assert main(["recipes"]) == 0
-    said = capsys.readouterr().out
-    assert all(name in said for name in RECIPES)
-    assert said.count("Cost:") == len(set(RECIPES.values())), "a recipe of two names is listed once"
+    message = capsys.readouterr().out
+    assert all(name in message for name in RECIPES)
+    assert message.count("Cost:") == len(set(RECIPES.values())), "a recipe of two names is listed once"
 
 
 def test_training_again_goes_on_and_its_folder_is_a_recipe(pipeline: Path, capsys):
@@ -172,18 +172,18 @@ def test_real_images_can_be_edited_and_the_progress_ends_with_the_edit(
     ]
     assert main(["edit", what, str(pipeline), *args, "--out", str(tmp_path / "sheet.png")]) == 0
     assert width(tmp_path / "sheet.png") > 200
-    said = capsys.readouterr().err.splitlines()
-    assert said[-1] == f"{evaluations} of {evaluations} network evaluations"
-    assert f"{evaluations} of {evaluations}" not in "".join(said[:-1])
+    message = capsys.readouterr().err.splitlines()
+    assert message[-1] == f"{evaluations} of {evaluations} network evaluations"
+    assert f"{evaluations} of {evaluations}" not in "".join(message[:-1])
 
 
 @pytest.mark.parametrize("method", ["bound", "continuous", "ode"])
 def test_the_likelihood_states_its_protocol(method: str, pipeline: Path, capsys):
     args = ["--method", method, "--n", "4", "--num-levels", "2", "--steps", "10", "--tolerance", "0.1"]
     assert main(["likelihood", str(pipeline), *args]) == 0
-    said = capsys.readouterr().out
-    assert re.match(r"-?\d+\.\d{4} \+- \d+\.\d{4} bits/dim", said)
-    assert "4 images of the complete training set, class-conditional, seed 0; ema weights after" in said
+    message = capsys.readouterr().out
+    assert re.match(r"-?\d+\.\d{4} \+- \d+\.\d{4} bits/dim", message)
+    assert "4 images of the complete training set, class-conditional, seed 0; ema weights after" in message
 
 
 @pytest.mark.parametrize("what", ["forward", "schedule", "data"])
@@ -283,7 +283,7 @@ def test_everything_can_be_changed_from_the_command_line():
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (
             ["trian", "demo"],
@@ -312,31 +312,31 @@ def test_everything_can_be_changed_from_the_command_line():
         (["average", "nowhere"], "nowhere has no snapshots of an EMA"),
     ],
 )
-def test_a_mistake_gets_one_clear_line(args: list[str], said: str, capsys, monkeypatch, tmp_path: Path):
+def test_a_mistake_gets_one_clear_line(args: list[str], message: str, capsys, monkeypatch, tmp_path: Path):
     monkeypatch.chdir(tmp_path)
     assert main(args) == 2
     error = capsys.readouterr().err
-    assert said in error
+    assert message in error
     assert error.startswith("limpid: ")
     assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (["--scedule.T", "5"], "--schedule.T"),
         (["--schedule.T", "many"], "many"),
         (["--duraton", "5"], "--duration"),
     ],
 )
-def test_a_misspelt_option_is_answered_with_the_nearest(args: list[str], said: str):
-    with pytest.raises(ValueError, match=said):
+def test_a_misspelt_option_is_answered_with_the_nearest(args: list[str], message: str):
+    with pytest.raises(ValueError, match=message):
         options(*args)
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (["--labels", "cat"], "no class 'cat': choose from 0, 1, 2"),
         (["--n", "0"], "--num-samples 0 --batch-size 80: expected at least 1 of each"),
@@ -346,13 +346,13 @@ def test_a_misspelt_option_is_answered_with_the_nearest(args: list[str], said: s
     ],
 )
 def test_options_that_cannot_be_sampled_with_get_one_clear_line(
-    args: list[str], said: str, pipeline: Path, tmp_path, capsys
+    args: list[str], message: str, pipeline: Path, tmp_path, capsys
 ):
     assert main(["sample", str(pipeline), *args, "--out", str(tmp_path / "out")]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
-def test_a_missing_data_set_gets_one_line_that_says_what_was_looked_for(tmp_path: Path, capsys):
+def test_a_missing_data_set_is_an_error_of_one_line_with_the_expected_files(tmp_path: Path, capsys):
     assert main(["train", "cifar10-small", "--data.root", str(tmp_path), "--run", str(tmp_path / "run")]) == 2
     error = capsys.readouterr().err
     assert f"no CIFAR-10 at {tmp_path}: looked for cifar-10-batches-py" in error
@@ -395,8 +395,8 @@ def test_samples_replace_earlier_ones_only_with_overwrite(pipeline: Path, tmp_pa
     assert main(args) == main([*args, "--seed", "7"]) == main([*args, "--seed", "8", "--overwrite"]) == 0
     assert {path.name for path in tmp_path.iterdir()} == {"grid.png", "grid-2.png", "samples.npz", "samples-2.npz"}
     assert np.load(tmp_path / "samples.npz")["seeds"].tolist() == [8, 9]
-    said = capsys.readouterr().err
-    assert re.search(r"sampling from \S+\.safetensors \(ema weights, \d+ images seen, saved .* ago\)", said)
+    message = capsys.readouterr().err
+    assert re.search(r"sampling from \S+\.safetensors \(ema weights, \d+ images seen, saved .* ago\)", message)
 
 
 def test_an_out_with_a_suffix_is_a_file_and_one_without_is_a_folder(pipeline: Path, tmp_path: Path):
@@ -436,8 +436,10 @@ def test_a_folder_of_fewer_images_is_scored_by_as_many_as_it_has(given: list[str
         Image.fromarray(pixels).save(tmp_path / "images" / f"{number}.png")
     reference = ["--reference", str(tmp_path / "images"), "--device", "cpu", "--threads", "1"]
     assert main(["evaluate", str(tmp_path / "images"), *reference, *given]) == code
-    said = capsys.readouterr().err
-    assert ("holds 44 images, fewer than --n 900" if code else "holds 44 images: --n 44; only scores of equal") in said
+    message = capsys.readouterr().err
+    assert (
+        "holds 44 images, fewer than --n 900" if code else "holds 44 images: --n 44; only scores of equal"
+    ) in message
 
 
 def test_a_level_is_labelled_with_its_timestep_where_the_schedule_is_discrete():

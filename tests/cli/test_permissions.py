@@ -67,9 +67,9 @@ def test_a_run_and_a_cache_that_may_only_be_read_are_evaluated_with_out(folder: 
             line = f"limpid: {place} may not be written to: name a file for the scores with --out\n"
             assert capsys.readouterr().err == line
             assert main(["evaluate", str(place), *words, "--out", str(out / "scores.json")]) == 0
-        told = capsys.readouterr()
-        assert "FD-CIFAR" in told.out
-        assert f"cannot write to the cache {cache}" in told.err
+        output = capsys.readouterr()
+        assert "FD-CIFAR" in output.out
+        assert f"cannot write to the cache {cache}" in output.err
         assert sorted(path.name for path in place.rglob("*")) == before
         assert "scores.json" in [path.name for path in out.iterdir()]
 

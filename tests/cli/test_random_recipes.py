@@ -1,4 +1,4 @@
-"""Recipes at random within what their types allow: each is trained and drawn from, or refused in one line.
+"""Random recipes within their types: each is trained and sampled, or refused in one line.
 
 130 are tried; `LIMPID_FUZZ=20000` tries so many.
 """
@@ -46,7 +46,7 @@ USUAL = 0.95
 FROM_PYTHON = (InMemory, OwnNetwork)
 
 
-def drawn(kind: Any, draw: random.Random, usual: Any = MISSING) -> Any:
+def random_value(kind: Any, draw: random.Random, usual: Any = MISSING) -> Any:
     """A value of a type, or the usual one."""
     if usual is not MISSING and draw.random() < USUAL and not (is_dataclass(kind) or union_members(kind)):
         return usual
@@ -54,7 +54,7 @@ def drawn(kind: Any, draw: random.Random, usual: Any = MISSING) -> Any:
         member = (
             type(usual) if draw.random() < 0.3 and type(usual) in members.values() else draw.choice([*members.values()])
         )
-        return drawn(member, draw, usual)
+        return random_value(member, draw, usual)
     if is_dataclass(kind):
         return drawn_fields(kind, draw, usual)
     if get_origin(kind) is Literal:
@@ -62,9 +62,9 @@ def drawn(kind: Any, draw: random.Random, usual: Any = MISSING) -> Any:
     if get_origin(kind) is tuple:
         inner = get_args(kind)
         kinds = [inner[0]] * draw.choice(LENGTHS) if inner[-1:] == (...,) else inner
-        return tuple(drawn(one, draw) for one in kinds)
+        return tuple(random_value(one, draw) for one in kinds)
     if len(get_args(kind)) > 1:  # one of something, or several
-        return drawn(draw.choice(get_args(kind)), draw)
+        return random_value(draw.choice(get_args(kind)), draw)
     choices = {int: WHOLE, float: NUMBERS, bool: (False, True), str: ("",)}
     return draw.choice(choices[kind])
 
@@ -73,14 +73,14 @@ def drawn_fields(kind: Any, draw: random.Random, usual: Any) -> Any:
     hints, found = get_type_hints(kind), {}
     for spec in fields(kind):
         made = spec.default_factory() if spec.default_factory is not MISSING else spec.default
-        found[spec.name] = drawn(hints[spec.name], draw, getattr(usual, spec.name, made))
+        found[spec.name] = random_value(hints[spec.name], draw, getattr(usual, spec.name, made))
     return kind(**found)
 
 
 def recipe_of(number: int) -> Recipe:
     """The random recipe of this number: small enough to be trained in a moment. Raises ValueError if it is refused."""
     draw = random.Random(number)
-    found = drawn(Recipe, draw)
+    found = random_value(Recipe, draw)
     data = Digits(size=draw.choice((8, 8, 8, 9, 16)))
     network = found.network
     if isinstance(network, DiT):
@@ -131,7 +131,7 @@ def refused_well(error: ValueError | FloatingPointError) -> None:
 
 
 @pytest.mark.parametrize("part", range(5))
-def test_a_recipe_at_random_is_trained_and_drawn_from_or_refused_in_one_line(part: int):
+def test_a_random_recipe_is_trained_and_sampled_or_refused_in_one_line(part: int):
     pipeline = 0
     for number in range(part * COUNT // 5, (part + 1) * COUNT // 5):
         try:
@@ -173,12 +173,12 @@ def test_a_schedule_without_levels_is_refused_with_the_recipe_and_in_sampling(sc
 
 
 @pytest.mark.parametrize(
-    ("network", "said"),
+    ("network", "message"),
     [
         (UNet(num_blocks=(), channel_mult=(1,)), r"blocks \(\): expected at most 100, for 1 levels"),
         (UNet(head_channels=-32), r"head_channels -32: expected a divisor of model_channels, 128, or 0"),
     ],
 )
-def test_a_network_that_cannot_be_is_refused(network: UNet, said: str):
-    with pytest.raises(ValueError, match=said):
+def test_a_network_that_cannot_be_is_refused(network: UNet, message: str):
+    with pytest.raises(ValueError, match=message):
         network.build((3, 32, 32), 0)

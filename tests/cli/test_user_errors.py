@@ -21,7 +21,7 @@ ABSENT = "absent"
 EMPTY = "empty"
 """A folder with nothing in it."""
 FOREIGN = "foreign.safetensors"
-"""A file that is none of ours, with a name as of ours."""
+"""A file that limpid did not write, with a name like that of one of its files."""
 BROKEN = "broken"
 """A run whose recipe and checkpoint are cut off."""
 
@@ -43,12 +43,12 @@ def refused(words: list[str], place: Path, capsys: pytest.CaptureFixture[str]) -
     """What a command says that ends with exit code 2, in one line, and has written nothing."""
     before = sorted(place.rglob("*"))
     assert main(words) == 2
-    said = capsys.readouterr()
-    assert said.err.startswith("limpid: ")
-    assert said.err.strip().splitlines()[-1:] == said.err.strip().splitlines()[:1], said.err
-    assert said.out == ""
+    output = capsys.readouterr()
+    assert output.err.startswith("limpid: ")
+    assert output.err.strip().splitlines()[-1:] == output.err.strip().splitlines()[:1], output.err
+    assert output.out == ""
     assert sorted(place.rglob("*")) == before
-    return said.err
+    return output.err
 
 
 def test_the_table_has_every_command():
@@ -62,7 +62,7 @@ def test_a_command_without_its_argument_says_what_it_needs(command: str, place: 
 
 @pytest.mark.parametrize("command", ALL_COMMANDS)
 @pytest.mark.parametrize("given", [ABSENT, EMPTY, FOREIGN, "foreign.toml", BROKEN])
-def test_a_command_given_what_is_not_there_or_broken_names_it(command: str, given: str, place: Path, capsys):
+def test_a_missing_or_broken_file_is_named(command: str, given: str, place: Path, capsys):
     words = [word.replace("{}", given) for word in command.split()]
     assert given.removesuffix(".toml") in refused([*words, given], place, capsys)
 
@@ -119,7 +119,7 @@ HOPELESS = {
 
 
 @pytest.mark.parametrize("options", HOPELESS)
-def test_what_could_not_be_drawn_in_the_end_is_refused_before_anything_is_written(
+def test_a_recipe_that_cannot_be_sampled_is_refused_before_anything_is_written(
     options: str, place: Path, capsys: pytest.CaptureFixture[str]
 ):
     assert HOPELESS[options] in refused(["train", "demo", *options.split(), "--device", "cpu"], place, capsys)

@@ -68,7 +68,7 @@ def painted(schedule: Schedule, resample: int, n: int, steps: int = 30) -> Tenso
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
-def test_what_is_known_stays_to_the_bit(schedule: Schedule):
+def test_known_pixels_stay_to_the_bit(schedule: Schedule):
     x = painted(schedule, 2, 50)
     assert torch.equal(x[:, ~HOLE], KNOWN[:, ~HOLE].expand(50, 2))
     assert x[:, HOLE].std() > 0.1
@@ -85,9 +85,9 @@ def test_the_hole_is_filled_by_the_conditional_law(schedule: Schedule):
     n, (mean, variance) = 4_000, JOINT.given(KNOWN[0], HOLE)
     std, narrow = variance.sqrt().item(), []
     for steps in (30, 120):
-        drawn = painted(schedule, 20, n, steps)[:, HOLE]
-        assert abs(drawn.mean() - mean).item() < std * (4 / math.sqrt(n) + 0.03)
-        narrow.append(1 - drawn.std().item() / std)
+        samples = painted(schedule, 20, n, steps)[:, HOLE]
+        assert abs(samples.mean() - mean).item() < std * (4 / math.sqrt(n) + 0.03)
+        narrow.append(1 - samples.std().item() / std)
     # The standard error of a spread is 0.011; the schedules of 1000 steps bunch their levels, and gain less.
     assert 0 < narrow[1] < narrow[0] - 0.02
     assert narrow[0] < 0.25
@@ -108,7 +108,7 @@ def test_repeating_steps_makes_the_hole_agree_with_its_surroundings(schedule: Sc
 
 
 def test_a_hole_without_surroundings_is_sampling():
-    """The same noise, drawn in the same order but for that of the known part, gives the same law: here its moments."""
+    """The moments of the samples do not depend on the order in which noise is generated for the known part."""
     everything, known = torch.ones(3, dtype=torch.bool), torch.full((4_000, 3), 5.0, dtype=torch.float64)
     noise, levels = noise_like(known), sampling_levels(Cosine(), 60)
     x = last(inpaint(JOINT, levels[0].sigma * noise(), levels, noise, known, everything)).x
@@ -121,12 +121,12 @@ def test_going_back_up_is_the_forward_process(schedule: Schedule):
     """x_s noised on to level t has the alpha and sigma of t: k alpha_s = alpha_t, and the variances add up."""
     levels = sampling_levels(schedule, 10)
     x0, eps = torch.full((1, 3), 0.7, dtype=torch.float64), torch.ones(1, 3, dtype=torch.float64)
-    for here, there in ((levels[6], levels[5]), (levels[10], levels[4]), (levels[9], levels[0])):
-        signal = renoise(add_noise(x0, 0 * eps, here), here, there, lambda: 0 * eps)
-        old = renoise(add_noise(0 * x0, eps, here), here, there, lambda: 0 * eps)
-        new = renoise(0 * x0, here, there, lambda: eps)
-        assert_close(signal, add_noise(x0, 0 * eps, there))
-        assert_close(old.square() + new.square(), there.sigma.square() * eps)
+    for source, target in ((levels[6], levels[5]), (levels[10], levels[4]), (levels[9], levels[0])):
+        signal = renoise(add_noise(x0, 0 * eps, source), source, target, lambda: 0 * eps)
+        old = renoise(add_noise(0 * x0, eps, source), source, target, lambda: 0 * eps)
+        new = renoise(0 * x0, source, target, lambda: eps)
+        assert_close(signal, add_noise(x0, 0 * eps, target))
+        assert_close(old.square() + new.square(), target.sigma.square() * eps)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
@@ -154,12 +154,12 @@ def test_a_variation_is_sampled_from_the_posterior_of_the_noisy_image(strength: 
     """The posterior of a Gaussian is known: its mean keeps the share alpha^2 s^2 / (alpha^2 s^2 + sigma^2) of x0."""
     n, levels = 4_000, from_strength(sampling_levels(Cosine(), 200), strength)
     x0 = torch.tensor([[0.9, 0.9]], dtype=torch.float64).expand(n, 2)
-    drawn = last(sdedit(Ancestral(), LAW, x0, levels, noise_like(x0))).x
+    samples = last(sdedit(Ancestral(), LAW, x0, levels, noise_like(x0))).x
     signal = (levels[0].alpha * LAW.std).square()
     share = signal / (signal + levels[0].sigma.square())
     expected = LAW.mean + share * (x0[0] - LAW.mean)
     # Four standard errors, and the first-order error of up to 200 steps.
-    assert ((drawn.mean(0) - expected).abs() < LAW.std * (4 / math.sqrt(n) + 0.02)).all()
+    assert ((samples.mean(0) - expected).abs() < LAW.std * (4 / math.sqrt(n) + 0.02)).all()
 
 
 FINE = [sampling_levels(Karras(sigma_min=1e-4, sigma_max=20.0, rho=9.0), steps) for steps in (40, 80, 160)]
@@ -226,7 +226,7 @@ def test_slerp_between_a_noise_and_itself_stays_there():
         assert_close(slerp(a, scale * a, t), a * (1 + t * (scale - 1))[:, None])
 
 
-def test_images_between_two_are_the_quantiles_between_theirs():
+def test_interpolated_samples_are_the_quantiles_between_those_of_the_ends():
     """Of a one-dimensional Gaussian the noise is the quantile; two noises of one sign lie on one line."""
     law = Gaussian(torch.tensor([0.4], dtype=torch.float64), torch.tensor([0.5], dtype=torch.float64))
     ends, t = torch.tensor([[0.6], [1.4]], dtype=torch.float64), torch.linspace(0, 1, 5, dtype=torch.float64)

@@ -18,8 +18,8 @@ def test_the_forward_process_is_that_of_diffusers(T: int, diffusers):
     draw = torch.Generator().manual_seed(T)
     x0, eps = torch.randn(2, 8, 3, 16, 16, generator=draw)
     t = torch.randint(0, T, (8,), generator=draw)
-    ours = add_noise(x0, eps, LinearBeta(T=T)((t + 1) / T))
-    assert_close(ours, scheduler.add_noise(x0, eps, t), atol=1e-5, rtol=0)
+    noisy = add_noise(x0, eps, LinearBeta(T=T)((t + 1) / T))
+    assert_close(noisy, scheduler.add_noise(x0, eps, t), atol=1e-5, rtol=0)
 
 
 def test_each_sample_of_a_batch_is_at_its_own_level():

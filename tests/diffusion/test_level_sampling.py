@@ -19,7 +19,7 @@ def test_the_mean_of_anything_stays_what_it_is(kind: UniformLevels | LossSecondM
     assert_close(rarity.mean(), torch.ones((), dtype=torch.float64), rtol=1e-3, atol=0)
 
 
-def test_levels_are_drawn_as_often_as_the_root_of_their_moment():
+def test_levels_are_sampled_in_proportion_to_the_root_of_their_moment():
     bent, _ = importance_sample(U, LossSecondMoment(bins=5, floor=0.0).density(MOMENTS))
     often = torch.histc(bent.float(), 5, 0, 1) / len(U)
     assert_close(often, (MOMENTS.sqrt() / MOMENTS.sqrt().sum()).float(), rtol=1e-3, atol=0)

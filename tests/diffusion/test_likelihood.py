@@ -57,8 +57,8 @@ def images(n: int, axes: int = 1) -> Tensor:
 def squared_error(x0: Tensor, ratio: Tensor) -> Tensor:
     """E |x0 - x0_hat|^2 over the noise, for the Gaussian's denoiser: its shrinkage, and the noise it lets through."""
     variance = SMOOTH.std.square()
-    kept = variance / (variance + ratio.square())
-    return (1 - kept).square() * (x0 - SMOOTH.mean).square() + (kept * ratio).square()
+    signal = variance / (variance + ratio.square())
+    return (1 - signal).square() * (x0 - SMOOTH.mean).square() + (signal * ratio).square()
 
 
 def integral(x0: Tensor) -> Tensor:
@@ -107,13 +107,13 @@ def test_the_prior_is_the_divergence_of_torch():
 def test_a_step_costs_the_divergence_of_its_two_gaussians(variance):
     """Posterior mean and variance from Ho et al. (2020), eq. 7, by its table of betas."""
     levels, x0 = sampling_levels(LinearBeta(T=40), 40), images(50, axes=3)
-    said = torch.full_like(x0, 0.3)
-    steps = discrete_elbo(lambda x, level: said, x0, levels, generator("cpu", 0), variance=variance).steps
+    x0_pred = torch.full_like(x0, 0.3)
+    steps = discrete_elbo(lambda x, level: x0_pred, x0, levels, generator("cpu", 0), variance=variance).steps
     beta, bar = LinearBeta(T=40).betas(), levels.alpha.square().flip(0)
     for t in (2, 3, 20, 40):
-        b, here, there = beta[t - 1], bar[t], bar[t - 1]
-        small = (1 - there) / (1 - here) * b
-        far = there.sqrt() * b / (1 - here) * (x0 - said)
+        b, bar_t, bar_before = beta[t - 1], bar[t], bar[t - 1]
+        small = (1 - bar_before) / (1 - bar_t) * b
+        far = bar_before.sqrt() * b / (1 - bar_t) * (x0 - x0_pred)
         q = torch.distributions.Normal(far, small.sqrt())
         p = torch.distributions.Normal(torch.zeros_like(far), (small if variance == "small" else b).sqrt())
         assert_close(steps[:, 40 - t], torch.distributions.kl_divergence(q, p).sum(1))
@@ -131,8 +131,8 @@ def test_steps_of_a_gaussian_cost_what_its_squared_error_says():
 def test_a_few_steps_stand_for_all():
     x0, levels = images(4_000), sampling_levels(Karras(0.02), 60)
     few = discrete_elbo(SMOOTH, x0, levels, generator("cpu", 2), num_levels=7).nats
-    whole = discrete_elbo(SMOOTH, x0, levels, generator("cpu", 3)).nats
-    assert_within(few - whole, 0.0)
+    all_steps = discrete_elbo(SMOOTH, x0, levels, generator("cpu", 3)).nats
+    assert_within(few - all_steps, 0.0)
 
 
 def test_the_continuous_bound_is_its_integral():

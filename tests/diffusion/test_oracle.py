@@ -1,4 +1,4 @@
-"""The oracles are what the other proofs stand on: here they are held against integrals, gradients and each other."""
+"""The other tests rely on the oracles: they are checked against integrals, gradients and each other."""
 
 import math
 
@@ -47,26 +47,26 @@ LAWS = {"gaussian": gaussian(0.3, 0.5), "mixture": MIXTURE, "nested": NESTED, "p
 @pytest.mark.parametrize("point", LEVELS, ids=str)
 @pytest.mark.parametrize("name", ["gaussian", "mixture", "nested"])
 def test_denoiser_and_density_are_the_integrals_of_bayes_rule(name: str, point: tuple[float, float]):
-    law, here = LAWS[name], level(*point)
+    law, noise_level = LAWS[name], level(*point)
     x0 = torch.linspace(-4, 4, 20_001, dtype=F64)
     prior = law.log_density(x0[:, None], CLEAN).exp()
     x = torch.linspace(-2, 2, 9, dtype=F64)
-    noise = torch.distributions.Normal(here.alpha * x0, here.sigma).log_prob(x[:, None]).exp()
+    noise = torch.distributions.Normal(noise_level.alpha * x0, noise_level.sigma).log_prob(x[:, None]).exp()
     evidence = torch.trapezoid(prior * noise, x0)
     expected = torch.trapezoid(x0 * prior * noise, x0) / evidence
-    assert_close(law.log_density(x[:, None], here).exp(), evidence, rtol=1e-9, atol=1e-12)
-    assert_close(law(x[:, None], here)[:, 0], expected, rtol=1e-9, atol=1e-12)
+    assert_close(law.log_density(x[:, None], noise_level).exp(), evidence, rtol=1e-9, atol=1e-12)
+    assert_close(law(x[:, None], noise_level)[:, 0], expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("point", LEVELS, ids=str)
 @pytest.mark.parametrize("name", LAWS)
 def test_the_denoised_x0_is_given_by_the_score(name: str, point: tuple[float, float]):
     """Tweedie's formula: alpha E[x0 | x] = x + sigma^2 d ln p / dx."""
-    law, here = LAWS[name], level(*point)
+    law, noise_level = LAWS[name], level(*point)
     axes = 2 if name == "planar" else 1
     x = torch.randn(6, axes, dtype=F64, generator=generator("cpu", 1)).requires_grad_()
-    (score,) = torch.autograd.grad(law.log_density(x, here).sum(), x)
-    assert_close(here.alpha * law(x, here), x + here.sigma.square() * score)
+    (score,) = torch.autograd.grad(law.log_density(x, noise_level).sum(), x)
+    assert_close(noise_level.alpha * law(x, noise_level), x + noise_level.sigma.square() * score)
 
 
 @pytest.mark.parametrize("name", LAWS)
@@ -90,25 +90,27 @@ def test_points_are_a_mixture_of_gaussians_without_width(point: tuple[float, flo
 
 
 def test_points_of_no_given_weight_weigh_the_same():
-    x, here = torch.randn(5, 1, dtype=F64), level(1.0, 0.5)
+    x, noise_level = torch.randn(5, 1, dtype=F64), level(1.0, 0.5)
     even = EmpiricalData(POINTS.points, numbers(2.0, 2.0, 2.0))
-    assert_close(EmpiricalData(POINTS.points)(x, here), even(x, here))
-    assert_close(EmpiricalData(POINTS.points).log_density(x, here), even.log_density(x, here))
+    assert_close(EmpiricalData(POINTS.points)(x, noise_level), even(x, noise_level))
+    assert_close(EmpiricalData(POINTS.points).log_density(x, noise_level), even.log_density(x, noise_level))
 
 
 def test_conditioned_on_a_class_the_denoiser_is_that_of_its_part():
-    x, here, labels = torch.randn(4, 1, dtype=F64), level(1.0, 0.5), torch.tensor([0, 1, 1, 0])
-    said = MIXTURE.conditional(x, here, labels)
+    x, noise_level, labels = torch.randn(4, 1, dtype=F64), level(1.0, 0.5), torch.tensor([0, 1, 1, 0])
+    denoised = MIXTURE.conditional(x, noise_level, labels)
     for i, label in enumerate(labels):
-        assert_close(said[i], MIXTURE.parts[label](x[i : i + 1], here)[0])
+        assert_close(denoised[i], MIXTURE.parts[label](x[i : i + 1], noise_level)[0])
 
 
 def test_without_a_class_the_denoiser_is_the_posterior_mean_over_classes():
-    x, here = torch.linspace(-2, 2, 5, dtype=F64)[:, None], level(1.0, 0.5)
-    joint = torch.stack([w * part.log_density(x, here).exp() for w, part in zip((3, 1), MIXTURE.parts, strict=True)])
-    classes = [MIXTURE.conditional(x, here, torch.full((5,), k)) for k in (0, 1)]
+    x, noise_level = torch.linspace(-2, 2, 5, dtype=F64)[:, None], level(1.0, 0.5)
+    joint = torch.stack(
+        [w * part.log_density(x, noise_level).exp() for w, part in zip((3, 1), MIXTURE.parts, strict=True)]
+    )
+    classes = [MIXTURE.conditional(x, noise_level, torch.full((5,), k)) for k in (0, 1)]
     expected = (joint[0, :, None] * classes[0] + joint[1, :, None] * classes[1]) / joint.sum(0)[:, None]
-    assert_close(MIXTURE(x, here), expected)
+    assert_close(MIXTURE(x, noise_level), expected)
 
 
 # Guidance of two known laws.
@@ -121,11 +123,11 @@ SCALES = [0.5, 1.0, 1.5, 3.0]
 def test_guidance_denoises_the_tilted_law_of_each_level(main: DataDistribution, scale: float):
     """By Tweedie's formula it follows the score of p_main^s / p_guide^(s - 1), both noised to that level."""
     guide = gaussian(-0.1, 0.8)
-    x, here = torch.linspace(-2, 2, 9, dtype=F64)[:, None].requires_grad_(), level(0.8, 0.6)
-    tilted = scale * main.log_density(x, here) - (scale - 1) * guide.log_density(x, here)
+    x, noise_level = torch.linspace(-2, 2, 9, dtype=F64)[:, None].requires_grad_(), level(0.8, 0.6)
+    tilted = scale * main.log_density(x, noise_level) - (scale - 1) * guide.log_density(x, noise_level)
     (score,) = torch.autograd.grad(tilted.sum(), x)
-    expected = (x + here.sigma.square() * score) / here.alpha
-    assert_close(guide_away_from(main, guide, Guidance(scale))(x, here), expected)
+    expected = (x + noise_level.sigma.square() * score) / noise_level.alpha
+    assert_close(guide_away_from(main, guide, Guidance(scale))(x, noise_level), expected)
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -141,7 +143,7 @@ def test_guidance_of_two_gaussians_of_one_width_is_a_gaussian_further_on(scale: 
 def test_guidance_of_two_gaussians_of_one_mean_ends_where_its_equation_does(scale: float):
     """dx / d ln r = r^2 (s / v_m - (s - 1) / v_g) (x - m), v = std^2 + r^2, whose solution is a product of powers.
 
-    What is drawn is thus not the tilted law of the data, whose variance is 1 / (s / std_m^2 - (s - 1) / std_g^2).
+    The samples thus do not have the tilted law of the data, whose variance is 1 / (s / std_m^2 - (s - 1) / std_g^2).
     """
     main, guide, mean = gaussian(0.1, 0.3), gaussian(0.1, 0.7), 0.1
     ratio = torch.linspace(math.log(20), math.log(0.01), 801, dtype=F64).exp()

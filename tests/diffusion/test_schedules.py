@@ -104,14 +104,14 @@ def test_the_tables_are_those_of_diffusers(diffusers):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("T", [7, 1000, 4000])
-def test_every_whole_step_is_met_whatever_the_rounding_of_its_u(T: int, dtype: torch.dtype):
+def test_every_timestep_is_exact_despite_the_rounding_of_u(T: int, dtype: torch.dtype):
     table = alpha_bars(LinearBeta(T=T), dtype, CPU)
     steps = torch.arange(T + 1, dtype=dtype)
     for u in (steps / T, steps * (1 / T), torch.linspace(0, 1, T + 1, dtype=dtype)):
         assert_close(LinearBeta(T=T)(u).alpha, table.sqrt(), rtol=0, atol=0)
 
 
-def test_steps_between_whole_ones_go_to_the_noisier():
+def test_u_between_two_timesteps_is_the_noisier_one():
     levels, table = (
         LinearBeta(T=4)(torch.tensor([0.0, 0.01, 0.25, 0.26, 1.0])),
         alpha_bars(LinearBeta(T=4), torch.float32, CPU),
@@ -126,9 +126,9 @@ def test_the_spacings_are_those_of_diffusers_for_every_number_of_steps(spacing: 
     table = alpha_bars(LinearBeta(T), torch.float64, CPU)
     for steps in range(1, 1001):
         scheduler.set_timesteps(steps)
-        theirs = scheduler.timesteps[:steps] + 1  # numpy's arange runs on to 0 at some numbers, 61 for one
+        reference = scheduler.timesteps[:steps] + 1  # numpy's arange runs on to 0 at some numbers, 61 for one
         levels = sampling_levels(LinearBeta(T), steps, spacing)
-        assert levels.alpha.tolist() == [*table[theirs].sqrt().tolist(), 1.0], steps
+        assert levels.alpha.tolist() == [*table[reference].sqrt().tolist(), 1.0], steps
         assert levels.sigma[-1] == 0
 
 

@@ -28,7 +28,7 @@ def test_every_target_gives_back_x0_on_every_path(kind: Target, path: str, pair)
 
 
 @pytest.mark.parametrize("kind", TARGETS, ids=str)
-def test_the_network_is_asked_the_same_on_every_path(kind: Target, pair):
+def test_the_network_predicts_the_same_target_on_every_path(kind: Target, pair):
     circle = PATHS["variance preserving"]
     scaled = Level(3 * circle.alpha, 3 * circle.sigma)
     x0, eps = pair

@@ -110,9 +110,9 @@ def test_the_feature_network_has_the_accuracy_in_its_json_file(cifar_root: Path,
 def test_the_feature_network_takes_grey_and_colour_of_any_size(
     extractor: FeatureExtractor, shape: tuple[int, int, int]
 ):
-    said = extractor.extract(torch.zeros(2, *shape, dtype=torch.uint8))
-    assert said.features.shape == (2, 168)
-    assert said.logits.shape == (2, 10)
+    message = extractor.extract(torch.zeros(2, *shape, dtype=torch.uint8))
+    assert message.features.shape == (2, 168)
+    assert message.logits.shape == (2, 10)
 
 
 def test_the_feature_network_refuses_other_channels(extractor: FeatureExtractor):
@@ -154,14 +154,14 @@ def test_images_that_are_all_alike_have_finite_scores_and_it_says_so(cache: None
 def test_features_are_moved_to_the_cpu(extractor: FeatureExtractor):
     """From a fake GPU, whose tensors have devices and shapes but no values."""
     with FakeTensorMode():
-        said = Features(torch.zeros(2, 168, device="cuda:0"), torch.zeros(2, 10, device="cuda:0"))
+        message = Features(torch.zeros(2, 168, device="cuda:0"), torch.zeros(2, 10, device="cuda:0"))
         got = extract_features(
-            extractor._replace(extract=lambda pixels: said), torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
+            extractor._replace(extract=lambda pixels: message), torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
         )
     assert {name: value.device.type for name, value in got.items()} == {"features": "cpu", "logits": "cpu"}
 
 
-def test_features_of_real_images_are_kept_and_read_again(empty_cache: Path, extractor: FeatureExtractor):
+def test_features_of_real_images_are_cached(empty_cache: Path, extractor: FeatureExtractor):
     first = reference_from_dataset(Digits(size=8), extractor)
     blind = extractor._replace(extract=lambda pixels: pytest.fail("it looked again"))
     again = reference_from_dataset(Digits(size=8), blind)
@@ -195,7 +195,7 @@ def test_the_same_seeds_score_the_same_to_the_last_bit(
     assert scored(pipeline, tmp_path / "c", 40, extractor, first=100).scores != one.scores
 
 
-def test_images_that_were_drawn_are_not_drawn_again(
+def test_samples_are_cached_and_not_generated_again(
     cache: None, tmp_path: Path, pipeline: Pipeline, extractor: FeatureExtractor, monkeypatch: pytest.MonkeyPatch
 ):
     once = scored(pipeline, tmp_path, 40, extractor)
@@ -204,26 +204,26 @@ def test_images_that_were_drawn_are_not_drawn_again(
     assert (again.scores, again.provenance) == (once.scores, once.provenance)
 
 
-def test_what_a_guide_or_another_version_draws_is_kept_apart(
+def test_samples_of_another_guide_or_version_are_cached_separately(
     tmp_path: Path, folder: Path, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ):
     weak = tmp_path / "weak"
     copytree(folder / "checkpoints", weak / "checkpoints")
     guided = replace(QUICK, guidance_model=str(weak), guidance=Guidance(2.0))
 
-    def drawn(sampling: Sampling) -> tuple[Path | None, object]:
+    def generated_rows(sampling: Sampling) -> tuple[Path | None, object]:
         subject = generated_by(pipeline.with_sampling(sampling), "tiny", tmp_path, "ema", range(2), 20)
         return subject.cache_dir, subject.provenance.get("guide sha256")
 
-    once, again = drawn(guided), drawn(guided)
+    once, again = generated_rows(guided), generated_rows(guided)
     assert once == again
     assert run(replace(TINY, duration=96), weak, CPU)
-    assert drawn(guided)[0] != once[0]
-    assert drawn(guided)[1] != once[1]
-    alone = drawn(QUICK)
+    assert generated_rows(guided)[0] != once[0]
+    assert generated_rows(guided)[1] != once[1]
+    alone = generated_rows(QUICK)
     assert alone[1] is None
     monkeypatch.setattr("limpid.evaluation.generated.version", lambda name: "another")
-    assert drawn(QUICK)[0] != alone[0]
+    assert generated_rows(QUICK)[0] != alone[0]
 
 
 def test_too_few_images_are_refused(cache: None, tmp_path: Path, pipeline: Pipeline, extractor: FeatureExtractor):
@@ -251,9 +251,9 @@ def test_the_command_writes_the_protocol_beside_the_numbers(
     cache: None, folder: Path, capsys: pytest.CaptureFixture[str]
 ):
     assert main(["evaluate", str(folder), "--n", "40", "--steps", "2", "--device", "cpu"]) == 0
-    said = capsys.readouterr()
-    assert "FD-CIFAR" in said.out
-    assert "40 of 40 images" in said.err
+    message = capsys.readouterr()
+    assert "FD-CIFAR" in message.out
+    assert "40 of 40 images" in message.err
     plain = json.loads((folder / "scores.json").read_text())["reports"][-1]
     assert plain["protocol"] == {
         "n": 40,
@@ -293,7 +293,7 @@ def test_a_sweep_over_weights_draws_with_each(cache: None, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--sweep", "precision=float32,bfloat16"], "options of sampling"),
         (["--sweep", "features=cifar,edm"], "options of sampling"),
@@ -303,9 +303,9 @@ def test_a_sweep_over_weights_draws_with_each(cache: None, tmp_path: Path):
     ],
     ids=" ".join,
 )
-def test_what_a_sweep_would_pass_over_is_refused(cache: None, folder: Path, words: list[str], said: str, capsys):
+def test_what_a_sweep_would_pass_over_is_refused(cache: None, folder: Path, words: list[str], message: str, capsys):
     assert main(["evaluate", str(folder), *words, "--device", "cpu"]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_checkpoint_is_compared_by_its_own_scores(cache: None, tmp_path: Path, folder: Path, capsys):
@@ -315,10 +315,10 @@ def test_a_checkpoint_is_compared_by_its_own_scores(cache: None, tmp_path: Path,
         assert main(["evaluate", str(subject), "--n", "40", "--steps", steps, "--device", "cpu"]) == 0
     capsys.readouterr()
     assert main(["compare", str(copy), str(file)]) == 0
-    said = capsys.readouterr().out
-    assert f"A: {copy}: " in said
-    assert f"B: {file}: " in said
-    assert "sampled with different steps" in said
+    message = capsys.readouterr().out
+    assert f"A: {copy}: " in message
+    assert f"B: {file}: " in message
+    assert "sampled with different steps" in message
     assert main(["compare", str(copy), str(tmp_path / "none" / "checkpoints" / "other.safetensors")]) == 2
     assert "other.safetensors" in capsys.readouterr().err
 
@@ -341,10 +341,10 @@ def test_files_are_scored_as_the_run_that_drew_them(cache: None, folder: Path, c
     assert main(["evaluate", str(out / "samples.npz"), *look, *against]) == 0
     report = load_reports(out / "samples.npz.scores.json")[-1]
     assert report.protocol.reference == "Digits"
-    ours = scored(load(folder, runtime=CPU), folder / "again", 40, feature_extractor("cifar"))
+    own_report = scored(load(folder, runtime=CPU), folder / "again", 40, feature_extractor("cifar"))
     # The command spreads its classes in blocks, an evaluation in turns: other images, but of one distribution.
-    assert report.protocol == ours.protocol
-    assert report.scores["FD-CIFAR"].value == pytest.approx(ours.scores["FD-CIFAR"].value, rel=0.5)
+    assert report.protocol == own_report.protocol
+    assert report.scores["FD-CIFAR"].value == pytest.approx(own_report.scores["FD-CIFAR"].value, rel=0.5)
 
 
 def test_published_statistics_give_a_frechet_distance_alone(cache: None, tmp_path: Path, folder: Path):
@@ -421,8 +421,8 @@ def test_copies_are_counted_by_held_out_images_of_all_kinds():
     draw = torch.Generator().manual_seed(0)
     seen, new = (torch.rand(4000, 48, generator=draw) for _ in range(2))
     alike = seen[:1000].repeat(4, 1) + 0.1 * torch.rand(4000, 48, generator=draw)
-    drawn, training = torch.cat([alike[:400], new[1000:1400]]), torch.cat([seen[:1000], new[:1000]])
-    counted = memorization(drawn, torch.cat([alike[1000:3500], new[1400:3900]]), training)
+    generated_rows, training = torch.cat([alike[:400], new[1000:1400]]), torch.cat([seen[:1000], new[:1000]])
+    counted = memorization(generated_rows, torch.cat([alike[1000:3500], new[1400:3900]]), training)
     assert counted.rate is not None
     assert counted.rate.value == pytest.approx(FALSE_ALARM_RATE, abs=0.02)
 
@@ -524,18 +524,18 @@ def test_copies_are_of_the_runs_own_training_images_whatever_it_is_scored_agains
     assert report.scores["held-out loss - training loss"].value == known.mean_gap.value
 
 
-def test_copies_are_not_asked_where_the_runs_own_images_are_gone(
+def test_memorization_is_not_measured_without_the_training_images(
     copying_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    there, moved = copying_run.parent / "photos.npz", copying_run.parent / "moved.npz"
-    there.rename(moved)
+    original_path, moved = copying_run.parent / "photos.npz", copying_run.parent / "moved.npz"
+    original_path.rename(moved)
     try:
         report = report_on(copying_run, tmp_path / "scores.json", "--n", "60", *against(tmp_path / "others.npz"))
     finally:
-        moved.rename(there)
+        moved.rename(original_path)
     assert not [name for name in report.scores if name.startswith(("copies", "held-out loss"))]
     assert report.scores["FD-CIFAR"].held_out is not None
-    gone = f"no folder or file at {there}; if it was moved, give its new path with --data.root"
+    gone = f"no folder or file at {original_path}; if it was moved, give its new path with --data.root"
     why = f"no memorization, no generalization gap: {gone}"
     assert report.notes[1:] == (why,)
     assert why in capsys.readouterr().out
@@ -566,8 +566,10 @@ def test_runs_on_few_images_are_scored_without_a_floor_and_it_says_why(
 
 def test_the_pairs_that_are_shown_are_the_same_whether_copies_are_counted_or_not():
     draw = torch.Generator().manual_seed(0)
-    drawn, training, held = (torch.randint(0, 256, (n, 48), generator=draw, dtype=torch.uint8) for n in (20, 90, 40))
-    counted, shown = memorization(drawn, held, training), memorization(drawn, None, training)
+    generated_rows, training, held = (
+        torch.randint(0, 256, (n, 48), generator=draw, dtype=torch.uint8) for n in (20, 90, 40)
+    )
+    counted, shown = memorization(generated_rows, held, training), memorization(generated_rows, None, training)
     assert shown.rate is None
     assert torch.equal(shown.distance_ratio, counted.distance_ratio)
     assert torch.equal(shown.nearest, counted.nearest)
@@ -596,7 +598,7 @@ def test_six_images_are_enough_to_compare_with(cache: None, tmp_path: Path, of_s
     assert {"FD-CIFAR", "KD-CIFAR", "coverage"} <= report.scores.keys()
 
 
-def test_what_is_drawn_by_a_run_on_one_image_is_compared_with_others(cache: None, tmp_path: Path, of_one: Path):
+def test_samples_of_a_run_on_one_image_are_compared_with_another_reference(cache: None, tmp_path: Path, of_one: Path):
     report = report_on(of_one, tmp_path / "scores.json", "--n", "40", *against(tmp_path / "others.npz"))
     assert report.notes[-1].endswith("no generalization gap: Folder train has one image only")
 
@@ -609,7 +611,7 @@ def no_sampling(folder: Path, noisy: Path, of_six: Path, of_five: Path, monkeypa
 
 @pytest.mark.usefixtures("no_sampling")
 @pytest.mark.parametrize(
-    ("place", "words", "said"),
+    ("place", "words", "message"),
     [
         ("of_five", "--n 40", "5 images of Folder train are too few to compare with: expected at least 6"),
         ("of_six", "--n 39", "39 images are too few to evaluate: expected at least 40"),
@@ -622,13 +624,18 @@ def no_sampling(folder: Path, noisy: Path, of_six: Path, of_five: Path, monkeypa
         ("folder", "--n 40 --likelihood-images 1798", "expected 2 to 1797 images"),
     ],
 )
-def test_what_cannot_be_scored_is_refused_before_the_first_image_is_drawn(
-    cache: None, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], place: str, words: str, said: str
+def test_what_cannot_be_scored_is_refused_before_sampling(
+    cache: None,
+    request: pytest.FixtureRequest,
+    capsys: pytest.CaptureFixture[str],
+    place: str,
+    words: str,
+    message: str,
 ):
     run = request.getfixturevalue(place)
     capsys.readouterr()
     assert main(["evaluate", str(run), "--device", "cpu", *words.split()]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_floor_of_fewer_images_than_were_scored_is_called_so(copying_run: Path, tmp_path: Path):
@@ -637,7 +644,7 @@ def test_a_floor_of_fewer_images_than_were_scored_is_called_so(copying_run: Path
 
 
 @pytest.mark.usefixtures("no_sampling")
-def test_what_a_run_cannot_be_taught_from_is_said_before_it_draws(
+def test_a_classification_score_without_classes_or_held_out_images_is_refused_before_sampling(
     cache: None, folder: Path, noisy: Path, capsys: pytest.CaptureFixture[str]
 ):
     for place in (folder, noisy):
@@ -645,7 +652,7 @@ def test_what_a_run_cannot_be_taught_from_is_said_before_it_draws(
         assert "--cas needs a class-conditional model and held-out real images" in capsys.readouterr().err
 
 
-def test_fewer_images_than_a_classifier_learns_from_are_refused_before_they_are_drawn(
+def test_too_few_samples_for_a_classification_score_are_refused_before_sampling(
     cache: None, pipeline: Pipeline, extractor: FeatureExtractor
 ):
     digits = reference_from_dataset(Digits(size=8), extractor)
@@ -655,7 +662,7 @@ def test_fewer_images_than_a_classifier_learns_from_are_refused_before_they_are_
             check_model_metrics(ModelMetrics(cas=True), pipeline, TrainTestPair(training, digits), n)
 
 
-def test_copies_are_found_and_what_is_new_is_not():
+def test_copies_are_found_and_new_images_are_not_copies():
     draw = torch.Generator().manual_seed(0)
     training, new, held = (torch.randint(0, 256, (n, 48), generator=draw, dtype=torch.uint8) for n in (300, 200, 400))
     copied = memorization(torch.cat([training[:50], new[:50]]), held, training)
@@ -678,20 +685,22 @@ def test_a_network_knows_images_it_has_seen_no_better_than_itself(pipeline: Pipe
 def test_a_gap_turns_its_sign_with_the_sets(pipeline: Pipeline):
     digits = Digits(size=8).load()
     first, second = (ImageDataset(digits.pixels[i::2], digits.labels[i::2], digits.class_names) for i in (0, 1))
-    there, back = (
+    original_path, back = (
         generalization_gap(pipeline, first, second, 60),
         generalization_gap(pipeline, second, first, 60),
     )
-    assert there.mean_gap.value == -back.mean_gap.value != 0
-    assert there.mean_gap.error == back.mean_gap.error > 0
-    assert there.ratios == sorted(there.ratios)
+    assert original_path.mean_gap.value == -back.mean_gap.value != 0
+    assert original_path.mean_gap.error == back.mean_gap.error > 0
+    assert original_path.ratios == sorted(original_path.ratios)
 
 
-def test_a_classifier_is_asked_in_float32_and_leaves_torch_as_it_was():
+def test_a_classifier_is_evaluated_in_float32_and_torchs_settings_are_restored():
     """torch lets the convolutions of newer GPUs round to the eleven bits of TF32."""
     convolutions, found = torch.backends.cudnn.conv, []  # pyright: ignore[reportAttributeAccessIssue]
     before, model = convolutions.fp32_precision, untrained_classifier(0, CPU)
-    model.register_forward_hook(lambda net, shown, said: found.append((convolutions.fp32_precision, said.logits.dtype)))
+    model.register_forward_hook(
+        lambda net, shown, message: found.append((convolutions.fp32_precision, message.logits.dtype))
+    )
     black = ImageDataset(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64))
     with torch.autocast("cpu", torch.bfloat16):
         accuracy_on_test_set(model, black)
@@ -702,19 +711,19 @@ def test_a_classifier_is_asked_in_float32_and_leaves_torch_as_it_was():
 def test_a_classifier_learns_from_images_what_it_needs_for_others():
     digits = Digits(size=8).load()
     rgb = ImageDataset(digits.pixels.expand(-1, 3, -1, -1), digits.labels, digits.class_names)
-    learnt, kept = (
+    training_set, test_set = (
         ImageDataset(rgb.pixels[:900], rgb.labels[:900]),
         ImageDataset(rgb.pixels[900:1300], rgb.labels[900:1300]),
     )
-    taught = classification_score(learnt, kept, CPU, epochs=15)
-    shuffled = ImageDataset(learnt.pixels[:600], learnt.labels[:600].flip(0))
-    misled = classification_score(shuffled, kept, CPU, epochs=10)
-    assert taught.value > 0.7
+    score_of_classes = classification_score(training_set, test_set, CPU, epochs=15)
+    shuffled = ImageDataset(training_set.pixels[:600], training_set.labels[:600].flip(0))
+    misled = classification_score(shuffled, test_set, CPU, epochs=10)
+    assert score_of_classes.value > 0.7
     assert misled.value < 0.3
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["evaluate"], "needs a RUN"),
         (["evaluate", "nowhere"], "there is no nowhere"),
@@ -723,10 +732,10 @@ def test_a_classifier_learns_from_images_what_it_needs_for_others():
         (["compare", "a", "b"], "no scores at a"),
     ],
 )
-def test_mistakes_get_one_line(words: list[str], said: str, capsys: pytest.CaptureFixture[str]):
+def test_mistakes_get_one_line(words: list[str], message: str, capsys: pytest.CaptureFixture[str]):
     assert main(words) == 2
     error = capsys.readouterr().err
-    assert said in error
+    assert message in error
     assert error.count("\n") == 1
 
 
@@ -743,7 +752,7 @@ def test_a_run_is_scored_with_its_classes_in_the_shares_of_its_data(tmp_path: Pa
     ]
     assert {one.provenance["classes"] for one in in_turn} == {"balanced"}
     assert len({one.cache_dir for one in in_turn}) == 1
-    assert subject.cache_dir != in_turn[0].cache_dir  # what was drawn with other labels is not taken for it
+    assert subject.cache_dir != in_turn[0].cache_dir  # samples with other labels are cached elsewhere
     for one in in_turn:
         assert one.labels is not None
         assert one.labels.tolist() == [seed % 10 for seed in range(50)]
@@ -782,11 +791,11 @@ def test_real_held_out_images_in_the_shares_of_the_training_set_score_as_such(
     assert in_turn > 20 * by_share
 
 
-def test_a_network_is_not_told_labels_of_other_classes(pipeline: Pipeline):
+def test_a_network_is_not_conditioned_on_labels_of_other_classes(pipeline: Pipeline):
     renamed, images = replace(pipeline, class_names=("zero", *pipeline.class_names[1:])), load_all_images(TINY.data)
     known = TrainTestPair(Reference("digits", len(images), "", Statistics(*torch.zeros(2, 1, 1)), None, images), None)
-    said = "this network was trained with 10 classes, and the data has 10: class 0 was 'zero' and is '0'"
-    with pytest.raises(ValueError, match=said):
+    message = "this network was trained with 10 classes, and the data has 10: class 0 was 'zero' and is '0'"
+    with pytest.raises(ValueError, match=message):
         check_model_metrics(ModelMetrics(), renamed, known, 50)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         bits_per_dim(renamed, n=2, split="train")

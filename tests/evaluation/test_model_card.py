@@ -152,9 +152,9 @@ def test_where_diffusers_samples_the_same_its_files_are_there(tmp_path: Path, ca
 
     call = call.replace("user/model", str(out)).replace(".images", "").replace(")(", ")(output_type='np', ")
     images = eval(call, {"diffusers": diffusers, "torch": torch}).images
-    ours = load(out / "limpid.safetensors", runtime=Runtime("cpu", "float32")).sample(4)
+    samples = load(out / "limpid.safetensors", runtime=Runtime("cpu", "float32")).sample(4)
     generated = torch.from_numpy(images).mul(255).round().permute(0, 3, 1, 2)
-    assert (generated - ours.pixels).abs().max() <= 1
+    assert (generated - samples.pixels).abs().max() <= 1
 
 
 def test_files_of_diffusers_from_an_earlier_export_are_removed_where_the_model_has_none(tmp_path: Path):
@@ -176,7 +176,7 @@ def test_a_folder_of_diffusers_by_another_program_is_not_written_to(tmp_path: Pa
     assert len(list((tmp_path / "hub").iterdir())) == 1
 
 
-def test_scores_of_weights_in_float16_are_not_said_to_be_of_others(exported: Path, tmp_path: Path):
+def test_scores_of_float16_weights_are_stated_as_those_of_the_published_weights(exported: Path, tmp_path: Path):
     model, out = exported / "limpid.safetensors", tmp_path / "hub"
     add_report(report(str(model), 64, 0.5), exported / "limpid" / "scores.json")
     assert main(["export", "hub", str(model), "--out", str(out), *EXACT]) == 0

@@ -1,4 +1,4 @@
-"""A run that is scored while it goes on."""
+"""A run that is scored while it trains."""
 
 import errno
 import json
@@ -49,7 +49,7 @@ def test_the_last_score_is_that_of_the_weights_at_the_end(folder: Path):
     assert OnlineScorer(SCORED, 20).measure(load(folder, runtime=CPU)) == scores(folder)[64]
 
 
-def test_the_best_checkpoint_is_kept(folder: Path):
+def test_the_best_checkpoint_is_saved(folder: Path):
     (best,) = checkpoint.list_checkpoints(folder / "best")
     found = scores(folder)
     assert int(best.stem) == min(found, key=found.__getitem__)
@@ -63,7 +63,7 @@ def test_scoring_changes_no_bit_of_the_run(folder: Path, tmp_path: Path):
 
 
 def test_a_run_that_goes_on_has_the_same_scores(folder: Path, tmp_path: Path):
-    """From image 32, whose score is missing as if it was asked to stop there."""
+    """Resume at image 32, whose score is missing as if the run was stopped there."""
     copytree(folder, tmp_path, dirs_exist_ok=True)
     checkpoint.list_checkpoints(tmp_path / "checkpoints")[-1].unlink()
     lines = (tmp_path / "log.jsonl").read_text().splitlines(keepends=True)
@@ -96,7 +96,7 @@ def test_best_is_made_from_the_log_when_a_run_goes_on(before: str, folder: Path,
     assert best.read_bytes() == (tmp_path / "checkpoints" / best.name).read_bytes()
 
 
-def test_a_best_checkpoint_that_is_gone_is_told_of(folder: Path, tmp_path: Path, capsys):
+def test_a_missing_best_checkpoint_causes_a_warning(folder: Path, tmp_path: Path, capsys):
     copytree(folder, tmp_path, dirs_exist_ok=True)
     best_line(tmp_path, 16)
     rmtree(tmp_path / "best")
@@ -123,7 +123,7 @@ def test_best_is_right_after_a_kill_or_a_refusal_of_the_disk_as_it_is_saved(fold
         assert [file.name for file in checkpoint.list_checkpoints(place / "best")] == names
 
 
-def test_the_curve_is_drawn_beside_the_loss(folder: Path, tmp_path: Path):
+def test_the_scores_are_plotted_beside_the_loss(folder: Path, tmp_path: Path):
     assert show.loss(folder, tmp_path / "loss.png").exists()
 
 
@@ -155,17 +155,17 @@ def test_what_cannot_be_scored_ends_no_run(
 
 
 @pytest.mark.parametrize(
-    ("channels", "n", "score_images", "said"),
+    ("channels", "n", "score_images", "message"),
     [
         (2, 9, 20, "images of 2 channels: the feature network takes 1 or 3 or 4 channels; leave out --every.score"),
         (3, 9, 1, "--every.score-images 1: expected at least 2 images"),
         (3, 1, 20, "1 training image: expected at least 2 to compare with"),
     ],
 )
-def test_what_cannot_be_scored_is_refused_before_a_run(channels: int, n: int, score_images: int, said: str):
+def test_what_cannot_be_scored_is_refused_before_a_run(channels: int, n: int, score_images: int, message: str):
     images = ImageDataset(torch.zeros(n, channels, 8, 8, dtype=torch.uint8), torch.zeros(n, dtype=torch.int64))
     recipe = replace(SCORED, every=replace(SCORED.every, score_images=score_images))
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         check_online_scoring(recipe, images)
     check_online_scoring(replace(recipe, every=replace(recipe.every, score=0)), images)
 

@@ -1,4 +1,4 @@
-"""Scores are kept whole, replaced by their like, and compared with their like alone."""
+"""Reports are saved completely, replaced by reports of the same protocol, and compared only with those."""
 
 import json
 import time
@@ -22,9 +22,11 @@ from limpid.recipes.serialize import to_dict
 PROTOCOL = EvalProtocol(1000, "a judge", "ab" * 32, "none", "Cifar10 train", 50_000, "cd" * 32)
 
 
-def report(subject: str = "runs/a", value: float = 10.0, error: float = 0.5, **drawn: object) -> EvalReport:
+def report(
+    subject: str = "runs/a", value: float = 10.0, error: float = 0.5, **provenance_changes: object
+) -> EvalReport:
     found = {"FD": Score(value, error, 19.0, "less", 0.1), "recall": Score(0.6, 0.01, better="more")}
-    return EvalReport(subject, PROTOCOL, {"steps": 10} | drawn, found)
+    return EvalReport(subject, PROTOCOL, {"steps": 10} | provenance_changes, found)
 
 
 def test_a_file_gives_back_what_was_added(tmp_path: Path):
@@ -68,7 +70,7 @@ def spoilt(plain: Any) -> Iterator[Any]:
 
 
 def test_a_damaged_file_of_scores_is_one_clear_line_that_names_it(tmp_path: Path):
-    path, said = tmp_path / "scores.json", []
+    path, message = tmp_path / "scores.json", []
     add_report(replace(report(), notes=("a note",)), path)
     texts = [json.dumps(plain) for plain in spoilt(json.loads(path.read_text()))]
     for text in (*texts, "[" * 9999, "", "\0" * 9):
@@ -76,15 +78,15 @@ def test_a_damaged_file_of_scores_is_one_clear_line_that_names_it(tmp_path: Path
         try:
             found = load_reports(path)
         except ValueError as error:
-            said.append(str(error))
+            message.append(str(error))
         else:
             assert str(compare(found, found))
             assert all(map(report_table, found))
-    assert len(said) > len(texts) / 2
-    assert all(line.startswith(f"{path} is no file of scores") and "\n" not in line for line in said)
+    assert len(message) > len(texts) / 2
+    assert all(line.startswith(f"{path} is no file of scores") and "\n" not in line for line in message)
 
 
-def test_what_a_report_lacks_is_kept_with_it_and_said_under_its_table(tmp_path: Path):
+def test_the_notes_of_a_report_are_saved_with_it_and_shown_under_its_table(tmp_path: Path):
     path, why = tmp_path / "scores.json", "no scores of held-out real images: Digits has no held-out split"
     lacking = replace(report(), notes=(why,))
     add_report(lacking, path)
@@ -122,7 +124,7 @@ def test_a_report_of_version_0_1_says_how_its_images_were_sampled_in_the_words_o
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"reports": [{}]}', '{"reports": 3}', "\xff"])
-def test_a_file_that_is_none_of_ours_is_named(tmp_path: Path, text: str):
+def test_a_file_without_reports_is_refused_by_name(tmp_path: Path, text: str):
     (tmp_path / "scores.json").write_text(text, encoding="latin-1")
     with pytest.raises(ValueError, match=r"scores\.json is no file of scores"):
         load_reports(tmp_path)
@@ -134,7 +136,7 @@ def test_where_there_are_no_scores_the_command_that_makes_them_is_named(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"n": 5000}, "n 1000 and 5000"),
         ({"feature_extractor": "another"}, "feature extractor a judge and another"),
@@ -145,24 +147,24 @@ def test_where_there_are_no_scores_the_command_that_makes_them_is_named(tmp_path
         ({"reference_sha256": "ef" * 32}, "reference sha256 cdcdcdcdcdcd and efefefefefef"),
     ],
 )
-def test_unlike_protocols_do_not_compare(change: dict[str, object], said: str):
+def test_unlike_protocols_do_not_compare(change: dict[str, object], message: str):
     other = replace(report("runs/b"), protocol=replace(PROTOCOL, **change))
-    with pytest.raises(ValueError, match=f"runs/a and runs/b have different protocols .*{said}"):
+    with pytest.raises(ValueError, match=f"runs/a and runs/b have different protocols .*{message}"):
         compare([report()], [other])
 
 
 def test_a_comparison_takes_the_newest_pair_that_is_alike():
     unlike = replace(report("runs/b", 1.0), protocol=replace(PROTOCOL, n=5))
-    said = str(compare([report(value=1.0), report(value=20.0)], [report("runs/b", 30.0), unlike]))
-    assert "20.00      30.00     -10.00" in said
+    message = str(compare([report(value=1.0), report(value=20.0)], [report("runs/b", 30.0), unlike]))
+    assert "20.00      30.00     -10.00" in message
 
 
-def test_a_comparison_prefers_images_that_were_drawn_alike_and_says_where_they_were_not():
-    ours, theirs = [report(value=1.0), report(value=5.0, steps=20)], report("runs/b", 30.0)
-    said = str(compare(ours, [theirs]))
-    assert "1.000      30.00     -29.00" in said
-    assert "different" not in said
-    assert "sampled with different steps" in str(compare(ours[1:], [theirs]))
+def test_a_comparison_prefers_equal_sampling_settings_and_names_those_that_differ():
+    first, second = [report(value=1.0), report(value=5.0, steps=20)], report("runs/b", 30.0)
+    message = str(compare(first, [second]))
+    assert "1.000      30.00     -29.00" in message
+    assert "different" not in message
+    assert "sampled with different steps" in str(compare(first[1:], [second]))
 
 
 def test_a_file_that_holds_no_scores_is_refused_in_a_short_line(tmp_path: Path):
@@ -187,8 +189,8 @@ def test_more_may_be_better():
 
 
 def test_a_table_holds_every_score_its_interval_and_what_real_images_score():
-    said = report_table(report())
-    assert "runs/a: steps 10" in said
-    assert "1,000 images against 50,000: Cifar10 train, cdcdcdcdcdcd" in said
-    line = next(line for line in said.splitlines() if "FD" in line)
+    message = report_table(report())
+    assert "runs/a: steps 10" in message
+    assert "1,000 images against 50,000: Cifar10 train, cdcdcdcdcdcd" in message
+    line = next(line for line in message.splitlines() if "FD" in line)
     assert " ".join(line.split()) == "FD 10.00 8.953 .. 11.05 0.1000 less is better"

@@ -70,7 +70,7 @@ def test_nearness_finds_copies_of_real_images_under_noise_that_a_distance_misses
     assert copy_rate(copied[:, 0], threshold(known[:, 0], 0.05)).value < 0.5
 
 
-def test_nearness_goes_from_0_for_a_copy_to_1_for_what_is_as_far_from_all():
+def test_the_distance_ratio_is_0_for_a_copy_and_1_for_equal_distances():
     distances = torch.tensor([[0, 1, 2], [2, 2, 2], [1, 2, 3], [0, 0, 0]], dtype=torch.float64)
     assert_close(distance_ratio(distances), torch.tensor([0, 1, 0.5, 0], dtype=torch.float64))
 

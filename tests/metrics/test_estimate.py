@@ -116,6 +116,6 @@ def test_too_few_values_have_no_error(measure, values):
 
 
 @pytest.mark.parametrize("share", [-0.5, 1.5, math.inf])
-def test_the_interval_of_what_is_no_proportion_is_refused_with_the_value(share: float):
+def test_a_proportion_outside_0_to_1_is_refused(share: float):
     with pytest.raises(ValueError, match=rf"^{share:g} of 1,000 trials: a proportion is expected to be within 0 and 1"):
         wilson_interval(share, 1_000)

@@ -23,32 +23,33 @@ ENDS = {
 }
 
 
-def copied(theirs: dict[str, Tensor], patch: int) -> dict[str, Tensor]:
+def copied(reference: dict[str, Tensor], patch: int) -> dict[str, Tensor]:
     """Their tensors of two blocks under our names; every one of them is used once."""
     # They hold the embedding once for each block, of which the first is used at the end as well: all are made equal.
-    left, ours = {name: weight for name, weight in theirs.items() if ".1.norm1.emb" not in name}, {}
+    left, converted = {name: weight for name, weight in reference.items() if ".1.norm1.emb" not in name}, {}
     layers = ENDS | {
-        f"blocks.{i}.{here}": [f"transformer_blocks.{i}.{name}" for name in there]
+        f"blocks.{i}.{layer}": [f"transformer_blocks.{i}.{name}" for name in names_of_reference]
         for i in (0, 1)
-        for here, there in BLOCK.items()
+        for layer, names_of_reference in BLOCK.items()
     }
-    for here, there in layers.items():
+    for layer, names_of_reference in layers.items():
         for kind in ("weight", "bias"):
-            if parts := [left.pop(key) for name in there if (key := f"{name}.{kind}") in left]:
-                ours[f"{here}.{kind}"] = torch.cat(parts)
+            if parts := [left.pop(key) for name in names_of_reference if (key := f"{name}.{kind}") in left]:
+                converted[f"{layer}.{kind}"] = torch.cat(parts)
     assert not left, f"weights without a place: {list(left)}"
-    # Their sinusoid is cosines, then sines; their last layer makes pixels of channels, ours channels of pixels.
-    ours["embedding.mlp.0.weight"] = ours["embedding.mlp.0.weight"].roll(128, dims=1)
+    # Their sinusoid is cosines, then sines; the rows of their last layer are ordered pixel by pixel, here channel by
+    # channel.
+    converted["embedding.mlp.0.weight"] = converted["embedding.mlp.0.weight"].roll(128, dims=1)
     for kind in ("weight", "bias"):
-        rows = ours[f"leave.{kind}"]
-        ours[f"leave.{kind}"] = rows.unflatten(0, (patch**2, -1)).transpose(0, 1).reshape(rows.shape)
-    return ours
+        rows = converted[f"leave.{kind}"]
+        converted[f"leave.{kind}"] = rows.unflatten(0, (patch**2, -1)).transpose(0, 1).reshape(rows.shape)
+    return converted
 
 
 @torch.no_grad()
 def test_outputs_are_those_of_another_implementation():
     torch.manual_seed(0)
-    theirs = DiTTransformer2DModel(
+    reference = DiTTransformer2DModel(
         num_attention_heads=2,
         attention_head_dim=16,
         in_channels=3,
@@ -59,16 +60,16 @@ def test_outputs_are_those_of_another_implementation():
         num_embeds_ada_norm=10,
         norm_eps=1e-6,
     ).eval()
-    weights = theirs.state_dict()
+    weights = reference.state_dict()
     weights |= {n.replace(".0.norm1.emb", ".1.norm1.emb"): w for n, w in weights.items() if ".0.norm1.emb" in n}
-    theirs.load_state_dict(weights)
-    ours = DiT(patch=2, hidden_size=32, depth=2, num_heads=2).build((3, 16, 16), 10)
-    ours.load_state_dict(copied(weights, patch=2))
+    reference.load_state_dict(weights)
+    converted = DiT(patch=2, hidden_size=32, depth=2, num_heads=2).build((3, 16, 16), 10)
+    converted.load_state_dict(copied(weights, patch=2))
 
     x, t, labels = torch.randn(4, 3, 16, 16), torch.tensor([0, 1, 500, 999]), torch.tensor([0, 3, 9, 10])
-    expected = theirs(x, t, labels).sample
+    expected = reference(x, t, labels).sample
     assert expected.std() > 0.1
-    torch.testing.assert_close(ours(x, t.float(), labels), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(converted(x, t.float(), labels), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_positions_tell_every_token_of_a_grid_that_is_not_square_apart():

@@ -103,7 +103,7 @@ def test_bfloat16_agrees_with_float32(network: Network, gradients: bool):
 
 
 @torch.no_grad()
-def test_channels_last_is_kept_all_the_way(network: Network):
+def test_all_feature_maps_are_channels_last(network: Network):
     net, (x, c_noise, labels) = channels_last(built(network)), example_inputs()
     for name, part in net.named_modules():
         if isinstance(part, nn.Conv2d):
@@ -120,8 +120,8 @@ def test_channels_last_is_kept_all_the_way(network: Network):
 def test_it_compiles_into_one_graph(network: Network):
     torch.compiler.reset()  # what was compiled for the other networks counts against torch's limit for each function
     net, (x, c_noise, labels) = built(network), example_inputs()
-    whole = torch.compile(net, fullgraph=True, backend="eager")
-    torch.testing.assert_close(whole(x, c_noise, labels), net(x, c_noise, labels))
+    compiled = torch.compile(net, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(x, c_noise, labels), net(x, c_noise, labels))
 
 
 def test_it_compiles_into_one_graph_to_train(network: Network):

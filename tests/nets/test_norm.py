@@ -45,8 +45,10 @@ def test_the_formulas_gradients_are_those_of_the_library_in_float32(dtype: torch
     y = F.silu(group_norm(x.float(), 2, weight, bias, 1e-6))
     torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-5)
     gradients = (torch.autograd.grad(output, (x, weight, bias), toward) for output in (y, expected))
-    for ours, theirs in zip(*gradients, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-2 if ours.dtype == torch.bfloat16 else 1e-4, atol=1e-4)
+    for outputs, expected_output in zip(*gradients, strict=True):
+        torch.testing.assert_close(
+            outputs, expected_output, rtol=1e-2 if outputs.dtype == torch.bfloat16 else 1e-4, atol=1e-4
+        )
 
 
 def outputs_and_gradients(
@@ -75,12 +77,12 @@ def test_block_by_block_is_the_formula_up_to_the_rounding_of_the_answer(
     exact.load_state_dict(layer.state_dict())
     monkeypatch.setattr(group_norm_cpu, "BLOCKWISE_ABOVE", 0)
     monkeypatch.setattr(group_norm_cpu, "BLOCK_SIZE", 2 * c * h * w)  # two maps in a block, and one in the last
-    ours = outputs_and_gradients(layer, x, values, toward)
+    outputs = outputs_and_gradients(layer, x, values, toward)
     wide = [value.detach().double().requires_grad_() for value in (x, *values.values())]
     y = reference(exact, wide[0], dict(zip(values, wide[1:], strict=True)))
     expected = (y, *torch.autograd.grad(y, [*wide, exact.weight, exact.bias], toward.double()))
-    assert ours[0].is_contiguous(memory_format=torch.channels_last)
-    for found, true in zip(ours, expected, strict=True):
+    assert outputs[0].is_contiguous(memory_format=torch.channels_last)
+    for found, true in zip(outputs, expected, strict=True):
         rounding = 2**-8 if found.dtype == torch.bfloat16 else 2e-5
         error, largest = (found.double() - true).abs().max(), true.abs().max()
         assert error <= rounding * largest + 1e-6
@@ -93,10 +95,10 @@ def test_a_norm_alone_is_the_same_block_by_block(monkeypatch: pytest.MonkeyPatch
         y = layer(x)
         return y, *torch.autograd.grad(y, [x, *layer.parameters()], toward.bfloat16())
 
-    whole = outputs_and_gradients()
+    unsplit = outputs_and_gradients()
     monkeypatch.setattr(group_norm_cpu, "BLOCKWISE_ABOVE", 0)
-    for ours, theirs in zip(outputs_and_gradients(), whole, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-2, atol=1e-2)
+    for outputs, expected_output in zip(outputs_and_gradients(), unsplit, strict=True):
+        torch.testing.assert_close(outputs, expected_output, rtol=1e-2, atol=1e-2)
 
 
 def reference(layer: GroupNorm, x: Tensor, modulation: dict[str, Tensor]) -> Tensor:

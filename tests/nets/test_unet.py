@@ -77,43 +77,43 @@ CASES = {
 }
 
 
-def copied(config: UNet, theirs: dict[str, Tensor]) -> dict[str, Tensor]:
+def copied(config: UNet, reference: dict[str, Tensor]) -> dict[str, Tensor]:
     """Their tensors under our names; every one of them is used once."""
-    return unet_tensors(config, theirs, cosines_first=config.arch == "iddpm")
+    return unet_tensors(config, reference, cosines_first=config.arch == "iddpm")
 
 
 @dataclass
 class Pair:
-    """Our network and theirs, with the same random weights, and inputs for both."""
+    """The network and that of diffusers, with the same random weights, and inputs for both."""
 
     config: UNet
-    ours: nn.Module
-    theirs: UNet2DModel
+    tested: nn.Module
+    reference: UNet2DModel
     x: Tensor
     labels: Tensor | None
 
     def outputs(self, timesteps: list[int]) -> tuple[Tensor, Tensor]:
         t = torch.tensor(timesteps)
-        return self.ours(self.x, t.float(), self.labels), self.theirs(self.x, t, self.labels).sample
+        return self.tested(self.x, t.float(), self.labels), self.reference(self.x, t, self.labels).sample
 
 
 @pytest.fixture(scope="module", params=CASES)
 def pair(request: pytest.FixtureRequest) -> Pair:
     config, classes, fields = CASES[request.param]
     torch.manual_seed(0)
-    theirs, size = UNet2DModel(**fields), fields["sample_size"]
-    ours = config.build((3, size, size), classes)
-    ours.load_state_dict(copied(config, theirs.state_dict()))
+    reference, size = UNet2DModel(**fields), fields["sample_size"]
+    tested = config.build((3, size, size), classes)
+    tested.load_state_dict(copied(config, reference.state_dict()))
     labels = torch.tensor([3, 10]) if classes else None
-    return Pair(config, ours, theirs, torch.randn(2, 3, size, size), labels)
+    return Pair(config, tested, reference, torch.randn(2, 3, size, size), labels)
 
 
 @pytest.mark.parametrize("timesteps", [[0, 1], [17, 500], [998, 999]])
 @torch.no_grad()
 def test_outputs_are_those_of_another_implementation(pair: Pair, timesteps: list[int]):
-    ours, theirs = pair.outputs(timesteps)
-    assert theirs.std() > 0.1
-    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    tested, reference = pair.outputs(timesteps)
+    assert reference.std() > 0.1
+    torch.testing.assert_close(tested, reference, rtol=1e-5, atol=1e-5)
 
 
 def test_gradients_are_those_of_another_implementation(pair: Pair):
@@ -121,9 +121,9 @@ def test_gradients_are_those_of_another_implementation(pair: Pair):
         names, weights = zip(*net.named_parameters(), strict=True)
         return dict(zip(names, torch.autograd.grad(y.square().mean(), weights), strict=True))
 
-    ours, theirs = pair.outputs([3, 700])
-    expected = copied(pair.config, gradients(pair.theirs, theirs))
-    for name, gradient in gradients(pair.ours, ours).items():
+    tested, reference = pair.outputs([3, 700])
+    expected = copied(pair.config, gradients(pair.reference, reference))
+    for name, gradient in gradients(pair.tested, tested).items():
         largest = float(expected[name].abs().max())
         torch.testing.assert_close(gradient, expected[name], rtol=1e-3, atol=1e-3 * largest + 1e-6)
 
@@ -187,9 +187,9 @@ def test_ddpmpp_begins_with_the_weights_of_edms_code():
     net = DDPMPP.build((3, 16, 16), 4)
     assert all((weight == 0).all() for name, weight in net.named_parameters() if name.endswith("bias"))
     largest = {name: weight.detach().abs().max().item() for name, weight in net.named_parameters()}
-    joint = (6 / (64 + 3 * 64)) ** 0.5  # of queries, keys and values drawn as one matrix
+    joint_bound = (6 / (64 + 3 * 64)) ** 0.5  # of queries, keys and values initialized as one matrix
     for name, bound in {
-        "middle.0.attention.qkv": 0.2**0.5 * joint,
+        "middle.0.attention.qkv": 0.2**0.5 * joint_bound,
         "middle.0.attention.out": 1e-5 * (6 / (64 + 64)) ** 0.5,
         "middle.0.residual.conv1": (6 / (9 * 64 + 9 * 64)) ** 0.5,
         "middle.0.residual.conv2": 1e-5 * (6 / (9 * 64 + 9 * 64)) ** 0.5,
@@ -218,7 +218,7 @@ def test_it_begins_by_answering_zero_with_every_block_passing_its_map_on():
     torch.testing.assert_close(block(x, torch.randn(2, 8)), x)
 
 
-def test_matrices_that_lie_in_one_are_drawn_as_if_each_were_alone():
+def test_matrices_stored_as_one_are_initialized_separately():
     net = UNet(32, (1, 1), 1, (), dropout=0.0).build((3, 8, 8), 0)
     for name, fan_in in (("middle.0.attention.qkv", 32), ("embedding.to_modulation", 128)):
         largest = net.get_parameter(f"{name}.weight").detach().abs().max().item()

@@ -10,7 +10,7 @@ STEPS, BATCH = 4_000, 8
 
 
 @pytest.mark.parametrize("std", [0.01, 0.05, 0.1, 0.2, 0.28])
-def test_the_memory_of_a_power_average_has_the_standard_deviation_asked_for(std: float):
+def test_a_power_function_ema_has_the_requested_standard_deviation(std: float):
     s = (np.arange(400_000) + 0.5) / 400_000
     profile = s ** std_to_exp(std)
     profile /= profile.sum()
@@ -43,7 +43,7 @@ def saved_averages(
     return names, saved, averages[2]
 
 
-def test_an_average_that_was_kept_is_built_exactly():
+def test_an_ema_that_was_saved_is_reconstructed_exactly():
     history = torch.randn(STEPS, 3, dtype=torch.float64, generator=generator("cpu", 1)).cumsum(0)
     names, saved, _ = saved_averages(history, 16)
     shares = solve_posthoc_coefficients(names, (STEPS * BATCH, 0.1))
@@ -59,7 +59,7 @@ def test_an_average_of_another_length_is_built_afterwards_as_if_it_had_been_trac
     history = start + torch.randn(STEPS, 3, dtype=torch.float64, generator=generator("cpu", 1)).cumsum(0)
     names, saved, tracked = saved_averages(history, times)
     built = linear_combination(saved, solve_posthoc_coefficients(names, (STEPS * BATCH, 0.15)))["w"]
-    # Least squares over more of them leaves less; the distance between two saved averages says what would be far.
+    # Least squares over more of them leaves a smaller error; it is compared with the distance between two saved EMAs.
     assert (built - tracked).abs().max() < tolerance * (saved[-1]["w"] - saved[-2]["w"]).abs().max()
 
 

@@ -7,7 +7,7 @@ from limpid.optim.muon import MuonOptimizer, newton_schulz
 
 
 @pytest.mark.parametrize("shape", [(5, 20), (20, 5), (8, 8)])
-def test_singular_values_are_drawn_to_one_and_singular_vectors_stay(shape: tuple[int, int]):
+def test_singular_values_become_about_one_and_singular_vectors_stay(shape: tuple[int, int]):
     matrices = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     u, s, v = torch.linalg.svd(matrices, full_matrices=False)
     (turned,) = newton_schulz([matrices * torch.tensor([1e-3, 1.0, 1e3]).view(3, 1, 1)])
@@ -39,7 +39,7 @@ def test_weights_decay_as_adams_do_and_only_by_themselves():
     torch.testing.assert_close(moved, torch.full((4, 4), -0.1 * 0.5))
 
 
-def test_what_is_no_matrix_is_adams():
+def test_parameters_that_are_not_matrices_are_updated_by_adam():
     bias, gradient = torch.ones(7), torch.randn(7, generator=torch.Generator().manual_seed(2))
     by_adam = bias.clone().requires_grad_()
     by_adam.grad = gradient.clone()

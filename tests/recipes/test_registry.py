@@ -1,4 +1,4 @@
-"""Every recipe with a name can be trained and drawn from."""
+"""Every named recipe can be trained and sampled."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -44,7 +44,7 @@ def test_a_recipe_trains_on_real_images_and_samples(name: str, cifar_root: Path)
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_says_what_it_is_what_it_costs_and_what_is_published(name: str):
-    said = RECIPES[name].__doc__ or ""
-    assert "Cost:" in said
-    assert name.startswith("demo") or "FID" in said
+def test_the_docstring_of_a_recipe_has_its_cost_and_published_score(name: str):
+    output = RECIPES[name].__doc__ or ""
+    assert "Cost:" in output
+    assert name.startswith("demo") or "FID" in output

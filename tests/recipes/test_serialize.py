@@ -37,7 +37,7 @@ def test_another_kind_starts_from_its_own_defaults():
 
 
 @pytest.mark.parametrize(
-    ("plain", "said"),
+    ("plain", "message"),
     [
         ({"shedule": {}}, "no field of recipe 'shedule': choose from .*; did you mean schedule?"),
         ({"batch": "many"}, "recipe.batch_size is 'many': expected a whole number"),
@@ -57,8 +57,8 @@ def test_another_kind_starts_from_its_own_defaults():
         ([], r"recipe is \[\]: expected a table"),
     ],
 )
-def test_a_mistake_is_named_with_its_place(plain, said: str):
-    with pytest.raises(ValueError, match=said):
+def test_a_mistake_is_named_with_its_place(plain, message: str):
+    with pytest.raises(ValueError, match=message):
         from_dict(Recipe, plain)
 
 
@@ -92,7 +92,7 @@ def test_a_recipe_file_may_hold_only_what_differs(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("broken.toml", "batch = = 3", "cannot read the recipe"),
         ("broken.json", "{", "cannot read the recipe"),
@@ -100,9 +100,9 @@ def test_a_recipe_file_may_hold_only_what_differs(tmp_path):
         ("list.json", "[]", "expected a table"),
     ],
 )
-def test_a_broken_recipe_file_is_one_clear_line(tmp_path, name: str, content: str, said: str):
+def test_a_broken_recipe_file_is_one_clear_line(tmp_path, name: str, content: str, message: str):
     (tmp_path / name).write_text(content)
-    with pytest.raises(ValueError, match=said) as error:
+    with pytest.raises(ValueError, match=message) as error:
         find_recipe(str(tmp_path / name))
     assert "\n" not in str(error.value)
 

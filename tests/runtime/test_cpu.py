@@ -222,12 +222,12 @@ def test_a_machine_says_in_a_line_what_it_chose_and_every_choice_can_be_overrule
     assert str(TrainingRuntime("cpu", "bfloat16", compile=True).resolve()).endswith("bfloat16, compiled")
 
 
-def test_a_machine_that_has_not_been_asked_compiles_nothing():
+def test_an_unresolved_runtime_compiles_nothing():
     state = init_state(TINY, (1, 8, 8), 10, TrainingRuntime("cpu", "float32"))
     assert state.model.net._compiled_call_impl is None
 
 
 @pytest.mark.parametrize("images", [0, COMPILE_FROM_IMAGES, 100 * COMPILE_FROM_IMAGES])
-def test_on_a_cpu_nothing_is_compiled_unasked(images: int):
+def test_on_a_cpu_nothing_is_compiled_by_default(images: int):
     assert TrainingRuntime("cpu").resolve(images).compile is False
     assert TrainingRuntime("cpu", compile=True).resolve(images).compile is True

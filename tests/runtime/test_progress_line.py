@@ -1,4 +1,4 @@
-"""What takes a while says how far it is, on stderr, and what ends soon says nothing."""
+"""A long task shows its progress on stderr, and a short one shows nothing."""
 
 import itertools
 import sys
@@ -19,9 +19,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("clock")
 def test_in_a_pipe_a_line_comes_every_ten_seconds_and_nothing_goes_to_stdout(capsys: pytest.CaptureFixture[str]):
     assert list(progress(range(25), "reading images", 25)) == list(range(25))
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.splitlines() == ["reading images: 10 of 25", "reading images: 20 of 25"]
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.splitlines() == ["reading images: 10 of 25", "reading images: 20 of 25"]
 
 
 @pytest.mark.usefixtures("clock")
@@ -32,8 +32,8 @@ def test_on_a_terminal_a_bar_is_rewritten_and_cleared_at_the_end(
     with ProgressLine("photos\n", 4, " MB") as line:
         for _ in range(2):
             line.advance(2)
-    said = capsys.readouterr().err
-    assert said.split(CLEAR) == [
+    output = capsys.readouterr().err
+    assert output.split(CLEAR) == [
         "",
         "[============            ] photos\\n: 2 of 4 MB",
         "[========================] photos\\n: 4 of 4 MB",

@@ -13,7 +13,7 @@ from torch import Tensor
 from limpid.runtime.randn import RNG_BLOCK, randn, seeded_randn
 from limpid.runtime.rng import generator
 
-SHAPE = (20, 3, 64, 48)  # four blocks, the last not whole
+SHAPE = (20, 3, 64, 48)  # four blocks, the last one incomplete
 
 
 def test_noise_is_standard_normal():
@@ -76,14 +76,14 @@ def one_by_one(generators: list[torch.Generator], shape: tuple[int, int, int]) -
 def test_each_image_has_the_bits_of_its_own_generator_whoever_draws(
     shape: tuple[int, int, int], number: int, prefetch: bool
 ):
-    n = 41  # of most shapes some pieces, the last not whole; of the largest each image takes two parts to lay out
+    n = 41  # for most shapes several parts, the last one incomplete; an image of the largest is copied in two
     with threads(number):
         draws = list(islice(seeded_randn(by_seed(range(n)), shape, "cpu", prefetch=prefetch), 4))
     generators = by_seed(range(n))
-    for drawn in draws:
+    for noises in draws:
         expected = one_by_one(generators, shape).contiguous(memory_format=torch.channels_last)
-        assert torch.equal(drawn, expected)
-        assert drawn.stride() == expected.stride()
+        assert torch.equal(noises, expected)
+        assert noises.stride() == expected.stride()
 
 
 def test_an_image_has_the_same_noise_alone_and_among_others():
@@ -100,7 +100,7 @@ def states_after(draws: int, seeds: range, shape: tuple[int, int, int]) -> list[
     return [draw.get_state() for draw in generators]
 
 
-def test_from_the_second_draw_on_the_next_is_drawn_while_nobody_waits_for_it():
+def test_from_the_second_batch_on_the_next_one_is_prefetched():
     seeds, shape = range(20), (3, 32, 32)
     generators = by_seed(seeds)
     stream = seeded_randn(generators, shape, "cpu", prefetch=True)
@@ -121,14 +121,14 @@ def test_from_the_second_draw_on_the_next_is_drawn_while_nobody_waits_for_it():
 @pytest.mark.parametrize("prefetch", [False, True])
 def test_threads_draw_noise_in_inference_mode_too(prefetch: bool):
     with threads(2), torch.inference_mode():
-        drawn = list(islice(seeded_randn(by_seed(range(20)), (3, 32, 32), "cpu", prefetch=prefetch), 3))
+        noises = list(islice(seeded_randn(by_seed(range(20)), (3, 32, 32), "cpu", prefetch=prefetch), 3))
     generators = by_seed(range(20))
-    assert all(torch.equal(noise, one_by_one(generators, (3, 32, 32))) for noise in drawn)
+    assert all(torch.equal(noise, one_by_one(generators, (3, 32, 32))) for noise in noises)
 
 
 def test_noise_given_out_is_not_written_to_again():
     stream = seeded_randn(by_seed(range(20)), (3, 32, 32), "cpu", prefetch=True)
-    drawn = list(islice(stream, 3))
-    before = [noise.clone() for noise in drawn]
+    noises = list(islice(stream, 3))
+    before = [noise.clone() for noise in noises]
     list(islice(stream, 3))
-    assert all(map(torch.equal, drawn, before))
+    assert all(map(torch.equal, noises, before))

@@ -47,9 +47,9 @@ def test_what_lies_here_by_that_name_comes_first(tmp_path: Path, monkeypatch: py
 def test_a_recipe_that_was_not_trained_draws_with_no_other_network(command: str, tmp_path: Path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main([*command.split(), "cifar10"]) == 2
-    told = capsys.readouterr().err
-    assert told.endswith("for a network that comes with limpid type cifar10-small or cifar10-64-small\n")
-    assert told.count("\n") == 1
+    errors = capsys.readouterr().err
+    assert errors.endswith("for a network that comes with limpid type cifar10-small or cifar10-64-small\n")
+    assert errors.count("\n") == 1
     (tmp_path / "runs" / "cifar10").mkdir(parents=True)
     assert main([*command.split(), "cifar10"]) == 2
     assert capsys.readouterr().err.endswith(f"for the run of that name {Path('runs', 'cifar10')}\n")
@@ -86,13 +86,13 @@ def test_an_image_is_the_same_in_any_batch(precision: Literal["float32", "bfloat
     pipeline = load("cifar10-small", runtime=runtime)
     pipeline = pipeline.with_sampling(steps=2, sampler=Ancestral())
 
-    def drawn(first: int, n: int) -> torch.Tensor:
+    def sampled(first: int, n: int) -> torch.Tensor:
         seeds = range(first, first + n)
         labels = [seed % 10 for seed in seeds]
         return next(pipeline.sample_batches(seeds, labels, n)).int()
 
-    together = drawn(0, 80)
+    together = sampled(0, 80)
     for first, n in ((0, 8), (79, 1), (5, 3), (7, 37)):
-        apart = (drawn(first, n) - together[first : first + n]).abs().max()
+        apart = (sampled(first, n) - together[first : first + n]).abs().max()
         # In float32 the library's kernels for one image, and for fewer than eight rows, round in another manner.
         assert apart <= (1 if precision == "float32" else 0), (first, n)

@@ -26,7 +26,7 @@ def pipeline(model: Denoiser) -> Pipeline:
 
 
 @pytest.mark.parametrize(
-    ("labels", "said"),
+    ("labels", "message"),
     [
         ([3, 10], "label 10, which stands for no label: expected 0 to 9, a class of the network"),
         ([11, 3], "label 11: expected 0 to 9"),
@@ -34,10 +34,10 @@ def pipeline(model: Denoiser) -> Pipeline:
         ([3], "1 labels for 2 samples: expected one for each"),
     ],
 )
-def test_a_label_that_is_no_class_is_refused(labels: list[int], said: str, model: Denoiser):
-    with pytest.raises(ValueError, match=re.escape(said)):
+def test_a_label_that_is_no_class_is_refused(labels: list[int], message: str, model: Denoiser):
+    with pytest.raises(ValueError, match=re.escape(message)):
         next(pipeline(model).sample_batches([0, 1], labels))
-    with pytest.raises(ValueError, match=re.escape(said)):
+    with pytest.raises(ValueError, match=re.escape(message)):
         preview_trajectory(pipeline(model), [0, 1], labels)
 
 
@@ -59,8 +59,8 @@ def test_labels_have_the_shares_of_the_training_set(counts: tuple[int, ...]):
     total = sum(counts)
     assert Counter(labels_by_share(range(total), counts)) == {i: n for i, n in enumerate(counts) if n}
     for first, n in ((0, 40), (7, 100), (10**9, 1000)):
-        drawn = Counter(labels_by_share(range(first, first + n), counts))
-        assert all(abs(drawn[i] - n * count / total) <= 2 for i, count in enumerate(counts))
+        counted = Counter(labels_by_share(range(first, first + n), counts))
+        assert all(abs(counted[i] - n * count / total) <= 2 for i, count in enumerate(counts))
 
 
 def test_the_label_of_a_seed_is_its_own():
@@ -69,9 +69,9 @@ def test_the_label_of_a_seed_is_its_own():
 
 
 def test_counts_without_end_take_memory_that_ends():
-    drawn = Counter(labels_by_share(range(1000), (2**62 + 1, 2**62 - 1, 1)))
-    assert drawn[0] + drawn[1] == 1000
-    assert abs(drawn[0] - drawn[1]) <= 1
+    counted = Counter(labels_by_share(range(1000), (2**62 + 1, 2**62 - 1, 1)))
+    assert counted[0] + counted[1] == 1000
+    assert abs(counted[0] - counted[1]) <= 1
 
 
 @pytest.mark.parametrize("counts", [(), (0, 0), (3, -1)])

@@ -35,7 +35,7 @@ def pipeline_of(names: tuple[str, ...]) -> Pipeline:
 
 
 class FakeClock:
-    """A clock that goes on with each step of a sampler: by `seconds`, and by `each` for every image."""
+    """A clock that each step of a sampler advances by `seconds`, and by `each` for every image."""
 
     def __init__(self, seconds: float, each: float, patch: pytest.MonkeyPatch):
         self.now, self.images = 0.0, 0
@@ -119,8 +119,8 @@ def test_the_figures_of_a_finished_run_fit_a_minute_and_name_what_they_leave_out
     names = [path.name for path in figures.final_figures(pipeline_of(NAMES), tmp_path)]
     assert clock.now <= 66
     assert ("denoising.webp" in names) == (not left)
-    said = capsys.readouterr().out
-    assert said.startswith(f"sampling for the final figures: about {60 if left else 45} s\n")
+    output = capsys.readouterr().out
+    assert output.startswith(f"sampling for the final figures: about {60 if left else 45} s\n")
     command = f"limpid sample {tmp_path} --num-samples 80 --animation"
-    assert said.count("\n") == (2 if left else 1)
-    assert (f"omitted, to take no more than 60 s: {left}; to generate them: {command}\n" in said) == bool(left)
+    assert output.count("\n") == (2 if left else 1)
+    assert (f"omitted, to take no more than 60 s: {left}; to generate them: {command}\n" in output) == bool(left)

@@ -1,4 +1,4 @@
-"""Data that moved is the same data: a run goes on with it to the bit, and other data is refused by name."""
+"""Data that moved is the same data: a run resumes with it to the bit, and other data is refused with the difference."""
 
 import shutil
 from dataclasses import replace
@@ -88,7 +88,7 @@ def test_a_fingerprint_says_what_has_changed(tmp_path: Path):
     assert Fingerprint().differences(before) == before.differences(Fingerprint()) == []
 
 
-def test_arrays_are_told_apart_by_what_is_in_them_and_not_by_their_name(tmp_path: Path):
+def test_arrays_are_distinguished_by_content_and_not_by_name(tmp_path: Path):
     pixels, labels = np.zeros((30, 8, 8, 1), np.uint8), np.arange(30) % 3
 
     def found(name: str, pixels: np.ndarray, labels: np.ndarray) -> Fingerprint:
@@ -133,9 +133,9 @@ def test_every_command_takes_the_new_place(moved: tuple[Path, Path], capsys: pyt
         device = [] if command == "edit img2img" else ["--device", "cpu", "--precision", "float32"]
         words = [*command.split(), str(folder), *options, *device]
         assert main(words) == 2, command
-        said = capsys.readouterr().err
-        assert "if it was moved, give its new path with --data.root" in said
-        assert said.count("\n") == 1
+        output = capsys.readouterr().err
+        assert "if it was moved, give its new path with --data.root" in output
+        assert output.count("\n") == 1
     for command, options in reversed(commands.items()):
         device = [] if command == "edit img2img" else ["--device", "cpu", "--precision", "float32"]
         assert main([*command.split(), str(folder), *options, *device, "--data.root", str(root)]) == 0, command
@@ -146,8 +146,8 @@ def test_other_images_are_refused_by_every_command(moved: tuple[Path, Path], tmp
     Image.new("L", (64, 64)).save(root / "cat" / "new.png")
     for command in ("train", "evaluate", "likelihood", "edit img2img"):
         assert main([*command.split(), str(folder), "--data.root", str(root)]) == 2, command
-        said = capsys.readouterr().err.splitlines()[-1]
-        assert f"{folder} was trained on other data than this (41 images for 40, other names" in said
+        output = capsys.readouterr().err.splitlines()[-1]
+        assert f"{folder} was trained on other data than this (41 images for 40, other names" in output
     assert [int(path.stem) for path in checkpoint.list_checkpoints(folder / "checkpoints")][-1] == 64
 
 

@@ -1,4 +1,4 @@
-"""Files that two write at once are each whole, and the last to end stays."""
+"""Files that two processes write at the same time are complete, and the last one to finish wins."""
 
 import os
 import time
@@ -30,7 +30,7 @@ def test_what_one_gives_up_is_not_taken_from_another(tmp_path: Path):
 
 
 @pytest.mark.parametrize("kind", ["checkpoints/000000000128.safetensors", "samples/000000000080.png"])
-def test_what_is_begun_has_the_name_by_which_a_run_removes_it(tmp_path: Path, kind: str):
+def test_partial_files_have_the_name_by_which_a_run_removes_them(tmp_path: Path, kind: str):
     with atomic_write(tmp_path / kind) as part:
         part.touch()
         assert list(tmp_path.glob(f"{Path(kind).parent}/[0-9]*.part")) == [part]

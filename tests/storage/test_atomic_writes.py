@@ -1,4 +1,4 @@
-"""Every file is written whole or not at all: the source is read for whatever writes one otherwise."""
+"""Every file is written atomically: the source is searched for writes of another kind."""
 
 import ast
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ WRITERS = {"write_text", "write_bytes", "savez", "savez_compressed", "savetxt", 
 WRITERS |= {"touch", "copy", "copyfile", "copytree", "tofile", "open", "open_unlinked"}
 ELSEWHERE = {
     "storage/checkpoint.py": {"_write": "gets the name beside the file from `save`"},
-    "storage/lock.py": {"exclusive": "a lock is held, not written whole", "waiting_lock": "a lock"},
+    "storage/lock.py": {"exclusive": "a lock is held, not written atomically", "waiting_lock": "a lock"},
     "storage/jsonl.py": {"append": "lines are added to a log, all of them or none"},
     "runtime/distributed.py": {"distributed_session": "to nowhere"},
     "runtime/output.py": {"discard_unwritten": "to nowhere"},

@@ -23,7 +23,7 @@ def squares(done: list[range]) -> Callable[[range], Chunk]:
     return make
 
 
-def test_pieces_are_read_where_they_were_kept(tmp_path: Path):
+def test_chunks_are_read_from_the_cache(tmp_path: Path):
     done: list[range] = []
     first = concat(cached_chunks(tmp_path, 10, 4, squares(done)))
     again = concat(cached_chunks(tmp_path, 10, 4, squares(done)))
@@ -42,7 +42,7 @@ def test_whoever_stops_goes_on_there(tmp_path: Path):
     assert done == [range(4), range(4, 8), range(8, 12)]
 
 
-def test_more_are_asked_for_later_without_making_the_first_again(tmp_path: Path):
+def test_a_larger_request_reuses_the_cached_chunks(tmp_path: Path):
     done: list[range] = []
     concat(cached_chunks(tmp_path, 10, 4, squares(done)))
     done.clear()
@@ -67,7 +67,7 @@ def flipped(data: bytes, spot: int) -> bytes:
     ],
     ids=["empty", "cut", "other bytes", "one bit", "a bit of its name", "a bit of its checksum", "without a checksum"],
 )
-def test_a_piece_that_is_not_as_it_was_written_is_made_again_and_named(
+def test_a_damaged_chunk_is_computed_again_with_a_warning(
     tmp_path: Path, spoil: Callable[[bytes], bytes], capsys: pytest.CaptureFixture[str]
 ):
     done: list[range] = []
@@ -77,13 +77,13 @@ def test_a_piece_that_is_not_as_it_was_written_is_made_again_and_named(
     for _ in range(2):
         assert torch.equal(concat(cached_chunks(tmp_path, 4, 4, squares(done)))["squares"], torch.arange(4) ** 2)
     assert len(done) == 2
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 1
-    assert said[0].startswith(f"limpid: {file} ")
-    assert said[0].endswith("its content is computed again")
+    output = capsys.readouterr().err.splitlines()
+    assert len(output) == 1
+    assert output[0].startswith(f"limpid: {file} ")
+    assert output[0].endswith("its content is computed again")
 
 
-def test_a_piece_under_the_name_of_another_is_made_again(tmp_path: Path):
+def test_a_chunk_under_another_name_is_computed_again(tmp_path: Path):
     concat(cached_chunks(tmp_path, 8, 4, squares([])))
     one, other = sorted(tmp_path.iterdir())
     other.write_bytes(one.read_bytes())
@@ -94,8 +94,8 @@ def test_a_folder_that_cannot_be_written_to_is_named_once_and_the_work_is_done(t
     (tmp_path / "features").touch()
     found = concat(cached_chunks(tmp_path / "features" / "of", 10, 4, squares([])))
     assert torch.equal(found["squares"], torch.arange(10) ** 2)
-    said = capsys.readouterr().err
-    assert said == f"limpid: cannot write to the cache {tmp_path / 'features' / 'of'} (Not a directory): " + (
+    output = capsys.readouterr().err
+    assert output == f"limpid: cannot write to the cache {tmp_path / 'features' / 'of'} (Not a directory): " + (
         "the next call computes everything again\n"
     )
 
@@ -108,7 +108,7 @@ def killed_while_it_writes(folder: Path) -> None:
     next(cached_chunks(folder, 1000, 1000, squares([])))
 
 
-def test_what_is_left_by_who_was_killed_has_the_name_by_which_it_is_removed(tmp_path: Path):
+def test_partial_chunks_have_the_name_by_which_they_are_removed(tmp_path: Path):
     process = LIVES.Process(target=killed_while_it_writes, args=(tmp_path,))
     process.start()
     process.join()
@@ -124,7 +124,7 @@ def test_what_was_left_by_who_was_killed_an_hour_ago_is_removed(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["00000000-00000004.safetensors"]
 
 
-def test_nothing_is_kept_without_a_folder():
+def test_nothing_is_cached_without_a_folder():
     done: list[range] = []
     concat(cached_chunks(None, 4, 4, squares(done)))
     concat(cached_chunks(None, 4, 4, squares(done)))

@@ -20,7 +20,7 @@ def files(folder: Path) -> list[str]:
     return [path.name for path in folder.rglob("*") if path.is_file()]
 
 
-def test_a_download_is_whole_and_alone_in_a_folder_made_for_it(serve, tmp_path: Path):
+def test_a_download_is_complete_and_alone_in_its_new_folder(serve, tmp_path: Path):
     path = tmp_path / "new" / "folder" / "file.tar.gz"
     download(serve(BODY), CHECKSUM, path)
     assert path.read_bytes() == BODY
@@ -49,7 +49,7 @@ def test_progress_is_shown_apart_from_the_output(serve, tmp_path: Path, capsys: 
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "message"),
     [
         ({"body": BODY[:1000], "length": len(BODY)}, r"cut off after 1,000 of 600,000 bytes|IncompleteRead"),
         ({"body": BODY[::-1]}, f"has the MD5 checksum [0-9a-f]{{32}}, expected {MD5}"),
@@ -58,9 +58,9 @@ def test_progress_is_shown_apart_from_the_output(serve, tmp_path: Path, capsys: 
     ],
     ids=["cut off", "other content", "not found", "not served"],
 )
-def test_a_download_that_fails_says_so_in_a_line_and_leaves_nothing(serve, tmp_path: Path, answer: dict, said: str):
+def test_a_download_that_fails_says_so_in_a_line_and_leaves_nothing(serve, tmp_path: Path, answer: dict, message: str):
     url = serve(**answer)
-    with pytest.raises(ValueError, match=said) as error:
+    with pytest.raises(ValueError, match=message) as error:
         download(url, CHECKSUM, tmp_path / "file.tar.gz")
     assert str(error.value).startswith(f"cannot download {url}: ")
     assert "\n" not in str(error.value)
@@ -121,7 +121,7 @@ def test_a_place_that_cannot_be_written_to_is_a_clear_line(serve, tmp_path: Path
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the cache folder of POSIX")
-def test_data_is_kept_where_the_user_says_else_in_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_data_is_cached_in_limpid_data_or_else_in_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("LIMPID_DATA", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)

@@ -91,15 +91,15 @@ def read_or_refused(path: Path) -> Recipe | None:
     try:
         return find_recipe(str(path))
     except ValueError as error:
-        said = str(error)
-    one_clear_line(said, path)
+        output = str(error)
+    one_clear_line(output, path)
     return None
 
 
-def one_clear_line(said: str, path: Path) -> None:
-    assert str(path) in said
-    assert said.isprintable()
-    assert len(said) < 1000
+def one_clear_line(output: str, path: Path) -> None:
+    assert str(path) in output
+    assert output.isprintable()
+    assert len(output) < 1000
 
 
 @fuzz
@@ -169,10 +169,10 @@ def loaded_or_refused(path: Path) -> bool:
     try:
         load(path, runtime=CPU)
     except ValueError as error:
-        said = str(error)
+        output = str(error)
     else:
         return True
-    one_clear_line(said, path)
+    one_clear_line(output, path)
     return False
 
 

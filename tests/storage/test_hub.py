@@ -76,7 +76,7 @@ def test_evaluate_takes_a_model_of_the_hub(hub: HubServer, capsys: pytest.Captur
     assert any("/resolve/" in path for path in hub.requests)
 
 
-def test_without_the_server_the_cached_file_is_taken_and_that_is_said(
+def test_without_the_server_the_cached_file_is_taken_with_a_message(
     hub: HubServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     file = pull("hf:me/tiny")
@@ -92,7 +92,7 @@ def test_without_the_server_the_cached_file_is_taken_and_that_is_said(
     assert "and it is not in the cache" in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_offline_no_server_is_asked(hub: HubServer, monkeypatch: pytest.MonkeyPatch):
+def test_offline_no_server_is_contacted(hub: HubServer, monkeypatch: pytest.MonkeyPatch):
     file = pull("hf:me/tiny")
     hub.requests.clear()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -129,7 +129,7 @@ def test_a_file_that_was_damaged_in_the_cache_is_pulled_again(hub: HubServer, mo
         ("hf:me/tiny@../x", "expected hf:user/name or hf:user/name@revision"),
     ],
 )
-def test_what_is_no_model_is_a_line(hub: HubServer, name: str, message: str):
+def test_a_missing_model_is_an_error_of_one_line(hub: HubServer, name: str, message: str):
     hub.repos["me/bare"] = {"README.md": b""}
     with pytest.raises(ValueError, match=message):
         pull(name)

@@ -103,7 +103,7 @@ def test_own_parts_train_resume_bit_for_bit_and_load_again(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "message"),
     [
         ("not_imported:Mine", "import not_imported first, for a file never causes an import"),
         ("subprocess:Popen", "expected a frozen dataclass"),
@@ -111,8 +111,8 @@ def test_own_parts_train_resume_bit_for_bit_and_load_again(tmp_path: Path):
         ("limpid.data.digits:Digits", "expected a class with __call__"),
     ],
 )
-def test_what_cannot_be_a_schedule_is_refused(path: str, said: str):
-    with pytest.raises(ValueError, match=f"recipe.schedule is {path}: .*{said}|{said}"):
+def test_what_cannot_be_a_schedule_is_refused(path: str, message: str):
+    with pytest.raises(ValueError, match=f"recipe.schedule is {path}: .*{message}|{message}"):
         from_dict(Recipe, to_dict(TINY) | {"schedule": {"kind": path}})
 
 
@@ -125,7 +125,7 @@ def test_a_class_in_a_function_is_refused():
         to_dict(Hidden(), Schedule)
 
 
-def test_an_own_network_trains_resumes_bit_for_bit_and_is_asked_for_when_it_is_loaded(tmp_path: Path):
+def test_an_own_network_trains_resumes_bit_for_bit_and_must_be_passed_to_load(tmp_path: Path):
     torch.manual_seed(1)
     network = Small()
     before = {name: value.clone() for name, value in network.state_dict().items()}

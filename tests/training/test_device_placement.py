@@ -74,13 +74,13 @@ def test_a_step_of_training_leaves_nothing_behind(name: str):
     state = init_state(recipe, SHAPE, images.classes, ELSEWHERE)
     batches = images.batches(0, recipe.batch_size, recipe.seed)
     _, report = (train_step(state, recipe, *next(batches), ELSEWHERE) for _ in range(2))
-    told = [report.loss, report.importance_weight, report.logsnr, report.grad_norm]
+    metrics = [report.loss, report.importance_weight, report.logsnr, report.grad_norm]
     held = {name: value for name, value in state_dict(state).items() if not name.endswith(".step")}
     assert len(held) > 100
-    assert {value.device.type for value in (*told, *held.values())} == {"meta"}
+    assert {value.device.type for value in (*metrics, *held.values())} == {"meta"}
 
 
-class Asked(TorchDispatchMode):
+class OperatorRecorder(TorchDispatchMode):
     """Notes the operations that are done."""
 
     def __init__(self) -> None:
@@ -99,10 +99,10 @@ ANY_ORDER = {"index_add", "index_add_", "scatter_add", "scatter_add_", "cumsum",
 def test_all_gpus_come_to_the_same_bits():
     recipe, images = narrow(FULL), random_images()
     state = init_state(recipe, SHAPE, images.classes, ELSEWHERE)
-    with Asked() as asked:
+    with OperatorRecorder() as recorded:
         train_step(state, recipe, *images.batch(0, recipe.batch_size, recipe.seed), ELSEWHERE)
-    assert "convolution_backward" in asked.names
-    assert not asked.names & ANY_ORDER
+    assert "convolution_backward" in recorded.names
+    assert not recorded.names & ANY_ORDER
 
 
 # Adaptive reads its error back in every step, as it must.

@@ -85,12 +85,12 @@ def trains(recipe: Recipe, folder: Path, bucket: int = grad_sync.BUCKET_SIZE) ->
 def test_any_number_of_processes_learns_what_one_learns(count: int, bucket: int, alone_of_odd: Path, tmp_path: Path):
     folder = tmp_path / "run"
     ended = together(count, tmp_path, trains, ODD, folder, bucket)
-    assert ended.codes == [0] * count, ended.said
+    assert ended.codes == [0] * count, ended.output
     assert_near(alone_of_odd, folder)
     names = [sorted(path.relative_to(run) for path in run.rglob("*")) for run in (alone_of_odd, folder)]
     assert names[0] == names[1]
-    assert f"{count} processes, each on cpu" in ended.said[0]
-    assert ended.said[1:] == [""] * (count - 1)
+    assert f"{count} processes, each on cpu" in ended.output[0]
+    assert ended.output[1:] == [""] * (count - 1)
 
 
 def trains_until_one_is_told_to_stop(recipe: Recipe, folder: Path, seen: int) -> None:
@@ -104,15 +104,15 @@ def test_a_run_stopped_on_four_processes_goes_on_on_two_and_on_one(alone_of_odd:
     folder = tmp_path / "run"
     for count, seen in ((4, 45), (2, 135)):
         ended = together(count, tmp_path, trains_until_one_is_told_to_stop, ODD, folder, seen)
-        assert ended.codes == [0] * count, ended.said
-        assert f"stopped after {seen} images, and saved" in ended.said[0]
+        assert ended.codes == [0] * count, ended.output
+        assert f"stopped after {seen} images, and saved" in ended.output[0]
         assert int(checkpoint.list_checkpoints(folder / "checkpoints")[-1].stem) == seen
     assert run(ODD, folder, CPU)
     assert_near(alone_of_odd, folder)
 
 
 def test_the_same_number_of_processes_goes_on_to_the_same_bits(tmp_path: Path):
-    """Also where three are added, whose order counts, and where what is dropped out is drawn."""
+    """Also with three processes, where the order of sums matters, and with dropout."""
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
     for act, folder in ((trains, straight), (trains_until_one_is_told_to_stop, stopped), (trains, stopped)):
         given = [64] if act is trains_until_one_is_told_to_stop else []
@@ -121,7 +121,7 @@ def test_the_same_number_of_processes_goes_on_to_the_same_bits(tmp_path: Path):
 
 
 def records(folder: Path) -> None:
-    """Train, and write down which share of all gradients was there when each sum began."""
+    """Train, and record the fraction of all gradients that was complete when each sum began."""
     begun, send = [], GradientSync._send
 
     def noting(self: GradientSync, all_of_them: bool = False) -> None:
@@ -183,8 +183,8 @@ def trains_where_one_has_little_memory(recipe: Recipe, folder: Path) -> None:
 def test_a_process_that_runs_out_of_memory_halves_its_share_alone(alone_of_odd: Path, tmp_path: Path):
     folder = tmp_path / "run"
     ended = together(2, tmp_path, trains_where_one_has_little_memory, ODD, folder)
-    assert ended.codes == [0, 0], ended.said
-    assert ended.said[1].splitlines() == [
+    assert ended.codes == [0, 0], ended.output
+    assert ended.output[1].splitlines() == [
         f"limpid, process 1: out of memory: from now on {n} images at a time, of the same batch" for n in (4, 2)
     ]
     assert_near(alone_of_odd, folder)
@@ -215,7 +215,7 @@ def test_memory_that_runs_out_when_sums_are_under_way_ends_the_run_with_advice(t
     assert ended.codes == [1, 1]
     assert (
         "MemoryError: out of memory after gradients were sent to other processes: resume with --micro-batch 4"
-        in ended.said[1]
+        in ended.output[1]
     )
 
 
@@ -229,12 +229,12 @@ def trains_with_bad_numbers(recipe: Recipe, folder: Path) -> None:
 def test_numbers_that_go_wrong_on_one_process_take_all_back(tmp_path: Path):
     folder = tmp_path / "run"
     ended = together(2, tmp_path, trains_with_bad_numbers, ODD, folder)
-    assert ended.codes == [0, 0], ended.said
+    assert ended.codes == [0, 0], ended.output
     file = checkpoint.latest(folder / "checkpoints")
     assert file is not None
     assert checkpoint.read_data(file)["skipped_batches"] == [45]
-    assert ended.said[0].count("1 of 15 losses not finite") == 1
-    assert ended.said[1] == ""
+    assert ended.output[0].count("1 of 15 losses not finite") == 1
+    assert ended.output[1] == ""
 
 
 def trains_with_other_weights(recipe: Recipe, folder: Path) -> None:
@@ -255,7 +255,7 @@ def trains_with_other_weights(recipe: Recipe, folder: Path) -> None:
 def test_processes_that_no_longer_hold_the_same_are_found_out_before_they_are_saved(tmp_path: Path):
     ended = together(2, tmp_path, trains_with_other_weights, ODD, tmp_path / "run")
     assert ended.codes == [1, 1]
-    assert "the processes no longer hold the same ema.enter.weight: are their machines alike?" in ended.said[0]
+    assert "the processes no longer hold the same ema.enter.weight: are their machines alike?" in ended.output[0]
     assert [int(file.stem) for file in checkpoint.list_checkpoints(tmp_path / "run" / "checkpoints")] == [0]
 
 
@@ -286,7 +286,7 @@ def test_a_process_that_is_killed_ends_all_and_the_run_goes_on_to_the_same_bits(
     ended = together(2, tmp_path, dies, killed, FULL, broken)
     assert ended.codes == [1, -signal.SIGKILL]
     assert ended.seconds < 30
-    assert "PeerLostError: process 0 of 2 has lost the others: " in ended.said[0]
+    assert "PeerLostError: process 0 of 2 has lost the others: " in ended.output[0]
     assert together(2, tmp_path, trains, FULL, broken).codes == [0, 0]
     assert same(straight, broken)
 
@@ -300,15 +300,15 @@ def test_a_folder_in_use_is_refused_to_all(tmp_path: Path):
         ended = together(2, tmp_path, commanded, "train", "demo", "--run", str(tmp_path / "run"), "--device", "cpu")
     assert ended.codes[0] == 2
     assert ended.codes[1] == 1
-    assert ended.said[0].count("\n") == 1
-    assert "run is in use by " in ended.said[0]
+    assert ended.output[0].count("\n") == 1
+    assert "run is in use by " in ended.output[0]
 
 
-def test_a_mistake_is_told_once(tmp_path: Path):
+def test_a_users_mistake_is_reported_once(tmp_path: Path):
     ended = together(2, tmp_path, commanded, "train", "demo", "--batch-siz", "3")
     assert ended.codes == [2, 2]
-    assert "--batch-size" in ended.said[0]
-    assert ended.said[1] == ""
+    assert "--batch-size" in ended.output[0]
+    assert ended.output[1] == ""
 
 
 @pytest.mark.parametrize(("error", "ends"), [(ValueError, True), (FloatingPointError, False)])
@@ -378,7 +378,7 @@ def converse(folder: Path) -> None:
 
 def test_words_and_tensors_reach_all(tmp_path: Path):
     ended = together(3, tmp_path, converse, tmp_path)
-    assert ended.codes == [0, 0, 0], ended.said
+    assert ended.codes == [0, 0, 0], ended.output
     tensors = torch.load(tmp_path / "tensors.pt")
     for rank in range(3):
         given = torch.load(tmp_path / f"given-{rank}.pt")
@@ -395,12 +395,12 @@ def test_many_draw_the_images_of_one(alone_of_odd: Path, tmp_path: Path):
     words = ["sample", str(alone_of_odd), "--n", "23", "--batch-size", "4", "--npz", "--device", "cpu"]
     assert main([*words, "--out", str(tmp_path / "one"), "--precision", "float32"]) == 0
     ended = together(3, tmp_path, commanded, *words, "--out", str(tmp_path / "three"), "--precision", "float32")
-    assert ended.codes == [0, 0, 0], ended.said
+    assert ended.codes == [0, 0, 0], ended.output
     one, three = (np.load(tmp_path / name / "samples.npz") for name in ("one", "three"))
     for name in ("images", "labels", "seeds"):
         assert np.array_equal(one[name], three[name])
     assert (tmp_path / "one" / "grid.png").read_bytes() == (tmp_path / "three" / "grid.png").read_bytes()
-    assert ended.said[1:] == ["", ""]
+    assert ended.output[1:] == ["", ""]
 
 
 def assesses(cache: str, *words: str) -> None:
@@ -418,15 +418,15 @@ def test_many_score_what_one_scores(alone_of_odd: Path, tmp_path: Path):
         other = tmp_path / f"run-{count}"
         other.symlink_to(alone_of_odd)
         ended = together(count, tmp_path, assesses, str(tmp_path / f"cache-{count}"), *words, "--out", str(out))
-        assert ended.codes == [0] * count, ended.said
+        assert ended.codes == [0] * count, ended.output
         found.append(json.loads(out.read_text())["reports"][-1])
         for kept in (alone_of_odd / "evaluations").rglob("*.safetensors"):
             kept.unlink()
     one, two = found
     assert one["scores"] == two["scores"]
     assert one["provenance"] == two["provenance"]
-    assert ended.said[0].count("FD-CIFAR") == 1
-    assert ended.said[1] == ""
+    assert ended.output[0].count("FD-CIFAR") == 1
+    assert ended.output[1] == ""
 
 
 # Weights in parts
@@ -448,9 +448,9 @@ def test_sharded_weights_learn_the_same_and_go_on_on_any_number_of_processes(tmp
     straight, sharded = tmp_path / "straight", tmp_path / "sharded"
     assert run(EVEN, straight, CPU)
     ended = together(2, tmp_path, trains_sharded, EVEN, sharded, 72)
-    assert ended.codes == [0, 0], ended.said
+    assert ended.codes == [0, 0], ended.output
     ended = together(3, tmp_path, trains_sharded, EVEN, sharded)
-    assert ended.codes == [0, 0, 0], ended.said
+    assert ended.codes == [0, 0, 0], ended.output
     assert_near(straight, sharded)
     longer = replace(EVEN, duration=216)
     assert run(longer, straight, CPU, allow_rewarm=True)
@@ -459,16 +459,16 @@ def test_sharded_weights_learn_the_same_and_go_on_on_any_number_of_processes(tmp
 
 
 @pytest.mark.parametrize(
-    ("recipe", "said"),
+    ("recipe", "output"),
     [
         (ODD, "--fsdp with batch 15: expected a multiple of 2, the processes"),
         (replace(EVEN, optimizer=Muon()), "--fsdp with Muon, which needs complete weight matrices: expected AdamW"),
     ],
 )
-def test_what_cannot_be_sharded_is_refused(recipe: Recipe, said: str, monkeypatch: Patch):
+def test_recipes_that_cannot_be_sharded_are_refused(recipe: Recipe, output: str, monkeypatch: Patch):
     for name, value in environment(0, 2, 0).items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=output):
         init_state(recipe, (1, 8, 8), 10, replace(CPU, fsdp=True))
 
 
@@ -501,7 +501,7 @@ def launched(options: Sequence[str], fault: str, folder: Path) -> subprocess.Pop
 
 
 def finished(torchrun: subprocess.Popen[str]) -> tuple[str, str]:
-    """What it has said on both streams at its end; neither it nor those it started may outlive the test."""
+    """Its output on both streams; neither the process nor its children may outlive the test."""
     try:
         return torchrun.communicate(timeout=100)
     except subprocess.TimeoutExpired:
@@ -523,11 +523,11 @@ def test_torchrun_stops_saves_and_goes_on_and_shows_whose_error_it_was(straight:
 
     second = launched(here, "raise", folder)
     begun = time.monotonic()
-    out, said = finished(second)
+    out, output = finished(second)
     assert time.monotonic() - begun < 30
     assert second.returncode == 1
     assert "resuming after " in out
-    assert "RuntimeError: the fan of the last machine has stopped" in said.partition("Root Cause")[2]
+    assert "RuntimeError: the fan of the last machine has stopped" in output.partition("Root Cause")[2]
     assert together(2, tmp_path, trains, FULL, folder).codes == [0, 0]
     assert same(straight, folder)
 
@@ -535,19 +535,20 @@ def test_torchrun_stops_saves_and_goes_on_and_shows_whose_error_it_was(straight:
 def test_a_node_that_fails_ends_the_others_and_they_go_on_together(straight: Path, tmp_path: Path):
     """Two agents of torchrun that meet on loopback, as on two machines, with a process each.
 
-    The second is the host, so that with the last process the meeting place is gone too, and the first is told to end.
+    The second is the host, so that with the last process the meeting place is gone too, and the first receives a signal
+    to end.
     """
     folder = tmp_path / "run"
     nodes = ["--nnodes", "2", "--nproc-per-node", "1", "--local-addr", "127.0.0.1", "--rdzv-backend", "c10d"]
     for fault, codes in (("kill", [1, 1]), ("none", [0, 0])):
         meeting = ["--rdzv-id", fault, "--rdzv-endpoint", f"127.0.0.1:{free_port()}", "--rdzv-conf"]
         agents = [launched([*nodes, *meeting, f"is_host={host}"], fault, folder) for host in (0, 1)]
-        told = [finished(agent) for agent in agents]
-        assert [agent.returncode for agent in agents] == codes, told
+        outputs = [finished(agent) for agent in agents]
+        assert [agent.returncode for agent in agents] == codes, outputs
         if fault == "kill":
-            said = "".join(both for _, both in told)
-            assert "Signal 9 (SIGKILL)" in said
-            assert "limpid: process 0 of 2 has lost the others: " in said
+            output = "".join(both for _, both in outputs)
+            assert "Signal 9 (SIGKILL)" in output
+            assert "limpid: process 0 of 2 has lost the others: " in output
     assert same(straight, folder)
 
 

@@ -93,7 +93,7 @@ def at(seen: int, act: Callable[[], object], patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small checkpoint."""
     tensors = {"a": torch.randn(3, 5), "b": torch.arange(4), "half": torch.ones(3, dtype=torch.float16)}
     tensors |= {"empty": torch.zeros(0, 2), "one": torch.tensor(2.5), "yes": torch.tensor([True])}
@@ -102,8 +102,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
-def test_no_flipped_bit_goes_unnoticed(whole: Path, tmp_path: Path):
-    content = whole.read_bytes()
+def test_no_flipped_bit_goes_unnoticed(intact: Path, tmp_path: Path):
+    content = intact.read_bytes()
     broken = tmp_path / "1.safetensors"
     for place in range(len(content)):
         changed = bytearray(content)
@@ -113,8 +113,8 @@ def test_no_flipped_bit_goes_unnoticed(whole: Path, tmp_path: Path):
             checkpoint.read_data(broken)
 
 
-def test_no_missing_or_additional_byte_goes_unnoticed(whole: Path, tmp_path: Path):
-    content = whole.read_bytes()
+def test_no_missing_or_additional_byte_goes_unnoticed(intact: Path, tmp_path: Path):
+    content = intact.read_bytes()
     broken = tmp_path / "1.safetensors"
     for changed in [content[:length] for length in range(len(content))] + [content + b"0"]:
         broken.write_bytes(changed)
@@ -122,10 +122,10 @@ def test_no_missing_or_additional_byte_goes_unnoticed(whole: Path, tmp_path: Pat
             checkpoint.read_tensors(broken)
 
 
-def test_equal_tensors_make_equal_files_in_whatever_order_they_come(whole: Path, tmp_path: Path):
-    tensors = checkpoint.read_tensors(whole)
-    again = checkpoint.save_checkpoint(tmp_path, 1, dict(reversed(tensors.items())), checkpoint.read_data(whole))
-    assert again.read_bytes() == whole.read_bytes()
+def test_equal_tensors_make_equal_files_in_whatever_order_they_come(intact: Path, tmp_path: Path):
+    tensors = checkpoint.read_tensors(intact)
+    again = checkpoint.save_checkpoint(tmp_path, 1, dict(reversed(tensors.items())), checkpoint.read_data(intact))
+    assert again.read_bytes() == intact.read_bytes()
 
 
 def test_a_header_of_any_length_takes_bounded_memory(tmp_path: Path):
@@ -149,9 +149,9 @@ def test_a_broken_checkpoint_is_named_and_the_one_before_is_used(how: str, stopp
         newest.write_bytes({"cut": content[:-100], "flipped": content, "foreign": b"PK" + bytes(200)}[how])
     capsys.readouterr()
     assert run(SHORT, stopped, CPU)
-    out, said = capsys.readouterr()
-    assert said.count("\n") == 1
-    assert f"{newest} is not an intact checkpoint of limpid" in said
+    out, message = capsys.readouterr()
+    assert message.count("\n") == 1
+    assert f"{newest} is not an intact checkpoint of limpid" in message
     assert "resuming after 64 images" in out
     assert newest.with_suffix(".broken").exists()
     assert same(end(stopped), end(straight))
@@ -175,7 +175,7 @@ def another(stopped: Path, recipe: Recipe) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (rename, "000000009999.safetensors was renamed: it was saved after 64 images"),
         (
@@ -187,14 +187,14 @@ def another(stopped: Path, recipe: Recipe) -> None:
     ids=["renamed", "another recipe", "a longer run of the same recipe"],
 )
 def test_a_checkpoint_that_is_not_of_this_run_is_named_and_set_aside(
-    spoil: Callable[[Path], None], said: str, stopped: Path, straight: Path, capsys
+    spoil: Callable[[Path], None], message: str, stopped: Path, straight: Path, capsys
 ):
     spoil(stopped)
     capsys.readouterr()
     assert run(SHORT, stopped, CPU)
-    out, told = capsys.readouterr()
-    assert told.count("\n") == 1
-    assert said in told
+    out, errors = capsys.readouterr()
+    assert errors.count("\n") == 1
+    assert message in errors
     assert "resuming after 96 images" in out
     assert len(list((stopped / "checkpoints").glob("*.aside"))) == 1
     assert same(end(stopped), end(straight))
@@ -264,13 +264,13 @@ def test_a_command_on_a_broken_checkpoint_gets_one_clear_line(command: list[str]
         file.write_bytes(file.read_bytes()[:-1])
     capsys.readouterr()
     assert main([*command, str(stopped)]) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert "000000000096.safetensors is not an intact checkpoint of limpid: its checksum differs" in said
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert "000000000096.safetensors is not an intact checkpoint of limpid: its checksum differs" in message
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         ({}, "its data needs its field "),
         ({"images_seen": "many"}, "its data.images_seen is 'many': expected a whole number"),
@@ -281,12 +281,14 @@ def test_a_command_on_a_broken_checkpoint_gets_one_clear_line(command: list[str]
         ({"recipe": {"network": {"attention": [], "width": 1 << 20}}}, "does not fit: .* not those of its recipe"),
     ],
 )
-def test_a_checkpoint_that_says_what_cannot_be_is_one_clear_line(data: dict, said: str, straight: Path, tmp_path: Path):
+def test_a_checkpoint_that_says_what_cannot_be_is_one_clear_line(
+    data: dict, message: str, straight: Path, tmp_path: Path
+):
     file = checkpoint.latest(straight / "checkpoints")
     assert file is not None
     plain = checkpoint.read_data(file) | data if data else {}
     forged = checkpoint.save_checkpoint(tmp_path, 1, checkpoint.read_tensors(file), plain)
-    with pytest.raises(ValueError, match=said) as error:
+    with pytest.raises(ValueError, match=message) as error:
         load(forged, runtime=CPU)
     assert str(forged) in str(error.value)
     assert "\n" not in str(error.value)
@@ -311,11 +313,11 @@ def test_milestones_stay(tmp_path: Path):
 # Disks that refuse
 
 
-def limited(folder: Path, said: Path, recipe: Any) -> None:
+def limited(folder: Path, message: Path, recipe: Any) -> None:
     """Train where no file may be larger than 100 kB; how it ended is the exit code."""
     torch.set_num_threads(1)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
-    with said.open("w", buffering=1) as sys.stderr, printed_log():
+    with message.open("w", buffering=1) as sys.stderr, printed_log():
         try:
             run(recipe, folder, CPU)
         except OSError as error:
@@ -326,13 +328,13 @@ def limited(folder: Path, said: Path, recipe: Any) -> None:
 def test_a_run_that_cannot_save_goes_on_and_ends_with_its_last_good_state(
     straight: Path, stopped: Path, tmp_path: Path
 ):
-    said = tmp_path / "said.txt"
+    message = tmp_path / "said.txt"
     often = replace(SHORT, every=replace(SHORT.every, save=16))
-    process = LIVES.Process(target=limited, args=(stopped, said, often))
+    process = LIVES.Process(target=limited, args=(stopped, message, often))
     process.start()
     process.join()
     assert process.exitcode == 1
-    first, last = said.read_text().splitlines()
+    first, last = message.read_text().splitlines()
     assert "cannot write a checkpoint ([Errno 27] File too large" in first
     assert first.endswith("training continues until the next")
     assert last.startswith("ended: cannot write a checkpoint ([Errno 27] File too large")
@@ -440,8 +442,8 @@ def test_a_damaged_line_of_the_log_costs_no_other(stopped: Path, straight: Path,
     log.write_bytes(content.replace(b'{"images_seen": 64', b'{"images_seen"; 64'))
     capsys.readouterr()
     assert run(SHORT, stopped, CPU)
-    said = capsys.readouterr().err
-    assert said == f"limpid: {log} is damaged in line 2: moved to log.jsonl.aside; all other lines are intact\n"
+    message = capsys.readouterr().err
+    assert message == f"limpid: {log} is damaged in line 2: moved to log.jsonl.aside; all other lines are intact\n"
     assert lines(stopped) == [line for line in lines(straight) if line["images_seen"] != 64]
     assert b'{"images_seen"; 64' in (stopped / "log.jsonl.aside").read_bytes()
 
@@ -451,9 +453,9 @@ def test_a_run_goes_on_when_a_file_stands_where_a_folder_should(straight: Path, 
         (tmp_path / name).touch()
     every = replace(SHORT.every, sample=128, snapshot=128)
     assert run(replace(SHORT, every=every, ema_snapshots=(0.1,)), tmp_path, CPU)
-    said = capsys.readouterr().err
-    assert "cannot write the samples ([Errno 17] File exists" in said
-    assert "cannot write an EMA snapshot ([Errno 20] Not a directory" in said
+    message = capsys.readouterr().err
+    assert "cannot write the samples ([Errno 17] File exists" in message
+    assert "cannot write an EMA snapshot ([Errno 20] Not a directory" in message
     weights = {name: value for name, value in end(tmp_path).items() if not name.startswith("power")}
     assert same(weights, end(straight))
 
@@ -483,17 +485,17 @@ def test_a_second_wish_to_stop_ends_the_run_at_once(tmp_path: Path, monkeypatch)
         pass  # nobody holds it any more
 
 
-def test_a_wish_to_stop_does_not_wait_for_samples_which_are_drawn_later(tmp_path: Path, monkeypatch):
+def test_a_stop_request_interrupts_sampling_and_the_grid_is_made_on_resume(tmp_path: Path, monkeypatch):
     drawing = replace(SHORT, every=replace(SHORT.every, sample=64, save=0))
     draw, folder, straight = figures.preview_samples, tmp_path / "run", tmp_path / "straight"
     assert run(drawing, straight, CPU)
     with monkeypatch.context() as patch:
 
-        def asked(*args: Any) -> Samples:
+        def interrupted_sampling(*args: Any) -> Samples:
             signal.raise_signal(signal.SIGTERM)
             return draw(*args)
 
-        patch.setattr(figures, "preview_samples", asked)
+        patch.setattr(figures, "preview_samples", interrupted_sampling)
         assert not run(drawing, folder, CPU)
     assert [int(file.stem) for file in checkpoint.list_checkpoints(folder / "checkpoints")] == [0, 64]
     assert list((folder / "samples").glob("*")) == []
@@ -589,9 +591,9 @@ def test_a_run_whose_terminal_closes_saves(tmp_path: Path):
         ["setsid", "--ctty", *command], stdin=inside, stdout=inside, stderr=inside, preexec_fn=heed_hangup
     )
     os.close(inside)
-    said = b""
-    while b"images/s" not in said:
-        said += os.read(terminal, 1000)
+    message = b""
+    while b"images/s" not in message:
+        message += os.read(terminal, 1000)
     os.close(terminal)
     assert process.wait(120) == 130
     newest = checkpoint.latest(tmp_path / "checkpoints")
@@ -602,7 +604,7 @@ def test_a_run_whose_terminal_closes_saves(tmp_path: Path):
 @pytest.mark.parametrize(
     ("where", "code", "said"), [("/dev/full", 1, "limpid: [Errno 28] No space left"), ("|", 0, "")]
 )
-def test_a_command_whose_answer_nobody_takes_says_so_unless_its_reader_has_gone(where: str, code: int, said: str):
+def test_a_command_whose_answer_nobody_takes_says_so_unless_its_reader_has_gone(where: str, code: int, message: str):
     command = [sys.executable, "-m", "limpid", "recipes"]
     out, into = os.pipe()
     os.close(out)
@@ -611,7 +613,7 @@ def test_a_command_whose_answer_nobody_takes_says_so_unless_its_reader_has_gone(
     done = subprocess.run(command, stdout=into, stderr=subprocess.PIPE, text=True)
     os.close(into)
     assert done.returncode == code
-    assert done.stderr.startswith(said)
+    assert done.stderr.startswith(message)
     assert done.stderr.count("\n") == code
 
 
@@ -624,15 +626,17 @@ def hold(folder: Path, held: Any, enough: Any) -> None:
         enough.wait(60)
 
 
-def test_a_second_process_on_the_folder_is_told_who_is_there(tmp_path: Path, capsys):
+def test_a_second_process_on_a_folder_is_refused_with_its_holder(tmp_path: Path, capsys):
     held, enough = LIVES.Event(), LIVES.Event()
     process = LIVES.Process(target=hold, args=(tmp_path, held, enough))
     process.start()
     assert held.wait(60)
     assert main(["train", "demo", "--run", str(tmp_path)]) == 2
-    said = capsys.readouterr().err
-    assert f"{tmp_path} is in use by {getpass.getuser()} on {socket.gethostname()}, pid {process.pid}, since 2" in said
-    assert said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert (
+        f"{tmp_path} is in use by {getpass.getuser()} on {socket.gethostname()}, pid {process.pid}, since 2" in message
+    )
+    assert message.count("\n") == 1
     process.kill()
     process.join()
     with exclusive(tmp_path):
@@ -645,19 +649,19 @@ def test_a_second_process_on_the_folder_is_told_who_is_there(tmp_path: Path, cap
 
 def test_a_child_of_the_process_does_not_hold_the_folder_on(tmp_path: Path):
     """A worker that reads images may outlive a run that was killed."""
-    told, tell = os.pipe()
+    errors, tell = os.pipe()
     with exclusive(tmp_path):
         child = os.fork()
         if child == 0:
             os.write(tell, b"I am here")
             time.sleep(60)
             os._exit(0)
-        os.read(told, 1)
+        os.read(errors, 1)
     try:
         with exclusive(tmp_path):
             pass
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        os.close(told)
+        os.close(errors)
         os.close(tell)

@@ -47,9 +47,9 @@ def wait_until(true: Callable[[], bool]) -> None:
 
 
 def test_a_run_killed_twenty_times_is_the_run_that_never_was(tmp_path: Path):
-    straight, killed, said = tmp_path / "straight" / "run", tmp_path / "killed" / "run", tmp_path / "said.txt"
+    straight, killed, output = tmp_path / "straight" / "run", tmp_path / "killed" / "run", tmp_path / "said.txt"
     begin = time.monotonic()
-    life = born(LONG, straight, said)
+    life = born(LONG, straight, output)
     life.join()
     step = (time.monotonic() - begin) * LONG.batch_size / LONG.duration
     assert life.exitcode == 0
@@ -58,16 +58,16 @@ def test_a_run_killed_twenty_times_is_the_run_that_never_was(tmp_path: Path):
     for kill, place in enumerate(sorted(draw.sample(range(0, LONG.duration - 320, 32), KILLS))):
         how = ("as it opens", "as it writes", "at any time")[kill % 3]
         touches = {"as it opens": draw.randint(1, 45), "as it writes": draw.randint(1, 40), "at any time": 0}[how]
-        life = born(LONG, killed, said, 0 if how == "as it opens" else place, touches)
+        life = born(LONG, killed, output, 0 if how == "as it opens" else place, touches)
         if how == "at any time":
             wait_until(lambda place=place: logged(killed) >= place)
             time.sleep(draw.uniform(0, 2 * step))
             life.kill()
         life.join()
-        assert life.exitcode == -9, said.read_text()
+        assert life.exitcode == -9, output.read_text()
         reached.append(logged(killed))
     assert len(set(reached)) > KILLS // 3, f"it was killed at too few places: {reached}"
-    life = born(LONG, killed, said)
+    life = born(LONG, killed, output)
     life.join()
     assert life.exitcode == 0
     one, other = left(straight), left(killed)

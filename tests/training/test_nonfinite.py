@@ -1,4 +1,5 @@
-"""Numbers that go wrong are seen, told of, and gone back from; memory that runs out makes the parts smaller."""
+"""Non-finite losses are detected and reported, and the run is rolled back; memory that runs out halves
+micro-batches."""
 
 import errno
 import json
@@ -56,7 +57,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 
 def bad_at(places: set[int], patch: pytest.MonkeyPatch) -> None:
-    """Put a value that is no number into the batches that begin at these places."""
+    """Put a NaN into the batches that begin at these positions."""
     prepared = training.make_noisy_batch
 
     def spoilt(state: TrainState, *args) -> NoisyBatch:
@@ -69,7 +70,7 @@ def bad_at(places: set[int], patch: pytest.MonkeyPatch) -> None:
 
 
 def pipeline(recipe: Recipe, *left_out: int) -> dict[str, torch.Tensor]:
-    """The tensors after a run that knew from the beginning which batches to leave out."""
+    """The tensors after a run that skips these batches from the beginning."""
     source = recipe.data.open("cpu")
     state = init_state(recipe, source.shape, len(source.class_names), CPU)
     state.skipped_batches = left_out
@@ -87,10 +88,10 @@ def test_a_run_goes_back_and_leaves_out_the_batch_where_numbers_went_wrong(
     assert run(SHORT, tmp_path, CPU)
     tensors, data = end(tmp_path)
     assert set(data["skipped_batches"]) == places
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == len(places)
+    output = capsys.readouterr().err.splitlines()
+    assert len(output) == len(places)
     assert all(
-        "1 of 16 losses not finite, at log-SNR " in line and ", gradient norm nan: back to " in line for line in said
+        "1 of 16 losses not finite, at log-SNR " in line and ", gradient norm nan: back to " in line for line in output
     )
     tensors.pop("meter")
     assert same(tensors, pipeline(SHORT, *places))
@@ -98,7 +99,7 @@ def test_a_run_goes_back_and_leaves_out_the_batch_where_numbers_went_wrong(
     assert all(math.isfinite(line["loss"]) for line in jsonl.read_jsonl(tmp_path / "log.jsonl"))
 
 
-def test_what_was_left_out_stays_so_when_a_run_is_stopped(tmp_path: Path, monkeypatch):
+def test_skipped_batches_stay_skipped_when_a_run_is_stopped(tmp_path: Path, monkeypatch):
     bad_at({48}, monkeypatch)
     assert run(SHORT, tmp_path / "straight", CPU)
     with monkeypatch.context() as patch:
@@ -122,7 +123,7 @@ def stop_at(seen: int, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(LossLog, "write_line", telling)
 
 
-def test_a_run_asked_to_stop_while_its_numbers_are_wrong_goes_back_and_stops(tmp_path: Path, monkeypatch):
+def test_a_run_asked_to_stop_at_a_non_finite_loss_rolls_back_and_stops(tmp_path: Path, monkeypatch):
     bad_at({48}, monkeypatch)
     note = LossLog.record
 
@@ -167,7 +168,7 @@ def test_only_the_first_non_finite_step_is_recorded():
     assert (wrong.data_position, wrong.losses) == (16, [1.0, math.inf])
 
 
-def test_a_loss_that_leaps_is_told_of():
+def test_a_loss_spike_causes_a_warning():
     assert loss_spike(1.0, [0.3, 0.2, 0.25, 0.2, 0.3]) == "loss 1 is 4.0 times the recent median, 0.25"
     assert loss_spike(0.7, [0.3, 0.2, 0.25, 0.2, 0.3]) == ""
     assert loss_spike(9.0, [0.3]) == ""
@@ -182,9 +183,9 @@ def test_a_run_tells_of_a_loss_that_leaps(tmp_path: Path, monkeypatch, capsys):
 
     monkeypatch.setattr(LossMeter, "read", leaping)
     assert run(replace(SHORT, every=replace(SHORT.every, log=16)), tmp_path, CPU)
-    (said,) = capsys.readouterr().err.splitlines()
-    assert said.startswith("limpid: loss 100 is ")
-    assert said.endswith(", after 112 images")
+    (output,) = capsys.readouterr().err.splitlines()
+    assert output.startswith("limpid: loss 100 is ")
+    assert output.endswith(", after 112 images")
 
 
 def test_the_log_tells_the_loss_at_every_level_that_was_met(tmp_path: Path):
@@ -194,7 +195,7 @@ def test_the_log_tells_the_loss_at_every_level_that_was_met(tmp_path: Path):
         assert min(line["loss_by_logsnr"].values()) < line["loss"] < max(line["loss_by_logsnr"].values())
 
 
-def test_images_without_content_are_told_of():
+def test_samples_without_content_cause_a_warning():
     noise = torch.randint(0, 256, (4, 1, 8, 8), dtype=torch.uint8)
     assert degenerate_samples(noise) == ""
     assert (
@@ -249,8 +250,8 @@ def test_a_batch_in_parts_gives_the_same_losses_and_gradients(recipe: Recipe):
 def test_a_run_by_parts_is_the_same_up_to_rounding(tmp_path: Path):
     for folder, runtime in ((tmp_path / "whole", CPU), (tmp_path / "parts", replace(CPU, micro_batch=6))):
         assert run(SHORT, folder, runtime)
-    whole, parts = (jsonl.read_jsonl(tmp_path / name / "log.jsonl") for name in ("whole", "parts"))
-    assert [line["loss"] for line in parts] == pytest.approx([line["loss"] for line in whole], rel=1e-3)
+    unsplit, parts = (jsonl.read_jsonl(tmp_path / name / "log.jsonl") for name in ("whole", "parts"))
+    assert [line["loss"] for line in parts] == pytest.approx([line["loss"] for line in unsplit], rel=1e-3)
 
 
 def test_a_run_out_of_memory_goes_on_in_halves(tmp_path: Path, monkeypatch, capsys):
@@ -258,12 +259,12 @@ def test_a_run_out_of_memory_goes_on_in_halves(tmp_path: Path, monkeypatch, caps
     assert capsys.readouterr().err == ""
     small_memory(7, monkeypatch)
     assert run(SHORT, tmp_path / "halved", CPU)
-    said = capsys.readouterr().err.splitlines()
-    assert said == [f"limpid: out of memory: from now on {n} images at a time, of the same batch" for n in (8, 4)]
+    output = capsys.readouterr().err.splitlines()
+    assert output == [f"limpid: out of memory: from now on {n} images at a time, of the same batch" for n in (8, 4)]
     assert same(end(tmp_path / "by hand")[0], end(tmp_path / "halved")[0])
 
 
-def test_images_for_which_memory_is_short_are_drawn_in_parts(monkeypatch, capsys):
+def test_samples_are_generated_in_parts_when_memory_is_short(monkeypatch, capsys):
     pipeline, steps = Pipeline(build_denoiser(SHORT, (1, 8, 8), 10), SHORT, (1, 8, 8), runtime=CPU), Pipeline.trajectory
 
     def frugal(self: Pipeline, seeds, *, labels=None):
@@ -271,16 +272,16 @@ def test_images_for_which_memory_is_short_are_drawn_in_parts(monkeypatch, capsys
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         yield from steps(self, seeds, labels=labels)
 
-    def drawn(batch: int) -> list[torch.Tensor]:
+    def sampled(batch: int) -> list[torch.Tensor]:
         return list(pipeline.sample_batches(range(14), [3] * 14, batch))
 
-    by_hand = drawn(3)
+    by_hand = sampled(3)
     monkeypatch.setattr(Pipeline, "trajectory", frugal)
-    halved = drawn(12)
+    halved = sampled(12)
     assert [len(pixels) for pixels in halved] == [12, 2]
     assert (torch.cat(halved).int() - torch.cat(by_hand).int()).abs().max() <= 1
-    said = capsys.readouterr().err.splitlines()
-    assert said == [f"limpid: out of memory: from now on {n} images at a time, of the same batch" for n in (6, 3)]
+    output = capsys.readouterr().err.splitlines()
+    assert output == [f"limpid: out of memory: from now on {n} images at a time, of the same batch" for n in (6, 3)]
 
 
 def test_memory_for_less_than_one_image_is_one_clear_line(tmp_path: Path, monkeypatch):
@@ -367,12 +368,12 @@ def deterministic(folder: Path) -> None:
 
 
 def test_deterministic_kernels_give_the_bits_that_a_cpu_gives_anyway(tmp_path: Path):
-    process = LIVES.Process(target=deterministic, args=(tmp_path / "told",))
+    process = LIVES.Process(target=deterministic, args=(tmp_path / "deterministic",))
     process.start()
     process.join()
     assert process.exitcode == 0
-    assert run(SHORT, tmp_path / "not told", CPU)
-    assert same(end(tmp_path / "told")[0], end(tmp_path / "not told")[0])
+    assert run(SHORT, tmp_path / "default", CPU)
+    assert same(end(tmp_path / "deterministic")[0], end(tmp_path / "default")[0])
 
 
 def test_a_lack_of_memory_without_a_word_is_one_too():

@@ -91,7 +91,7 @@ def test_a_checkpoint_gives_back_tensors_and_data(tmp_path: Path):
     assert list(checkpoint.read_tensors(path, "b.")) == ["w"]
 
 
-def test_only_the_last_checkpoints_are_kept(tmp_path: Path):
+def test_only_the_last_checkpoints_stay(tmp_path: Path):
     for seen in (10, 20, 30, 40):
         checkpoint.save_checkpoint(tmp_path, seen, {"w": torch.zeros(1)}, {})
     assert [int(path.stem) for path in checkpoint.list_checkpoints(tmp_path)] == [30, 40]
@@ -179,7 +179,7 @@ def test_the_log_is_cut_where_a_run_goes_on(tmp_path: Path):
         b'{"images_seen": 30, "loss": ' + b"9" * 400 + b"}\n",
     ],
 )
-def test_what_is_no_line_of_a_log_is_passed_over(damage: bytes, tmp_path: Path):
+def test_damaged_lines_of_a_log_are_skipped(damage: bytes, tmp_path: Path):
     """As after a power cut, when the disk has less than was written to it."""
     log = jsonl.JsonlLog(tmp_path / "log.jsonl")
     log.add({"images_seen": 10})
@@ -200,8 +200,8 @@ def test_a_flipped_bit_in_the_log_costs_no_other_line(tmp_path: Path, capsys):
             damaged = bytearray(content)
             damaged[place] ^= 1 << bit
             log.path.write_bytes(damaged)
-            kept = log.lines()
-            assert (kept[0], kept[-1]) == (lines[0], lines[2])
+            remaining = log.lines()
+            assert (remaining[0], remaining[-1]) == (lines[0], lines[2])
     log.path.write_bytes(content.replace(b'{"images_seen": 20', b'["images_seen": 20'))
     log.cut(30)
     assert jsonl.read_jsonl(log.path) == [lines[0], lines[2]]
@@ -256,7 +256,7 @@ def test_the_meter_tells_the_mean_and_starts_anew():
 
 def test_the_meter_tells_the_losses_by_level():
     meter = LossMeter("cpu")
-    # Levels that are drawn twice as often as others count half: each part's mean is that of its own losses.
+    # Levels that are sampled twice as often as others count half: each part's mean is that of its own losses.
     rarity, losses = torch.tensor([0.5, 0.5, 1.0, 2.0]), torch.tensor([1.0, 3.0, 5.0, math.inf])
     meter.add(losses * rarity, rarity, torch.tensor([-math.inf, -7.0, 3.0, math.inf], dtype=torch.float64))
     assert meter.read().parts == {"..-6": 2.0, "2..6": 5.0, "6..": math.inf}

@@ -138,13 +138,13 @@ def test_a_run_does_not_go_on_where_its_labels_mean_other_classes(tmp_path: Path
         )
 
     assert run(of("cat", "dog", "emu"), tmp_path / "run", CPU)
-    for names, said in (
+    for names, message in (
         (("cat", "doe", "emu"), "was trained with 3 classes, and the data has 3: class 1 was 'dog' and is 'doe'"),
         (("dog", "cat", "emu"), "was trained with 3 classes, and the data has 3: class 0 was 'cat' and is 'dog'"),
         (("cat", "dog"), "was trained with 3 classes, and the data has 2: class 2 was 'emu' and is none"),
         (("cat", "dog", "emu", "fox"), "was trained with 3 classes, and the data has 4: class 3 was none and is 'fox'"),
     ):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             run(of(*names, images=32), tmp_path / "run", CPU)
     assert run(of("cat", "dog", "emu", images=32), tmp_path / "run", CPU)
     assert run(of("cat", "dog", conditional=False), tmp_path / "unconditional", CPU)
@@ -187,7 +187,7 @@ def test_training_lowers_the_loss(finished: Path):
     assert losses[-1] < 0.9 * losses[0]
 
 
-def test_a_kept_average_is_built_again_after_the_run(finished: Path, tmp_path: Path):
+def test_a_saved_ema_is_reconstructed_after_the_run(finished: Path, tmp_path: Path):
     folder = shutil.copytree(finished, tmp_path / "run")
     assert main(["posthoc-ema", str(folder), "--std", "0.1"]) == 0
     (built,) = (folder / "averages" / "0.100").glob("*.safetensors")
@@ -231,7 +231,7 @@ def test_a_weaker_network_can_guide(finished: Path):
 
 
 def save_another(folder: Path, seen: int) -> Path:
-    """What a run leaves that goes on meanwhile: a checkpoint of other weights and another way to draw."""
+    """A checkpoint with other weights and other sampling, as a run saves it meanwhile."""
     file = checkpoint.latest(folder / "checkpoints")
     assert file is not None
     data, tensors = checkpoint.read_data(file), checkpoint.read_tensors(file)
@@ -245,19 +245,19 @@ def test_options_and_weights_are_of_one_checkpoint_though_the_run_saves_meanwhil
     verb: str, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("LIMPID_DATA", str(tmp_path / "kept"))
-    folder, drawn = shutil.copytree(finished, tmp_path / "run"), []
+    folder, results = shutil.copytree(finished, tmp_path / "run"), []
     place = {"sample": sample_command, "evaluate": evaluate_command}[verb]
     parse = place.parse
 
-    def draw(verb: str) -> object:
-        n = ["--n", "2", "--npz", "--overwrite"] if verb == "sample" else ["--n", "40", "--seed", str(len(drawn))]
+    def result_of(verb: str) -> object:
+        n = ["--n", "2", "--npz", "--overwrite"] if verb == "sample" else ["--n", "40", "--seed", str(len(results))]
         assert main([verb, str(folder), *n, "--device", "cpu", "--precision", "float32"]) == 0
         if verb == "sample":
             return np.load(folder / "drawn" / "samples.npz")["images"].tolist()
         told = load_reports(folder / "scores.json")[-1].provenance
         return told["steps"], told["images seen"], told["weights sha256"]
 
-    drawn.append(draw(verb))
+    results.append(result_of(verb))
 
     def parse_slowly(*what):
         options = parse(*what)
@@ -265,11 +265,11 @@ def test_options_and_weights_are_of_one_checkpoint_though_the_run_saves_meanwhil
         return options
 
     monkeypatch.setattr(place, "parse", parse_slowly)
-    drawn.append(draw(verb))
+    results.append(result_of(verb))
     monkeypatch.setattr(place, "parse", parse)
-    drawn.append(draw(verb))
-    assert drawn[0] == drawn[1]
-    assert drawn[0] != drawn[2]
+    results.append(result_of(verb))
+    assert results[0] == results[1]
+    assert results[0] != results[2]
 
 
 def test_a_checkpoint_that_goes_or_is_another_after_it_was_found_is_refused(finished: Path, tmp_path: Path):
@@ -283,37 +283,37 @@ def test_a_checkpoint_that_goes_or_is_another_after_it_was_found_is_refused(fini
         load_checkpoint(ref, CPU)
 
 
-def test_images_drawn_together_have_one_guide_though_it_trains_on(
+def test_all_samples_of_a_command_have_one_guide_though_its_run_is_training(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     guide, strong = shutil.copytree(finished, tmp_path / "guide"), load(finished, runtime=CPU, weights="raw")
     pipeline = strong.with_sampling(guidance=Guidance(3.0), guidance_model=str(guide))
 
-    def draw(then=lambda: None) -> torch.Tensor:
+    def result_of(then=lambda: None) -> torch.Tensor:
         batches = pipeline.sample_batches([0, 1], [3, 8], batch_size=1)
         first = next(batches)
         then()
         return torch.cat([first, *batches])
 
-    before = draw()
-    assert torch.equal(draw(then=lambda: save_another(guide, 320)), before)
-    assert not torch.equal(draw(), before)  # a new call finds the newest
+    before = result_of()
+    assert torch.equal(result_of(then=lambda: save_another(guide, 320)), before)
+    assert not torch.equal(result_of(), before)  # a new call finds the newest
 
 
 def test_a_image_depends_on_its_own_seed_alone(finished: Path):
     pipeline = load(finished, runtime=CPU)
 
-    def draw(seeds: list[int], batch: int) -> torch.Tensor:
+    def result_of(seeds: list[int], batch: int) -> torch.Tensor:
         labels = [seed % 10 for seed in seeds]
         return torch.cat(list(pipeline.sample_batches(seeds, labels, batch)))
 
-    together, alone = draw([3, 4, 5, 6, 7], 5), draw([6], 1)
+    together, alone = result_of([3, 4, 5, 6, 7], 5), result_of([6], 1)
     assert (together[3].int() - alone[0].int()).abs().max() <= 1  # rounding differs with the size of the batch
-    assert torch.equal(draw([3, 4, 5, 6, 7], 5), together)
+    assert torch.equal(result_of([3, 4, 5, 6, 7], 5), together)
     assert not torch.equal(together[0], together[1])
 
 
-def test_the_average_is_drawn_with_unless_the_last_weights_are_asked_for(finished: Path):
+def test_ema_weights_are_sampled_unless_raw_ones_are_requested(finished: Path):
     average, last = load(finished, runtime=CPU).model, load(finished, runtime=CPU, weights="raw").model
     tensors = weights(finished)
     assert all(torch.equal(value, tensors[f"ema.{name}"]) for name, value in average.net.state_dict().items())

@@ -100,7 +100,7 @@ def test_a_run_trains_in_a_thread_to_the_same_bits_while_the_main_thread_draws(t
     thread = threading.Thread(target=run, args=(FULL, tmp_path / "thread", runtime))
     thread.start()
     while not (checkpoint.latest(tmp_path / "thread" / "checkpoints") or not thread.is_alive()):
-        time.sleep(0.01)  # its first weights are drawn from the default generator, and that is then put back
+        time.sleep(0.01)  # its weights are initialized from the default generator, whose state is then restored
     expected = torch.Generator().set_state(torch.get_rng_state())
     while thread.is_alive():
         assert torch.equal(torch.rand(100), torch.rand(100, generator=expected))
@@ -117,12 +117,12 @@ def test_dropout_draws_from_its_seed_what_the_default_generator_would_draw(devic
     by_default = dropout(x)
     before = torch.get_rng_state()
     with dropout_from(torch.Generator().manual_seed(7)):
-        drawn = dropout(x)
+        masked = dropout(x)
     with default_generators_seeded(7, device):
         seeded = dropout(x)
     assert torch.equal(torch.get_rng_state(), before)
     if device == "cpu":
-        assert torch.equal(drawn, by_default)
+        assert torch.equal(masked, by_default)
         assert torch.equal(seeded, by_default)
 
 

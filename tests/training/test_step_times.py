@@ -1,4 +1,4 @@
-"""A run whose steps have become slow says so once, with what would help, and goes on to the same bits."""
+"""A run whose steps have become slow warns once, with advice, and trains on to the same bits."""
 
 from dataclasses import replace
 from itertools import accumulate, repeat
@@ -20,8 +20,8 @@ from limpid.training.step_times import StepTimes
 QUICK, SLOW, AFTER = list(repeat(0.1, 1000)), list(repeat(0.4, 200)), list(repeat(0.1, 1000))
 
 
-def said(steps: list[float]) -> list[tuple[int, str]]:
-    """What is said of steps that take so many seconds, and after how many of them."""
+def output(steps: list[float]) -> list[tuple[int, str]]:
+    """The warnings for steps of these seconds, each with the number of steps before it."""
     times = StepTimes()
     words = [times.add(clock) for clock in accumulate(steps)]
     return [(number, word) for number, word in enumerate(words) if word]
@@ -43,11 +43,11 @@ def said(steps: list[float]) -> list[tuple[int, str]]:
     ids=["slow", "twice", "quicker", "not three times", "24 s", "suspended", "long steps", "compiled", "none"],
 )
 def test_steps_that_take_three_times_their_usual_for_a_minute_are_spoken_of_once(steps: list[float], times: int):
-    assert len(said(steps)) == times
+    assert len(output(steps)) == times
 
 
 def test_the_first_word_comes_half_a_minute_or_more_after_steps_have_become_slow():
-    ((step, word),) = said(QUICK + SLOW)
+    ((step, word),) = output(QUICK + SLOW)
     assert 30 < 0.4 * (step - len(QUICK)) < 70
     assert word == "a step takes 0.4 s now, usually 0.1 s"
 
@@ -80,7 +80,7 @@ def test_a_run_beside_another_busy_program_says_what_would_help_and_keeps_its_bi
 
 
 @pytest.mark.parametrize(("given", "inside"), [(0, 1), (2, 2)])
-def test_what_is_drawn_takes_the_threads_that_get_most_done_now_unless_they_were_given(
+def test_sampling_takes_the_fastest_number_of_threads_unless_it_was_given(
     given: int, inside: int, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(cpu, "best_thread_count", lambda most: most // 2)

@@ -155,7 +155,7 @@ class SlowWriter(BrokenWriter):
 
 
 @pytest.mark.parametrize(("writer", "reason"), [(BrokenWriter, "no connection"), (SlowWriter, "did not end within")])
-def test_a_tracker_that_fails_is_said_once_and_the_run_goes_on(
+def test_a_tracker_that_fails_warns_once_and_the_run_continues(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str], writer: type, reason: str
 ):
     monkeypatch.setitem(trackers.BACKENDS, "tensorboard", TrackerBackend(writer, lambda: None))

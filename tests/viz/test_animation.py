@@ -1,4 +1,4 @@
-"""Animations: reopened, they have every frame, for as long as was asked."""
+"""Animations, read again, have every frame, with its duration."""
 
 from itertools import accumulate
 from pathlib import Path
@@ -14,12 +14,12 @@ from limpid.viz.image_grid import image_grid
 
 def frames(n: int, channels: int = 3, side: int = 8) -> list[Image.Image]:
     """Sheets of four images of noise, each different from the one before."""
-    drawn = torch.randint(0, 256, (n, 4, channels, side, side), generator=torch.Generator().manual_seed(0))
-    return [image_grid(pixels.to(torch.uint8), scale=2) for pixels in drawn]
+    frames_in = torch.randint(0, 256, (n, 4, channels, side, side), generator=torch.Generator().manual_seed(0))
+    return [image_grid(pixels.to(torch.uint8), scale=2) for pixels in frames_in]
 
 
 def reopened(path: Path) -> tuple[list[Image.Image], list[int], int]:
-    """The frames of a file, how long each is shown, and how often the whole is (0: for ever)."""
+    """The frames of a file, the duration of each, and the number of loops (0: endless)."""
     images, durations = [], []
     with Image.open(path) as film:
         assert getattr(film, "is_animated", False)
@@ -33,27 +33,27 @@ def reopened(path: Path) -> tuple[list[Image.Image], list[int], int]:
 
 @pytest.mark.parametrize("suffix", [".webp", ".gif", ".WEBP"])
 def test_every_frame_is_there_for_its_time_and_the_film_begins_again(suffix: str, tmp_path: Path):
-    drawn = frames(6)
-    path = animate(iter(drawn), tmp_path / "new" / f"film{suffix}", milliseconds=40, hold=700)
+    frames_in = frames(6)
+    path = animate(iter(frames_in), tmp_path / "new" / f"film{suffix}", milliseconds=40, hold=700)
     images, durations, loops = reopened(path)
     assert len(images) == 6
     assert durations == [40] * 5 + [700]
     assert loops == 0
-    assert {image.size for image in images} == {drawn[0].size}
+    assert {image.size for image in images} == {frames_in[0].size}
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_webp_keeps_every_pixel(tmp_path: Path):
-    drawn = frames(4)
-    images, _, _ = reopened(animate(drawn, tmp_path / "film.webp"))
-    for image, original in zip(images, drawn, strict=True):
+    frames_in = frames(4)
+    images, _, _ = reopened(animate(frames_in, tmp_path / "film.webp"))
+    for image, original in zip(images, frames_in, strict=True):
         np.testing.assert_array_equal(np.asarray(image), np.asarray(original))
 
 
 def test_gif_keeps_every_pixel_of_grey_images(tmp_path: Path):
-    drawn = frames(4, channels=1)
-    images, _, _ = reopened(animate(drawn, tmp_path / "film.gif"))
-    for image, original in zip(images, drawn, strict=True):
+    frames_in = frames(4, channels=1)
+    images, _, _ = reopened(animate(frames_in, tmp_path / "film.gif"))
+    for image, original in zip(images, frames_in, strict=True):
         np.testing.assert_array_equal(np.asarray(image), np.asarray(original))
 
 
@@ -79,7 +79,7 @@ def test_one_frame_is_a_image(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("drawn", "name", "message"),
+    ("frames_in", "name", "message"),
     [
         (frames(2), "film.mp4", "no animation is written as 'film.mp4': choose from .webp, .gif"),
         (frames(2), "film", "no animation is written as 'film'"),
@@ -87,9 +87,9 @@ def test_one_frame_is_a_image(tmp_path: Path):
         (frames(1) + frames(1, side=9), "film.gif", r"sizes \[\(38, 38\), \(42, 42\)\]"),
     ],
 )
-def test_what_is_no_film_is_refused(drawn: list[Image.Image], name: str, message: str, tmp_path: Path):
+def test_invalid_animations_are_refused(frames_in: list[Image.Image], name: str, message: str, tmp_path: Path):
     with pytest.raises(ValueError, match=message):
-        animate(drawn, tmp_path / name)
+        animate(frames_in, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 

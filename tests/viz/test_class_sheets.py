@@ -34,7 +34,7 @@ def test_a_sheet_shows_every_class_of_ten_and_ten_of_more_the_same_each_time():
     assert sheet_classes(1000) == sheet_classes(1000) == random_subset(10, 1000).tolist()
 
 
-def test_what_is_drawn_for_the_sheets_of_a_run_grows_no_further(many: Pipeline, tmp_path: Path):
+def test_figures_of_many_classes_stay_below_2000_pixels(many: Pipeline, tmp_path: Path):
     samples = figures.preview_samples(many)
     assert len(samples) == 80
     with Image.open(figures.save_sample_grid(samples, tmp_path / "a.png")) as sheet:
@@ -73,6 +73,6 @@ def test_a_grid_of_samples_has_ten_rows_at_most(n: int, classes: int, tmp_path: 
         assert shown == list(range(n))
 
 
-def test_a_sheet_keeps_the_order_of_what_was_asked_for():
+def test_a_sheet_has_the_requested_order():
     assert sheet_images([3, 3, 7, 7, 3]) == [0, 1, 2, 3, 4]
     assert len(sheet_images([label for label in range(12) for _ in range(200)])) == 1000

@@ -32,8 +32,8 @@ COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255), 
 
 def noise(n: int, channels: int, height: int, width: int) -> UInt8[Tensor, "n c h w"]:
     """Images of noise that differ everywhere; opaque where they have alpha."""
-    drawn = torch.randint(0, 256, (n, channels, height, width), generator=torch.Generator().manual_seed(0))
-    pixels = drawn.to(torch.uint8)
+    random_pixels = torch.randint(0, 256, (n, channels, height, width), generator=torch.Generator().manual_seed(0))
+    pixels = random_pixels.to(torch.uint8)
     if channels in (2, 4):
         pixels[:, -1] = 255
     return pixels
@@ -50,7 +50,7 @@ def array(image: Image.Image) -> UInt8[np.ndarray, "h w c"]:
 
 
 def box(sheet: Image.Image, colour: tuple[int, int, int]) -> tuple[int, int, int, int]:
-    """Where the image of one colour lies: left, top, right, bottom. It is there as a whole."""
+    """The position of the image of one colour: left, top, right, bottom. All of it is on the sheet."""
     ys, xs = np.nonzero((array(sheet) == colour).all(2))
     left, top, right, bottom = int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1
     assert len(xs) == (right - left) * (bottom - top)
@@ -97,8 +97,8 @@ def test_images_of_five_channels_are_not_saved_as_png(tmp_path: Path):
 def test_without_a_gap_a_sheet_is_the_images_and_nothing_else():
     pixels = noise(4, 3, 8, 8)
     sheet = array(image_grid(pixels, columns=2, scale=1, gap=0))
-    whole = torch.cat([torch.cat([pixels[0], pixels[1]], 2), torch.cat([pixels[2], pixels[3]], 2)], 1)
-    np.testing.assert_array_equal(sheet, whole.permute(1, 2, 0).numpy())
+    joined = torch.cat([torch.cat([pixels[0], pixels[1]], 2), torch.cat([pixels[2], pixels[3]], 2)], 1)
+    np.testing.assert_array_equal(sheet, joined.permute(1, 2, 0).numpy())
 
 
 @pytest.mark.parametrize("labelled", [False, True])
@@ -132,7 +132,7 @@ def test_usual_numbers_of_images_fill_their_sheet(n: int, columns: int):
     assert near_square(n) == columns
 
 
-def test_what_is_transparent_shows_the_ground():
+def test_transparent_pixels_show_the_background():
     pixels = torch.zeros(1, 4, 2, 2, dtype=torch.uint8)
     pixels[0, :, 0, 0] = torch.tensor([255, 0, 0, 255])
     pixels[0, :, 0, 1] = torch.tensor([255, 0, 0, 128])
@@ -233,7 +233,7 @@ def test_letters_that_the_font_lacks_are_spelt():
 
 
 @pytest.mark.parametrize("name", ["собака", "γάτα", "café", "chat noir"])
-def test_a_name_of_an_alphabet_is_drawn_in_its_own_letters(name: str):
+def test_a_name_in_another_alphabet_has_its_own_letters(name: str):
     assert typeset(name, 13)[0] == name
     assert typeset(name, 13)[1].getmask(name[-1]).getbbox() is not None
 
@@ -281,7 +281,7 @@ def test_a_saved_sheet_comes_back_with_its_notes(tmp_path: Path):
     assert [file.name for file in path.parent.iterdir()] == ["sheet.png"]
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path):
+def test_a_file_is_written_atomically(tmp_path: Path):
     path = tmp_path / "file.txt"
     with atomic_write(path) as part:
         part.write_text("first")

@@ -29,7 +29,7 @@ LINE = Curve("line", [1.0, 2.0, 3.0], [0.1, 0.4, 0.9])
 OTHER = Curve("other", [1.0, 2.0, 3.0], [0.9, 0.4, 0.1])
 
 
-def drawn(panel: Panel) -> Axes:
+def plotted(panel: Panel) -> Axes:
     """The axes of a plot, finished, with every label in place."""
     page = Figure()
     axes = page.subplots()
@@ -63,7 +63,7 @@ def test_a_figure_is_written_in_the_format_of_its_suffix(suffix: str, head: byte
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_where_a_row_ends_early_nothing_is_drawn(tmp_path: Path):
+def test_the_free_places_of_an_incomplete_row_are_blank(tmp_path: Path):
     with Image.open(panels([Panel([LINE])] * 5, tmp_path / "figure.png")) as image:
         last = image.convert("RGB").crop((image.width * 2 // 3 + 30, image.height // 2 + 10, image.width, image.height))
     assert (np.asarray(last) == 255).all()
@@ -84,7 +84,7 @@ def test_a_figure_is_1200_pixels_wide_and_shows_every_plot(n: int, tmp_path: Pat
 
 
 def test_curves_of_one_label_share_colour_and_name():
-    axes = drawn(Panel([*with_mean(LINE), *with_mean(OTHER)]))
+    axes = plotted(Panel([*with_mean(LINE), *with_mean(OTHER)]))
     assert [to_hex(str(line.get_color())).upper() for line in axes.lines] == [*[PALETTE[0]] * 2, *[PALETTE[1]] * 2]
     legend = axes.get_legend()
     assert legend is not None
@@ -92,13 +92,13 @@ def test_curves_of_one_label_share_colour_and_name():
 
 
 def test_one_curve_needs_no_legend():
-    axes = drawn(Panel(with_mean(LINE), title="The loss"))
+    axes = plotted(Panel(with_mean(LINE), title="The loss"))
     assert axes.get_legend() is None
     assert axes.get_title("left") == "The loss"
 
 
 def test_a_legend_covers_no_data():
-    axes = drawn(Panel([LINE, OTHER], title="Two"))
+    axes = plotted(Panel([LINE, OTHER], title="Two"))
     legend = axes.get_legend()
     assert legend is not None
     assert legend.get_window_extent().y0 >= axes.get_window_extent().y1
@@ -106,7 +106,7 @@ def test_a_legend_covers_no_data():
 
 
 def test_faint_curves_are_points_and_strong_ones_lines():
-    faint, strong = drawn(Panel(with_mean(Curve("a", list(range(50)), list(range(50)))))).lines
+    faint, strong = plotted(Panel(with_mean(Curve("a", list(range(50)), list(range(50)))))).lines
     assert (faint.get_linestyle(), faint.get_marker()) == ("None", ".")
     assert (strong.get_linestyle(), strong.get_marker()) == ("-", "None")
 
@@ -142,7 +142,7 @@ def test_a_point_that_is_not_a_number_spoils_only_the_mean_around_it():
     ],
 )
 def test_numbers_are_written_as_people_write_them(x: list[float], log: bool, labels: list[str]):
-    assert written(drawn(Panel([Curve("a", x, [1.0, 2.0])], log_x=log)), "x") == labels
+    assert written(plotted(Panel([Curve("a", x, [1.0, 2.0])], log_x=log)), "x") == labels
 
 
 @pytest.mark.parametrize(
@@ -153,14 +153,14 @@ def test_small_numbers_have_a_short_power(value: float, text: str):
 
 
 def test_what_falls_to_zero_does_not_flatten_a_logarithmic_plot():
-    axes = drawn(Panel([Curve("snr", [0, 1, 2, 3], [1e4, 1.0, 1e-4, 1e-33])], log_y=True))
+    axes = plotted(Panel([Curve("snr", [0, 1, 2, 3], [1e4, 1.0, 1e-4, 1e-33])], log_y=True))
     low, high = axes.get_ylim()
     assert 1e-9 < low < 1e-4
     assert 1e4 < high < 1e6
 
 
 def test_points_at_infinity_are_left_out():
-    axes = drawn(Panel([Curve("snr", [0, 1, 2, 3], [float("inf"), 100.0, 10.0, 1.0])], log_y=True))
+    axes = plotted(Panel([Curve("snr", [0, 1, 2, 3], [float("inf"), 100.0, 10.0, 1.0])], log_y=True))
     assert axes.get_ylim()[1] < 1000
 
 
@@ -199,7 +199,7 @@ def test_without_matplotlib_one_line_says_what_to_install(tmp_path: Path, monkey
         curves([LINE], tmp_path / "figure.png")
 
 
-def test_matplotlib_is_imported_when_a_figure_is_drawn_and_its_global_interface_never(tmp_path: Path):
+def test_matplotlib_is_imported_only_for_a_figure_and_pyplot_never(tmp_path: Path):
     program = (
         "import sys; from limpid.viz.plot import Curve, curves\n"
         "assert 'matplotlib' not in sys.modules\n"

@@ -1,7 +1,7 @@
 """Whole trajectories of a fixed random network, by limpid and by diffusers.
 
-diffusers keeps its tables in float32; each test gives it ours in float64, so that what remains is rounding. The solvers
-that also round x to float32 at each step are compared to 1e-5.
+diffusers keeps its tables in float32; each test gives it limpid's tables in float64, so that only rounding differs. The
+solvers that also round x to float32 at each step are compared to 1e-5.
 """
 
 import math
@@ -41,7 +41,7 @@ def net(x: Batch, level: Level) -> Batch:
 
 
 @dataclass(frozen=True)
-class Told:
+class Conditioned:
     """The denoiser that hears `net`, which sees x brought to variance one, as the noise, or as another target."""
 
     kind: Target = Eps()
@@ -55,15 +55,15 @@ def draws(n: int = 40) -> Tensor:
     return torch.randn(n, *SHAPE, generator=generator("cpu", 2)).double()
 
 
-def ours(sampler: Sampler, levels: Level, denoise: Denoise = Told()) -> list[SamplerStep]:
+def limpid_steps(sampler: Sampler, levels: Level, denoise: Denoise = Conditioned()) -> list[SamplerStep]:
     """Every step from the first draw, fresh noise being those that follow."""
     first, *rest = draws()
     noises = iter(rest)
     return list(sampler(denoise, levels[0].sigma * first, levels, lambda: next(noises)))
 
 
-def assert_agree(steps: list[SamplerStep], theirs: Iterable[Tensor], tolerance: float) -> None:
-    for step, x in zip(steps, theirs, strict=True):
+def assert_agree(steps: list[SamplerStep], reference: Iterable[Tensor], tolerance: float) -> None:
+    for step, x in zip(steps, reference, strict=True):
         assert_close(step.x, x, rtol=tolerance, atol=tolerance)
 
 
@@ -87,7 +87,7 @@ def in_float64(scheduler: Any) -> Any:
     return scheduler
 
 
-def walk(
+def diffusers_steps(
     scheduler: Any,
     levels: Level,
     sigma_data: float = 1.0,
@@ -112,7 +112,7 @@ def test_ancestral_sampling_is_that_of_diffusers(variance: Any, steps: int, diff
     levels = levels_of(scheduler, CLEAN)
     noises = iter(draws()[1:])
     monkeypatch.setattr(f"{type(scheduler).__module__}.randn_tensor", lambda *args, **kwargs: next(noises))
-    assert_agree(ours(Ancestral(variance), levels), walk(scheduler, levels), EXACT)
+    assert_agree(limpid_steps(Ancestral(variance), levels), diffusers_steps(scheduler, levels), EXACT)
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
@@ -120,8 +120,8 @@ def test_ddim_is_that_of_diffusers(eta: float, diffusers: ModuleType):
     scheduler = in_float64(diffusers.DDIMScheduler(clip_sample=False))
     scheduler.set_timesteps(20)
     levels = levels_of(scheduler, CLEAN)
-    theirs = walk(scheduler, levels, extra=lambda i: {"eta": eta, "variance_noise": draws()[i + 1]})
-    assert_agree(ours(Ddim(eta), levels), theirs, EXACT)
+    reference = diffusers_steps(scheduler, levels, extra=lambda i: {"eta": eta, "variance_noise": draws()[i + 1]})
+    assert_agree(limpid_steps(Ddim(eta), levels), reference, EXACT)
 
 
 SOLVERS: list[tuple[str, dict[str, Any], int, Level, Sampler]] = [
@@ -139,7 +139,7 @@ def test_a_solver_is_that_of_diffusers(
     scheduler = getattr(diffusers, f"{name}Scheduler")(**config)
     scheduler.set_timesteps(steps)
     levels = levels_of(scheduler, end)
-    assert_agree(ours(sampler, levels), walk(scheduler, levels), EXACT)
+    assert_agree(limpid_steps(sampler, levels), diffusers_steps(scheduler, levels), EXACT)
 
 
 @pytest.mark.parametrize("steps", [10, 14])
@@ -151,18 +151,18 @@ def test_dpm_solver_is_that_of_diffusers(order: Any, kind: str, steps: int, diff
     scheduler.set_timesteps(steps)
     levels = levels_of(scheduler, CLEAN)
     count_the_second_difference_once(scheduler)
-    theirs = walk(scheduler, levels, extra=lambda i: {"variance_noise": draws()[i + 1]})
-    assert_agree(ours(DpmSolverPP(order, kind.startswith("sde")), levels), theirs, ROUNDED)
+    reference = diffusers_steps(scheduler, levels, extra=lambda i: {"variance_noise": draws()[i + 1]})
+    assert_agree(limpid_steps(DpmSolverPP(order, kind.startswith("sde")), levels), reference, ROUNDED)
 
 
 def count_the_second_difference_once(scheduler: Any) -> None:
     """Mend the third order of diffusers' multistep DPM-Solver++, which limpid departs from.
 
-    The mean of a quadratic takes its second divided difference whole, D2 times 2 phi with phi the third exponential
+    The mean of a quadratic takes its complete second divided difference, D2 times 2 phi with phi the third exponential
     function. The published code takes half of that, and diffusers' stochastic form phi - 1: of order 2 (the test below)
     and of order 1.
     """
-    theirs = scheduler.multistep_dpm_solver_third_order_update
+    reference = scheduler.multistep_dpm_solver_third_order_update
     sde = scheduler.config.algorithm_type.startswith("sde")
 
     def mended(outputs: list[Tensor], sample: Tensor, **noise: Tensor) -> Tensor:
@@ -175,7 +175,7 @@ def count_the_second_difference_once(scheduler: Any) -> None:
         z = h * (2 if sde else 1)
         phi = 0.5 - (torch.expm1(-z) + z) / z.square()
         alpha, _ = scheduler._sigma_to_alpha_sigma_t(scheduler.sigmas[i + 1])
-        return theirs(outputs, sample=sample, **noise) + alpha * (2 * phi - (phi - 1 if sde else phi)) * curve
+        return reference(outputs, sample=sample, **noise) + alpha * (2 * phi - (phi - 1 if sde else phi)) * curve
 
     scheduler.multistep_dpm_solver_third_order_update = mended
 
@@ -192,7 +192,9 @@ def karras(scheduler: Any, steps: int) -> Level:
 def test_euler_is_edm_euler_of_diffusers(diffusers: ModuleType):
     scheduler = diffusers.EDMEulerScheduler()
     levels = karras(scheduler, 18)
-    assert_agree(ours(Ddim(), levels, Told(Edm(), 0.5)), walk(scheduler, levels, 0.5), ROUNDED)
+    assert_agree(
+        limpid_steps(Ddim(), levels, Conditioned(Edm(), 0.5)), diffusers_steps(scheduler, levels, 0.5), ROUNDED
+    )
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])
@@ -200,7 +202,11 @@ def test_dpm_solver_is_edm_dpm_solver_of_diffusers(order: Any, diffusers: Module
     scheduler = diffusers.EDMDPMSolverMultistepScheduler(solver_order=order)
     levels = karras(scheduler, 12)
     count_the_second_difference_once(scheduler)
-    assert_agree(ours(DpmSolverPP(order), levels, Told(Edm(), 0.5)), walk(scheduler, levels, 0.5), EXACT)
+    assert_agree(
+        limpid_steps(DpmSolverPP(order), levels, Conditioned(Edm(), 0.5)),
+        diffusers_steps(scheduler, levels, 0.5),
+        EXACT,
+    )
 
 
 def test_the_third_order_of_diffusers_is_the_second(diffusers: ModuleType):
@@ -227,8 +233,8 @@ def test_heun_is_that_of_diffusers(diffusers: ModuleType):
     ratio = scheduler.sigmas.double()[[0, *range(1, 29, 2), 29]]
     scheduler.sigmas = torch.cat([ratio[:1], ratio[1:-1].repeat_interleave(2), ratio[-1:]])
     levels = Level(torch.ones_like(ratio), ratio)
-    _, *rest = walk(scheduler, levels, place=lambda i: (i + 1) // 2)
-    assert_agree(ours(Heun(), levels), [*rest[::2], rest[-1]], EXACT)  # of each two, the first is a guess
+    _, *rest = diffusers_steps(scheduler, levels, place=lambda i: (i + 1) // 2)
+    assert_agree(limpid_steps(Heun(), levels), [*rest[::2], rest[-1]], EXACT)  # of each two, the first is a guess
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
@@ -239,7 +245,9 @@ def test_lms_is_that_of_diffusers(order: Any, diffusers: ModuleType):
     scheduler.sigmas = ratio = scheduler.sigmas.double()
     levels = Level(torch.ones_like(ratio), ratio)
     scheduler.is_scale_input_called = True
-    assert_agree(ours(Lms(order), levels), walk(scheduler, levels, extra=lambda i: {"order": order}), EXACT)
+    assert_agree(
+        limpid_steps(Lms(order), levels), diffusers_steps(scheduler, levels, extra=lambda i: {"order": order}), EXACT
+    )
 
 
 def test_euler_along_the_straight_path_is_flow_matching_euler_of_diffusers(diffusers: ModuleType):
@@ -247,4 +255,4 @@ def test_euler_along_the_straight_path_is_flow_matching_euler_of_diffusers(diffu
     scheduler.set_timesteps(20)
     levels = sampling_levels(RectifiedFlow(), 20)
     scheduler.sigmas = levels.sigma
-    assert_agree(ours(Ddim(), levels, Told(Flow())), walk(scheduler, levels), ROUNDED)
+    assert_agree(limpid_steps(Ddim(), levels, Conditioned(Flow())), diffusers_steps(scheduler, levels), ROUNDED)

@@ -20,7 +20,7 @@ def silent() -> Tensor:
 
 
 @pytest.mark.parametrize("tolerance", [1e-2, 1e-4, 1e-7, 1e-10])
-def test_the_adaptive_solver_is_as_exact_as_asked_and_no_slower_than_it_says(tolerance: float):
+def test_dopri5_meets_its_tolerance_within_the_stated_number_of_evaluations(tolerance: float):
     calls, levels = [], sampling_levels(Karras(), 18)[:-1]
 
     def denoise(x: Batch, level: Level) -> Batch:
@@ -38,7 +38,7 @@ def test_the_adaptive_solver_is_as_exact_as_asked_and_no_slower_than_it_says(tol
 def test_each_adaptive_step_goes_down_and_yields_its_x0():
     levels = sampling_levels(Karras(), 18)
     steps = list(Dopri5()(LAW, 80 * torch.randn(3, 2, dtype=torch.float64), levels, silent))
-    assert all(here.level.edm_sigma > there.level.edm_sigma for here, there in pairwise(steps))
+    assert all(before.level.edm_sigma > after.level.edm_sigma for before, after in pairwise(steps))
     assert steps[-1].level.sigma == 0
     for step in steps[:-1]:
         assert_close(step.x0, LAW(step.x, step.level), rtol=1e-9, atol=1e-9)

@@ -48,7 +48,7 @@ class Member(NamedTuple):
 
     sampler: Sampler
     order: int
-    """Of the error of a trajectory; of the law that is drawn, if there is noise."""
+    """The order of the error of a trajectory; with noise, of the error of the distribution."""
     evaluations: int = 1
     """Of each step but the last."""
 
@@ -92,22 +92,22 @@ def test_every_kind_of_sampler_is_tested_here():
 def test_both_exact_steps_are_exact_for_constant_x0_and_noise():
     x0, eps = torch.randn(2, 3, 5, dtype=torch.float64)
     levels = sampling_levels(LinearBeta(), 3)
-    here, there = levels[1], levels[2]
-    x = add_noise(x0, eps, here)
+    source, target = levels[1], levels[2]
+    x = add_noise(x0, eps, source)
     guess = torch.randn_like(x0)
-    assert_close(step_eps(x, guess, eps - eps_from(guess, x, here), here, there), add_noise(x0, eps, there))
-    assert_close(step_x0(x, x0, here, there), add_noise(x0, eps, there))
-    assert_close(step_x0(x, x0, here, levels[3]), x0)
+    assert_close(step_eps(x, guess, eps - eps_from(guess, x, source), source, target), add_noise(x0, eps, target))
+    assert_close(step_x0(x, x0, source, target), add_noise(x0, eps, target))
+    assert_close(step_x0(x, x0, source, levels[3]), x0)
 
 
 def test_the_change_of_the_noise_is_known_from_x0_at_both_ends():
-    x, x0, x0_there, away = torch.randn(4, 3, 5, dtype=torch.float64)
+    x, x0, x0_target, away = torch.randn(4, 3, 5, dtype=torch.float64)
     levels = sampling_levels(LinearBeta(), 3)
-    here, there = levels[1], levels[2]
-    for more in (away, None):
-        after = step_x0(x, x0, here, there) if more is None else step_eps(x, x0, more, here, there)
-        expected = eps_from(x0_there, after, there) - eps_from(x0, x, here)
-        assert_close(eps_change(x0, x0_there, more, here, there), expected)
+    source, target = levels[1], levels[2]
+    for eps_offset in (away, None):
+        after = step_x0(x, x0, source, target) if eps_offset is None else step_eps(x, x0, eps_offset, source, target)
+        expected = eps_from(x0_target, after, target) - eps_from(x0, x, source)
+        assert_close(eps_change(x0, x0_target, eps_offset, source, target), expected)
 
 
 # The levels of the order tests are smooth and stop above zero noise, where log-SNR is finite. They begin with a short
@@ -142,7 +142,7 @@ def test_the_error_falls_with_the_order_of_the_solver(member: Member, frame: str
 
 @pytest.mark.parametrize("member", STOCHASTIC, ids=str)
 @unchecked()
-def test_the_law_drawn_comes_nearer_with_the_order_of_the_solver(member: Member, combinations: ModuleType):
+def test_the_distribution_of_samples_converges_with_the_order_of_the_solver(member: Member, combinations: ModuleType):
     errors = []
     for steps in (160, 320):
         levels = FRAMES["variance preserving"](falling(2000, 0.05, steps))
@@ -169,7 +169,7 @@ def test_the_trajectory_is_the_same_in_every_frame(sampler: Sampler):
 @pytest.mark.parametrize("schedule", [LinearBeta(), ZeroTerminalSnr(), RectifiedFlow(), Karras()], ids=str)
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=str)
 @unchecked()
-def test_a_known_law_is_drawn(sampler: Sampler, schedule: Schedule, combinations: ModuleType):
+def test_samples_have_the_law_of_the_oracle(sampler: Sampler, schedule: Schedule, combinations: ModuleType):
     levels = sampling_levels(schedule, 200)
     mean, std = combinations.output_moments(sampler, LAW, levels, torch.float64)
     # Computed without chance: what remains is the error of 200 steps of order 1, and that the noisiest level of Karras
@@ -231,7 +231,7 @@ def test_every_sampler_ends_in_the_data(sampler: Sampler, schedule: Schedule):
 
 
 class Counted:
-    """A denoiser that knows how often it was asked."""
+    """A denoiser that counts its evaluations."""
 
     def __init__(self) -> None:
         self.calls = 0
