@@ -1,4 +1,4 @@
-"""What each verb of the command takes, and does with it."""
+"""The command `limpid`: one file for each subcommand, with its options and its `main`."""
 
 __all__ = [
     "bench",

@@ -18,7 +18,7 @@ from limpid.storage.atomic import atomic_write
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """Measure what a recipe costs on this machine: images per second, memory, FLOPs, share of the peak FLOP/s."""
+    """Measure the cost of a recipe on this machine: images per second, memory, FLOPs, fraction of the peak FLOP/s."""
 
     recipe: Annotated[Recipe, FLATTEN]
     runtime: Annotated[TrainingRuntime, FLATTEN] = TrainingRuntime()
@@ -31,7 +31,7 @@ class BenchOptions:
 
 
 def default_options() -> dict[str, object]:
-    """The options of the command, by what is typed before them."""
+    """The default options of the command, by the words that come before them."""
     return {"limpid bench RECIPE": BenchOptions(Recipe())}
 
 

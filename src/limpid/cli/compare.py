@@ -18,7 +18,7 @@ class Compare:
 
 
 def default_options() -> dict[str, object]:
-    """The options of the command, by what is typed before them."""
+    """The default options of the command, by the words that come before them."""
     return {"limpid compare A B": Compare()}
 
 

@@ -43,32 +43,32 @@ class Edit:
     """The images to edit: indices in the training data of the run, or files, which are cropped and resized to fit."""
     data: DataPath = DataPath()
     labels: tuple[str, ...] = ()
-    """The class to condition on, by name, or by index (from 0) where no class has that name: one for each image, one
-    for all, or several for a single image, which is then edited to each; none if not given."""
+    """The class to condition on, by name, or by index (from 0) if no class has that name: one for each image, one for
+    all, or several for a single image, which is then edited to each; no label if not given."""
     mask: str = "right"
-    """inpaint: the part to generate: left, right, top, bottom, centre, or a PNG that is white there."""
+    """inpaint: the part to generate: left, right, top, bottom, centre, or a PNG that is white in that part."""
     resample: int = 5
-    """inpaint: how often each sampling step is taken, so that the new part agrees with the known one."""
+    """inpaint: repetitions of each sampling step, which make the new part agree with the known one."""
     strengths: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
     """img2img: how much noise is added to each image before it is sampled again, from 0 (none) to 1 (pure noise)."""
     num_variations: int = 6
-    """inpaint: how many different fillings of each image; interpolate: how many images from one to the other."""
+    """inpaint: number of variations of each image; interpolate: number of images from one to the other."""
     steps: int = 50
     """Sampling steps from pure noise to an image; img2img takes fewer, in proportion to its strength."""
     sampler: Sampler = Heun()
     """img2img, and interpolate between seeds: the sampler."""
     seed: int = 0
-    """Seed of the first filling or image; each next one has the next seed."""
+    """Seed of the first variation or image; the following ones have the following seeds."""
     seeds: tuple[int, ...] = ()
-    """interpolate: seeds, in pairs, between whose samples is interpolated, instead of images."""
+    """interpolate: pairs of seeds, to interpolate between their samples instead of between images."""
 
 
 FORMER_EDITS = {"vary": "img2img", "sdedit": "img2img"}
-"""Other names of edits: that of limpid 0.1, and that of the paper (Meng et al. 2022)."""
+"""Other names of edits: the name in limpid 0.1, and that of the paper (Meng et al. 2022)."""
 
 
 def default_options() -> dict[str, object]:
-    """The options of the command, by what is typed before them."""
+    """The default options of the command, by the words that come before them."""
     return {"limpid edit WHAT RUN": Edit(Path("RUN/WHAT.png"))}
 
 
@@ -135,7 +135,7 @@ def between_seeds(what: str, pipeline: Pipeline, options: Edit) -> Image.Image:
 
 
 def edit_evaluations(what: str, options: Edit) -> int:
-    """About how many network evaluations an edit takes, to show its progress."""
+    """The approximate number of network evaluations of an edit, to show its progress."""
     steps = options.steps
     if what == "inpaint":
         return inpaint_evaluations(steps, options.resample)

@@ -27,7 +27,7 @@ from limpid.sampling.checkpoints import find_checkpoint, is_model_name, output_f
 
 
 def default_options() -> dict[str, object]:
-    """The options of the command, by what is typed before them."""
+    """The default options of the command, by the words that come before them."""
     return {
         "limpid evaluate RUN": EvaluateRun(EvalOptions(out=Path("RUN/scores.json")), Sampling()),
         "limpid evaluate IMAGES": EvaluateFiles(
@@ -116,7 +116,7 @@ def evaluate_files(path: Path, rest: Sequence[str]) -> int:
 
 
 def print_images(images: ImageDataset | None) -> None:
-    """Print to stderr what a set of images was understood to be."""
+    """Print to stderr how a set of images was read."""
     if images is not None and distributed.is_main_process():
         echo(images.description, to_stderr=True)
 

@@ -28,13 +28,13 @@ class EvalOptions:
     reference: ReferenceChoice = TrainingData()
     """The real images that they are compared with, or the statistics of such images."""
     n: int = 10_000
-    """Number of images to evaluate; only scores of equal n compare."""
+    """Number of images to evaluate; only scores of equal n can be compared."""
     features: str = "cifar"
     """The feature network. cifar is limpid's own classifier, and gives FD-CIFAR. The others give FID, by Inception with
     the preprocessing of this tool: torch-fidelity, edm, pytorch-fid, clean-fid, clean-fid-legacy-tensorflow,
     clean-fid-legacy-pytorch or torchmetrics."""
     inception: str = ""
-    """File of the Inception weights; without it they are looked up in torch's cache, or downloaded."""
+    """File of the Inception weights; without it they are taken from torch's cache, or downloaded."""
     out: Path = Path("scores.json")
     """The file that the scores are added to."""
     save_stats: str = ""

@@ -13,11 +13,11 @@ FORMATS = {
     "hub": "export_hub",
     "tensorboard": "export_tensorboard",
 }
-"""What a model is exported to: the file of each in `limpid.cli`, whose `main` takes the words from RUN on."""
+"""The file in `limpid.cli` for each format; its `main` takes the words from RUN on."""
 
 
 def default_options() -> dict[str, object]:
-    """The options of the command, by what is typed before them."""
+    """The default options of the command, by the words that come before them."""
     files = [import_module(f"limpid.cli.{file}") for file in FORMATS.values()]
     return {program: options for file in files for program, options in file.default_options().items()}
 

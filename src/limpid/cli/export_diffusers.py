@@ -31,7 +31,7 @@ class ExportDiffusers:
 
 
 def default_options() -> dict[str, object]:
-    """The options of the command, by what is typed before them."""
+    """The default options of the command, by the words that come before them."""
     return {"limpid export diffusers RUN": ExportDiffusers(Path("RUN/diffusers"), Sampling())}
 
 

@@ -40,7 +40,7 @@ class ExportHub:
 
 
 def default_options() -> dict[str, object]:
-    """The options of the command, by what is typed before them."""
+    """The default options of the command, by the words that come before them."""
     return {"limpid export hub RUN": ExportHub(Path("RUN/hub"), Sampling())}
 
 

@@ -38,7 +38,7 @@ class ExportOnnx:
 
 
 def default_options() -> dict[str, object]:
-    """The options of the command, by what is typed before them."""
+    """The default options of the command, by the words that come before them."""
     return {"limpid export onnx RUN": ExportOnnx(Path("RUN/onnx"), Sampling())}
 
 

@@ -19,7 +19,7 @@ class ExportTensorBoard:
 
 
 def default_options() -> dict[str, object]:
-    """The options of the command, by what is typed before them."""
+    """The default options of the command, by the words that come before them."""
     return {"limpid export tensorboard RUN": ExportTensorBoard(Path("RUN/tensorboard"))}
 
 

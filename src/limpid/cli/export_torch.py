@@ -29,7 +29,7 @@ class ExportTorch:
 
 
 def default_options() -> dict[str, object]:
-    """The options of the command, by what is typed before them."""
+    """The default options of the command, by the words that come before them."""
     return {"limpid export torch RUN": ExportTorch(Path("RUN/denoiser.pt2"))}
 
 

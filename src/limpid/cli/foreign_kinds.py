@@ -111,7 +111,7 @@ NO_KIND: dict[str, dict[str, str]] = {
     ),
     "lr-schedule": dict.fromkeys(("cosine_with_restarts", "polynomial"), "choose none, linear or cosine"),
 }
-"""Names of what limpid does not have, with the nearest that it has."""
+"""Names without a counterpart in limpid, each with the nearest one."""
 
 
 def kind_word(text: str) -> str:

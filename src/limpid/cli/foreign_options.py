@@ -206,7 +206,7 @@ _NAMES_BY_ANSWER: dict[str, str] = {
     ),
 }
 ANSWERS: dict[str, str] = {name: answer for answer, names in _NAMES_BY_ANSWER.items() for name in names.split()}
-"""What is said of options that have no counterpart of the same meaning: a sentence that names the nearest."""
+"""Messages for options that have no counterpart of the same meaning: each names the nearest option."""
 
 
 def accepted_alias(name: str, possible: Container[str]) -> str:

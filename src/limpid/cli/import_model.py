@@ -32,7 +32,7 @@ class Import:
 
 
 def default_options() -> dict[str, object]:
-    """The options of the command, by what is typed before them."""
+    """The default options of the command, by the words that come before them."""
     return {"limpid import PATH": Import(Path("runs/PATH"))}
 
 

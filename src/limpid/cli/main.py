@@ -34,7 +34,7 @@ FORMER_COMMANDS = {"average": "posthoc-ema"}
 DISTRIBUTED_COMMANDS = ("train", "sample", "evaluate")
 """The commands that several processes may run together, under torchrun."""
 WITHOUT_TORCH = ("lab",)
-"""The commands that begin before torch is imported, which takes seconds."""
+"""The commands that start without torch, whose import takes seconds."""
 NESTED_COMMANDS = ("show", "export")
 """The commands whose first word chooses the options."""
 
@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def asks_for_help(verb: str, words: Sequence[str]) -> bool:
-    """Whether help is asked for before the recipe, run or images are named."""
+    """Whether the first argument asks for help, instead of being a recipe, a run or images."""
     names = 2 if verb in (*NESTED_COMMANDS, "edit", "compare") else 1
     return words[-1:] in (["--help"], ["-h"]) and len(words) <= names
 

@@ -67,7 +67,7 @@ def gives_option(args: Sequence[str], name: str, default: Any) -> bool:
 
 
 def list_kinds(default: Any) -> str:
-    """What the help says of the options that choose a kind."""
+    """The text in the help about options that choose a class."""
     kinds = [f"- {name}  {' | '.join(option.members)}" for name, option in union_options(default).items()]
     head = "Options that choose a kind, and the kinds; those of the chosen kind are below:"
     return "\n\n" + "\n".join([head, *kinds]) if kinds else ""

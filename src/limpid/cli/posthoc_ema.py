@@ -17,7 +17,7 @@ class PosthocEma:
 
 
 def default_options() -> dict[str, object]:
-    """The options of the command, by what is typed before them."""
+    """The default options of the command, by the words that come before them."""
     return {"limpid posthoc-ema RUN": PosthocEma()}
 
 

@@ -8,7 +8,7 @@ from limpid.runtime.terminal import echo
 
 
 def default_options() -> dict[str, object]:
-    """The options of the command, by what is typed before them."""
+    """The default options of the command, by the words that come before them."""
     return {}
 
 

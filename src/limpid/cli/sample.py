@@ -34,9 +34,9 @@ class Sample:
     sampling: Annotated[Sampling, FLATTEN]
     runtime: Annotated[Runtime, FLATTEN] = Runtime()
     num_samples: int = 80
-    """How many samples."""
+    """Number of samples."""
     seed: int = 0
-    """Seed of the first sample; the next sample has the next seed."""
+    """Seed of the first sample; the following samples have the following seeds."""
     labels: tuple[str, ...] = ()
     """Classes to sample, in equal parts: by name, or by index (from 0). If not given, all of them, or ten if there are
     more classes than samples."""
@@ -55,7 +55,7 @@ class Sample:
 
 
 def default_options() -> dict[str, object]:
-    """The options of the command, by what is typed before them."""
+    """The default options of the command, by the words that come before them."""
     return {"limpid sample RUN": Sample(Path("RUN/drawn"), Sampling())}
 
 
@@ -111,7 +111,7 @@ class OutputNames(NamedTuple):
 
 
 def output_names(options: Sample) -> OutputNames:
-    """Names in the folder of `out` that no earlier samples have, unless `overwrite` says to replace those."""
+    """File names in the folder of `out` that no earlier samples have, or with `overwrite` the same names."""
     is_file = options.out.suffix.lower() == ".png" and not options.out.is_dir()
     grid = options.out if is_file else options.out / "grid.png"
     folder = grid.parent
@@ -124,14 +124,14 @@ def output_names(options: Sample) -> OutputNames:
 
 
 def checkpoint_line(ref: CheckpointRef, weights: str) -> str:
-    """Which checkpoint is sampled from: its file, how many images it was trained on, and when it was saved."""
+    """The checkpoint that is sampled from: its file, the images seen, and its age."""
     age = time.time() - ref.file.stat().st_mtime
     saved = "" if PRETRAINED_DIR in ref.file.parents else f", saved {duration(max(age, 0))} ago"
     return f"sampling from {ref.file} ({weights} weights, {ref.about.images_seen:,} images seen{saved})"
 
 
 def save_outputs(samples: Samples, options: Sample, names: OutputNames) -> list[Path]:
-    """Write the samples as a grid, and as single images and arrays if the options say so; returns the files."""
+    """Write the samples as a grid, and as single images and arrays if the options are set; returns the files."""
     files = [save_png(samples.grid(), names.grid)]
     if options.save_images:
         files += samples.save(names.images)

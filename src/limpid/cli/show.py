@@ -44,7 +44,7 @@ class ShowSchedule:
 
 @dataclass(frozen=True)
 class ShowForward:
-    """Show the forward process: training images with more and more noise."""
+    """Show the forward process: training images with increasing noise."""
 
     recipe: Annotated[Recipe, FLATTEN]
     out: Path
@@ -77,7 +77,7 @@ FIGURES = {"forward": "RECIPE", "schedule": "RECIPE", "data": "RECIPE", "traject
 
 
 def default_options() -> dict[str, object]:
-    """The options of the command, by what is typed before them."""
+    """The default options of the command, by the words that come before them."""
     return {
         "limpid show forward RECIPE": ShowForward(Recipe(), Path("runs/RECIPE/forward.png")),
         "limpid show schedule RECIPE": ShowSchedule(Recipe(), Path("runs/RECIPE/schedule.png")),

@@ -1,4 +1,4 @@
-"""What is said of an option that a command does not have: the one that is meant, in one line."""
+"""The error message for an unknown option: one line with the option that was probably meant."""
 
 import difflib
 from collections.abc import Iterable, Mapping

@@ -45,15 +45,15 @@ def evaluate(
 
     `images` are a Pipeline, the path of a run or a checkpoint, Samples, a data set, a folder, .zip or .npz, a tensor, a
     numpy array or PIL images. `reference` is another set of images, or the statistics of one; None is the training set
-    of the model. n is 10,000, or all images of a smaller set: only scores of equal n compare.
+    of the model. n is 10,000, or all images of a smaller set: only scores of equal n can be compared.
 
     `features` is "cifar" (FD-CIFAR), or the tool whose FID is computed, with the Inception weights in the file
     `inception`: "torch-fidelity", "edm", "pytorch-fid", "clean-fid", ... A model is sampled from the seeds `seed`,
-    `seed` + 1, ...; `weights` are those that are loaded from a path; `metrics` are measured of the model itself. The
-    report is added to the file `out`, and figures are written beside it. `on_progress` is called with the number of
+    `seed` + 1, ...; `weights` are those that are loaded from a path; `metrics` are those that need the model itself.
+    The report is added to the file `out`, and figures are written beside it. `on_progress` is called with the number of
     images done so far.
 
-    Raises ValueError for what is no set of images, for too few images, and if there is no reference.
+    Raises ValueError for an object that is not a set of images, for too few images, and without a reference.
     """
     if out:
         check_writable(Path(out))
@@ -79,7 +79,7 @@ def evaluate(
 
 
 def trained_model(images: Pipeline | ImageSet, weights: Weights, runtime: Runtime | None) -> TrainedModel | None:
-    """The model that is to be evaluated; None if `images` is no model."""
+    """The model to evaluate; None if `images` is not a model."""
     if isinstance(images, Pipeline):
         return TrainedModel(images, "model", images.recipe.data, weights)
     if isinstance(images, str | Path) and is_run(Path(images)):
@@ -120,7 +120,7 @@ def images_and_reference(
 
 
 def log_description(images: ImageDataset | None) -> None:
-    """Log what a set of images was understood to be, if the log is on."""
+    """Log how a set of images was read, if the log is on."""
     if images is not None and distributed.is_main_process() and logger.isEnabledFor(logging.INFO):
         logger.info(str(images.description))
 

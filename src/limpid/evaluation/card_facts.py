@@ -1,4 +1,4 @@
-"""What a model card states: the model, its training and its scores, as far as a run folder or a file records them."""
+"""The facts on a model card: the model, its training and its scores, as far as a run folder or a file records them."""
 
 import inspect
 import json
@@ -20,7 +20,7 @@ from limpid.storage.regular_files import read_bytes
 
 
 class DataFacts(NamedTuple):
-    """A data set, and what is known of its licence."""
+    """A data set and its licence."""
 
     title: str
     licence: str
@@ -46,28 +46,28 @@ OWN_FACTS = DataFacts("images of its author's own", "unknown", "The licence of t
 
 
 def data_facts(data: Data) -> DataFacts:
-    """What is known of a data set."""
+    """The facts about a data set."""
     return CIFAR10_FACTS if isinstance(data, Cifar10) else DIGITS_FACTS if isinstance(data, Digits) else OWN_FACTS
 
 
 @dataclass(frozen=True)
 class TrainingCost:
-    """How long a run has trained, and on what, as its folder records it."""
+    """The duration and the machine of a training run, as its folder records them."""
 
     seconds: float = 0.0
-    """Time of all training steps; 0 where it is not known."""
+    """Time of all training steps; 0 if it is not known."""
     environment: Mapping[str, Any] | None = None
-    """What environment.json holds; None without such a file."""
+    """The content of environment.json; None without such a file."""
 
 
 @dataclass(frozen=True)
 class CardFacts:
-    """All that a model card is written from."""
+    """The facts from which a model card is written."""
 
     repo: str
     """The repository, as in user/name."""
     about: CheckpointInfo
-    """What is in the published file, with the recipe as it samples."""
+    """The metadata of the published file, with its sampling settings."""
     parameters: int
     samples: Samples
     """The samples on samples.png."""
@@ -79,9 +79,9 @@ class CardFacts:
     fine_tuned: bool = False
     """Whether training began with trained weights."""
     rounded: bool = True
-    """Whether the published weights are rounded: the source had others than float16."""
+    """Whether the weights were rounded to float16 for publication."""
     diffusers_call: str = ""
-    """The Python that samples with diffusers; empty if no stock pipeline does."""
+    """The Python that samples with diffusers; empty if no stock pipeline can."""
 
     @property
     def recipe(self) -> Recipe:
@@ -107,7 +107,7 @@ def training_cost(run: Path, images_seen: int) -> TrainingCost:
 
 
 def reports_of_weights(path: Path, images_seen: int, weights: str) -> tuple[EvalReport, ...]:
-    """The evaluations of a run or checkpoint that are of the weights after so many images, oldest first."""
+    """The evaluations, oldest first, of the weights of a run or checkpoint after `images_seen` images."""
     try:
         reports = reports_of(path)
     except ValueError:
@@ -117,7 +117,8 @@ def reports_of_weights(path: Path, images_seen: int, weights: str) -> tuple[Eval
 
 
 def recipe_name(recipe: Recipe) -> str:
-    """The name of the recipe that this is, apart from its length, seed, sampling and paths; empty if it has none."""
+    """The name of the recipe that equals this one but for duration, seed, sampling and paths; empty if there is
+    none."""
     for name, named in RECIPES.items():
         free = {field: getattr(recipe, field) for field in ("duration", "seed", "sampling", "every")}
         other = replace(named(), **free)
@@ -130,12 +131,12 @@ def recipe_name(recipe: Recipe) -> str:
 
 
 def stated_cost(name: str) -> str:
-    """What a named recipe says it costs, in brackets; empty without a name."""
+    """The cost in the docstring of a named recipe, in brackets; empty without a name."""
     text = inspect.cleandoc(RECIPES[name].__doc__ or "") if name else ""
     cost = text.partition("Cost: ")[2].partition(".")[0].replace("\n", " ")
     return f" (the recipe states {cost})" if cost else ""
 
 
 def num_training_images(about: CheckpointInfo) -> int:
-    """How many images the training set has; 0 where that is not recorded."""
+    """The number of training images; 0 if it is not recorded."""
     return about.data.images or sum(about.class_counts)

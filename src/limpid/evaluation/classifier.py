@@ -1,7 +1,7 @@
 """Training a small classifier: on real images, for features; on generated ones, for the classification accuracy score.
 
-The recipe is that of fast ResNets (Page 2018, "How to train your ResNet"): Nesterov's momentum, a learning rate that
-rises and falls linearly, flips, shifts, smoothed labels.
+The recipe is that of fast ResNets (Page 2018, "How to train your ResNet"): Nesterov momentum, a learning rate that
+rises and falls linearly, flips, shifts, label smoothing.
 """
 
 import time
@@ -20,7 +20,7 @@ from limpid.runtime.device import Runtime
 from limpid.runtime.rng import default_generators_seeded, generator
 
 PEAK_LR, WARMUP, MOMENTUM, WEIGHT_DECAY, LABEL_SMOOTHING = 0.2, 0.25, 0.9, 5e-4, 0.1
-"""The learning rate rises to its peak in this share of the steps, and falls to 0 in the others."""
+"""WARMUP is the fraction of the steps in which the learning rate rises to its peak; then it falls to 0."""
 CLASSIFIER_BATCH = 256
 
 
@@ -29,7 +29,7 @@ def classification_score(
 ) -> Estimate:
     """The accuracy on real images of a classifier trained on generated ones only (CAS: Ravuri and Vinyals 2019).
 
-    The error is that of the choice of test images, without that of another training run. Raises ValueError for fewer
+    The error is due to the choice of test images; another training run is not included. Raises ValueError for fewer
     images than a batch.
     """
     model = untrained_classifier(seed, runtime)
@@ -73,7 +73,7 @@ def train_classifier(
 
 @torch.no_grad()
 def accuracy_on_test_set(model: Classifier, images: ImageDataset) -> Estimate:
-    """The share of images that the model, in float32, classifies correctly."""
+    """The accuracy of the model on images, in float32."""
     model.eval()
     with in_float32(images.pixels.device):
         logits = torch.cat([model(part).logits for part in images.pixels.split(500)])

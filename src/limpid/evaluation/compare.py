@@ -1,4 +1,4 @@
-"""Comparison of two evaluations: the differences of their scores, and which exceed the noise."""
+"""Comparison of two evaluations: the differences of their scores, and which of them exceed the noise."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -29,7 +29,7 @@ class Comparison:
 
     @property
     def about(self) -> list[str]:
-        """What is compared, in lines: A, B, their common protocol, and sampling settings that differ."""
+        """Lines that describe A, B, their common protocol, and the sampling settings that differ."""
         a, b, protocol = self.a, self.b, self.a.protocol
         lines = [f"{mark}: {each.name}: {describe(each)}" for mark, each in (("A", a), ("B", b))]
         lines += [f"both: {protocol.n:,} images against {protocol.reference}, features {protocol.feature_extractor}"]
@@ -64,31 +64,31 @@ def compare(a: ReportsLike, b: ReportsLike) -> Comparison:
 
 
 def reports_from(reports: ReportsLike) -> Sequence[EvalReport]:
-    """The reports that are meant, oldest first. Raises ValueError if there are none."""
+    """The reports, oldest first. Raises ValueError if there are none."""
     if isinstance(reports, EvalReport):
         return [reports]
     return reports_of(Path(reports)) if isinstance(reports, str | Path) else reports
 
 
-def _line(name: str, a: Score, b: Score, apart: Estimate) -> str:
-    low, high = apart.interval
-    interval = f"{format_number(low)} .. {format_number(high)}" if apart.error else ""
-    values = "  ".join(f"{format_number(value):>9}" for value in (a.value, b.value, apart.value))
-    return f"  {name}  {values}  {interval:>19}  {verdict(a, apart)}".rstrip()
+def _line(name: str, a: Score, b: Score, delta: Estimate) -> str:
+    low, high = delta.interval
+    interval = f"{format_number(low)} .. {format_number(high)}" if delta.error else ""
+    values = "  ".join(f"{format_number(value):>9}" for value in (a.value, b.value, delta.value))
+    return f"  {name}  {values}  {interval:>19}  {verdict(a, delta)}".rstrip()
 
 
-def verdict(a: Score, apart: Estimate) -> str:
-    """Which of two scores is better by more than the noise of their difference `apart`; empty if that is not known."""
-    if not apart.error:
+def verdict(a: Score, delta: Estimate) -> str:
+    """Which of two scores is better, if their difference `delta` exceeds its noise; empty if the noise is not known."""
+    if not delta.error:
         return ""
-    low, high = apart.interval
-    return "within the noise" if low <= 0 <= high else _winner(apart.value, a.better)
+    low, high = delta.interval
+    return "within the noise" if low <= 0 <= high else _winner(delta.value, a.better)
 
 
-def _winner(apart: float, better: Better) -> str:
+def _winner(delta: float, better: Better) -> str:
     if not better:
         return "they differ"
-    return f"{'A' if (apart < 0) == (better == 'less') else 'B'} is better"
+    return f"{'A' if (delta < 0) == (better == 'less') else 'B'} is better"
 
 
 def sampling_differences(a: EvalReport, b: EvalReport) -> list[str]:

@@ -33,15 +33,15 @@ class ExtractedImages:
 
 
 def no_progress(done: int) -> None:
-    """The progress callback that shows nothing."""
+    """The default progress callback, which does nothing."""
 
 
 def extract(
     images: GeneratedImages, extractor: FeatureExtractor, on_progress: Callable[[int], None] = no_progress
 ) -> ExtractedImages:
-    """The images and their features, made in chunks that are cached where the images have a cache folder.
+    """The images and their features, computed in chunks, which are cached if the images have a cache folder.
 
-    Several processes share the chunks. `on_progress` is called with the number of images done so far.
+    The chunks are divided among the processes. `on_progress` is called with the number of images done so far.
     """
     folder = images.cache_dir and images.cache_dir / "images"
     if folder:
@@ -90,7 +90,7 @@ def evaluate_images(
 
 
 def identical_images_note(features: Features) -> tuple[str, ...]:
-    """A note for images whose features are all the same; empty for others."""
+    """A note if the features of all images are the same; else empty."""
     if not Moments.of(features.features).statistics.alike:
         return ()
     return ("all images are identical: their Frechet distance is that of one point; the other scores mean little",)

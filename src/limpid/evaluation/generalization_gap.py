@@ -1,4 +1,4 @@
-"""The generalization gap: the loss of held-out images less that of training images, at each noise level."""
+"""The generalization gap: the loss of held-out images minus that of training images, at each noise level."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ class GeneralizationGap:
 
     @property
     def mean_gap(self) -> Estimate:
-        """The mean loss of held-out images less that of training ones: noise around 0 where nothing was memorized."""
+        """The mean loss of held-out images minus that of training images: noise around 0 if nothing was memorized."""
         return difference(mean_of(self.held_out.mean(1)), mean_of(self.training.mean(1)))
 
     def save_figure(self, path: Path) -> Path:
@@ -52,7 +52,7 @@ def generalization_gap(
 def loss_by_level(
     pipeline: Pipeline, images: ImageDataset, u: Float[Tensor, " levels"], n: int, batch_size: int
 ) -> Float[Tensor, "n levels"]:
-    """The loss of each of n images at each u; image k of two sets of one size gets the same noise."""
+    """The loss of each of n images at each u; image k has the same noise in two sets of equal size."""
     recipe, runtime, subset, rows = pipeline.recipe, pipeline.runtime, images.subset(n), []
     batches = zip(subset.pixels.split(batch_size), subset.labels.split(batch_size), strict=True)
     for number, (pixels, labels) in enumerate(batches):

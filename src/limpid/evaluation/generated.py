@@ -31,10 +31,10 @@ class GeneratedImages(NamedTuple):
     batch: Callable[[range], Chunk]
     """The images of these numbers: `pixels`, and for samples of a model `nfe`, the network evaluations of each."""
     labels: Int[Tensor, " n"] | None
-    """The class that each is conditioned on; None without labels."""
+    """The class that each image was conditioned on; None without labels."""
     class_names: tuple[str, ...]
     cache_dir: Path | None
-    """The folder where samples are cached; None for images that cost nothing to make again."""
+    """The folder where samples are cached; None for images from files."""
 
 
 def generated_by(
@@ -49,9 +49,9 @@ def generated_by(
 
     The classes of a conditional model have the proportions of its training set.
     """
-    pipeline, shares, sampling = pipeline.with_guide(), pipeline.class_shares, pipeline.recipe.sampling
-    labels = torch.tensor(labels_by_share(seeds, shares)) if pipeline.class_names else None
-    uneven = len(set(shares)) > 1
+    pipeline, class_shares, sampling = pipeline.with_guide(), pipeline.class_shares, pipeline.recipe.sampling
+    labels = torch.tensor(labels_by_share(seeds, class_shares)) if pipeline.class_names else None
+    is_uneven = len(set(class_shares)) > 1
     guide, precision = pipeline.guide, pipeline.runtime.precision
     digest, guide_digest = weights_sha256(pipeline.model.net), weights_sha256(guide.net) if guide else ""
     cache_key = {
@@ -61,7 +61,7 @@ def generated_by(
         "sampling": to_dict(sampling),
         "seed": seeds.start,
         "precision": precision,
-        **({"class counts": shares} if uneven else {}),
+        **({"class counts": class_shares} if is_uneven else {}),
     }
     key = sha256(json.dumps(cache_key, sort_keys=True).encode()).hexdigest()
 
@@ -83,7 +83,7 @@ def generated_by(
         **({"guide sha256": guide_digest[:12]} if guide else {}),
         "sampling": to_dict(sampling),
         "seeds": f"{seeds.start}..{seeds.stop - 1}",
-        "classes": ("as in the training set" if uneven else "balanced") if pipeline.class_names else "none",
+        "classes": ("as in the training set" if is_uneven else "balanced") if pipeline.class_names else "none",
         "precision": precision,
     }
     cache_dir = folder and folder / "evaluations" / key[:16]
@@ -91,7 +91,7 @@ def generated_by(
 
 
 class NfeCounter(nn.Module):
-    """Counts the images that a network is evaluated on; a wrapper, so that a compiled network stays compiled."""
+    """Counts network evaluations, one for each image; a wrapper, so that a compiled network stays compiled."""
 
     def __init__(self, net: nn.Module):
         super().__init__()
@@ -104,7 +104,7 @@ class NfeCounter(nn.Module):
 
 @contextmanager
 def count_nfe(model: Denoiser) -> Iterator[NfeCounter]:
-    """Counts the network evaluations of a denoiser within the block."""
+    """A context that counts the network evaluations of a denoiser."""
     net, counter = model.net, NfeCounter(model.net)
     model.net = counter
     try:
@@ -114,7 +114,7 @@ def count_nfe(model: Denoiser) -> Iterator[NfeCounter]:
 
 
 def from_images(images: ImageDataset, name: str) -> GeneratedImages:
-    """Images of a data set as those to be evaluated."""
+    """The images of a data set, to be evaluated."""
     digest = pixels_sha256(images.pixels)
     labels = images.labels if images.class_names else None
     return GeneratedImages(

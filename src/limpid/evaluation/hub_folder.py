@@ -30,11 +30,11 @@ from limpid.storage.atomic import atomic_write
 from limpid.storage.hub import MODEL_FILE
 
 CALL_SAMPLES = 4
-"""Samples of the call of diffusers on the card."""
+"""Samples in the diffusers example on the card."""
 
 
 class HubFolder(NamedTuple):
-    """What was written."""
+    """The files of the folder."""
 
     files: list[str]
     """The names of the files, with / below the folder."""
@@ -52,7 +52,7 @@ def write_hub_folder(
     licence: str = "",
     weights: Literal["ema", "raw"] = "ema",
 ) -> HubFolder:
-    """Write what is pushed to the repository `repo`: the model of the checkpoint at `path`, sampled by `sampling`.
+    """Write the folder of the repository `repo`: the model of the checkpoint at `path`, with the settings `sampling`.
 
     Files of the same names are replaced, the card last; files of diffusers from an earlier export are removed where the
     model has none. Raises ValueError for a model that cannot be loaded or sampled elsewhere, and for a folder that is

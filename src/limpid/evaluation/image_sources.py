@@ -1,4 +1,4 @@
-"""What `evaluate` accepts as images and as a reference, as the few kinds that scores are computed from."""
+"""Converts all that `evaluate` accepts as images and reference to the types that scores are computed from."""
 
 from pathlib import Path
 from typing import TypeAlias
@@ -23,8 +23,8 @@ CHANNEL_MODES: dict[int, Channels] = {1: "L", 3: "RGB", 4: "RGBA"}
 def image_set(images: ImageSet, shape: ImageShape | None = None) -> NamedImages:
     """All images of a set in memory, with a name for reports.
 
-    The images of a path are read in `shape` (channels, height, width), or as 32x32 RGB. Raises ValueError for what is
-    no set of images.
+    The images of a path are read in `shape` (channels, height, width), or as 32x32 RGB. Raises ValueError for an
+    object that is not a set of images.
     """
     if isinstance(images, str | Path):
         return NamedImages(load_all_images(folder_data(Path(images), shape)), str(images))
@@ -51,7 +51,7 @@ def folder_data(path: Path, shape: ImageShape | None) -> Folder:
 
 
 def reference_source(reference: Pipeline | ImageSet | ReferenceStats, shape: ImageShape | None) -> ReferenceSource:
-    """The reference that is meant; that of a model or a run is its training set. Raises ValueError if it is missing."""
+    """The reference; that of a model or a run is its training set. Raises ValueError if it is missing."""
     if isinstance(reference, ReferenceStats):
         return reference
     if isinstance(reference, Pipeline):

@@ -1,4 +1,4 @@
-"""Bits per dimension of images under a trained model, with the protocol beside the number."""
+"""Bits per dimension of images under a trained model, with the measurement protocol."""
 
 import math
 from collections.abc import Iterator
@@ -27,12 +27,12 @@ from limpid.sampling.labels import UNCONDITIONAL, SampleLabels, check_class_name
 from limpid.sampling.pipeline import Pipeline
 
 MAX_EDM_SIGMA = 1e4
-"""The highest sigma / alpha to start from, for schedules that end in pure noise: no image is visible there."""
+"""The highest sigma / alpha to start from, for schedules that end in pure noise: no image is visible at this level."""
 
 
 @dataclass(frozen=True)
 class LikelihoodConfig:
-    """How bits per dimension are measured."""
+    """The settings for bits per dimension."""
 
     n: int = 100
     """Number of images, a random subset of the data set."""
@@ -46,7 +46,7 @@ class LikelihoodConfig:
     variance: Literal["small", "large"] = "small"
     """The variance of the chain's steps: small is that of the posterior, beta~; large is beta."""
     decoder: float = 1.0
-    """Standard deviation of the decoder, which gives the pixels their probability, relative to the last noise level."""
+    """Standard deviation of the decoder, the distribution of pixels given x, relative to the last noise level."""
     tolerance: float = 1e-3
     """Relative and absolute error tolerance of the ODE solver."""
     split: Literal["train", "test"] = "test"
@@ -92,12 +92,12 @@ def bits_per_dim(
     config: LikelihoodConfig | None = None,
     **changes: object,
 ) -> BitsPerDim:
-    """Bits per dimension of images under a model, in float32, clipped as its sampling is, without guidance.
+    """Bits per dimension of images under a model, in float32, clipped as in its sampling, without guidance.
 
-    Without `images` they are `n` of the model's data set, with their labels. All of given images are used, and
-    `labels` is a class for each, by name or index, one for all, or "none". `changes` are fields of `LikelihoodConfig`,
-    as in `bits_per_dim(pipeline, n=200, method="ode")`. Raises ValueError for settings that cannot be, for fewer than
-    two images, and for images of another shape or other classes than the model's.
+    Without `images`, `n` images of the model's data set with their labels are used. Otherwise all `images` are used,
+    and `labels` is a class for each, by name or index, one for all, or "none". `changes` are fields of
+    `LikelihoodConfig`, as in `bits_per_dim(pipeline, n=200, method="ode")`. Raises ValueError for invalid settings, for
+    fewer than two images, and for images of another shape or other classes than the model's.
     """
     config = with_changes(config or LikelihoodConfig(), changes, "likelihood")
     if images is None:
@@ -133,7 +133,7 @@ def measure(pipeline: Pipeline, source: DataSource, config: LikelihoodConfig, na
 
 
 def open_split(data: Data, config: LikelihoodConfig, runtime: Runtime) -> tuple[DataSource, str]:
-    """The images to measure with, and their name. Raises ValueError for settings that cannot be."""
+    """The images to measure with, and their name. Raises ValueError for invalid settings."""
     data, split = data_split(data, config.split)
     source = data.open(runtime.device)
     check_config(config, source)
@@ -141,7 +141,7 @@ def open_split(data: Data, config: LikelihoodConfig, runtime: Runtime) -> tuple[
 
 
 def check_config(config: LikelihoodConfig, source: DataSource) -> None:
-    """Raise ValueError for settings that cannot be, and for fewer than two images or more than there are."""
+    """Raise ValueError for invalid settings, and for fewer than two images or more than there are."""
     if not 2 <= config.n <= len(source) or min(config.batch_size, config.steps) < 1 or config.num_levels < 0:
         given = f"n {config.n}, batch size {config.batch_size}, steps {config.steps}, levels {config.num_levels}"
         raise ValueError(f"{given}: expected 2 to {len(source)} images, and at least 1, 1 and 0 of the others")
@@ -185,10 +185,10 @@ def batch_nll(
 
 
 def chain_levels(pipeline: Pipeline, config: LikelihoodConfig) -> Level:
-    """The levels of the chain, without those whose noise is narrower than a bin: there the decoder takes over.
+    """The levels of the chain, without those whose noise is narrower than the bin of a pixel value, except sigma = 0.
 
-    A network that was not trained at so little noise does not know the grid of pixel values, and its bound would be
-    worse by every such level.
+    A network that was not trained with so little noise does not know the grid of pixel values, and each such level
+    would make its bound worse.
     """
     steps = config.steps if config.method == "bound" else 1
     levels = sampling_levels(

@@ -15,9 +15,9 @@ from limpid.runtime.rng import random_subset
 from limpid.viz.image_grid import save_png, strip
 
 FALSE_ALARM_RATE = 0.05
-"""The share of held-out images below the threshold, as if copied: above the 3% near-duplicates of CIFAR-10."""
+"""The fraction of held-out images below the threshold: more than the 3% near-duplicates of CIFAR-10."""
 MAX_HELD_OUT = 2000
-"""The most held-out images that the threshold is computed from."""
+"""Limit of the held-out images from which the threshold is computed."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Memorization:
     """The distances of generated images to training images, relative to those of held-out images."""
 
     rate: Estimate | None
-    """The share of generated images below the distance of the nearest 5% of held-out ones: 5% if nothing is copied.
+    """The fraction of generated images below the distance of the nearest 5% of held-out ones: 5% if nothing is copied.
 
-    None without held-out images: there is then no threshold."""
+    None without held-out images, which define the threshold."""
     distance_ratio: Float64[Tensor, " n"]
     """For each generated image: 0 is an exact copy, 1 is as far from its nearest neighbour as from the others."""
     nearest: Int64[Tensor, " n"]

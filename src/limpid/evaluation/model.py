@@ -44,7 +44,7 @@ class TrainedModel:
 
 
 class ModelEvaluation(NamedTuple):
-    """What the evaluation of a model returns."""
+    """The result of the evaluation of a model."""
 
     report: EvalReport
     samples: ExtractedImages
@@ -53,8 +53,8 @@ class ModelEvaluation(NamedTuple):
 
 
 def is_run(path: Path) -> bool:
-    """Whether a path is that of a run, a checkpoint or a model of another program, or the name of a model on the Hub or
-    in limpid."""
+    """Whether a path is a run, a checkpoint or a model of another program, or the name of a model on the Hub or in
+    limpid."""
     files = (path / "checkpoints").is_dir() or (path / "recipe.json").exists() or is_hub_folder(path)
     return files or is_model_name(path) or path.suffix == ".safetensors" or is_foreign(path)
 
@@ -72,7 +72,8 @@ def load_models(
 ) -> list[TrainedModel]:
     """The model of a checkpoint for each choice of sampling and weights, with its guidance model.
 
-    Each kind of weights and each guidance model is loaded once. `data` is the training set, or why it is missing.
+    Each kind of weights and each guidance model is loaded once. `data` is the training set, or the reason why it is
+    missing.
     """
     chosen = {weights for _, weights in choices}
     pipelines = {
@@ -112,8 +113,8 @@ def evaluate_model(
 ) -> ModelEvaluation:
     """The report on the samples of a model and on the model itself; figures are written to `folder` if one is given.
 
-    `reference` was made from `source`. Of several processes the main one alone measures the model itself. Raises
-    ValueError, before any sampling, for what cannot be measured.
+    `reference` was made from `source`. Of several processes only the main one computes the metrics of the model itself.
+    Raises ValueError, before any sampling, for metrics that cannot be computed.
     """
     check_sample_size(len(seeds), reference.reference)
     pair = train_test_pair(model.training_data, source, reference)

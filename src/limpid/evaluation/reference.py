@@ -1,4 +1,4 @@
-"""What generated images are compared with: the training set, another data set, or published statistics."""
+"""The reference of an evaluation: the training set, another data set, or published statistics."""
 
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -21,7 +21,7 @@ from limpid.storage.regular_files import read_bytes
 
 @dataclass(frozen=True)
 class ReferenceStats:
-    """Mean and covariance of features, the arrays mu and sigma of an .npz file: enough for a Frechet distance alone."""
+    """Mean and covariance of features, the arrays mu and sigma of an .npz file: enough for a Frechet distance only."""
 
     path: str = ""
     """The .npz file."""
@@ -36,15 +36,15 @@ class Reference(NamedTuple):
     statistics: Statistics
     features: Features | None
     images: ImageDataset | None
-    """None, as `features`, where only the statistics were published."""
+    """None, like `features`, if only the statistics were published."""
 
 
-def reference_from_dataset(data: Data, extractor: FeatureExtractor, each: MapChunks = map) -> Reference:
-    """All images of a data set with their features, which are saved in the user's cache.
+def reference_from_dataset(data: Data, extractor: FeatureExtractor, map_fn: MapChunks = map) -> Reference:
+    """All images of a data set with their features, which are cached in the user's cache folder.
 
-    With `distributed.parallel_map` for `each` the processes share the work; each then has all features.
+    With `distributed.parallel_map` as `map_fn` the work is divided among the processes, and each gets all features.
     """
-    return reference_from_images(load_all_images(data), name_of(data), extractor, each)
+    return reference_from_images(load_all_images(data), name_of(data), extractor, map_fn)
 
 
 def name_of(data: Data) -> str:
@@ -56,14 +56,14 @@ def load_all_images(data: Data) -> ImageDataset:
     """All images of a data set in memory, read in this process."""
     source = (replace(data, workers=0) if hasattr(data, "workers") else data).open("cpu")
     if not isinstance(source, ImageDataset):
-        raise ValueError(f"{name_of(data)} is read as it is needed: an evaluation needs all images in memory")
+        raise ValueError(f"{name_of(data)} is streamed from disk: an evaluation needs all images in memory")
     return source
 
 
 def reference_from_images(
-    images: ImageDataset, name: str, extractor: FeatureExtractor, each: MapChunks = map
+    images: ImageDataset, name: str, extractor: FeatureExtractor, map_fn: MapChunks = map
 ) -> Reference:
-    """Images with their features, which are saved in the user's cache."""
+    """Images with their features, which are cached in the user's cache folder."""
     digest = pixels_sha256(images.pixels)
     preprocessing = sha256(f"{extractor.sha256} {extractor.network} {extractor.resize}".encode()).hexdigest()
     folder = cache_dir() / "features" / f"{digest[:16]}-{preprocessing[:16]}"
@@ -71,7 +71,7 @@ def reference_from_images(
     def extract_chunk(numbers: range) -> dict[str, Tensor]:
         return extract_features(extractor, images.pixels[numbers.start : numbers.stop])
 
-    joined = concat(cached_chunks(folder, len(images), 10 * CHUNK, extract_chunk, each))
+    joined = concat(cached_chunks(folder, len(images), 10 * CHUNK, extract_chunk, map_fn))
     features = Features(joined["features"], joined["logits"])
     return Reference(name, len(images), digest, Moments.of(features.features).statistics, features, images)
 

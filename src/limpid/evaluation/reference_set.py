@@ -1,4 +1,4 @@
-"""The reference side of an evaluation: the features of real images, and the scores of held-out ones.
+"""The reference of an evaluation: the features of real images, and the scores of held-out ones.
 
 All processes have the same: images that one of them cannot read are missing for all.
 """
@@ -62,7 +62,7 @@ ReferenceSource = Data | NamedImages | ReferenceStats
 
 
 class TrainTestPair(NamedTuple):
-    """The training and held-out images of a model, whatever its samples are compared with."""
+    """The training and held-out images of a model, independent of the reference of its evaluation."""
 
     training: Reference
     held_out: Reference | None

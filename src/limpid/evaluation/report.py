@@ -1,4 +1,4 @@
-"""Evaluation reports: scores with the protocol and provenance that decide them, shown as a table."""
+"""Evaluation reports: scores with their protocol and provenance, shown as a table."""
 
 from dataclasses import dataclass, field
 from html import escape
@@ -19,9 +19,9 @@ class EvalProtocol:
     """The feature network."""
     extractor_sha256: str
     resize: str
-    """How images are brought to the size and range of the feature network."""
+    """How images are resized and scaled for the feature network."""
     reference: str
-    """The images they are compared with."""
+    """The images that they are compared with."""
     reference_n: int
     reference_sha256: str
 

@@ -15,7 +15,7 @@ from limpid.storage.regular_files import read_bytes
 from limpid.storage.renamed import with_new_kinds, with_new_names
 
 MAX_REPORTS_BYTES = 1 << 28
-"""The largest file of reports that is read."""
+"""Limit of the size of a file of reports."""
 
 
 def load_reports(path: Path) -> list[EvalReport]:
@@ -60,7 +60,7 @@ def add_report(report: EvalReport, path: Path) -> Path:
 
 
 def check_writable(path: Path) -> None:
-    """Raise ValueError if no file can be written at `path`, before the hours that its content takes."""
+    """Raise ValueError if no file can be written at `path`, before its content is computed for hours."""
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if not os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
         raise ValueError(f"{folder} may not be written to: name a file for the scores with --out")

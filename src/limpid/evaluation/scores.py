@@ -47,7 +47,7 @@ def feature_extractor(name: str, weights: str = "", device: str = "cpu") -> Feat
 
 
 def check_sample_size(n: int, reference: Reference) -> None:
-    """Raise ValueError if n images are too few to evaluate, or the images of the reference too few to compare with."""
+    """Raise ValueError if n images are too few to evaluate, or the reference has too few."""
     if n < 2 * JACKKNIFE_BLOCKS:
         raise ValueError(f"{n} images are too few to evaluate: expected at least {2 * JACKKNIFE_BLOCKS}")
     if reference.features is not None and reference.n <= max(NEIGHBOURS):
@@ -92,7 +92,7 @@ def neighbour_scores(generated: Features, reference: Features, kernel_name: str)
 
 
 def class_accuracy(logits: Float[Tensor, "n k"], labels: Int[Tensor, " n"]) -> Score:
-    """The share of images that the feature network classifies as the class they were conditioned on."""
+    """The fraction of images that the feature network classifies as the class that they were conditioned on."""
     return score(accuracy(logits, labels), "more")
 
 
@@ -104,7 +104,7 @@ def predicts_classes(extractor: FeatureExtractor, class_names: Sequence[str]) ->
 def held_out_scores(
     held_out: Reference | None, reference: Reference, extractor: FeatureExtractor, n: int
 ) -> dict[str, float]:
-    """The scores of n held-out real images, or of all where there are fewer; empty where there are none."""
+    """The scores of n held-out real images, or of all if there are fewer; empty if there are none."""
     if held_out is None or held_out.features is None or held_out.images is None:
         return {}
     subset = random_subset(n, held_out.n)

@@ -1,4 +1,4 @@
-"""Which images and classes a sheet of samples shows where there are many: at most ten classes, the same each time."""
+"""The classes and images on a sheet of samples: at most ten classes, always the same ones."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,16 +8,16 @@ from limpid.runtime.rng import random_subset
 
 SHEET_CLASSES = 10
 SHEET_IMAGES = 1000
-"""The most classes, and the most images, on a sheet."""
+"""Limits of the classes and images on a sheet."""
 
 
 def sheet_classes(classes: int) -> list[int]:
-    """Which of this many classes a sheet shows: all of them, or a random ten, the same each time."""
+    """The classes on a sheet: all, or if there are more than ten a random subset of ten, always the same."""
     return random_subset(SHEET_CLASSES, classes).tolist()
 
 
 def sheet_images(labels: Sequence[int]) -> list[int]:
-    """The indices of the images, of those with these labels, that a sheet shows: the first of each of its classes."""
+    """The indices of the images on a sheet, for images with these labels: the first ones of each of its classes."""
     classes = list(dict.fromkeys(labels))
     shown = {classes[i] for i in sheet_classes(len(classes))}
     of_class, images = Counter[int](), list[int]()
@@ -29,9 +29,9 @@ def sheet_images(labels: Sequence[int]) -> list[int]:
 
 
 def sheet_title(labels: Sequence[int], class_names: Sequence[str], images: int = 0) -> str:
-    """A title that names what a sheet with these labels leaves out: other classes, or others of `images` images.
+    """A title that states which of the classes, and how many of `images` images, a sheet with these labels shows.
 
-    Empty if it leaves out nothing.
+    Empty if it shows all of them.
     """
     shown, lines = list(dict.fromkeys(labels)), list[str]()
     if len(class_names) > SHEET_CLASSES:

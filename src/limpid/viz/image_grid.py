@@ -1,4 +1,4 @@
-"""Image grids: images in rows and columns, enlarged by whole pixels, with optional labels."""
+"""Image grids: images in rows and columns, enlarged by an integer factor, with optional labels."""
 
 from collections.abc import Mapping, Sequence
 from math import ceil, isqrt
@@ -28,10 +28,10 @@ def image_grid(
 ) -> Image.Image:
     """The images in reading order on one RGB sheet; transparent pixels show the background.
 
-    `columns` 0 is one for each column label, or without them as many as make the sheet nearly square; `scale` 0
-    enlarges small images to about 64-96 pixels. The sheet grows until every label fits. Raises ValueError for images
-    that are not uint8, and for fewer or more labels than rows or columns. Of 2 channels the first is shown, and of more
-    than 4 the first three, which the title says.
+    With `columns` 0 there is one for each column label, or without labels the sheet is nearly square; with `scale` 0
+    small images are enlarged to about 64-96 pixels. The sheet is large enough for every label. Raises ValueError for
+    images that are not uint8, and for fewer or more labels than rows or columns. Of 2 channels the first is shown, and
+    of more than 4 the first three; the title then states this.
     """
     cells = to_pil_images(pixels)
     title = "; ".join(filter(None, (title, channels_note(pixels.shape[1]))))
@@ -87,13 +87,14 @@ def strip(
 
 
 def atlas(pixels: UInt8[Tensor, "rows columns c h w"]) -> Image.Image:
-    """All images on one, pixel by pixel and without gaps, for a program that cuts them out again."""
+    """All images side by side in one image, without gaps, for a program that cuts them out again."""
     rows, columns, c, h, w = pixels.shape
     return to_pil_images(pixels.permute(2, 0, 3, 1, 4).reshape(1, c, rows * h, columns * w))[0]
 
 
 def near_square(n: int) -> int:
-    """Columns for n images: the fewest for a grid not higher than wide, or a few more if then no cell is empty."""
+    """The number of columns for n images: the fewest for a grid not higher than wide, or a few more if no cell is then
+    empty."""
     least = isqrt(n - 1) + 1
     return next((columns for columns in range(least, 3 * least // 2 + 1) if n % columns == 0), least)
 
@@ -114,7 +115,7 @@ def to_pil_images(pixels: UInt8[Tensor, "n c h w"]) -> list[Image.Image]:
 
 
 def num_shown(channels: int) -> int:
-    """The number of channels that are shown of images with so many."""
+    """The number of channels that are shown of images with `channels` channels."""
     return channels if channels in (1, 3, 4) else 1 if channels == 2 else 3
 
 

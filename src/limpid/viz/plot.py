@@ -21,7 +21,7 @@ TEXT, MUTED, GRID = "#202124", "#5F6368", "#E3E4E6"
 WIDTH, DPI, MAX_COLUMNS = 8, 150, 3
 """The width of a figure in inches, dots per inch (so 1200 pixels), and the most plots side by side."""
 DECADES = 12
-"""Decades of a logarithmic axis: values that fall to zero leave it, instead of flattening the others."""
+"""Decades of a logarithmic axis: smaller values are outside of it, so that the others stay visible."""
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,12 @@ from limpid.viz.plot import Curve, Panel, panels, with_mean
 DATA_COLUMNS = 10
 """Images of each class in the figure of a data set."""
 STREAMED_FOR_CLASSES = 1_000
-"""Images that are read for that figure where they cannot be chosen by their class."""
+"""Images that are read for that figure if they cannot be selected by class."""
 
 
 def data(recipe: Recipe, path: Path, source: DataSource | None = None) -> Path:
-    """Training images as the network gets them, resized and augmented: a row for each class with its number of images,
-    for ten classes at most, or the first 64 where there are no classes."""
+    """Training images as the network sees them, resized and augmented: a row for each of at most ten classes, with its
+    number of images, or the first 64 images without classes."""
     source = source or recipe.data.open("cpu")
     noise = generator("cpu", recipe.seed, "augment", 0)
     if not source.class_names:
@@ -55,7 +55,8 @@ def images_by_class(source: DataSource, classes: Sequence[int], seed: int) -> La
 
 
 def forward(recipe: Recipe, path: Path, timesteps: Sequence[int] = (), rows: int = 6) -> Path:
-    """Training images, a row each, with more and more noise of the training schedule, at `timesteps` or evenly spaced.
+    """Training images, one in each row, with increasing noise of the training schedule, at `timesteps` or evenly
+    spaced.
 
     Raises ValueError for timesteps that the schedule does not have.
     """

@@ -1,6 +1,6 @@
 """Text on images: ASCII in the font that comes with Pillow, other letters in DejaVu Sans, which comes with matplotlib.
 
-A character that the font lacks, as those of Chinese, is written as its code, <U+732B>, so that two names differ.
+A character that the font lacks, such as a Chinese one, is shown as its code, <U+732B>, so that names stay different.
 """
 
 import unicodedata
@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 SIGNS = {"−": "-", "–": "-", "—": "-", "×": "x", "·": ".", "→": "->", "∞": "inf", "≤": "<=", "≥": ">=", "≈": "~"}
 MAX_LINES, MAX_LINE_LENGTH = 4, 200
-"""The most lines of a label that are drawn, and the most characters of a line."""
+"""Limits of the lines of a label, and of the characters of a line."""
 GREEK_NAMES = (
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu "
     "nu xi omicron pi rho sigma tau upsilon phi chi psi omega"
@@ -21,10 +21,11 @@ GREEK = dict(zip("αβγδεζηθικλμνξοπρστυφχψω", GREEK_NAMES
 
 
 def typeset(label: str, size: int) -> tuple[str, ImageFont.FreeTypeFont | ImageFont.ImageFont]:
-    """What is drawn of a label, and its font: DejaVu Sans for names that are not in ASCII, if matplotlib is installed.
+    """The text of a label as it is shown, and its font: DejaVu Sans for letters outside ASCII, if matplotlib is
+    installed.
 
-    Long labels are cut, again after characters are spelled as codes: a sheet grows with its labels, and names may come
-    from files of other people.
+    Long labels are shortened, also after characters are replaced by codes: a sheet grows with its labels, and class
+    names may come from files of other people.
     """
     label = short_label(label)
     if not has_other_letters(label) or not (font := dejavu_sans()):
