@@ -167,7 +167,7 @@ def pickled(n: int = 10_000, width: int = 3072, dtype: type = np.uint8, labels: 
 
 
 @pytest.mark.parametrize(
-    ("blob", "said"),
+    ("blob", "message"),
     [
         (lambda: b"", "is not a batch of CIFAR-10"),
         (lambda: b"not a pickle", "is not a batch of CIFAR-10"),
@@ -185,21 +185,21 @@ def pickled(n: int = 10_000, width: int = 3072, dtype: type = np.uint8, labels: 
         (lambda: pickled() + bytes(2**25), "longer than any file of the set"),
     ],
 )
-def test_a_file_that_is_no_batch_is_named(tmp_path: Path, blob: Callable[[], bytes], said: str):
+def test_a_file_that_is_no_batch_is_named(tmp_path: Path, blob: Callable[[], bytes], message: str):
     write(tmp_path / PICKLES / "test_batch", blob())
-    with pytest.raises(ValueError, match=said) as error:
+    with pytest.raises(ValueError, match=message) as error:
         load(tmp_path)
     assert "test_batch" in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_records_must_be_whole_too(made, tmp_path: Path):
-    for blob, said in (
+    for blob, message in (
         (made.records[:-1], "is not a batch"),
         (made.records[:-3073], r"pixels of shape \(9999, 3072\)"),
     ):
         write(tmp_path / RECORDS / "test_batch.bin", blob)
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             load(tmp_path)
 
 

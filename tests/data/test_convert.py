@@ -83,7 +83,7 @@ def test_grey_images_may_leave_out_their_channel():
 
 
 @pytest.mark.parametrize(
-    ("images", "said"),
+    ("images", "message"),
     [
         (PIXELS.float(), r"floats from 0 to 255: expected all in \[0, 1\] or \[-1, 1\], or uint8"),
         (PIXELS.float() / 255 - 2, r"floats from -2 to -1: expected all in"),
@@ -101,14 +101,14 @@ def test_grey_images_may_leave_out_their_channel():
         ([], "images of the shapes none"),
     ],
 )
-def test_what_cannot_be_images_is_refused_in_one_line(images: Any, said: str):
-    with pytest.raises(ValueError, match=said) as error:
+def test_what_cannot_be_images_is_refused_in_one_line(images: Any, message: str):
+    with pytest.raises(ValueError, match=message) as error:
         ImageDataset(images, LABELS)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("labels", "said"),
+    ("labels", "message"),
     [
         ([1, 2, 3, 1, 2, 3, 1, 2], "labels from 1 to 3: expected 0 to 2, for 3 classes"),
         ([-1, 2, 1, 1, 2, 0, 1, 2], "labels from -1 to 2: expected 0 to 2, for 3 classes"),
@@ -117,8 +117,8 @@ def test_what_cannot_be_images_is_refused_in_one_line(images: Any, said: str):
         ([0, 1], "8 images and 2 labels: expected at least one image, and a label for each"),
     ],
 )
-def test_labels_that_are_no_classes_are_refused(labels: Any, said: str):
-    with pytest.raises(ValueError, match=said):
+def test_labels_that_are_no_classes_are_refused(labels: Any, message: str):
+    with pytest.raises(ValueError, match=message):
         ImageDataset(PIXELS, labels, NAMES)
 
 
@@ -128,7 +128,7 @@ def first_batch(items: Sequence[Any], workers: int = 0) -> tuple[Tensor, Tensor]
 
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize(
-    ("item", "said"),
+    ("item", "message"),
     [
         ({"image": PIXELS[0], "label": 0}, "it is a dict of image, label: expected a pair, an image and its label"),
         ((PIXELS[0], 3), "its label is 3: expected 0 to 2, for 3 classes"),
@@ -139,10 +139,10 @@ def first_batch(items: Sequence[Any], workers: int = 0) -> tuple[Tensor, Tensor]
         ((PIXELS[0].float(), 0), "floats from 0 to 255: expected all in [0, 1] or [-1, 1], or uint8"),
     ],
 )
-def test_an_image_of_a_stream_that_cannot_be_one_is_named_in_one_line(item: object, said: str, workers: int):
+def test_an_image_of_a_stream_that_cannot_be_one_is_named_in_one_line(item: object, message: str, workers: int):
     if workers and isinstance(item, tuple):
         return
-    with pytest.raises(ValueError, match=r"^image \d: " + re.escape(said)) as error:
+    with pytest.raises(ValueError, match=r"^image \d: " + re.escape(message)) as error:
         first_batch([item] * 8, workers)
     assert "\n" not in str(error.value)
 

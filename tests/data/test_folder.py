@@ -208,10 +208,10 @@ def test_an_image_that_cannot_be_read_stops_or_is_left_out_and_named(
     for _ in range(2):  # the second time from what is kept
         with pytest.raises(ValueError, match=why) as error:
             whole(place)
-        said = str(error.value)
-        assert "\n" not in said
-        assert name.replace("\n", "\\n") in said
-        assert "with on-error skip" in said
+        message = str(error.value)
+        assert "\n" not in message
+        assert name.replace("\n", "\\n") in message
+        assert "with on-error skip" in message
         assert numbers(whole(place, on_error="skip")) == [0, 1]
         (report,) = kept.rglob("report.txt")
         line = capsys.readouterr().err
@@ -309,9 +309,9 @@ def test_names_in_any_encoding_are_read_and_spelt_out(tmp_path: Path, capsys):
     images = whole(place, on_error="skip")
     assert numbers(images) == [0, 1]
     assert images.class_names == ("ü", r"\udcff\udcfe\x1b[31m")
-    said = capsys.readouterr().err
-    assert said.removesuffix("\n").isprintable()
-    said.encode()
+    message = capsys.readouterr().err
+    assert message.removesuffix("\n").isprintable()
+    message.encode()
 
 
 @pytest.mark.parametrize("name", ["../out.png", "/out.png", "a/../../out.png", "..\\out.png"])
@@ -341,7 +341,7 @@ def npz(path: Path, header: str, body: bytes, method: int = zipfile.ZIP_STORED) 
 
 
 @pytest.mark.parametrize(
-    ("header", "said"),
+    ("header", "message"),
     [
         ("{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000, 32, 32, 3)}", "is of another length"),
         ("{'descr': '|u1', 'fortran_order': False, 'shape': (-1, -1, 10, 10)}", "no array of numbers or words"),
@@ -358,8 +358,8 @@ def npz(path: Path, header: str, body: bytes, method: int = zipfile.ZIP_STORED) 
         ("__import__('os').system('true')", "malformed node"),
     ],
 )
-def test_an_array_that_is_not_what_it_claims_is_refused(header: str, said: str, tmp_path: Path):
-    with pytest.raises(ValueError, match=said) as error:
+def test_an_array_that_is_not_what_it_claims_is_refused(header: str, message: str, tmp_path: Path):
+    with pytest.raises(ValueError, match=message) as error:
         whole(npz(tmp_path / "a.npz", header, bytes(100)))
     assert "\n" not in str(error.value)
 
@@ -386,7 +386,7 @@ def test_an_array_of_class_names_says_what_the_labels_mean(tmp_path: Path):
     np.savez(tmp_path / "a.npz", images=pixels, labels=np.array([2, 0, 0, 2]), class_names=names)
     images = whole(tmp_path / "a.npz")
     assert (images.class_names, images.labels.tolist()) == (("cat", "dog", "emu"), [2, 0, 0, 2])
-    for arrays, said in (
+    for arrays, message in (
         ({"labels": np.array([1, 2, 3, 1]), "class_names": names}, "its labels are 1 to 3, and it names 3 classes"),
         ({"labels": np.array([-1, 2, 0, 1]), "class_names": names}, "its labels are -1 to 2, and it names 3 classes"),
         ({"labels": np.zeros(4, int), "class_names": np.array([1, 2])}, "its class names are class_names (int64, 2)"),
@@ -398,20 +398,20 @@ def test_an_array_of_class_names_says_what_the_labels_mean(tmp_path: Path):
         ({"labels": np.zeros(4, int), "class_names": np.array([None])}, "no array of numbers or words"),
     ):
         np.savez_compressed(tmp_path / "a.npz", images=pixels, **arrays)  # pyright: ignore[reportArgumentType]
-        with pytest.raises(ValueError, match=re.escape(said)):
+        with pytest.raises(ValueError, match=re.escape(message)):
             whole(tmp_path / "a.npz")
 
 
 def test_an_array_without_images_or_with_odd_labels_is_refused(tmp_path: Path):
     pixels = PIXELS[:4].permute(0, 2, 3, 1).numpy()
-    for arrays, said in (
+    for arrays, message in (
         ({"first": pixels, "second": pixels}, r"its arrays are first \(uint8, 4 x 16 x 20 x 3\), second"),
         ({"images": pixels, "labels": np.array([0, 1])}, "expected one for each of 4 images"),
         ({"images": pixels, "labels": np.array([0.5] * 4)}, "its labels are float64: expected whole numbers or words"),
         ({"images": pixels, "labels": np.array([None] * 4)}, "no array of numbers or words"),
     ):
         np.savez(tmp_path / "a.npz", **arrays)  # pyright: ignore[reportArgumentType]
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             whole(tmp_path / "a.npz")
     np.savez(tmp_path / "a.npz", images=pixels, labels=np.array([7, -2, 2**40, 7]))
     images = whole(tmp_path / "a.npz")
@@ -419,7 +419,7 @@ def test_an_array_without_images_or_with_odd_labels_is_refused(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"root": ""}, "--data.root PATH"),
         ({"root": "nowhere"}, "no folder or file at nowhere"),
@@ -432,11 +432,13 @@ def test_an_array_without_images_or_with_odd_labels_is_refused(tmp_path: Path):
         ({"held_out": 0.0, "split": "test"}, "none of 2 images in p is of the split 'test': with 0 of them held out"),
     ],
 )
-def test_a_place_that_cannot_be_used_gets_one_line(options: dict[str, object], said: str, tmp_path: Path, monkeypatch):
+def test_a_place_that_cannot_be_used_gets_one_line(
+    options: dict[str, object], message: str, tmp_path: Path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     write(tmp_path, {"p/a.png": png(0), "p/b.png": png(1), "text.zip": b"no", "text.npz": b"no"})
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=said) as error:
+    with pytest.raises(ValueError, match=message) as error:
         Folder(**({"root": "p"} | options)).open("cpu")  # pyright: ignore[reportArgumentType]
     assert "\n" not in str(error.value)
 
@@ -603,9 +605,9 @@ def test_a_run_is_trained_on_a_folder_from_the_command_line(tmp_path: Path, caps
     data = ["--data", "Folder", "--data.root", str(place), "--data.size", "8", "--data.channels", "RGBA"]
     args = ["train", "demo", *small, *data, "--data.width", "12", "--run", str(tmp_path / "run")]
     assert main(args) == 0
-    said = capsys.readouterr()
-    assert "images of 8x12, RGBA" in said.out
-    assert "fewer than the 10,000 that the recipes are made for: expect copies" in said.err
+    message = capsys.readouterr()
+    assert "images of 8x12, RGBA" in message.out
+    assert "fewer than the 10,000 that the recipes are made for: expect copies" in message.err
     assert json.loads((tmp_path / "run" / "data.json").read_text())["class_names"] == ["cat", "dog"]
     assert main(["train", "demo", "--data", "Folder", "--run", str(tmp_path / "other")]) == 2
     assert "--data.root PATH" in capsys.readouterr().err

@@ -43,8 +43,8 @@ def test_a_stream_gives_the_batches_that_memory_gives(workers: int, seen: int):
 
 def test_a_stream_and_a_set_in_memory_look_alike():
     sources: list[DataSource] = [streamed(0), resident()]
-    said = {(len(s), s.shape, s.class_names, s.classes) for s in sources}
-    assert said == {(N, (3, 4, 4), tuple("abcde"), 5)}
+    output = {(len(s), s.shape, s.class_names, s.classes) for s in sources}
+    assert output == {(N, (3, 4, 4), tuple("abcde"), 5)}
     assert isinstance(Numbers(), MapDataset)
 
 

@@ -263,7 +263,7 @@ def test_a_truncated_image_is_refused_in_one_line_wherever_it_ends(format: str):
 
 
 @pytest.mark.parametrize(
-    ("blob", "said"),
+    ("blob", "message"),
     [
         (b"", "it is empty"),
         (bytes(5_000), "it is in no known format"),
@@ -271,8 +271,8 @@ def test_a_truncated_image_is_refused_in_one_line_wherever_it_ends(format: str):
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "it is in no known format"),
     ],
 )
-def test_what_is_no_image_is_refused(blob: bytes, said: str):
-    with pytest.raises(ValueError, match=said):
+def test_what_is_no_image_is_refused(blob: bytes, message: str):
+    with pytest.raises(ValueError, match=message):
         read(blob, (8, 8))
 
 
@@ -320,8 +320,8 @@ def test_images_smaller_than_wanted_are_told_apart():
 
 def test_an_image_that_an_edit_cannot_read_is_named(tmp_path: Path):
     (tmp_path / "broken.png").write_bytes(b"no")
-    for name, said in (("broken.png", "in no known format"), ("none.png", "No such file"), ("", "a folder")):
-        with pytest.raises(ValueError, match=f"cannot read the image .*{name}.*{said}") as error:
+    for name, message in (("broken.png", "in no known format"), ("none.png", "No such file"), ("", "a folder")):
+        with pytest.raises(ValueError, match=f"cannot read the image .*{name}.*{message}") as error:
             read_image(tmp_path / name, (3, 8, 8))
         assert "\n" not in str(error.value)
 

@@ -147,12 +147,12 @@ def tried(act: Callable[[], object], outcomes: Counter[str], *allowed: str) -> N
             act()
             outcomes["read"] += 1
         except ValueError as error:
-            said = str(error)
-            assert said.isprintable(), said
-            assert 0 < len(said) < 500, said
-            assert "Type-check error" not in said, said
+            output = str(error)
+            assert output.isprintable(), output
+            assert 0 < len(output) < 500, output
+            assert "Type-check error" not in output, output
             outcomes["refused"] += 1
-            outcomes[said.rpartition(": ")[2]] += 1
+            outcomes[output.rpartition(": ")[2]] += 1
     taken = time.perf_counter() - begin
     outcomes["slowest, ms"] = max(outcomes["slowest, ms"], round(1_000 * taken))
     assert taken < SECONDS

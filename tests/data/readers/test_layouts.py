@@ -236,7 +236,7 @@ def test_backslashes_in_the_names_of_a_zip_are_folders(tmp_path: Path):
 
 @pytest.mark.parametrize("form", ["folder", "zip"])
 @pytest.mark.parametrize(
-    ("files", "labels", "said"),
+    ("files", "labels", "message"),
     [
         (("images/a.png", "masks/a.png"), "", r"images/ beside masks/: name the folder .*, --data.root .*/images"),
         (("x/images/a.png", "x/annotations/trimaps/a.png"), "", r"x/images/ beside x/annotations/: .*/x/images"),
@@ -255,11 +255,11 @@ def test_backslashes_in_the_names_of_a_zip_are_folders(tmp_path: Path):
     ],
 )  # fmt: skip
 def test_what_cannot_be_understood_is_refused_with_what_to_do(
-    files: tuple[str, ...], labels: str, said: str, form: str, tmp_path: Path
+    files: tuple[str, ...], labels: str, message: str, form: str, tmp_path: Path
 ):
     tables = {"t.csv": b"id,x,y2\na,1,2\n", "two.csv": b"id,label\na,1\na,2\n", "one.csv": b"id,label\na,1\n"}
     broken = {"bad.csv": b"id\na\n", "bad.jsonl": b"id\n"}
-    with pytest.raises(ValueError, match=said) as error:
+    with pytest.raises(ValueError, match=message) as error:
         scan(form, tmp_path, dict.fromkeys(files, PNG) | tables | broken, labels)
     assert str(error.value).isprintable()
 

@@ -61,7 +61,7 @@ def test_an_array_of_another_kind_is_refused(other: np.ndarray):
 
 
 @pytest.mark.parametrize(
-    ("blob", "said"),
+    ("blob", "message"),
     [
         (b"\x80\x02K\x01r\xff\xff\xff\xff.", "remember a value by the number 4294967295"),
         (b"(dp4294967295\n.", "remember a value by the number 4294967295"),
@@ -80,10 +80,10 @@ def test_an_array_of_another_kind_is_refused(other: np.ndarray):
         "wide and nested keys",
     ],
 )
-def test_a_pickle_that_is_a_bomb_is_refused_before_it_is_read(blob: bytes, said: str):
+def test_a_pickle_that_is_a_bomb_is_refused_before_it_is_read(blob: bytes, message: str):
     """The first two would have Python take 16 bytes for every number, the third end the process, the others 2^100
     steps."""
-    with pytest.raises(pickle.UnpicklingError, match=said):
+    with pytest.raises(pickle.UnpicklingError, match=message):
         unpickle(blob)
 
 
