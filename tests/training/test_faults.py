@@ -602,7 +602,7 @@ def test_a_run_whose_terminal_closes_saves(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("where", "code", "said"), [("/dev/full", 1, "limpid: [Errno 28] No space left"), ("|", 0, "")]
+    ("where", "code", "message"), [("/dev/full", 1, "limpid: [Errno 28] No space left"), ("|", 0, "")]
 )
 def test_a_command_whose_answer_nobody_takes_says_so_unless_its_reader_has_gone(where: str, code: int, message: str):
     command = [sys.executable, "-m", "limpid", "recipes"]
