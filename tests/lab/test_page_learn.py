@@ -34,7 +34,7 @@ def test_a_run_is_trained_stopped_and_finished_from_the_page_and_shown_while_it_
     page.get_by_role("button", name="Start training").click()
     page.locator(".form .error", has_text="optimizer.lr is 'fast': expected a number").wait_for()
     fill(page, **{"optimizer.lr": "0.001", "duration": "3840"}, **TINY)
-    assert page.locator(".doc", has_text="After how many images").is_visible()
+    assert page.locator(".doc", has_text="Intervals, in images").is_visible()
     page.get_by_role("button", name="Start training").click()
     other = page.context.new_page()
     other.goto(page.url)

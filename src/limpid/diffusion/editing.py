@@ -125,7 +125,7 @@ def slerp(a: Batch, b: Batch, t: PerSample) -> Batch:
     return append_dims(weight_a, a) * a + append_dims(weight_b, b) * b
 
 
-def slerp_between(ends: Batch, t: Float[Tensor, " n"]) -> Batch:
+def slerp_between(ends: Batch, t: Float[Tensor, " n"]) -> Float[Tensor, "n *d"]:
     """One noise for each t, by `slerp` between the two noises `ends`."""
     first, second = ends[:, None].expand(-1, len(t), *ends.shape[1:])
     return slerp(first, second, t)

@@ -1,8 +1,7 @@
 """The U-Net of DDPM (Ho et al. 2020).
 
 With the options of DDPM++ and NCSN++ (Song et al. 2021) and of ADM (Dhariwal and Nichol 2021). An encoder downsamples
-the feature maps level by level, and a decoder upsamples them again; the output of every encoder block is concatenated
-to the input of a decoder block.
+feature maps level by level, a decoder upsamples them; outputs of the encoder are concatenated to inputs of the decoder.
 """
 
 import math

@@ -1,11 +1,10 @@
 """Checkpoints: one safetensors file each, with tensors and plain data, written atomically.
 
-A checkpoint loads without executing code. It holds all that is needed to rebuild the model and to resume the run, and
-its own checksum.
+It loads without executing code, and holds all that is needed to rebuild the model and to resume, and its own checksum.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -21,7 +20,6 @@ from limpid.storage.atomic import durable_write
 from limpid.storage.renamed import tensor_name, with_new_names
 
 Plain = dict[str, Any]
-
 DTYPE_NAMES = {
     **{torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"},
     **{torch.int64: "I64", torch.int32: "I32", torch.uint8: "U8", torch.bool: "BOOL"},
@@ -242,15 +240,10 @@ def _verify(path: Path, inode: int, size: int, changed: int) -> None:
         stated = bytes(text[at : at + len(BLANK)])
         text[at : at + len(BLANK)] = BLANK
         digest = sha256(head + text)
-        for block in _blocks(file):
+        for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     if stated != digest.hexdigest().encode():
         raise ValueError("its checksum differs, so it was cut short or changed")
-
-
-def _blocks(file: Any) -> Iterator[bytes]:
-    while block := file.read(1 << 20):
-        yield block
 
 
 def _broken(path: Path) -> str:

@@ -84,7 +84,7 @@ def test_a_failed_download_is_refused_in_one_line(cache: Path, monkeypatch: pyte
     with pytest.raises(ValueError, match=f"no Inception weights in {cache}, and cannot download {urls[0]}") as error:
         find_inception_weights()
     assert f"cannot download {urls[1]}: the file has the SHA256 checksum" in str(error.value)
-    assert "name its path" in str(error.value)
+    assert "give its path" in str(error.value)
     assert "\n" not in str(error.value)
     assert list(cache.iterdir()) == []
 
