@@ -147,6 +147,9 @@ def test_a_value_outside_of_the_range_of_the_first_images_is_refused(tmp_path: P
 def test_a_npy_holds_images_and_so_does_a_folder_of_them(tmp_path: Path):
     np.save(tmp_path / "set.npy", PIXELS)
     assert_pixels(images_of(tmp_path / "set.npy"), PIXELS)
+    (tmp_path / "one").mkdir()
+    np.save(tmp_path / "one" / "galaxies.npy", PIXELS)
+    assert_pixels(images_of(tmp_path / "one"), PIXELS)
     for name, array in SPLITS.items():
         (tmp_path / "arrays").mkdir(exist_ok=True)
         np.save(tmp_path / "arrays" / f"{name}.npy", array)

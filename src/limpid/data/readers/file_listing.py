@@ -125,7 +125,7 @@ def sort_files(
 def hints(left_out: LeftOutCounter, assigned: Assignment, labels: str) -> Iterator[str]:
     """What the owner of a set without classes could do, if it holds a table."""
     if not assigned.classes and not labels and (tables := left_out.names.get(".csv files")):
-        name = printable(tables[0])
+        name = printable(min(tables, key=lambda name: "submission" in name.lower()))
         yield f"if {name} holds labels, they are read with --data.labels {name}"
 
 

@@ -27,6 +27,8 @@ from limpid.runtime.terminal import printable
 
 RANGE_FILES = 64
 """Number of files by which the range of values is found."""
+FEW = 4
+"""Axes up to this length may be channels."""
 MAX_ARRAYS = 10_000
 """Limit of the number of arrays in a file."""
 
@@ -67,7 +69,8 @@ def scan_npy(path: Path, label: str = "") -> ImageListing:
 
 
 def scan_npy_files(root: Path, names: list[str], label: str = "") -> ImageListing:
-    """The images of a folder of .npy: of arrays named as those of an .npz, or of an image each, in folders of classes.
+    """The images of a folder of .npy: of arrays named as those of an .npz, of the only one, or of an image each, in
+    folders of classes.
 
     Raises ValueError for an array that is no image.
     """
@@ -77,6 +80,8 @@ def scan_npy_files(root: Path, names: list[str], label: str = "") -> ImageListin
             return listing_from_arrays(root, [array_in_file(file) for file in files], stamp_of(*files), label)
         except Exception as error:
             raise ValueError(f"cannot read {printable(str(root))}: {one_line(error)}") from error
+    if len(names) == 1 and _holds_images(root / names[0]):
+        return scan_npy(root / names[0], label)
     names = sorted(names, key=os.fsencode)
     files = [root / name for name in names]
     number_range = _range_of_files(files)
@@ -90,6 +95,15 @@ def scan_npy_files(root: Path, names: list[str], label: str = "") -> ImageListin
     values = f", values in [{number_range.black:g}, {number_range.white:g}]" if number_range else ""
     note = f"an image in each .npy{values}"
     return ImageListing(root, names, *classes_of(names), stamp_of(*files), loads, notes=(note,), content=content)
+
+
+def _holds_images(path: Path) -> bool:
+    """Whether an array has more axes than an image, or as many and more of the last than an image has channels."""
+    try:
+        shape = array_in_file(path).shape
+    except Exception:  # it is refused when it is read
+        return False
+    return len(shape) == 4 or (len(shape) == 3 and min(shape[0], shape[2]) > FEW)
 
 
 def _range_of_files(files: list[Path]) -> ValueRange | None:

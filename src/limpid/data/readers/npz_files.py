@@ -23,7 +23,7 @@ from limpid.data.readers.arrays import listing_from_pairs
 from limpid.data.readers.listing import ImageListing, LeftOut, NoImagesError
 from limpid.data.readers.messages import one_line
 from limpid.data.readers.npy import stamp_of
-from limpid.data.readers.npz import arrays_in_npz
+from limpid.data.readers.npz import FEW, arrays_in_npz
 from limpid.data.readers.row_names import SPLIT_WORDS, split_from_name
 from limpid.runtime.terminal import printable
 
@@ -31,8 +31,6 @@ MAX_FILES = 1_000
 """Limit of the number of files of a set."""
 PART_WORDS = {"batch", "part", "shard", "chunk", "of", "npz"}
 """Words in the names of files that say nothing of the set."""
-FEW = 4
-"""Axes up to this length may be channels."""
 
 
 class NpzFile(NamedTuple):
