@@ -169,6 +169,13 @@ def test_a_wrong_option_is_an_error_of_one_line_with_the_right_one(words: str, m
     assert "\n" not in str(raised.value)
 
 
+def test_an_option_of_another_format_names_that_format(capsys: pytest.CaptureFixture[str]):
+    assert main(["export", "diffusers", "cifar10-small", "--device", "cpu"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("limpid: no option --device of limpid export diffusers: it is an option of limpid train, ")
+    assert said.endswith(" and limpid export hub\n")
+
+
 @pytest.mark.parametrize("program", DEFAULTS)
 def test_the_help_of_a_command_alone_lists_its_options(program: str, capsys: pytest.CaptureFixture[str]):
     verb = program.split()[1]

@@ -25,7 +25,7 @@ def default_options() -> dict[str, object]:
 def main(arguments: Sequence[str]) -> int:
     """`limpid compare A B`."""
     what = "RUN A and a RUN B, each a run folder, a checkpoint or a file of scores"
-    first, rest = positional("compare", what, arguments)
+    first, rest = positional("compare", what, arguments, "A B")
     second, rest = positional(f"compare {first}", "RUN B to compare it with", rest)
     parse(Compare(), rest, f"limpid compare {first} {second}")
     echo(compare(first, second))

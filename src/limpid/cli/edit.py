@@ -74,7 +74,7 @@ def default_options() -> dict[str, object]:
 
 def main(arguments: Sequence[str]) -> int:
     """`limpid edit WHAT RUN [options]`."""
-    what, rest = positional("edit", f"WHAT ({', '.join(EDITS)}) and a RUN", arguments)
+    what, rest = positional("edit", "kind of edit and a RUN", arguments, f"{'|'.join(EDITS)} RUN")
     what = match_choice("edit", FORMER_EDITS.get(what, what), EDITS)
     name, rest = positional(f"edit {what}", "RUN", rest)
     options = parse(Edit(output_folder(Path(name)) / f"{what}.png"), rest, f"limpid edit {what} {name}")

@@ -24,7 +24,5 @@ def default_options() -> dict[str, object]:
 
 def main(arguments: Sequence[str]) -> int:
     """`limpid export WHAT RUN [options]`."""
-    if not arguments:
-        raise ValueError(f"limpid export needs a format and a RUN: limpid export {'|'.join(FORMATS)} RUN [options]")
-    what, rest = positional("export", f"WHAT ({', '.join(FORMATS)}) and a RUN", arguments)
+    what, rest = positional("export", "format and a RUN", arguments, f"{'|'.join(FORMATS)} RUN")
     return import_module(f"limpid.cli.{FORMATS[match_choice('format', what, FORMATS)]}").main(rest)

@@ -73,11 +73,14 @@ def list_kinds(default: Any) -> str:
     return "\n\n" + "\n".join([head, *kinds]) if kinds else ""
 
 
-def positional(verb: str, what: str, arguments: Sequence[str]) -> tuple[str, list[str]]:
-    """The name that a verb begins with, and the rest. Raises ValueError without one."""
+def positional(verb: str, what: str, arguments: Sequence[str], usage: str = "") -> tuple[str, list[str]]:
+    """The name that a verb begins with, and the rest. Raises ValueError without one.
+
+    `usage` is what is typed after the verb, where that is not `what` itself.
+    """
     if not arguments or arguments[0].startswith("-"):
         names = f" ({', '.join(RECIPES)})" if what == "RECIPE" else ""
-        raise ValueError(f"limpid {verb} needs a {what}{names}: limpid {verb} {what} [options]")
+        raise ValueError(f"limpid {verb} needs a {what}{names}: limpid {verb} {usage or what} [options]")
     return arguments[0], list(arguments[1:])
 
 

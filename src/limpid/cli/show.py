@@ -89,7 +89,7 @@ def default_options() -> dict[str, object]:
 
 def main(arguments: Sequence[str]) -> int:
     """`limpid show WHAT RECIPE [options]`."""
-    what, rest = positional("show", f"WHAT ({', '.join(FIGURES)}) and a RECIPE or RUN", arguments)
+    what, rest = positional("show", "figure and a RECIPE or RUN", arguments, f"{'|'.join(FIGURES)} RECIPE-or-RUN")
     what = match_choice("figure", what, FIGURES)
     name, rest = positional(f"show {what}", FIGURES[what], rest)
     out = default_output(name, FIGURES[what]) / f"{what}.png"

@@ -25,10 +25,10 @@ def unknown_option(name: str, known: Iterable[str], possible: Mapping[str, tuple
     for option in wanted:
         if others := commands_with(option):
             is_option = f"it is {option}, an option" if option != name else "it is an option"
-            return f"no option {name} of {' '.join(program.split()[:2])}: {is_option} of {' and '.join(others)}"
+            return f"no option {name} of {_command(program)}: {is_option} of {_listed(others)}"
     near = difflib.get_close_matches(name, sorted(known), n=1)
     guess = f"did you mean {near[0]}? " if near else ""
-    return f"no option {name}: {guess}`{' '.join(program.split()[:2])} --help` lists all"
+    return f"no option {name}: {guess}`{_command(program)} --help` lists all"
 
 
 def former_option(name: str, possible: Mapping[str, tuple[str, ...]]) -> str:
@@ -50,7 +50,17 @@ def _last_part(option: str) -> str:
 def commands_with(option: str) -> list[str]:
     """The commands that have an option, as they are typed."""
     found = [program for program, default in all_defaults().items() if option in possible_options(type(default))]
-    return list(dict.fromkeys(" ".join(program.split()[:2]) for program in found))
+    return list(dict.fromkeys(map(_command, found)))
+
+
+def _command(program: str) -> str:
+    """The words by which a command is called; the formats of `limpid export` have options of their own."""
+    words = program.split()
+    return " ".join(words[: 3 if words[1:2] == ["export"] else 2])
+
+
+def _listed(names: list[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
 
 
 def all_defaults() -> dict[str, object]:
