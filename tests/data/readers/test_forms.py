@@ -87,6 +87,7 @@ def test_emnist_is_turned_upright_and_that_is_said(tmp_path: Path):
 @pytest.mark.parametrize(
     "blob",
     [idx(GREY)[:-1], idx(GREY) + b"\0", idx(GREY)[:9], b"\0\0\x08\3" + b"\xff" * 12, gzip.compress(idx(GREY))[:50]],
+    ids=["a value less", "a value more", "half a header", "absurd lengths", "half a gzip"],
 )
 def test_an_idx_of_another_length_than_it_claims_is_refused(blob: bytes, tmp_path: Path):
     root = write(tmp_path / "mnist", **{"train-images-idx3-ubyte": blob})
