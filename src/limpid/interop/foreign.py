@@ -1,4 +1,4 @@
-"""Models of other programs by their path: what they are is told from their files, and what they hold is checked."""
+"""Models of other programs by their path: their kind is recognised from their files, and what they hold is checked."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,6 +1,6 @@
 """U-Nets of OpenAI's improved-diffusion (Nichol and Dhariwal 2021) and guided-diffusion (Dhariwal and Nichol 2021).
 
-Their files hold tensors alone: neither the size of the images nor the number of heads can be told from them.
+Their files hold tensors alone: neither the size of the images nor the number of heads can be read from them.
 """
 
 from dataclasses import replace

@@ -61,12 +61,12 @@ def unet_parts(config: UNet) -> Iterator[tuple[str, str, Layers]]:
 def unet2d_layers(config: UNet) -> dict[str, list[str]]:
     """Every layer that a U-Net can have, by its name in limpid, with the layers of diffusers that make it."""
     layers = {
-        f"{here}{layer}": [f"{there}{name}" for name in names]
-        for here, there, table in unet_parts(config)
+        f"{prefix}{layer}": [f"{diffusers_prefix}{name}" for name in names]
+        for prefix, diffusers_prefix, table in unet_parts(config)
         for layer, names in table.items()
     }
-    blocks = [there for _, there, table in unet_parts(config) if table is RESIDUAL]
-    return {**layers, MODULATION: [f"{there}time_emb_proj" for there in blocks]}
+    blocks = [diffusers_prefix for _, diffusers_prefix, table in unet_parts(config) if table is RESIDUAL]
+    return {**layers, MODULATION: [f"{diffusers_prefix}time_emb_proj" for diffusers_prefix in blocks]}
 
 
 def unet2d_tensors(config: UNet, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -114,9 +114,9 @@ def modulation_widths(config: UNet, tensors: Mapping[str, Tensor]) -> dict[str, 
     """The outputs of each `time_emb_proj` of diffusers, by its name, in the order in which limpid joins them."""
     outputs = 2 if config.scale_shift else 1
     return {
-        f"{there}time_emb_proj": outputs * len(tensors[f"{here}conv1.bias"])
-        for here, there, table in unet_parts(config)
-        if table is RESIDUAL and f"{here}conv1.bias" in tensors
+        f"{diffusers_prefix}time_emb_proj": outputs * len(tensors[f"{prefix}conv1.bias"])
+        for prefix, diffusers_prefix, table in unet_parts(config)
+        if table is RESIDUAL and f"{prefix}conv1.bias" in tensors
     }
 
 

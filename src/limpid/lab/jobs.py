@@ -1,4 +1,4 @@
-"""Jobs of the page: one at a time, in a process of their own, in the order in which they were asked for.
+"""Jobs of the page: one at a time, in a process of their own, in the order of the requests.
 
 The process takes a job as a line of JSON and answers with lines of JSON. It stays for the next job, so that torch is
 imported and a model loaded once; cancelling ends it, and the next job starts another.
@@ -27,7 +27,7 @@ Report: TypeAlias = Callable[[dict[str, Any]], None]
 MAX_QUEUED = 8
 """Jobs that may wait."""
 MAX_FINISHED = 12
-"""Finished jobs whose results are kept."""
+"""Finished jobs whose results are stored."""
 MAX_LINE = 2**22
 """Bytes of the longest line that the process may send."""
 GRACE_SECONDS = 5.0
@@ -90,7 +90,7 @@ class JobQueue:
     def find(self, job_id: str) -> Job:
         """The job of an id. Raises ValueError if there is none."""
         if job_id not in self.jobs:
-            raise ValueError(f"no job {job_id!r}: it may be one of those whose results are no longer kept")
+            raise ValueError(f"no job {job_id!r}: its results may be deleted already")
         return self.jobs[job_id]
 
     def cancel(self, job_id: str) -> Job:

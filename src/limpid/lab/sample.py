@@ -1,4 +1,4 @@
-"""The view Sample: the models and what each may be asked for; a query becomes a job, a finished job an animation."""
+"""The view Sample: the models with their settings; a query becomes a job, a finished job an animation."""
 
 from dataclasses import dataclass
 from pathlib import Path

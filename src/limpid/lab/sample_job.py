@@ -28,9 +28,9 @@ from limpid.storage.atomic import atomic_write
 from limpid.viz.image_grid import atlas, near_square, save_png
 
 MAX_FRAMES = 33
-"""States of a trajectory that are kept."""
+"""States of a trajectory that are stored."""
 MAX_ATLAS = 16_000_000
-"""Pixels of an atlas: of large images fewer states are kept."""
+"""Pixels of an atlas: of large images fewer states are stored."""
 REPORT_SECONDS, PREVIEW_SECONDS = 0.05, 0.4
 """Seconds between two reports, and between two previews of the samples."""
 
@@ -137,7 +137,7 @@ def states(steps: Iterator[SamplerStep]) -> Iterator[tuple[Tensor, Level, Tensor
 
 
 def frame_indices(states: int, n: int, shape: tuple[int, int, int]) -> list[int]:
-    """The states of a trajectory that are kept, evenly spaced, the first and the last among them."""
+    """The states of a trajectory that are stored, evenly spaced, the first and the last among them."""
     _, h, w = shape
     frames = max(2, min(states, MAX_FRAMES, MAX_ATLAS // (2 * n * h * w)))
     return sorted({round(i) for i in torch.linspace(0, states - 1, frames).tolist()})

@@ -65,10 +65,10 @@ class TrainingProcess:
 
     async def _wait(self, process: Process) -> None:
         code = await process.wait()
-        asked = self.state["state"] == "stopping"
+        requested = self.state["state"] == "stopping"
         if code == 0:
             self._change(state="finished")
-        elif code == 130 or (asked and code < 0):  # by a signal before the run had begun
+        elif code == 130 or (requested and code < 0):  # by a signal before the run had begun
             self._change(state="stopped")
         else:
             self._change(state="failed", error=self._last_line(code))

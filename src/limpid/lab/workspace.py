@@ -22,7 +22,7 @@ class Workspace:
 
     @property
     def run_paths(self) -> tuple[Path, ...]:
-        """Where runs are looked for."""
+        """The folders that are searched for runs."""
         return tuple(dict.fromkeys((*self.runs, self.new_runs)))
 
 

@@ -75,7 +75,7 @@ def assign(
 ) -> Assignment:
     """The class and split of each image of the set at `root`, by its name, its tables and the option `--data.labels`.
 
-    What is left out is counted in `left_out`. Raises ValueError where it cannot be told which images are meant, and for
+    What is left out is counted in `left_out`. Raises ValueError where it is not clear which images are meant, and for
     a table that is broken or does not fit.
     """
     images = _Images(names, [name.split("/") for name in names], [True] * len(names), [None] * len(names), left_out)
@@ -95,11 +95,11 @@ def assign(
         classes = _classes_by_folder(images, depth, notes)
     own = images.own_splits()
     chosen = np.array(images.chosen, bool)
-    kept = [i for i, each in enumerate(images.chosen) if each]
+    rows = [i for i, each in enumerate(images.chosen) if each]
     if len(own) == 1 and any(images.splits):
         notes.append(f"images are held out by their names: what is left is all of the split {own[0]}")
-    splits: Sequence[OwnSplit | None] = tuple(images.splits[i] for i in kept) if len(own) > 1 else ()
-    encoded = encode_classes(classes and [classes[i] for i in kept], len(kept))
+    splits: Sequence[OwnSplit | None] = tuple(images.splits[i] for i in rows) if len(own) > 1 else ()
+    encoded = encode_classes(classes and [classes[i] for i in rows], len(rows))
     explicit = bool(found) or labels in (NO_LABELS, PREFIX) or any(images.splits)
     return Assignment(chosen, *encoded, splits, tuple(notes), explicit)
 

@@ -3,7 +3,7 @@
 const TOKEN = "limpid-token";
 const RETRY = 1000; // milliseconds until a lost stream is opened again
 
-/** The token: from the address that the command printed, and kept for reloads and other tabs of this address. */
+/** The token: from the address that the command printed, and stored for reloads and other tabs of this address. */
 function findToken() {
   const address = new URL(location.href);
   const given = address.searchParams.get("token");
@@ -57,7 +57,7 @@ function take(event) {
   for (const act of listeners) act(event);
 }
 
-/** Read the stream of events for as long as the page is open; `onState` is told whether it is connected. */
+/** Read the stream of events for as long as the page is open; `onState` gets whether it is connected. */
 export async function follow(onState) {
   for (;;) {
     try {

@@ -12,10 +12,10 @@ function svg(tag, attributes, text) {
 }
 
 /** Ticks at round numbers, at most `count` + 1 of them from `low` to `high`. */
-function ticks(low, high, count, whole = false) {
+function ticks(low, high, count, integers = false) {
   const raw = (high - low || 1) / count;
   const power = 10 ** Math.floor(Math.log10(raw));
-  const step = whole ? Math.ceil(raw) : [1, 2, 5, 10].map((factor) => factor * power).find((one) => one >= raw);
+  const step = integers ? Math.ceil(raw) : [1, 2, 5, 10].map((factor) => factor * power).find((one) => one >= raw);
   const first = Math.ceil(low / step - 1e-9);
   return Array.from({ length: Math.max(0, Math.floor(high / step + 1e-9) - first + 1) }, (_, i) => (first + i) * step);
 }

@@ -23,7 +23,7 @@ export function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 
-/** A labelled field for a whole number; what is none is passed on as it was typed, since the server says what is wrong. */
+/** A labelled field for a whole number; anything else is passed on as it was typed, since the server explains the error. */
 export function numberField(label, value, set) {
   const input = el("input", { type: "text", inputmode: "numeric", autocomplete: "off", "aria-label": label,
     oninput: () => set(/^-?\d+$/.test(input.value.trim()) ? Number(input.value) : input.value) });

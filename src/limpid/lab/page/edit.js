@@ -31,8 +31,8 @@ export function mount(main) {
 class Edit {
   constructor(main) {
     this.main = main;
-    const kept = JSON.parse(sessionStorage.getItem(STORE) ?? "{}");
-    this.chosen = { model: "", image: null, mask: null, ...kept, settings: { ...SETTINGS, ...kept.settings } };
+    const stored = JSON.parse(sessionStorage.getItem(STORE) ?? "{}");
+    this.chosen = { model: "", image: null, mask: null, ...stored, settings: { ...SETTINGS, ...stored.settings } };
     this.abort = new AbortController();
     addEventListener("pagehide", () => this.keep(), { signal: this.abort.signal });
   }
@@ -117,7 +117,7 @@ class Edit {
     this.showStage();
   }
 
-  /** Show what a model can be asked for. One that cannot be read is named, and another one may be chosen. */
+  /** Show the settings that a model has. One that cannot be read is named, and another one may be chosen. */
   async openModel(name) {
     const { chosen } = this;
     const model = { model: name, checkpoint: "" };

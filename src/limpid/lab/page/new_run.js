@@ -5,7 +5,7 @@ import { el } from "./dom.js";
 import { form } from "./form.js";
 import { onEnter } from "./keyboard.js";
 
-/** What the form holds, to be kept for a reload. */
+/** What the form holds, stored for a reload. */
 export const NEW_RUN = { recipe: "demo", name: "", value: null };
 
 export class NewRun {

@@ -166,9 +166,9 @@ class Noise {
 
   async setSchedule(i, value) {
     const path = this.paths[i];
-    const asked = (path.asked = {}); // of several changes only the last is shown
+    const request = (path.request = {}); // of several changes only the last is shown
     const levels = await ask("noise/levels", { schedule: value }, this.abort.signal).catch((error) => error);
-    if (path.asked !== asked || levels.name === "AbortError") return;
+    if (path.request !== request || levels.name === "AbortError") return;
     path.form.show(levels instanceof Error ? levels.message : "");
     if (levels instanceof Error) return;
     path.levels = levels;

@@ -108,7 +108,7 @@ class Sample {
     this.seed.value = this.chosen.seed = Math.floor(Math.random() * 1e6);
   }
 
-  /** Show what a model, at a checkpoint, can be asked for; a new model brings its own settings. */
+  /** Show the settings that a model has at a checkpoint; a new model brings its own settings. */
   async openModel(name, checkpoint, anew) {
     const { chosen } = this;
     Object.assign(chosen, { model: name, checkpoint });
