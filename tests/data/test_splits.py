@@ -98,7 +98,9 @@ def test_what_was_left_out_is_counted_by_kind_and_its_first_three_names_are_give
     for name in ("d.mp4", "c.mp4", "a.mp4", "b.mp4"):
         left_out.add("videos", name)
     left_out.add("text files", "x\n.txt")
+    left_out.add("tables", "a" * 300 + "z")
     assert [str(each) for each in left_out.records()] == [
+        f"1 table ({'a' * 100}...{'a' * 99}z)",
         r"1 text file (x\n.txt)",
         "4 videos (a.mp4, b.mp4, c.mp4, ...)",
     ]

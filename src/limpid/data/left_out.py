@@ -9,6 +9,8 @@ from limpid.runtime.terminal import printable
 PLURAL = re.compile(r"\b(array|column|file|image|page|set|table|thumbnail|value)s\b")
 NUM_EXAMPLES = 3
 """Number of files that are named of each kind that was left out."""
+LONGEST_SHOWN = 200
+"""Letters of a name that are shown."""
 
 
 def quantity(n: int, things: str) -> str:
@@ -30,7 +32,13 @@ class LeftOut:
 
     def __str__(self) -> str:
         more = ", ..." if self.count > len(self.examples) else ""
-        return f"{quantity(self.count, self.kind)} ({', '.join(map(printable, self.examples))}{more})"
+        return f"{quantity(self.count, self.kind)} ({', '.join(map(shown_name, self.examples))}{more})"
+
+
+def shown_name(name: str) -> str:
+    """A name in one line: of a long one, as broken archives have it, the beginning and the end."""
+    line = printable(name)
+    return line if len(line) <= LONGEST_SHOWN else f"{line[: LONGEST_SHOWN // 2]}...{line[-LONGEST_SHOWN // 2 :]}"
 
 
 @dataclass

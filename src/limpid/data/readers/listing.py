@@ -10,9 +10,8 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from limpid.data.fingerprint import Fingerprint
-from limpid.data.left_out import LeftOut, LeftOutCounter
+from limpid.data.left_out import LeftOut, LeftOutCounter, shown_name
 from limpid.data.readers.fit import DecodedImage, ImageSpec
-from limpid.runtime.terminal import printable
 
 Load: TypeAlias = Callable[[ImageSpec], DecodedImage]
 """Reads one image. Raises ValueError, in one line, for an unreadable one."""
@@ -25,7 +24,7 @@ class UnreadableImage(NamedTuple):
     why: str
 
     def __str__(self) -> str:
-        return f"{printable(self.name)}: {self.why}"
+        return f"{shown_name(self.name)}: {self.why}"
 
 
 class NoImagesError(ValueError):
