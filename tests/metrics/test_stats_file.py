@@ -37,8 +37,8 @@ def test_files_of_other_programs_are_read_and_other_arrays_ignored(tmp_path, dty
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"mu": MU}, "no sigma in it, but mu"),
-        ({"features": MU}, "no mu and no sigma in it, but features"),
+        ({"mu": MU}, "it has no sigma, but mu"),
+        ({"features": MU}, "it has no mu and no sigma, but features"),
         ({"mu": MU[None], "sigma": SIGMA}, r"mu has the shape \(1, 3\)"),
         ({"mu": MU[:2], "sigma": SIGMA}, r"sigma \(3, 3\): expected"),
         ({"mu": MU, "sigma": SIGMA.astype(int)}, "expected floating point"),

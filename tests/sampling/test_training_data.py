@@ -163,7 +163,7 @@ def test_an_older_checkpoint_has_no_fingerprint_and_its_data_a_place(tmp_path: P
     checkpoint.save_checkpoint(file.parent, 64, checkpoint.read_tensors(file), data)
     assert load_info(file).data == Fingerprint()
     elsewhere = shutil.copytree(images, tmp_path / "elsewhere")
-    with pytest.raises(ValueError, match=r"the data at .*images, and this is at .*elsewhere: it does not say"):
+    with pytest.raises(ValueError, match=r"images, and this data is at .*elsewhere: the run has no fingerprint"):
         run(recipe_on(elsewhere, 96), tmp_path / "run", CPU)
     assert run(recipe_on(images, 96, workers=1), tmp_path / "run", CPU)
     assert find_checkpoint(tmp_path / "run").about.data.images == 40

@@ -26,7 +26,7 @@ def split_mask(listing: ImageListing, split: Split, held_out: float) -> Bool[np.
     `train` and `test` are chosen by the names of the images, and there is no `val`.
     """
     if not 0 <= held_out <= 1:
-        raise ValueError(f"held-out {held_out}: expected a share, 0 to 1")
+        raise ValueError(f"held-out {held_out}: expected a fraction, 0 to 1")
     own, wanted = named_splits(listing), own_split(listing, split)
     if split == "all":
         mask = np.ones(len(listing.names), bool)
