@@ -76,4 +76,5 @@ def _refuse_expanded(tensors: Iterable[Tensor]) -> None:
         used[storage.data_ptr()] += tensor.nbytes
         stored[storage.data_ptr()] = storage.nbytes()
         if used[storage.data_ptr()] > stored[storage.data_ptr()]:
-            raise ValueError(f"a tensor of {math.prod(tensor.shape):.0e} values of which fewer are stored")
+            values = f"a tensor of {math.prod(tensor.shape):.0e} values"
+            raise ValueError(f"{values} of which fewer are stored, or which it shares with another tensor")
