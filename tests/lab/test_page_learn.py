@@ -87,6 +87,6 @@ def test_a_run_that_failed_before_the_lab_was_started_shows_its_error_and_can_go
     (runs / "failed" / "failure.json").write_text('{"error": "losses are not finite"}')
     (runs / "failed" / "recipe.json").write_text(json.dumps(to_dict(find_recipe("demo"))))
     page = tab.open("learn")
-    page.locator(".run", has_text="failed").first.get_by_role("checkbox").check()
+    page.locator(f".run[title='{runs / 'failed'}']").get_by_role("checkbox").check()
     page.locator(".head .error", has_text="losses are not finite").wait_for()
     assert page.locator(".head", has_text="losses are not finite").get_by_role("button", name="Go on").is_visible()
