@@ -78,6 +78,16 @@ def test_the_card_states_recipe_images_cost_and_limits(exported: Path):
     assert "CC BY 4.0" in text
 
 
+def test_the_card_says_how_many_samples_a_slow_machine_left_out(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("limpid.sampling.figures.seconds_per_image", lambda *_: 10.0)
+    assert main(["export", "hub", str(trained), "--out", str(tmp_path / "slow"), *EXACT]) == 0
+    text = (tmp_path / "slow" / "README.md").read_text()
+    assert "\n3 samples that were not selected" in text
+    assert "\n77 of 80 samples of a complete grid were left out" in text
+
+
 def test_the_folder_names_no_path_of_the_machine(exported: Path, trained: Path):
     for name in ("README.md", "recipe.json"):
         assert str(trained.parent) not in (exported / name).read_text()

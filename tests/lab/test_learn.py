@@ -117,8 +117,13 @@ def test_a_log_is_read_on_from_where_it_was_read_before_and_anew_once_it_is_repl
         file.write(json.dumps(LINE | {"images_seen": 256}) + '\n{"images_seen": 3')
     second = read(version=first["version"], start=first["next"])
     assert [line["images_seen"] for line in second["lines"]] == [256]
-    lines, after = read_jsonl_from(log, 0)
-    assert (len(lines), after) == (2, second["next"])
+    lines, damaged, after = read_jsonl_from(log, 0)
+    assert (len(lines), damaged, after) == (2, 0, second["next"])
+    with log.open("a") as file:
+        file.write("\x00\n" + json.dumps(LINE | {"images_seen": 512}) + "\n")
+    third = read(version=first["version"], start=second["next"])
+    assert [line["images_seen"] for line in third["lines"]] == [512]
+    assert third["damaged"] == 1
     assert read(version="another", start=second["next"])["start"] == 0
 
 
@@ -144,3 +149,13 @@ def test_who_holds_a_run_is_known_without_its_lock_and_a_process_that_has_ended_
     assert f"its process was killed, or ended with the machine: somebody on {socket.gethostname()}" in failure(tmp_path)
     (tmp_path / "lock").write_text(f"somebody on elsewhere, pid {ended.pid}, since now")
     assert "elsewhere" in lock_holder(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="when the machine was started is known on Linux")
+def test_a_process_id_of_before_the_start_of_the_machine_holds_no_run(tmp_path: Path):
+    lock = tmp_path / "lock"
+    lock.write_text(f"somebody on {socket.gethostname()}, pid {os.getpid()}, since now")
+    assert lock_holder(tmp_path)
+    os.utime(lock, (0, 0))
+    assert lock_holder(tmp_path) == ""
+    assert f"pid {os.getpid()}" in failure(tmp_path)

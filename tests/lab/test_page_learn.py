@@ -64,6 +64,9 @@ def test_a_run_of_another_process_appears_grows_and_is_laid_over_others(tab: Tab
     for images_seen in (640, 1280):
         write_line(runs / "second", images_seen, loss=0.5, lr=0.1, grad_norm=1.0, images_per_second=200.0)
         page.locator(".head", has_text=f"{images_seen:,} of 24,000 images · loss 0.5 · 200 images/s").wait_for()
+    with (runs / "second" / "log.jsonl").open("a") as log:
+        log.write("half a li\n")
+    page.locator(".legend", has_text="1 damaged line of the log of second is left out").wait_for()
     write_line(runs / "second", 1280, fid=12.5)
     page.locator(".chart", has_text="fid").get_by_text("12.5").wait_for()
     for name in ("first", "second"):

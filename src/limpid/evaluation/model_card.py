@@ -10,7 +10,7 @@ from limpid.evaluation.card_metadata import card_metadata, protocol_sentence
 from limpid.evaluation.report import format_number
 from limpid.interop.front_matter import front_matter
 from limpid.recipes.recipe import PREVIEW_STEPS, Sampling
-from limpid.sampling.figures import complete_grid
+from limpid.sampling.figures import complete_grid, omissions
 from limpid.viz.class_sheets import SHEET_CLASSES
 
 MAX_LISTED_CLASSES = 20
@@ -32,6 +32,8 @@ def _samples(facts: CardFacts) -> Iterator[str]:
     rows = f", a row for each of {classes} classes" if classes > 1 else ""
     yield "![samples](samples.png)\n"
     yield f"{len(samples)} samples that were not selected, from the seeds 0, 1, 2, ...{rows}, by {_sampler(facts)}."
+    if missing := omissions(samples):
+        yield f"{missing} of a complete grid were left out: they would have taken too long where it was exported."
     yield ""
     kind = "class-conditional" if recipe.class_conditional else "unconditional"
     size = f"{height}x{width} {CHANNEL_NAMES.get(channels, f'{channels}-channel')}"

@@ -116,12 +116,14 @@ def grids(folder: Path) -> list[str]:
 
 
 def log_lines(workspace: Workspace, query: LogQuery) -> Any:
-    """The new lines of a run's log, where to read on, and its grids; all lines if the log was replaced."""
+    """The new lines of a run's log, how many of them are damaged and left out, where to read on, and its grids; all
+    lines if the log was replaced."""
     folder = find_run(workspace, query.run)
     version, size = log_version(folder / "log.jsonl")
     start = query.start if query.version == version and 0 <= query.start <= size else 0
-    lines, after = read_jsonl_from(folder / "log.jsonl", start) if size else ([], 0)
-    return {"version": version, "start": start, "next": after, "lines": finite(lines), "grids": grids(folder)}
+    lines, damaged, after = read_jsonl_from(folder / "log.jsonl", start) if size else ([], 0, 0)
+    new = {"lines": finite(lines), "damaged": damaged}
+    return {"version": version, "start": start, "next": after, **new, "grids": grids(folder)}
 
 
 def finite(value: Any) -> Any:

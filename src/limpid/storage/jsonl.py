@@ -94,14 +94,17 @@ def read_jsonl(path: Path) -> list[Line]:
     return [line for _, line in _parsed(_content(path)) if line]
 
 
-def read_jsonl_from(path: Path, start: int) -> tuple[list[Line], int]:
-    """The undamaged lines of a log that grows, from byte `start` on, and the byte from which to read the next ones."""
+def read_jsonl_from(path: Path, start: int) -> tuple[list[Line], int, int]:
+    """The undamaged lines of a log that grows, from byte `start` on, the number of damaged ones, and the byte from
+    which to read the next ones."""
     require_regular(path)
     with path.open("rb") as file:
         file.seek(start)
         content = file.read(MAX_LOG_BYTES)
     complete = content[: content.rfind(b"\n") + 1]
-    return [line for _, line in _parsed(complete) if line], start + len(complete)
+    parsed = _parsed(complete)
+    lines = [line for _, line in parsed if line]
+    return lines, len(parsed) - len(lines), start + len(complete)
 
 
 def _content(path: Path) -> bytes:

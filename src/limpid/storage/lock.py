@@ -22,6 +22,8 @@ else:
 
 MAX_LOCK_BYTES = 4096
 """Limit of the size of a lock file, in bytes."""
+CLOCK_CHANGE = 60.0
+"""Seconds by which the clock may have been set since the machine was started."""
 HELD: set[IO[str]] = set()
 """The open lock files of the folders that this process holds."""
 
@@ -56,16 +58,17 @@ def lock_holder(folder: Path) -> str:
     """The process that holds a folder, as written in the lock file; empty if none does.
 
     The lock itself is not tried, since this could make a process fail that starts at the same moment. The entry of a
-    process that was killed is recognized by its process id, which no process of this machine has.
+    process that was killed is recognized by its process id, which no process of this machine has, or by a lock file
+    that is older than the start of the machine, after which the id may be that of another process.
     """
     holder = _read_holder(folder)
-    return "" if _is_gone(holder) else holder
+    return "" if _is_gone(folder, holder) else holder
 
 
 def killed_holder(folder: Path) -> str:
     """The process of this machine that held a folder last, if it was killed before it could let go; else empty."""
     holder = _read_holder(folder)
-    return holder if _is_gone(holder) else ""
+    return holder if _is_gone(folder, holder) else ""
 
 
 def _read_holder(folder: Path) -> str:
@@ -75,9 +78,18 @@ def _read_holder(folder: Path) -> str:
         return ""
 
 
-def _is_gone(holder: str) -> bool:
+def _is_gone(folder: Path, holder: str) -> bool:
     found = re.search(r" on (\S+), pid (\d{1,9}), since ", holder)
-    return bool(found and found[1] == socket.gethostname() and not _is_running(int(found[2])))
+    if not found or found[1] != socket.gethostname():
+        return False
+    return not _is_running(int(found[2])) or (folder / "lock").stat().st_mtime < _machine_started() - CLOCK_CHANGE
+
+
+def _machine_started() -> float:
+    """When this machine was started, in seconds since 1970 by the present clock; 0 where that is not known."""
+    if sys.platform != "linux":
+        return 0.0
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _is_running(pid: int) -> bool:

@@ -34,7 +34,8 @@ export class Curves {
     show(this.charts.bins, names.map((bin, i) => curve(`l${i}`, runs[0].lines, (line) => line.loss_by_logsnr?.[bin])), last, true);
     this.charts.bins.say("");
     this.legend.replaceChildren(`loss by log-SNR${runs.length > 1 ? ` of ${runs[0].label}` : ""}: `,
-      ...names.map((bin, i) => el("span", { class: `l${i}` }, el("span", { class: "dot" }), BINS[bin])), " (noise to image). All curves are over the images seen.");
+      ...names.map((bin, i) => el("span", { class: `l${i}` }, el("span", { class: "dot" }), BINS[bin])), " (noise to image). All curves are over the images seen.",
+      ...runs.filter(({ damaged }) => damaged).map(({ label, damaged }) => ` ${damaged} damaged line${damaged > 1 ? "s" : ""} of the log of ${label} ${damaged > 1 ? "are" : "is"} left out.`));
     this.drawScores(runs, last);
   }
 

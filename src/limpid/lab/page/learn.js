@@ -123,7 +123,7 @@ class Learn {
     const shown = labels(names);
     this.none.hidden = names.length > 0;
     const letter = (name) => LETTERS[this.chosen.runs.indexOf(name)];
-    names.forEach((name) => this.logs.get(name) ?? this.logs.set(name, { version: "", next: 0, lines: [], grids: [], seen: "" }));
+    names.forEach((name) => this.logs.get(name) ?? this.logs.set(name, { version: "", next: 0, lines: [], damaged: 0, grids: [], seen: "" }));
     this.rows.show(names, (name) => [letter(name), shown.get(name), this.stateOf(name)]);
     if (!this.chosen.runs.length) {
       this.stage.replaceChildren(state("empty", `No run is in ${this.form.folder} yet. Choose a recipe and press Start training: demo takes one to two minutes. Runs that limpid train starts in ${this.form.folder} appear here too.`));
@@ -172,8 +172,10 @@ class Learn {
     if (log.reading || log.seen === now) return;
     log.reading = true;
     try {
-      const { version, start, next, lines, grids } = await ask("learn/log", { run: name, version: log.version, start: log.next }, this.abort.signal);
-      Object.assign(log, { version, next, grids, seen: now, lines: start ? [...log.lines, ...lines] : lines });
+      const { version, start, next, lines, damaged, grids } = await ask("learn/log", { run: name, version: log.version, start: log.next }, this.abort.signal);
+      Object.assign(log, { version, next, grids, seen: now });
+      log.lines = start ? [...log.lines, ...lines] : lines;
+      log.damaged = start ? log.damaged + damaged : damaged;
     } catch (error) {
       if (error.name !== "AbortError") Object.assign(log, { seen: now }), this.newRun.showError(error.message);
     } finally {
