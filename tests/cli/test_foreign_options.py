@@ -146,6 +146,7 @@ def test_a_kind_that_is_not_there_is_answered_with_the_nearest(family: str):
         ("--duratoin 5", "no option --duratoin: did you mean --duration? `limpid train --help` lists all"),
         ("--schedule Karras --schedule.T 5", "have it; choose one with --schedule"),
         ("--network.width 5", "no option --network.width: it is --network.model-channels since limpid 0.2"),
+        ("--network DiT --network.patch 4", "no option --network.patch: it is --network.patch-size since limpid 0.2"),
         ("--emphasis Even", "no option --emphasis: it is --level-sampler since limpid 0.2"),
         ("--guidance.weight 2", "a scale with 1 for none: the weight of limpid 0.1 plus 1"),
         ("--mask left", "no option --mask of limpid train: it is an option of limpid edit"),

@@ -85,7 +85,7 @@ def recipe_of(number: int) -> Recipe:
     network = found.network
     if isinstance(network, DiT):
         width, depth = min(network.hidden_size, 48), min(network.depth, 2)
-        network = replace(network, patch=min(network.patch, 8), hidden_size=width, depth=depth)
+        network = replace(network, patch_size=min(network.patch_size, 8), hidden_size=width, depth=depth)
     else:
         few = tuple(min(one, 2) for one in network.channel_mult[:2])
         attention = tuple(draw.choice((4, 8)) for _ in network.attn_resolutions)

@@ -23,7 +23,7 @@ ENDS = {
 }
 
 
-def copied(reference: dict[str, Tensor], patch: int) -> dict[str, Tensor]:
+def copied(reference: dict[str, Tensor], patch_size: int) -> dict[str, Tensor]:
     """Their tensors of two blocks under our names; every one of them is used once."""
     # They hold the embedding once for each block, of which the first is used at the end as well: all are made equal.
     left, converted = {name: weight for name, weight in reference.items() if ".1.norm1.emb" not in name}, {}
@@ -42,7 +42,7 @@ def copied(reference: dict[str, Tensor], patch: int) -> dict[str, Tensor]:
     converted["embedding.mlp.0.weight"] = converted["embedding.mlp.0.weight"].roll(128, dims=1)
     for kind in ("weight", "bias"):
         rows = converted[f"leave.{kind}"]
-        converted[f"leave.{kind}"] = rows.unflatten(0, (patch**2, -1)).transpose(0, 1).reshape(rows.shape)
+        converted[f"leave.{kind}"] = rows.unflatten(0, (patch_size**2, -1)).transpose(0, 1).reshape(rows.shape)
     return converted
 
 
@@ -63,8 +63,8 @@ def test_outputs_are_those_of_another_implementation():
     weights = reference.state_dict()
     weights |= {n.replace(".0.norm1.emb", ".1.norm1.emb"): w for n, w in weights.items() if ".0.norm1.emb" in n}
     reference.load_state_dict(weights)
-    converted = DiT(patch=2, hidden_size=32, depth=2, num_heads=2).build((3, 16, 16), 10)
-    converted.load_state_dict(copied(weights, patch=2))
+    converted = DiT(patch_size=2, hidden_size=32, depth=2, num_heads=2).build((3, 16, 16), 10)
+    converted.load_state_dict(copied(weights, patch_size=2))
 
     x, t, labels = torch.randn(4, 3, 16, 16), torch.tensor([0, 1, 500, 999]), torch.tensor([0, 3, 9, 10])
     expected = reference(x, t, labels).sample

@@ -16,7 +16,7 @@ NETWORKS: dict[str, Network] = {
     "groups": UNet(8, (1, 2), 1, (8,), dropout=0.1, norm_num_groups=4),
     "ddpmpp": UNet(8, (2, 2), 1, (8,), dropout=0.1, resample="biggan", arch="ddpmpp"),
     "ncsnpp": UNet(8, (2, 2), 1, (8,), dropout=0.1, resample="biggan", arch="ncsnpp"),
-    "dit": DiT(patch=4, hidden_size=16, depth=2, num_heads=2),
+    "dit": DiT(patch_size=4, hidden_size=16, depth=2, num_heads=2),
 }
 pytestmark = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 

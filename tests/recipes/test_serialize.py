@@ -10,7 +10,7 @@ from limpid.cli.parser import parse
 from limpid.diffusion.guidance import Guidance
 from limpid.diffusion.samplers import Ddim, Heun
 from limpid.diffusion.schedules import Cosine
-from limpid.nets import UNet
+from limpid.nets import DiT, UNet
 from limpid.optim.optimizers import AdamW, Muon
 from limpid.recipes.recipe import Recipe
 from limpid.recipes.registry import RECIPES, find_recipe
@@ -60,6 +60,17 @@ def test_another_kind_starts_from_its_own_defaults():
 def test_a_mistake_is_named_with_its_place(plain, message: str):
     with pytest.raises(ValueError, match=message):
         from_dict(Recipe, plain)
+
+
+@pytest.mark.parametrize(
+    ("plain", "network"),
+    [
+        ({"kind": "UNet", "patch": 2, "width": 32}, UNet(patch_size=2, model_channels=32)),
+        ({"kind": "DiT", "patch": 4, "width": 48, "heads": 2}, DiT(patch_size=4, hidden_size=48, num_heads=2)),
+    ],
+)
+def test_a_network_of_version_0_1_is_read_by_its_old_field_names(plain: dict[str, Any], network: UNet | DiT):
+    assert from_dict(Recipe, {"network": plain}).network == network
 
 
 @pytest.mark.parametrize(("weight", "scale"), [(0, 1), (0.0, 1.0), (0.5, 1.5), (2.0, 3.0), (-1.0, 0.0), (0.7, 1.7)])

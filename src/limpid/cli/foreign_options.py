@@ -166,7 +166,7 @@ _NAMES_BY_ANSWER: dict[str, str] = {
     "a U-Net takes --network.head-channels, a DiT --network.num-heads": "--num-heads --num-heads-upsample",
     "it is --network.resample biggan": "--resblock-updown",
     "it follows from the paper that --network.arch names": "--use-new-attention-order --bias",
-    "the sequence of a DiT is the image: (--data.size / --network.patch) squared": "--block-size",
+    "the sequence of a DiT is the image: (--data.size / --network.patch-size) squared": "--block-size",
     "the prediction is --target, the noise levels are --schedule; the recipe cifar10-edm has EDM's": "--precond",
     "the levels that a sampler visits are --sampling-schedule": "--disc --scaling",
     "a named configuration is a recipe, the first word of `limpid train RECIPE`": (

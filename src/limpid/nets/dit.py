@@ -22,7 +22,7 @@ MAX_DIT_BLOCKS = 1000
 class DiT:
     """A diffusion transformer; the defaults are DiT-S/2, with 32.5M parameters."""
 
-    patch: int = 2
+    patch_size: int = 2
     """Side of the square patches of pixels that become tokens."""
     hidden_size: int = 384
     """Channels of each token."""
@@ -35,20 +35,15 @@ class DiT:
         """The network for images of `shape` (channels, height, width), untrained.
 
         Its output has `out_multiplier` times the channels of its input.
-        Raises ValueError if the size is not a multiple of the patch, or `hidden_size` not one of 4 and of `num_heads`.
+        Raises ValueError if the image is no multiple of `patch_size`, or `hidden_size` none of 4 and of `num_heads`.
         """
         if self.depth > MAX_DIT_BLOCKS:
             raise ValueError(f"depth {self.depth}: expected at most {MAX_DIT_BLOCKS} blocks")
-        if (
-            min(self.patch, self.hidden_size, self.depth, self.num_heads) < 1
-            or self.hidden_size % 4
-            or self.hidden_size % self.num_heads
-        ):
-            given = (
-                f"patch {self.patch}, hidden_size {self.hidden_size}, depth {self.depth}, num_heads {self.num_heads}"
-            )
+        numbers = {name: getattr(self, name) for name in ("patch_size", "hidden_size", "depth", "num_heads")}
+        if min(numbers.values()) < 1 or self.hidden_size % 4 or self.hidden_size % self.num_heads:
+            given = ", ".join(f"{name} {number}" for name, number in numbers.items())
             raise ValueError(f"{given}: expected numbers from 1 up, and hidden_size a multiple of 4 and of num_heads")
-        check_divisible(shape, self.patch)
+        check_divisible(shape, self.patch_size)
         net = DiTModule(self, shape, num_classes, out_multiplier)
         init_dit(net)
         return net
@@ -89,16 +84,16 @@ class DiTModule(nn.Module):
     def __init__(self, config: DiT, shape: tuple[int, int, int], classes: int, out_multiplier: int):
         super().__init__()
         channels, height, width = shape
-        self.grid = (height // config.patch, width // config.patch)
+        self.grid = (height // config.patch_size, width // config.patch_size)
         self.embedding = ConditioningEmbedding(
             256, config.hidden_size, classes, [6 * config.hidden_size] * config.depth + [2 * config.hidden_size]
         )
-        self.enter = nn.Conv2d(channels, config.hidden_size, config.patch, stride=config.patch)
+        self.enter = nn.Conv2d(channels, config.hidden_size, config.patch_size, stride=config.patch_size)
         with torch.device("cpu"):  # also if the network is built on the meta device: see `label_table`
             self.register_buffer("positions", sincos_2d(*self.grid, config.hidden_size), persistent=False)
         self.blocks = nn.ModuleList(DiTBlock(config.hidden_size, config.num_heads) for _ in range(config.depth))
-        self.leave = nn.Linear(config.hidden_size, out_multiplier * channels * config.patch**2)
-        self.shuffle = nn.PixelShuffle(config.patch)
+        self.leave = nn.Linear(config.hidden_size, out_multiplier * channels * config.patch_size**2)
+        self.shuffle = nn.PixelShuffle(config.patch_size)
 
     def forward(self, x: ImageBatch, c_noise: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None) -> ImageBatch:
         """The output for each image of `x`, conditioned on its noise level and its label."""

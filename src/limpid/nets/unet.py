@@ -143,7 +143,7 @@ class UNetModule(nn.Module):
     def __init__(self, config: UNet, channels: int, attn_levels: list[bool], classes: int, out_multiplier: int):
         super().__init__()
         widths, arch = [config.model_channels * m for m in config.channel_mult], config.details
-        self.patch = config.patch_size
+        self.patch_size = config.patch_size
         current = widths[0] if arch.enter == "level" else config.model_channels
         self.enter = Conv3x3(channels * config.patch_size**2, current)
         down, up, pyramid, skips = [], [], [channels * config.patch_size**2], [current]
@@ -178,7 +178,7 @@ class UNetModule(nn.Module):
     def forward(self, x: ImageBatch, c_noise: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None) -> ImageBatch:
         """The output for each image of `x`, conditioned on its noise level and its label."""
         emb = iter(self.embedding(c_noise, labels))
-        reduced = F.pixel_unshuffle(x, self.patch)
+        reduced = F.pixel_unshuffle(x, self.patch_size)
         x = self.enter(reduced)
         skips, pyramid = [x], iter(self.pyramid)
         for part in self.down:
@@ -192,7 +192,7 @@ class UNetModule(nn.Module):
             if isinstance(part, UNetBlock):
                 x = torch.cat((x, skips.pop()), dim=1)
             x = part(x, next(emb))
-        return F.pixel_shuffle(self.leave(self.norm.silu(x)), self.patch)
+        return F.pixel_shuffle(self.leave(self.norm.silu(x)), self.patch_size)
 
 
 def _downsampler(config: UNet, channels: int) -> Downsample | ResBlock:

@@ -36,7 +36,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "seen": "images_seen",
         "shape": "image_shape",
     },
-    "DiT": {"heads": "num_heads", "width": "hidden_size"},
+    "DiT": {"heads": "num_heads", "patch": "patch_size", "width": "hidden_size"},
     "Ema": {"half_life": "halflife", "ramp": "rampup_ratio"},
     "EvalProtocol": {"judge": "feature_extractor", "judge_sha256": "extractor_sha256"},
     "EvalReport": {"drawn": "provenance", "made": "environment", "subject": "name"},
