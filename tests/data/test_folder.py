@@ -519,7 +519,7 @@ def test_pixels_that_are_many_are_read_through_only_if_they_are_newer_than_their
     place = write(tmp_path / "p", CLASSES)
     whole(place)
     with monkeypatch.context() as patch:
-        patch.setattr("limpid.data.readers.packed.digest", lambda *_: pytest.fail("it reads all of them"))
+        patch.setattr("limpid.data.readers.packed.pack_checksum", lambda *_: pytest.fail("it reads all of them"))
         whole(place)
     capsys.readouterr()
     (file,) = kept.rglob("pixels.u8")

@@ -30,7 +30,7 @@ from limpid.storage.download import cache_dir, expand_home
 
 MAX_GPU_BYTES = 2**31
 """Size in bytes up to which a set is held in a GPU's memory; larger ones stay on disk, and batches are copied."""
-LAYOUT = 7
+LAYOUT = 8
 """Version of the packed form: when it changes, all images are packed again."""
 
 

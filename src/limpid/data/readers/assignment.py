@@ -1,7 +1,9 @@
 """Which class and which split each image of a set belongs to, and which images belong to none and are left out."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -16,12 +18,14 @@ from limpid.data.readers.label_tables import (
     labels_from_table,
 )
 from limpid.data.readers.labels import (
-    PathParts,
+    FolderPath,
     are_few,
     check_no_masks,
+    classes_at,
     encode_classes,
     first_fork,
     folder_classes,
+    folders_of,
     prefix_classes,
     split_folders,
 )
@@ -52,21 +56,21 @@ class _Images:
     """The images while they are assigned: what is known of each, None where nothing is."""
 
     names: list[str]
-    parts: list[PathParts]
+    folders: list[FolderPath]
     chosen: list[bool]
     splits: list[OwnSplit | None]
     left_out: LeftOutCounter
 
-    def leave_out(self, kind: str, wrong: Callable[[int], bool]) -> None:
-        """Leave out the images of these positions."""
-        for i, chosen in enumerate(self.chosen):
-            if chosen and wrong(i):
+    def leave_out(self, kind: str, positions: Iterable[int]) -> None:
+        """Leave out the images of these positions, unless they are left out already."""
+        for i in positions:
+            if self.chosen[i]:
                 self.chosen[i] = False
                 self.left_out.add(kind, self.names[i])
 
     def own_splits(self) -> list[OwnSplit]:
         """The splits that are named, in the order train, val, test."""
-        found = {split for split, chosen in zip(self.splits, self.chosen, strict=True) if chosen}
+        found = set(compress(self.splits, self.chosen))
         return [name for name in OWN_SPLITS if name in found]
 
 
@@ -78,7 +82,7 @@ def assign(
     What is left out is counted in `left_out`. Raises ValueError where it is not clear which images are meant, and for
     a table that is broken or does not fit.
     """
-    images = _Images(names, [name.split("/") for name in names], [True] * len(names), [None] * len(names), left_out)
+    images = _Images(names, folders_of(names), [True] * len(names), [None] * len(names), left_out)
     depth, notes = _assign_splits(images, root), list[str]()
     found = _tables(names, tables, read, labels)
     for name in set(tables) - {table.file for table in found}:
@@ -95,11 +99,10 @@ def assign(
         classes = _classes_by_folder(images, depth, notes)
     own = images.own_splits()
     chosen = np.array(images.chosen, bool)
-    rows = [i for i, each in enumerate(images.chosen) if each]
     if len(own) == 1 and any(images.splits):
         notes.append(f"images are held out by their names: what is left is all of the split {own[0]}")
-    splits: Sequence[OwnSplit | None] = tuple(images.splits[i] for i in rows) if len(own) > 1 else ()
-    encoded = encode_classes(classes and [classes[i] for i in rows], len(rows))
+    splits = tuple[OwnSplit | None, ...](compress(images.splits, images.chosen) if len(own) > 1 else ())
+    encoded = encode_classes(classes and list(compress(classes, images.chosen)), int(chosen.sum()))
     explicit = bool(found) or labels in (NO_LABELS, PREFIX) or any(images.splits)
     return Assignment(chosen, *encoded, splits, tuple(notes), explicit)
 
@@ -109,16 +112,21 @@ def _assign_splits(images: _Images, root: str) -> int:
 
     Raises ValueError for images beside their masks.
     """
-    depth = first_fork(images.parts, 0)
-    found = split_folders(images.parts, depth)
+    counts = Counter(images.folders)
+    depth = first_fork(counts, 0)
+    found = split_folders(counts, depth)
     if found:
-        images.splits = [found.get(p[depth]) if len(p) > depth + 1 else None for p in images.parts]
+        images.splits = [found.get(name) if name else None for name in classes_at(images.folders, depth)]
         words = " and ".join(sorted(found))
-        images.leave_out(f"images outside of {words}", lambda i: images.splits[i] is None)
+        images.leave_out(f"images outside of {words}", _without(images.splits))
         depth += 1
-    inside = [p for p, chosen in zip(images.parts, images.chosen, strict=True) if chosen]
-    check_no_masks(inside, depth, root)
+    check_no_masks(set(compress(images.folders, images.chosen)), depth, root)
     return depth
+
+
+def _without(values: Sequence[str | None]) -> Iterable[int]:
+    """The positions of the images of which nothing is known."""
+    return (i for i, value in enumerate(values) if value is None)
 
 
 def _classes_by_folder(images: _Images, depth: int, notes: list[str]) -> list[str | None] | None:
@@ -131,18 +139,19 @@ def _classes_by_folder(images: _Images, depth: int, notes: list[str]) -> list[st
     def positions(split: str | None) -> list[int]:
         return [i for i, each in enumerate(images.splits) if images.chosen[i] and each == split]
 
-    base = [images.parts[i] for i in positions(own[0] if own else None)]
-    depth = first_fork(base, depth)
-    found = folder_classes(base, depth)
+    base = positions(own[0] if own else None)
+    folders = [images.folders[i] for i in base]
+    depth = first_fork(Counter(folders), depth)
+    found = folder_classes([images.names[i] for i in base], folders, depth)
     notes += [found.note] if found.note else []
     if found.classes is None:
         return None
-    classes = [p[depth] if len(p) > depth + 1 else None for p in images.parts]
+    classes = classes_at(images.folders, depth)
     for split in own[1:]:
         inside = positions(split)
         if not are_few(sum(classes[i] is None for i in inside), len(inside)):
-            images.leave_out(f"images of {split}, which has no folders of classes", set(inside).__contains__)
-    images.leave_out("images in no folder of a class", lambda i: classes[i] is None)
+            images.leave_out(f"images of {split}, which has no folders of classes", inside)
+    images.leave_out("images in no folder of a class", _without(classes))
     return classes
 
 
@@ -161,7 +170,7 @@ def _classes_by_tables(images: _Images, tables: Sequence[LabelTable]) -> list[st
     sources = " and ".join(table.source for table in tables[:2])
     if not any(each is not None and chosen for each, chosen in zip(classes, images.chosen, strict=True)):
         raise ValueError(f"no image has a label in {sources}: an image is called {images.names[0]}")
-    images.leave_out(f"images without a label in {sources}", lambda i: classes[i] is None)
+    images.leave_out(f"images without a label in {sources}", _without(classes))
     return classes
 
 

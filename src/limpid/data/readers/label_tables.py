@@ -9,6 +9,7 @@ from io import StringIO
 from itertools import islice
 from typing import Any, NamedTuple
 
+from limpid.data.readers.labels import file_of
 from limpid.data.readers.messages import one_line
 from limpid.runtime.terminal import printable
 
@@ -207,11 +208,6 @@ def without_suffix(name: str) -> str:
     """The name without what follows the last point of the file's."""
     folder, slash, file = name.rpartition("/")
     return folder + slash + (file.rpartition(".")[0] or file)
-
-
-def file_of(name: str) -> str:
-    """The name of the file, without its folders."""
-    return name.rpartition("/")[2]
 
 
 NAME_FORMS: tuple[Callable[[str], str], ...] = (

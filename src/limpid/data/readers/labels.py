@@ -1,7 +1,8 @@
 """Labels from names: the folders that images are in, or the beginning of their names, are their classes."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -11,8 +12,8 @@ from limpid.data.readers.listing import OwnSplit
 from limpid.data.readers.row_names import SPLIT_WORDS
 from limpid.runtime.terminal import printable
 
-PathParts: TypeAlias = Sequence[str]
-"""The name of an image below the root, split at "/"."""
+FolderPath: TypeAlias = tuple[str, ...]
+"""The folders that an image is in, from the root down."""
 IMAGE_FOLDERS = {"image", "images", "img", "imgs", "jpegimages"}
 MASK_FOLDERS = {
     *("annotation", "annotations", "depth", "depths", "ground_truth", "groundtruth", "gt", "label", "labels"),
@@ -38,9 +39,16 @@ def classes_of(names: Sequence[str]) -> tuple[Int[np.ndarray, " n"], tuple[str, 
 
     A folder that holds all images is no class: in a zip of one folder, the classes are the folders in that.
     """
-    parts = [name.split("/") for name in names]
-    found = folder_classes(parts, first_fork(parts, 0)).classes
+    folders = folders_of(names)
+    found = folder_classes(names, folders, first_fork(Counter(folders), 0)).classes
     return encode_classes(found, len(names))
+
+
+def folders_of(names: Sequence[str]) -> list[FolderPath]:
+    """The folders that each image is in; images of one folder share one tuple, so that a large set is counted fast."""
+    paths = [name.rpartition("/")[0] for name in names]
+    parts = {path: tuple(path.split("/")) if path else () for path in set(paths)}
+    return [parts[path] for path in paths]
 
 
 def encode_classes(classes: Sequence[str | None] | None, n: int) -> tuple[Int[np.ndarray, " n"], tuple[str, ...]]:
@@ -53,18 +61,26 @@ def encode_classes(classes: Sequence[str | None] | None, n: int) -> tuple[Int[np
     found = sorted({name for name in classes if name is not None}, key=bytes_of)
     if whole_numbers(found):
         found.sort(key=int)
-    number = {name: i for i, name in enumerate(found)}
-    labels = np.fromiter((number[name] for name in classes if name is not None), np.int64, n)
+    number: dict[str | None, int] = {name: i for i, name in enumerate(found)}
+    labels = np.fromiter(map(number.__getitem__, classes), np.int64, n)
     return labels, tuple(map(printable, found))
 
 
-def first_fork(parts: Sequence[PathParts], depth: int) -> int:
-    """The first depth, from `depth` on, at which the images are not in one and the same folder, but for a few."""
+def first_fork(folders: Counter[FolderPath], depth: int) -> int:
+    """The first depth, from `depth` on, at which the images are not in one and the same folder, but for a few.
+
+    The images are given by their number in each folder.
+    """
     while True:
-        folders = {p[depth] for p in parts if len(p) > depth + 1}
-        if len(folders) != 1 or not are_few(sum(len(p) <= depth + 1 for p in parts), len(parts)):
+        strays = sum(n for folder, n in folders.items() if len(folder) <= depth)
+        if len(names_at(folders, depth)) != 1 or not are_few(strays, folders.total()):
             return depth
         depth += 1
+
+
+def names_at(folders: Iterable[FolderPath], depth: int) -> set[str]:
+    """The names of the folders at this depth."""
+    return {folder[depth] for folder in folders if len(folder) > depth}
 
 
 def are_few(strays: int, n: int) -> bool:
@@ -72,20 +88,26 @@ def are_few(strays: int, n: int) -> bool:
     return strays <= max(1, n // 10)
 
 
-def folder_classes(parts: Sequence[PathParts], depth: int) -> FolderClasses:
+def folder_classes(names: Sequence[str], folders: Sequence[FolderPath], depth: int) -> FolderClasses:
     """The folder at this depth as the class of each image, None for the few that are in none.
 
     No classes where there are fewer than two folders, where many images are in none, and where the folders are shards.
     """
-    classes = [p[depth] if len(p) > depth + 1 else None for p in parts]
-    folders, strays = set(classes) - {None}, classes.count(None)
-    if folders and strays and not (len(folders) > 1 and are_few(strays, len(parts))):
-        return FolderClasses(None, f"no classes: {strays:,} of {len(parts):,} images are in no folder of a class")
-    if len(folders) < 2:
+    classes = classes_at(folders, depth)
+    found, strays = set(classes) - {None}, classes.count(None)
+    if found and strays and not (len(found) > 1 and are_few(strays, len(names))):
+        return FolderClasses(None, f"no classes: {strays:,} of {len(names):,} images are in no folder of a class")
+    if len(found) < 2:
         return FolderClasses(None)
-    if all(p is None or is_shard(p, names[-1]) for p, names in zip(classes, parts, strict=True)):
+    if all(each is None or is_shard(each, file_of(name)) for each, name in zip(classes, names, strict=True)):
         return FolderClasses(None, "no classes: its folders are numbered shards")
     return FolderClasses(classes)
+
+
+def classes_at(folders: Sequence[FolderPath], depth: int) -> list[str | None]:
+    """The folder at this depth that each image is in, None where it is in none."""
+    found = {folder: folder[depth] if len(folder) > depth else None for folder in set(folders)}
+    return [found[folder] for folder in folders]
 
 
 def is_shard(folder: str, file: str) -> bool:
@@ -98,19 +120,19 @@ def is_shard(folder: str, file: str) -> bool:
     return int(folder) in (int(match[1]) // SHARD_SIZE, int(match[1]) // SHARD_SIZE * SHARD_SIZE)
 
 
-def split_folders(parts: Sequence[PathParts], depth: int) -> dict[str, OwnSplit]:
+def split_folders(folders: Iterable[FolderPath], depth: int) -> dict[str, OwnSplit]:
     """The folders at this depth that are splits, if there are two different splits among them; else none."""
-    folders = {p[depth] for p in parts if len(p) > depth + 1}
-    found: dict[str, OwnSplit] = {f: SPLIT_WORDS[f.lower()] for f in folders if f.lower() in SPLIT_WORDS}
+    names = names_at(folders, depth)
+    found: dict[str, OwnSplit] = {name: SPLIT_WORDS[name.lower()] for name in names if name.lower() in SPLIT_WORDS}
     return found if len(set(found.values())) > 1 else {}
 
 
-def check_no_masks(parts: Sequence[PathParts], depth: int, root: str) -> None:
+def check_no_masks(folders: Collection[FolderPath], depth: int, root: str) -> None:
     """Raise ValueError if the images at this depth lie beside folders of their masks or annotations."""
-    folders = {p[depth].lower() for p in parts if len(p) > depth + 1}
-    if not (folders & IMAGE_FOLDERS and folders & MASK_FOLDERS):
+    names = {name.lower() for name in names_at(folders, depth)}
+    if not (names & IMAGE_FOLDERS and names & MASK_FOLDERS):
         return
-    paths = sorted({"/".join(p[: depth + 1]) for p in parts if len(p) > depth + 1})
+    paths = sorted({"/".join(folder[: depth + 1]) for folder in folders if len(folder) > depth})
     images, masks = (
         next((path for path in paths if path.rpartition("/")[2].lower() in words), "")
         for words in (IMAGE_FOLDERS, MASK_FOLDERS)
@@ -124,10 +146,15 @@ def prefix_classes(names: Sequence[str]) -> list[str]:
 
     Raises ValueError for a name without one.
     """
-    files = [name.rpartition("/")[2] for name in names]
+    files = list(map(file_of, names))
     if wrong := next((file for file in files if "_" not in file), ""):
         raise ValueError(f"labels prefix: the name of {printable(wrong)} has no underscore: expected CLASS_NAME")
     return [file.partition("_")[0] for file in files]
+
+
+def file_of(name: str) -> str:
+    """The name of the file, without its folders."""
+    return name.rpartition("/")[2]
 
 
 def whole_numbers(names: Iterable[str]) -> bool:

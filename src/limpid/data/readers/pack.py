@@ -32,8 +32,8 @@ from limpid.data.readers.packed import (
     REPORT,
     UNREAD,
     PackedImages,
-    digest,
     open_pack,
+    pack_checksum,
 )
 from limpid.data.readers.values import ValueRange
 from limpid.data.statistics import file_chunks, statistics_and_hashes
@@ -154,7 +154,7 @@ def write_pack(
         "statistics": asdict(statistics),
         "written": (folder / PIXELS).stat().st_mtime_ns,
     }
-    about[CHECKSUM_FIELD] = digest(folder, json.dumps(about, sort_keys=True))
+    about[CHECKSUM_FIELD] = pack_checksum(folder, json.dumps(about, sort_keys=True))
     (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 

@@ -10,8 +10,8 @@ import mmap
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import file_digest, sha256
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -33,7 +33,9 @@ PIXELS, LABELS, HASHES, UNREAD, PAGES, ABOUT, REPORT = (
     "about.json",
     "report.txt",
 )
-CHECKSUM_FIELD = "sha256"
+CHECKSUM_FIELD = "crc32"
+"""A CRC finds damage in a third of the time of a SHA-256; nobody but this program writes to the folder."""
+CHECKSUM_BLOCK = 2**20
 MAX_RESIDENT_BYTES = 2**31
 """Size up to which a set is expected to stay in memory once it was read; of larger sets only the pages that are needed
 are read, and their checksum is not computed at each start."""
@@ -127,7 +129,7 @@ def open_pack(folder: Path) -> PackedImages | None:
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         stated, written = about.pop(CHECKSUM_FIELD), about["written"]
-        if not is_unchanged(folder, written) and digest(folder, json.dumps(about, sort_keys=True)) != stated:
+        if not is_unchanged(folder, written) and pack_checksum(folder, json.dumps(about, sort_keys=True)) != stated:
             raise ValueError("its checksum differs")
         shape, examples, notes = (tuple(about[name]) for name in ("shape", "examples", "notes"))
         left_out = tuple(LeftOut(each["kind"], each["count"], tuple(each["examples"])) for each in about["left_out"])
@@ -147,19 +149,20 @@ def is_unchanged(folder: Path, written: int) -> bool:
     return status.st_size > MAX_RESIDENT_BYTES and status.st_mtime_ns == written
 
 
-def digest(folder: Path, about: str) -> str:
-    """The SHA-256 of the files of a pack and of its description; computed once while the files do not change."""
+def pack_checksum(folder: Path, about: str) -> int:
+    """The CRC-32 of the files of a pack and of its description; computed once while the files do not change."""
     statuses = [(folder / name).stat() for name in (PIXELS, LABELS, HASHES)]
-    return _digest(folder, about, *((status.st_ino, status.st_size, status.st_mtime_ns) for status in statuses))
+    return _checksum(folder, about, *((status.st_ino, status.st_size, status.st_mtime_ns) for status in statuses))
 
 
 @lru_cache(maxsize=16)
-def _digest(folder: Path, about: str, *files: tuple[int, ...]) -> str:
-    total = sha256(about.encode())
+def _checksum(folder: Path, about: str, *files: tuple[int, ...]) -> int:
+    total = crc32(about.encode())
     for name in (PIXELS, LABELS, HASHES):
-        with (folder / name).open("rb") as file:
-            total.update(file_digest(file, "sha256").digest())
-    return total.hexdigest()
+        with (folder / name).open("rb", buffering=0) as file:
+            while blob := file.read(CHECKSUM_BLOCK):
+                total = crc32(blob, total)
+    return total
 
 
 def damage(path: Path) -> str:
