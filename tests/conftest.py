@@ -75,7 +75,7 @@ class Serve(Protocol):
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     """Starts a server that sends `body` and then calls `then`, and returns the address of a file there.
 
-    It says that the body is of `length`, the true one if none is given, and does not say if that is 0.
+    The Content-Length that it sends is `length`, by default the true one; it sends none if that is 0.
     """
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with ExitStack() as stack:

@@ -1,12 +1,20 @@
-"""What the tests of data share: a CIFAR-10 that is made up."""
+"""What the tests of data share: a cache of their own, and a CIFAR-10 that is made up."""
 
 import pickle
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which images are cached while a test runs."""
+    monkeypatch.setenv("LIMPID_DATA", str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
 
 @dataclass(frozen=True, eq=False)

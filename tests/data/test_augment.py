@@ -20,7 +20,7 @@ def crops(pixels: Tensor, most: int) -> dict[tuple[int, int], Tensor]:
     return {(y, x): padded[:, :, most - y : most - y + h, most - x : most - x + w] for y in moves for x in moves}
 
 
-def test_nothing_asked_for_is_nothing_done(pixels: Tensor):
+def test_no_augmentation_changes_no_pixel(pixels: Tensor):
     assert Augment(flip=0.0)(pixels, generator("cpu", 0)) is pixels
 
 
@@ -29,7 +29,7 @@ def test_a_flip_of_probability_one_mirrors_every_image(pixels: Tensor):
 
 
 @pytest.mark.parametrize("flip", [0.2, 0.5])
-def test_each_image_is_flipped_by_its_own_draw(pixels: Tensor, flip: float):
+def test_each_image_is_flipped_by_its_own_random_number(pixels: Tensor, flip: float):
     changed = Augment(flip)(pixels, generator("cpu", 0))
     mirrored = (changed == pixels.flip(3)).flatten(1).all(1)
     assert ((changed == pixels).flatten(1).all(1) ^ mirrored).all()
@@ -56,14 +56,14 @@ def test_an_image_may_move_by_all_but_its_side(pixels: Tensor):
         Augment(shift=6)(pixels, generator("cpu", 0))
 
 
-def test_what_is_done_is_a_function_of_the_generators_address(pixels: Tensor):
+def test_augmentation_is_a_function_of_the_generators_address(pixels: Tensor):
     augment = Augment(flip=0.5, shift=2)
     once, again, other = (augment(pixels, generator("cpu", "augment", seen)) for seen in (128, 128, 256))
     assert torch.equal(once, again)
     assert not torch.equal(once, other)
 
 
-def test_the_images_given_are_left_as_they_are(pixels: Tensor):
+def test_the_images_given_are_not_changed(pixels: Tensor):
     before = pixels.clone()
     Augment(flip=0.5, shift=2)(pixels, generator("cpu", 0))
     assert torch.equal(pixels, before)

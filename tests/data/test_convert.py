@@ -62,7 +62,7 @@ def test_every_grey_comes_back_from_floats(dtype: torch.dtype, low: int, capsys:
     assert capsys.readouterr().err == f"images of floats from {low} to 1: taken as in [{low}, 1]\n"
 
 
-def test_uint8_is_the_tensor_that_was_given_and_nothing_is_said(capsys: pytest.CaptureFixture[str]):
+def test_uint8_is_the_tensor_that_was_given_and_no_message_is_printed(capsys: pytest.CaptureFixture[str]):
     assert ImageDataset(PIXELS, LABELS).pixels is PIXELS
     assert capsys.readouterr().err == ""
 
@@ -139,7 +139,7 @@ def first_batch(items: Sequence[Any], workers: int = 0) -> tuple[Tensor, Tensor]
         ((PIXELS[0].float(), 0), "floats from 0 to 255: expected all in [0, 1] or [-1, 1], or uint8"),
     ],
 )
-def test_an_image_of_a_stream_that_cannot_be_one_is_named_in_one_line(item: object, message: str, workers: int):
+def test_an_item_of_a_stream_that_is_no_image_is_named_in_one_line(item: object, message: str, workers: int):
     if workers and isinstance(item, tuple):
         return
     with pytest.raises(ValueError, match=r"^image \d: " + re.escape(message)) as error:

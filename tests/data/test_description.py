@@ -1,4 +1,4 @@
-"""What a set of images was understood to be is said by the opened set, and what may be wrong with it is warned of."""
+"""An opened set of images describes how it was read, and warns of what may be wrong with it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +17,6 @@ from limpid.recipes.recipe import Recipe
 from limpid.viz.show import data as show_data
 
 NOISE = np.random.default_rng(0)
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LIMPID_DATA", str(tmp_path / "cache"))
 
 
 def noise(low: int = 0, high: int = 256) -> Image.Image:
@@ -54,7 +49,7 @@ def test_equal_images_are_found_by_their_hashes():
     assert equal_images(first, first[:0]) == []
 
 
-def test_an_opened_set_says_all_that_was_understood_of_it(tmp_path: Path):
+def test_an_opened_set_describes_how_it_was_read(tmp_path: Path):
     images = {f"train/{name}/{i}.png": noise() for name, n in (("cat", 6), ("dog", 2)) for i in range(n)}
     images |= {"val/cat/0.png": noise(), "val/dog/same.png": images["train/dog/1.png"], "preview.png": noise()}
     folder = save(tmp_path / "set", images)
@@ -73,7 +68,7 @@ def test_an_opened_set_says_all_that_was_understood_of_it(tmp_path: Path):
     ]
 
 
-def test_what_could_not_be_read_is_counted_by_its_reason(tmp_path: Path):
+def test_unreadable_files_are_counted_by_their_reason(tmp_path: Path):
     folder = save(tmp_path / "set", {f"{i}.png": noise() for i in range(9)})
     for name in ("a.png", "b.png"):
         (tmp_path / "set" / name).touch()
@@ -141,7 +136,7 @@ def test_odd_pixels_are_warned_of(pixels: Image.Image, warning: str):
     assert any(line.startswith(warning) for line in about.warnings())
 
 
-def test_a_set_as_it_should_be_has_no_warning_and_too_few_images_or_empty_classes_have_one():
+def test_a_good_set_has_no_warning_and_one_of_few_images_or_empty_classes_has_one():
     assert list(described().warnings(expected=10_000)) == []
     assert list(described(count=9_999).warnings(expected=10_000)) == [
         "9,999 images are fewer than the 10,000 that the recipes are made for"

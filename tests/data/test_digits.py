@@ -38,7 +38,7 @@ def test_greys_are_the_seventeen_published_ones_spread_over_a_byte():
     assert greys.tolist() == [round(grey * 255 / 16) for grey in range(17)]
 
 
-def test_neighbours_who_have_a_label_look_alike():
+def test_the_nearest_other_digit_is_of_the_same_class():
     """A digit's nearest other digit is of its own class for almost all, so images and labels belong together."""
     digits = Digits(size=8).load()
     distances = torch.cdist(digits.pixels.flatten(1).float(), digits.pixels.flatten(1).float())

@@ -23,7 +23,7 @@ def numbered(n: int) -> ImageDataset:
     )
 
 
-def drawn(*shape: int) -> Tensor:
+def random_pixels(*shape: int) -> Tensor:
     return torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
@@ -78,7 +78,7 @@ def test_a_caller_cannot_change_the_order():
     assert shuffled_indices(0, 10, 10, seed=0).sum() == 45
 
 
-def test_a_set_says_what_it_holds():
+def test_a_set_describes_what_it_holds():
     images = numbered(5)
     assert (len(images), images.shape, images.classes) == (5, (3, 2, 2), 3)
     assert ImageDataset(images.pixels, images.labels).classes == 0
@@ -87,7 +87,7 @@ def test_a_set_says_what_it_holds():
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_images_are_picked_as_they_lie(channels: int, layout: torch.memory_format):
+def test_gathered_images_keep_their_memory_layout(channels: int, layout: torch.memory_format):
     pixels = torch.randint(0, 256, (9, channels, 4, 6), dtype=torch.uint8).contiguous(memory_format=layout)
     chosen = torch.tensor([7, 0, 7, 3])
     assert torch.equal(gather(pixels, chosen), pixels[chosen])
@@ -107,9 +107,9 @@ def test_a_batch_has_an_image_and_a_set_has_a_label_for_each():
     with pytest.raises(ValueError, match="a batch of 0 images"):
         numbered(5).batch(0, 0, seed=0)
     with pytest.raises((ValueError, TypeError)):  # TypeError where shapes are checked at every call
-        ImageDataset(drawn(2, 3, 4, 4), torch.zeros(3, dtype=torch.int64))
+        ImageDataset(random_pixels(2, 3, 4, 4), torch.zeros(3, dtype=torch.int64))
     with pytest.raises(ValueError, match="0 images and 0 labels"):
-        ImageDataset(drawn(0, 3, 4, 4), torch.zeros(0, dtype=torch.int64))
+        ImageDataset(random_pixels(0, 3, 4, 4), torch.zeros(0, dtype=torch.int64))
 
 
 def test_every_pixel_comes_back_from_its_number():
@@ -128,14 +128,14 @@ def test_a_number_becomes_the_nearest_pixel_and_what_lies_outside_is_cut():
 
 @pytest.mark.parametrize(("h", "w"), [(64, 64), (16, 16), (8, 8), (64, 16), (48, 64), (32, 32)])
 def test_resizing_at_simple_ratios_is_pillows_to_the_bit(h: int, w: int):
-    pixels = drawn(20, 3, 32, 32)
+    pixels = random_pixels(20, 3, 32, 32)
     assert torch.equal(resize(pixels, (h, w)), by_pillow(pixels, h, w))
 
 
 @pytest.mark.parametrize(("h", "w"), [(20, 44), (33, 31), (7, 100), (28, 28)])
 def test_resizing_at_any_ratio_is_within_two_of_pillows(h: int, w: int):
     """Both round after each axis; they may take the axes in another order, and hold weights of another precision."""
-    pixels = drawn(50, 3, 32, 32)
+    pixels = random_pixels(50, 3, 32, 32)
     off = (resize(pixels, (h, w)).int() - by_pillow(pixels, h, w).int()).abs()
     assert off.max() <= 2
     assert off.float().mean() < 0.25
@@ -144,12 +144,12 @@ def test_resizing_at_any_ratio_is_within_two_of_pillows(h: int, w: int):
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("size", [16, 20, 64])
 def test_an_image_resized_alone_is_the_image_resized_among_others(channels: int, size: int):
-    pixels = drawn(30, channels, 32, 32)
+    pixels = random_pixels(30, channels, 32, 32)
     assert torch.equal(torch.cat([resize(p[None], size) for p in pixels]), resize(pixels, size))
 
 
 def test_resizing_reads_a_square_from_its_side_and_refuses_what_is_no_image():
-    pixels = drawn(2, 3, 8, 12)
+    pixels = random_pixels(2, 3, 8, 12)
     assert torch.equal(resize(pixels, 16), resize(pixels, (16, 16)))
     with pytest.raises(ValueError, match="images of 0x0: expected at least 2x2"):
         resize(pixels, 0)

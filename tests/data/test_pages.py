@@ -32,9 +32,8 @@ def encoded(name: str, pages: np.ndarray) -> bytes:
 
 
 @pytest.fixture(params=["folder", "zip", "tar"])
-def pages(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
+def pages(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
     """A set of four files with ten pages."""
-    monkeypatch.setenv("LIMPID_DATA", str(tmp_path / "cache"))
     for name, content in CONTENTS.items():
         (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "set" / name).write_bytes(encoded(name, content))
@@ -56,7 +55,7 @@ def opened(folder: Folder) -> ImageDataset:
     return images
 
 
-def test_the_first_page_is_read_and_that_there_are_more_is_said(pages: Folder):
+def test_the_first_page_is_read_and_a_note_states_that_there_are_more(pages: Folder):
     images = opened(pages)
     assert np.array_equal(images.pixels[:, 0].numpy(), PAGES[[0, 3, 4, 8]])
     assert "  3 files have more pages; --data.pages all reads them" in str(images.description).splitlines()

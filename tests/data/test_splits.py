@@ -64,9 +64,8 @@ def save_parquet(root: Path) -> None:
     [("train", SPLITS["train"]), ("val", SPLITS["validation"]), ("test", SPLITS["test"]), ("all", range(12))],
 )
 def test_each_split_of_a_set_is_read_and_trained_on_by_its_name(
-    save: Callable[[Path], None], split: Split, rows: range, tmp_path: Path, monkeypatch, capsys
+    save: Callable[[Path], None], split: Split, rows: range, tmp_path: Path, capsys
 ):
-    monkeypatch.setenv("LIMPID_DATA", str(tmp_path / "cache"))
     root = tmp_path / "set"
     save(root)
     folder = Folder(str(root), 8, split=split)

@@ -15,7 +15,7 @@ N = 37
 
 @dataclass(frozen=True)
 class Numbers:
-    """Images that are made when they are asked for: each is of one value, its own number."""
+    """Images that are made when they are read: all values of an image are its index."""
 
     def __len__(self) -> int:
         return N
@@ -48,7 +48,7 @@ def test_a_stream_and_a_set_in_memory_look_alike():
     assert isinstance(Numbers(), MapDataset)
 
 
-def test_a_stream_flows_to_the_device_it_is_sent_to():
+def test_the_batches_of_a_stream_are_on_its_device():
     pixels, labels = next(streamed(0).to("meta").batches(0, 8, seed=0))
     assert (pixels.device.type, labels.device.type) == ("meta", "meta")
 

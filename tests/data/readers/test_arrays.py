@@ -15,11 +15,6 @@ from limpid.data.readers.formats import scan
 GREY = PIXELS[..., 0]
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LIMPID_DATA", str(tmp_path / "cache"))
-
-
 def images_of(root: Path, split: str = "all", **options: object) -> ImageDataset:
     source = Folder(str(root), 8, split=split, **options).open("cpu")  # pyright: ignore[reportArgumentType]
     assert isinstance(source, ImageDataset)
@@ -164,6 +159,6 @@ def test_a_npy_holds_images_and_so_does_a_folder_of_them(tmp_path: Path):
 
 
 @pytest.mark.parametrize("shape", [(9, 8, 8, 4), (9, 4, 8, 8)])
-def test_what_four_channels_are_taken_for_is_said(shape: tuple[int, ...]):
+def test_a_note_states_how_four_channels_are_read(shape: tuple[int, ...]):
     assert ", RGB and alpha unless --data.channels is 4)" in str(layout_from_shape(shape))
     assert "alpha" not in str(layout_from_shape((9, 8, 8, 3)))

@@ -21,11 +21,6 @@ GREYS = np.linspace(0, 1, 48).reshape(6, 8)
 PIXELS = np.rint(GREYS * 255).astype(np.uint8)
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LIMPID_DATA", str(tmp_path / "cache"))
-
-
 def tiff(array: np.ndarray, **options: object) -> bytes:
     file = io.BytesIO()
     tifffile.imwrite(file, array, **options)  # pyright: ignore[reportArgumentType]

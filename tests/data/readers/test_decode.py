@@ -1,3 +1,5 @@
+"""Images of every format: the pixels that were written, upright, over white; what is no image is refused in a line."""
+
 import io
 import struct
 import sys
@@ -9,44 +11,22 @@ import pillow_heif
 import pytest
 import tifffile
 import torch
+from encoded_images import planes, read, saved, smooth_image
 from PIL import Image, features
-from torch import Tensor
 from torch.testing import assert_close
 
-from limpid.data.images import resize
 from limpid.data.readers import decode as module
 from limpid.data.readers.decode import IMAGE_FORMATS, decode
-from limpid.data.readers.fit import Channels, Fit, ImageSpec
+from limpid.data.readers.fit import ImageSpec
 from limpid.data.readers.scan import read_image
 from limpid.data.readers.values import ValueRange
 
 LOSSLESS = {"PNG": {}, "BMP": {}, "TIFF": {}, "PPM": {}, "WEBP": {"lossless": True}}
 
 
-def drawn(*shape: int) -> np.ndarray:
-    """Random colours that change slowly, so that codecs which lose a little lose only a little."""
-    coarse = torch.rand(1, shape[-1] if len(shape) == 3 else 1, 4, 4, generator=torch.Generator().manual_seed(0))
-    smooth = torch.nn.functional.interpolate(coarse, shape[:2], mode="bicubic").clamp(0, 1)[0].permute(1, 2, 0)
-    return (smooth * 255).to(torch.uint8).numpy().reshape(shape)
-
-
-def saved(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, format, **options)  # pyright: ignore[reportArgumentType]
-    return file.getvalue()
-
-
-def planes(pixels: np.ndarray) -> Tensor:
-    return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1)
-
-
-def read(blob: bytes, size: tuple[int, int], channels: Channels = "RGB", fit: Fit = "crop") -> Tensor:
-    return decode(blob, ImageSpec(*size, channels, fit)).pixels
-
-
 @pytest.mark.parametrize("format", LOSSLESS)
 def test_every_lossless_format_gives_back_its_pixels(format: str):
-    pixels = drawn(12, 20, 3)
+    pixels = smooth_image(12, 20, 3)
     assert torch.equal(read(saved(Image.fromarray(pixels), format, **LOSSLESS[format]), (12, 20)), planes(pixels))
 
 
@@ -54,7 +34,7 @@ def test_every_lossless_format_gives_back_its_pixels(format: str):
 def test_every_lossy_format_gives_back_nearly_its_pixels(format: str):
     if format == "AVIF" and not features.check("avif"):
         pytest.skip("this Pillow reads no AVIF")
-    pixels = drawn(24, 40, 3)
+    pixels = smooth_image(24, 40, 3)
     options = {} if format == "GIF" else {"quality": 95}
     found = read(saved(Image.fromarray(pixels), format, **options), (24, 40))
     assert (found.int() - planes(pixels).int()).abs().float().mean() < 8
@@ -64,7 +44,7 @@ def test_every_lossy_format_gives_back_nearly_its_pixels(format: str):
 def test_a_heic_is_read_upright_where_pillow_heif_is_installed(orientation: int, monkeypatch):
     exif = Image.Exif()
     exif[274] = orientation
-    pixels = drawn(64, 48, 3)
+    pixels = smooth_image(64, 48, 3)
     file = io.BytesIO()
     pillow_heif.from_pillow(Image.fromarray(pixels)).save(file, quality=95, exif=exif.tobytes())
     upright = pixels if orientation == 1 else np.ascontiguousarray(pixels.swapaxes(0, 1)[:, ::-1])
@@ -91,7 +71,7 @@ ORIENTATIONS = {
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 def test_an_image_is_upright_as_its_exif_says(format: str, orientation: int):
-    upright = drawn(16, 24, 3)
+    upright = smooth_image(16, 24, 3)
     row, column = ORIENTATIONS[orientation]
     stored = upright if row in ("top", "bottom") else upright.swapaxes(0, 1)
     stored = stored[::-1] if row in ("bottom", "right") else stored
@@ -104,7 +84,7 @@ def test_an_image_is_upright_as_its_exif_says(format: str, orientation: int):
 
 
 def test_what_is_transparent_shows_white():
-    colours, alpha = drawn(8, 8, 3), np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
+    colours, alpha = smooth_image(8, 8, 3), np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
     blob = saved(Image.fromarray(np.dstack([colours, alpha])))
     share = torch.from_numpy(alpha / 255)
     assert_close(read(blob, (8, 8)).double(), planes(colours) * share + 255 * (1 - share), rtol=0, atol=1)
@@ -144,9 +124,9 @@ def test_sixteen_bits_of_grey_are_scaled_to_eight(format: str, mode: str):
 def test_one_bit_is_black_or_white_and_grey_is_spread_over_the_colours():
     bits = np.eye(4, dtype=bool)
     assert torch.equal(read(saved(Image.fromarray(bits)), (4, 4)), planes(bits.astype(np.uint8) * 255).expand(3, 4, 4))
-    grey = drawn(6, 6)
+    grey = smooth_image(6, 6)
     assert torch.equal(read(saved(Image.fromarray(grey)), (6, 6)), planes(grey).expand(3, 6, 6))
-    colours = Image.fromarray(drawn(6, 6, 3))
+    colours = Image.fromarray(smooth_image(6, 6, 3))
     assert torch.equal(read(saved(colours), (6, 6), "L"), planes(np.array(colours.convert("L"))))
 
 
@@ -158,104 +138,9 @@ def test_integers_of_32_bits_have_no_known_white_and_are_read_by_a_stated_range(
     assert decode(blob, spec).pixels[0].tolist() == [[0, 128], [255, 255]]
 
 
-@pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP", "TIFF"])
-@pytest.mark.parametrize("orientation", [1, 6])
-def test_of_an_animation_the_first_frame_is_read_or_all_of_them(format: str, orientation: int):
-    frames = [Image.new("RGB", (8, 4), colour) for colour in ("red", "lime", "blue")]
-    options: dict = {"lossless": True} if format == "WEBP" else {}
-    if orientation > 1 and format != "GIF":
-        options["exif"] = Image.Exif()
-        options["exif"][274] = orientation
-    blob = saved(frames[0], format, save_all=True, append_images=frames[1:], **options)
-    found = decode(blob, ImageSpec(8, 8))
-    assert found.has_more
-    assert found.others == ()
-    assert found.pixels[:, 4, 4].tolist() == [255, 0, 0]
-    assert not decode(saved(frames[0], format), ImageSpec(8, 8)).has_more
-    found = decode(blob, ImageSpec(8, 8, fit="pad", pages="all"))
-    assert not found.has_more
-    pages = [found, *found.others]
-    assert [page.pixels[:, 4, 4].tolist() for page in pages] == [[255, 0, 0], [0, 255, 0], [0, 0, 255]]
-    assert [page.page for page in pages] == [0, 1, 2]
-    assert all((page.pixels[:, 0, 4] == 255).all() != ("exif" in options) for page in pages)  # the padding is white
-
-
-@pytest.mark.parametrize("channels", ["L", 5])
-def test_pages_of_a_tiff_are_read_without_the_reduced_copies_of_others(channels: Channels):
-    shape = (4, 8, 8, 5) if channels == 5 else (4, 8, 8)
-    values = np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8)
-    file = io.BytesIO()
-    with tifffile.TiffWriter(file) as writer:
-        for page, kind in zip(values, (0, 1, 1, 2), strict=True):  # full, reduced, reduced, one of several
-            planes: dict = {"planarconfig": "contig"} if channels == 5 else {}
-            writer.write(page, photometric="minisblack", subfiletype=kind, metadata=None, **planes)
-    found = decode(file.getvalue(), ImageSpec(8, 8, channels, pages="all"))
-    assert [page.page for page in (found, *found.others)] == [0, 3]
-    for page in (found, *found.others):
-        assert np.array_equal(page.pixels.permute(1, 2, 0).numpy().reshape(values[0].shape), values[page.page])
-    assert decode(file.getvalue(), ImageSpec(8, 8, channels)).has_more
-
-
-def test_pages_that_fill_memory_are_refused(monkeypatch):
-    monkeypatch.setattr("limpid.data.readers.pages.MAX_PAGES_BYTES", 500)
-    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime", "blue")]
-    blob = saved(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    with pytest.raises(ValueError, match="3 pages, 576 bytes: expected at most 500"):
-        decode(blob, ImageSpec(8, 8, pages="all"))
-
-
-@pytest.mark.parametrize("size", [(16, 16), (8, 24), (24, 8)])
-def test_the_largest_window_of_the_right_aspect_is_cut_from_the_middle_and_resized(size: tuple[int, int]):
-    pixels = drawn(40, 60, 3)
-    y, x = {
-        (16, 16): (slice(40), slice(10, 50)),
-        (8, 24): (slice(10, 30), slice(60)),
-        (24, 8): (slice(40), slice(23, 36)),
-    }[size]
-    window = planes(np.ascontiguousarray(pixels[y, x]))
-    assert torch.equal(read(saved(Image.fromarray(pixels)), size), resize(window[None], size)[0])
-
-
-def test_an_image_may_be_stretched_or_padded_instead():
-    pixels = drawn(20, 40, 3)
-    blob, whole = saved(Image.fromarray(pixels)), planes(pixels)[None]
-    assert torch.equal(read(blob, (16, 16), fit="stretch"), resize(whole, 16)[0])
-    padded = read(blob, (16, 16), fit="pad")
-    assert torch.equal(padded[:, 4:12], resize(whole, (8, 16))[0])
-    assert (torch.cat([padded[:, :4], padded[:, 12:]]) == 255).all()
-    black = decode(blob, ImageSpec(16, 16, fit="pad", pad="black")).pixels
-    assert torch.equal(black.minimum(padded), black)
-    assert (torch.cat([black[:, :4], black[:, 12:]]) == 0).all()
-    assert read(blob, (16, 16), "RGBA", "pad")[3, :, 0].tolist() == [0] * 4 + [255] * 8 + [0] * 4
-
-
-def test_padding_enlarges_no_image_so_that_28_pixels_are_the_middle_of_32():
-    digit = drawn(28, 28)
-    found = decode(saved(Image.fromarray(digit)), ImageSpec(32, 32, "L", "pad", "black"))
-    assert np.array_equal(found.pixels[0], np.pad(digit, 2))
-    assert not found.enlarged
-
-
-def test_resizing_mixes_colours_by_their_alpha():
-    """Beside an invisible red, a blue fades out without turning red."""
-    pixels = np.zeros((16, 16, 4), np.uint8)
-    pixels[:, :8], pixels[:, 8:] = (0, 0, 255, 255), (255, 0, 0, 0)
-    small = read(saved(Image.fromarray(pixels)), (5, 5), "RGBA")
-    assert small[3, 2].tolist()[0] == 255
-    assert 0 < small[3, 2, 2] < 255
-    assert small[:3, 2, 2].tolist() == [0, 0, 255]
-    assert (small[0] == 0).all()
-
-
-def test_alpha_is_kept_where_it_is_asked_for():
-    pixels = np.dstack([drawn(8, 8, 3), np.full((8, 8), 255, np.uint8)])
-    assert torch.equal(read(saved(Image.fromarray(pixels)), (8, 8), "RGBA"), planes(pixels))
-    assert (read(saved(Image.fromarray(pixels[:, :, :3])), (8, 8), "RGBA") == planes(pixels)).all()
-
-
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM"])
 def test_a_truncated_image_is_refused_in_one_line_wherever_it_ends(format: str):
-    blob = saved(Image.fromarray(drawn(40, 40, 3)), format)
+    blob = saved(Image.fromarray(smooth_image(40, 40, 3)), format)
     for end in (1, 4, 10, len(blob) // 4, len(blob) // 2, len(blob) * 3 // 4):
         with pytest.raises(ValueError, match=r"\S") as error:
             read(blob[:end], (8, 8))
@@ -298,24 +183,11 @@ def test_a_bomb_is_refused_by_its_head(size: tuple[int, int], monkeypatch):
         read(png(*size), (8, 8))
 
 
-def test_a_strip_of_absurd_aspect_is_read():
-    strip = drawn(2, 4_000, 3)
-    middle = planes(np.ascontiguousarray(strip[:, 1_999:2_001]))
-    assert torch.equal(read(saved(Image.fromarray(strip)), (8, 8)), resize(middle[None], 8)[0])
-    assert read(saved(Image.fromarray(strip)), (8, 8), fit="pad").shape == (3, 8, 8)
-    assert read(saved(Image.fromarray(strip[:1])), (8, 8)).shape == (3, 8, 8)
-
-
 def test_large_images_are_decoded_one_at_a_time_to_the_same_pixels(monkeypatch):
-    blob = saved(Image.fromarray(drawn(40, 40, 3)))
+    blob = saved(Image.fromarray(smooth_image(40, 40, 3)))
     alone = read(blob, (8, 8))
     monkeypatch.setattr(module, "SERIAL_ABOVE_PIXELS", 100)
     assert torch.equal(read(blob, (8, 8)), alone)
-
-
-def test_images_smaller_than_wanted_are_told_apart():
-    small = saved(Image.fromarray(drawn(12, 12, 3)))
-    assert [decode(small, ImageSpec(side, side)).enlarged for side in (8, 12, 13)] == [False, False, True]
 
 
 def test_an_image_that_an_edit_cannot_read_is_named(tmp_path: Path):

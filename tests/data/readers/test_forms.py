@@ -1,6 +1,5 @@
 """Other forms of a set: the images, labels and splits that were written; a form that is not read is named."""
 
-import gzip
 import io
 import json
 import sys
@@ -15,85 +14,14 @@ import pillow_heif
 import pytest
 import torch
 from PIL import Image
-from small_sets import LABELS, PIXELS, SETS, SPLITS, class_folders, hdf5, idx, npy, npz, parquet, png, shard, tar
+from set_files import assert_set, images_of, write
+from small_sets import LABELS, PIXELS, SETS, SPLITS, class_folders, hdf5, npy, npz, parquet, png, tar
 from tiny_recipes import TINY
 
 from limpid.data import Folder
 from limpid.data.images import ImageDataset
 from limpid.runtime.device import Runtime
 from limpid.training.api import train_steps
-
-GREY = PIXELS[..., 0]
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LIMPID_DATA", str(tmp_path / "cache"))
-
-
-def images_of(root: Path, split: str = "all", **options: object) -> ImageDataset:
-    source = Folder(str(root), 8, split=split, **options).open("cpu")  # pyright: ignore[reportArgumentType]
-    assert isinstance(source, ImageDataset)
-    return source
-
-
-def write(root: Path, **files: bytes) -> Path:
-    for name, blob in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(blob)
-    return root
-
-
-def assert_set(images: ImageDataset, pixels: np.ndarray, labels: np.ndarray) -> None:
-    """That these are the images and the labels."""
-    assert torch.equal(images.pixels, torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2))
-    assert images.labels.tolist() == labels.tolist()
-
-
-@pytest.mark.parametrize("packed", [False, True], ids=["idx", "idx.gz"])
-@pytest.mark.parametrize("mark", ["-idx{}-ubyte", ".idx{}-ubyte"])
-def test_mnist_is_read_as_it_is_published(packed: bool, mark: str, tmp_path: Path):
-    files = {}
-    for split, rows in (("train", slice(0, 8)), ("t10k", slice(8, 12))):
-        files[f"{split}-images{mark.format(3)}"] = idx(GREY[rows])
-        files[f"{split}-labels{mark.format(1)}"] = idx(LABELS[rows])
-    if packed:
-        files = {f"{name}.gz": gzip.compress(blob) for name, blob in files.items()}
-    root = write(tmp_path / "mnist", **files)
-    assert_set(images_of(root, "train", channels="L"), GREY[:8, :, :, None], LABELS[:8])
-    assert_set(images_of(root, "test", channels="L"), GREY[8:, :, :, None], LABELS[8:])
-    one = root / next(iter(files))
-    assert_set(images_of(one, channels="L"), GREY[:8, :, :, None], LABELS[:8])
-
-
-def test_mnist_is_padded_to_32_in_black_and_not_resampled(tmp_path: Path):
-    digits = np.random.default_rng(0).integers(256, size=(5, 28, 28), dtype=np.uint8)
-    root = write(tmp_path / "mnist", **{"train-images-idx3-ubyte": idx(digits)})
-    images = Folder(str(root), 32, channels="L", fit="pad", pad="black", split="all").open("cpu")
-    assert isinstance(images, ImageDataset)
-    assert np.array_equal(images.pixels[:, 0].numpy(), np.pad(digits, ((0, 0), (2, 2), (2, 2))))
-
-
-def test_emnist_is_turned_upright_and_that_is_said(tmp_path: Path):
-    files = {"emnist-letters-train-images-idx3-ubyte": idx(GREY), "emnist-letters-train-labels-idx1-ubyte": idx(LABELS)}
-    images = images_of(write(tmp_path / "e", **files), channels="L")
-    assert_set(images, GREY.transpose(0, 2, 1)[..., None], LABELS)
-    assert "EMNIST's images are stored transposed, and are turned upright" in str(images.description)
-    write(tmp_path / "e", **{"emnist-digits-train-images-idx3-ubyte": idx(GREY)})
-    with pytest.raises(ValueError, match=r"several sets: emnist-digits-, emnist-letters-: name one file"):
-        images_of(tmp_path / "e")
-
-
-@pytest.mark.parametrize(
-    "blob",
-    [idx(GREY)[:-1], idx(GREY) + b"\0", idx(GREY)[:9], b"\0\0\x08\3" + b"\xff" * 12, gzip.compress(idx(GREY))[:50]],
-    ids=["a value less", "a value more", "half a header", "absurd lengths", "half a gzip"],
-)
-def test_an_idx_of_another_length_than_it_claims_is_refused(blob: bytes, tmp_path: Path):
-    root = write(tmp_path / "mnist", **{"train-images-idx3-ubyte": blob})
-    with pytest.raises(ValueError, match=r"cannot read .*mnist") as error:
-        images_of(root)
-    assert "\n" not in str(error.value)
 
 
 def test_data_sets_of_hdf5_are_read_as_arrays(tmp_path: Path, monkeypatch):
@@ -108,56 +36,6 @@ def test_data_sets_of_hdf5_are_read_as_arrays(tmp_path: Path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(ValueError, match=r"pip install 'limpid-diffusion\[hdf5\]'"):
         images_of(path)
-
-
-@pytest.mark.parametrize("packed", [False, True], ids=["tar", "tar.gz"])
-def test_class_folders_in_a_tar_are_read_in_place(packed: bool, tmp_path: Path):
-    path = tmp_path / f"set.tar{'.gz' if packed else ''}"
-    path.write_bytes(SETS["tar.gz" if packed else "tar"]())
-    images = images_of(path)
-    assert_set(images, PIXELS, LABELS)
-    assert images.class_names == ("class0", "class1", "class2")
-    folder = images_of(write(tmp_path / "folder", **class_folders()))
-    assert folder.fingerprint == images.fingerprint
-    assert {each.name for each in tmp_path.iterdir()} == {"cache", "folder", path.name}
-
-
-def test_shards_of_webdataset_are_one_set_with_the_splits_of_their_names(tmp_path: Path):
-    shards = {"train-000000.tar": range(0, 4), "train-000001.tar": range(4, 8), "val-000000.tar": range(8, 12)}
-    root = write(tmp_path / "set", **{name: tar(shard(rows)) for name, rows in shards.items()})
-    assert_set(images_of(root), PIXELS, LABELS)
-    assert_set(images_of(root, "train"), PIXELS[:8], LABELS[:8])
-    assert_set(images_of(root, "test"), PIXELS[8:], LABELS[8:])
-    assert images_of(root).class_names == ("0", "1", "2")
-    assert images_of(root, labels="none").class_names == ()
-
-
-def test_labels_of_a_shard_are_in_cls_or_json_and_each_image_has_one(tmp_path: Path):
-    files = {f"{i}.png": png(i) for i in range(3)} | {f"{i}.json": b'{"label": "c%d"}' % i for i in range(3)}
-    path = tmp_path / "set.tar"
-    path.write_bytes(tar(files))
-    assert images_of(path).class_names == ("c0", "c1", "c2")
-    path.write_bytes(tar({name: blob for name, blob in files.items() if name != "1.json"}))
-    with pytest.raises(ValueError, match=r"1\.png has no label in a \.cls or \.json"):
-        images_of(path)
-
-
-def test_tars_that_are_named_after_classes_are_the_classes(tmp_path: Path):
-    root = write(tmp_path / "set", **{f"n0{n}.tar": tar({f"x{i}.png": png(i) for i in (n, n + 1)}) for n in (0, 2)})
-    assert images_of(root).class_names == ("n00", "n02")
-    same = write(tmp_path / "same", **{f"{n}.tar": tar({"x.png": png(n)}) for n in range(3)})
-    assert_set(images_of(same), PIXELS[[1, 2, 0]], np.zeros(3, int))  # 1-x.png, 2-x.png, x.png
-
-
-def test_what_leads_out_of_a_tar_or_past_its_end_is_refused(tmp_path: Path):
-    path = tmp_path / "set.tar"
-    path.write_bytes(tar({"a.png": png(0), "../b.png": png(1)}))
-    with pytest.raises(ValueError, match=r"\.\./b\.png: its name leads out of the tar"):
-        images_of(path)
-    path.write_bytes(tar({"a.png": png(0), "b.png": png(1)})[:1600])
-    with pytest.raises(ValueError, match=r"set\.tar"):
-        images_of(path)
-    assert [each.name for each in tmp_path.iterdir() if each.name != "cache"] == ["set.tar"]
 
 
 def edm_zip() -> bytes:

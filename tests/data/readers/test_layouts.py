@@ -1,43 +1,14 @@
 """Which files are images, which folders are classes or splits, and what is left out: of a folder as of a zip."""
 
-import io
 import json
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from PIL import Image, TiffImagePlugin
+from listed_files import PNG, scan
 
-from limpid.data import Folder
-from limpid.data.readers.file_kinds import UNREAD_KINDS, unread_kind
-from limpid.data.readers.listing import ImageListing, left_out_by_reason
-from limpid.data.readers.scan import read_image, scan_folder
-from limpid.data.readers.zip_files import scan_zip
-from limpid.recipes.recipe import Recipe, with_absolute_root
-
-
-def encoded(format: str, **options: object) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (4, 4)).save(file, format, **options)  # pyright: ignore[reportArgumentType]
-    return file.getvalue()
-
-
-PNG = encoded("PNG")
-
-
-def scan(form: str, tmp_path: Path, files: dict[str, bytes], labels: str = "") -> ImageListing:
-    """The listing of files in a folder, or in a zip."""
-    if form == "zip":
-        with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
-            for name, blob in files.items():
-                archive.writestr(name, blob)
-        return scan_zip(tmp_path / "set.zip", labels)
-    for name, blob in files.items():
-        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "set" / name).write_bytes(blob)
-    return scan_folder(tmp_path / "set", labels)
+from limpid.data.readers.listing import ImageListing
 
 
 def assigned(listing: ImageListing) -> list[str]:
@@ -262,104 +233,3 @@ def test_what_cannot_be_understood_is_refused_with_what_to_do(
     with pytest.raises(ValueError, match=message) as error:
         scan(form, tmp_path, dict.fromkeys(files, PNG) | tables | broken, labels)
     assert str(error.value).isprintable()
-
-
-@pytest.mark.parametrize("form", ["folder", "zip"])
-def test_images_that_are_not_read_are_refused_by_name_with_what_to_do(form: str, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("limpid.data.readers.file_kinds.find_spec", lambda _: None)
-    suffixes = {f"{kind.suffixes[0]}": kind for kind in UNREAD_KINDS}
-    unread = {f"cat/a{suffix}": str(kind) for suffix, kind in suffixes.items()}
-    unread["dog/a.npy"] = unread["cat/a.npy"]
-    listing = scan(form, tmp_path, dict.fromkeys(unread, b"") | {"cat/b.png": PNG, "dog/b.png": PNG})
-    assert listing.classes == ("cat", "dog")
-    assert {image.name: image.why for image in listing.refused} == unread
-    assert listing.left_out == ()
-    assert len(left_out_by_reason(listing.refused)) == len(UNREAD_KINDS)
-
-
-SIGNED = {
-    "a HEIC image": b"\0\0\0\x18ftypheic\0\0\0\0",
-    "a JPEG XL image": b"\xff\x0a\xfa\x7f",
-    "a JPEG 2000 image": encoded("JPEG2000"),
-    "a Photoshop document": b"8BPS\0\1",
-    "an icon file": encoded("ICO"),
-    "a DDS texture": encoded("DDS"),
-    "an OpenEXR image": b"v/1\x01\2\0\0\0",
-    "a Radiance HDR image": b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n",
-    "a DICOM image": bytes(128) + b"DICM",
-    "a NIfTI volume": bytes(344) + b"n+1\0",
-    "an SVG drawing": b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>',
-    "a video": b"\0\0\0\x20ftypisom\0\0\2\0",
-    "a NumPy array": b"\x93NUMPY\1\0",
-}
-
-
-def raw_photograph(**tags: int) -> bytes:
-    directory = TiffImagePlugin.ImageFileDirectory_v2()
-    for tag, value in tags.items():
-        directory[int(tag[1:])] = value
-    return encoded("TIFF", tiffinfo=directory)
-
-
-@pytest.mark.parametrize("name", ["a", "a.png"])
-def test_images_that_are_not_read_are_known_by_their_first_bytes(name: str, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("limpid.data.readers.file_kinds.find_spec", lambda _: None)
-    signed = [*SIGNED.items(), ("a raw photograph", raw_photograph(_50706=1, _254=1, _330=8))]
-    signed += [("a raw photograph", raw_photograph(_254=1, _330=8))]
-    for kind, blob in signed:
-        for each in scan_folder(_folder(tmp_path, {name: blob, "z.png": PNG})).refused:
-            assert each.why.startswith(f"it is {kind}: ")
-            assert name == "a"
-        with pytest.raises(ValueError, match=f"cannot read the image .*: it is {kind}: "):
-            read_image(tmp_path / "set" / name, (3, 4, 4))
-
-
-def _folder(tmp_path: Path, files: dict[str, bytes]) -> Path:
-    scan("folder", tmp_path, files)
-    return tmp_path / "set"
-
-
-def test_no_image_that_is_read_is_taken_for_one_that_is_not():
-    for format in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF"):
-        assert unread_kind(encoded(format)) is None
-    assert unread_kind(b"\0\0\0\x20ftypmif1\0\0\0\0mif1avifmiaf") is None
-    assert unread_kind(raw_photograph(_254=0)) is None
-
-
-def test_heic_is_read_where_its_package_is_installed(tmp_path: Path, monkeypatch):
-    for spec, names in ((object(), ["a.HEIC", "b", "z.png"]), (None, ["z.png"])):
-        monkeypatch.setattr("limpid.data.readers.file_kinds.find_spec", lambda _, spec=spec: spec)
-        listing = scan("folder", tmp_path, {"a.HEIC": b"", "b": SIGNED["a HEIC image"], "z.png": PNG})
-        assert listing.names == names
-
-
-def test_labels_and_splits_that_no_folder_shows_belong_to_what_identifies_the_set(tmp_path: Path):
-    files = {"cat/a.png": PNG, "dog/b.png": PNG}
-
-    def content(number: int, more: dict[str, bytes], labels: str = "") -> object:
-        (tmp_path / str(number)).mkdir()
-        return scan("folder", tmp_path / str(number), files | more, labels).content
-
-    by_folder = content(0, {})
-    tables = [f"id,label\na,{a}\nb,{b}\n".encode() for a, b in ("xy", "yx")]
-    found = [by_folder, *(content(i, {"t.csv": blob}, "t.csv") for i, blob in enumerate(tables, 1))]
-    assert len(set(found)) == 3
-    assert content(3, {}, "folders") == by_folder
-
-
-def test_the_path_of_a_table_elsewhere_is_made_absolute_so_that_a_run_resumes_from_any_folder(
-    tmp_path: Path, monkeypatch
-):
-    _folder(tmp_path, {"a.png": PNG, "inside.csv": b"id,label\na,1\n"})
-    (tmp_path / "here" / "tables").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path / "here")
-    Path("tables/t.csv").write_bytes(b"id,label\na,1\n")
-    for labels, expected in (
-        ("tables/t.csv:label", f"{tmp_path}/here/tables/t.csv:label"),
-        ("inside.csv", "inside.csv"),
-        ("prefix", "prefix"),
-        ("", ""),
-    ):
-        recipe = with_absolute_root(Recipe(data=Folder(f"{tmp_path}/set", labels=labels)))
-        assert recipe.data == Folder(str(tmp_path / "set"), labels=expected)
-    assert scan_folder(tmp_path / "set", f"{tmp_path}/here/tables/t.csv:label").classes == ("1",)

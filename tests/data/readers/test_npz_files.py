@@ -14,11 +14,6 @@ GREY = PIXELS[..., 0]
 FLAT = PIXELS.transpose(0, 3, 1, 2).reshape(12, -1)
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LIMPID_DATA", str(tmp_path / "cache"))
-
-
 def opened(root: Path, files: dict[str, bytes], split: str = "all", **options: object) -> ImageDataset:
     """The set in the folder `root`, written first."""
     for name, blob in files.items():

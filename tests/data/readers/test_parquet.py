@@ -21,11 +21,6 @@ PIXELS = np.random.default_rng(3).integers(256, size=(30, 8, 8, 3), dtype=np.uin
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LIMPID_DATA", str(tmp_path / "cache"))
-
-
 def png(index: int) -> bytes:
     file = io.BytesIO()
     Image.fromarray(PIXELS[index]).save(file, "PNG")
@@ -94,7 +89,7 @@ def test_labels_without_names_are_their_own_names(labels: list, classes: tuple[s
         ("default/train/0000.parquet", "default/train/0001.parquet", "default/test/0000.parquet"),
     ],
 )
-def test_files_of_a_folder_are_the_splits_that_their_names_say(names: tuple[str, ...], tmp_path: Path):
+def test_files_of_a_folder_are_the_splits_that_their_names_state(names: tuple[str, ...], tmp_path: Path):
     for name, start in zip(names, (0, 10, 20), strict=True):
         write(tmp_path / "set" / name, table(range(start, start + 10), label=[i % 2 for i in range(10)]))
     (tmp_path / "set" / "README.md").write_text("a set")
@@ -167,10 +162,10 @@ def test_a_table_that_is_no_set_of_images_is_refused_with_its_columns(content: p
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("spoil", [lambda blob: blob[:200], lambda blob: blob[:4], lambda blob: blob[:-4] + b"PARE"])
-def test_a_parquet_that_was_cut_is_refused_in_one_line(spoil, tmp_path: Path):
+@pytest.mark.parametrize("cut", [lambda blob: blob[:200], lambda blob: blob[:4], lambda blob: blob[:-4] + b"PARE"])
+def test_a_parquet_that_was_cut_is_refused_in_one_line(cut, tmp_path: Path):
     path = write(tmp_path / "set.parquet", table(range(10)))
-    path.write_bytes(spoil(path.read_bytes()))
+    path.write_bytes(cut(path.read_bytes()))
     with pytest.raises(ValueError, match=re.escape(f"cannot read {path}: ")) as error:
         all_images(path)
     assert "\n" not in str(error.value)

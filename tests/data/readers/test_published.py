@@ -28,11 +28,6 @@ from limpid.data import Folder
 from limpid.data.images import ImageDataset
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LIMPID_DATA", str(tmp_path / "cache"))
-
-
 def images_of(root: Path, split: str = "all", size: int = 32, **options: object) -> ImageDataset:
     source = Folder(str(root), size, split=split, **options).open("cpu")  # pyright: ignore[reportArgumentType]
     assert isinstance(source, ImageDataset)

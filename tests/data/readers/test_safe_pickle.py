@@ -97,6 +97,6 @@ def test_tuples_are_keys_as_ever_and_a_large_value_is_no_key(monkeypatch: pytest
         unpickle(pickle.dumps({tuple(range(30)): 0}))
 
 
-def test_lengths_that_are_not_there_are_refused_before_memory_is_taken_for_them():
+def test_a_length_beyond_the_end_is_refused_before_memory_is_allocated():
     with pytest.raises(ValueError, match="expected 1099511627776 bytes in a bytes8, but only 0 remain"):
         unpickle(b"\x80\x04\x8e" + (2**40).to_bytes(8, "little"))
