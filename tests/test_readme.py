@@ -20,7 +20,9 @@ def blocks(language: str) -> list[str]:
 
 
 COMMANDS = [line.split("#")[0].strip() for block in blocks("bash") for line in block.splitlines()]
-LIMPID = [command for command in COMMANDS if command.startswith("limpid ")]
+SERVED = "limpid lab"
+"""Runs until Ctrl-C: tests/lab/test_server.py starts it."""
+LIMPID = [command for command in COMMANDS if command.startswith("limpid ") and command != SERVED]
 SMALL = shlex.split(
     "--duration 32 --batch-size 16 --network.model-channels 16 --network.channel-mult 1 1 1"
     " --network.num-blocks 1 --network.attn-resolutions 16"
