@@ -29,6 +29,16 @@ TUPLES = 20_000
 HASHED = 1_000_000
 """Limit of the values in all tuples that are keys: hashing 100 nested tuples that hold the next twice takes 2^100."""
 _MARK = 0
+_GETS, _PUTS = {"GET", "BINGET", "LONG_BINGET"}, {"PUT", "BINPUT", "LONG_BINPUT"}
+"""Operations that read from the memo, and that write to it, by a number."""
+_NESTS = {"TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "FROZENSET"}
+"""Operations that make of several values one that can be a key."""
+_PUSHES = {
+    operation.name
+    for operation in pickletools.opcodes
+    if not operation.stack_before and len(operation.stack_after) == 1
+} - {"MARK", *_GETS}
+"""Operations that put a plain value on the stack: half of those in CIFAR-10, so they are followed without delay."""
 
 
 class Record:
@@ -68,9 +78,9 @@ def refuse_bombs(blob: bytes | mmap | io.BufferedIOBase, max_tuples: int = TUPLE
     """
     tuples, sizes = 0, _Sizes()
     for operation, argument, _ in pickletools.genops(cast("bytes | IO[bytes]", blob)):
-        if operation.name.endswith("PUT") and argument is not None and argument > MEMO:
+        if operation.name in _PUTS and argument is not None and argument > MEMO:
             raise pickle.UnpicklingError(f"it would remember a value by the number {argument}")
-        tuples += operation.name.startswith(("TUPLE", "FROZENSET"))
+        tuples += operation.name in _NESTS
         if tuples > max_tuples:
             raise pickle.UnpicklingError(f"it has more than {max_tuples:,} tuples")
         sizes.step(operation, argument)
@@ -90,10 +100,12 @@ class _Sizes:
 
     def step(self, operation: pickletools.OpcodeInfo, argument: Any) -> None:
         """Follow one operation. Raises UnpicklingError for values that are not there, and for keys of absurd size."""
-        name, before = operation.name, [kind.name for kind in operation.stack_before]
-        if name.endswith("GET"):
+        name = operation.name
+        if name in _PUSHES:
+            self.stack.append(1)
+        elif name in _GETS:
             self.stack.append(self.memo.get(argument, 1))
-        elif name.endswith("PUT") or name == "MEMOIZE":
+        elif name in _PUTS or name == "MEMOIZE":
             self.memo[len(self.memo) if argument is None else argument] = self._top()
         elif name == "DUP":
             self.stack.append(self._top())
@@ -101,8 +113,8 @@ class _Sizes:
             self.stack.append(_MARK)
         elif name == "POP" and self.stack[-1:] == [_MARK]:
             self.stack.pop()
-        elif before or operation.stack_after:
-            self._replace(name, before, len(operation.stack_after))
+        elif operation.stack_before:
+            self._replace(name, [kind.name for kind in operation.stack_before], len(operation.stack_after))
 
     def _top(self) -> int:
         if not self.stack or self.stack[-1] == _MARK:
@@ -134,8 +146,7 @@ class _Sizes:
         self.hashed += sum(size for size in keys if size > 1)
         if self.hashed > HASHED:
             raise pickle.UnpicklingError(f"its keys are tuples of more than {HASHED:,} values")
-        nested = name.startswith(("TUPLE", "FROZENSET"))
-        size = min(1 + sum(items), HASHED + 1) if nested else max(items, default=1)
+        size = min(1 + sum(items), HASHED + 1) if name in _NESTS else max(items, default=1)
         self.stack += [size] * results
 
 
