@@ -30,6 +30,16 @@ def test_mnist_is_read_as_it_is_published(packed: bool, mark: str, tmp_path: Pat
     assert_set(images_of(one, channels="L"), GREY[:8, :, :, None], LABELS[:8])
 
 
+def test_a_gz_beside_the_same_file_unpacked_is_left_out_and_not_opened(tmp_path: Path):
+    files = {"train-images-idx3-ubyte": idx(GREY), "train-labels-idx1-ubyte": idx(LABELS)}
+    root = write(tmp_path / "raw", **files, **{f"{name}.gz": gzip.compress(blob)[:40] for name, blob in files.items()})
+    images = images_of(root, channels="L")
+    assert_set(images, GREY[..., None], LABELS)
+    (left_out,) = images.description.left_out
+    names = "train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz"
+    assert str(left_out) == f"2 .gz files beside the same arrays unpacked ({names})"
+
+
 def test_mnist_is_padded_to_32_in_black_and_not_resampled(tmp_path: Path):
     digits = np.random.default_rng(0).integers(256, size=(5, 28, 28), dtype=np.uint8)
     root = write(tmp_path / "mnist", **{"train-images-idx3-ubyte": idx(digits)})

@@ -15,6 +15,7 @@ from zlib import crc32
 
 import numpy as np
 
+from limpid.data.left_out import NUM_EXAMPLES, LeftOut
 from limpid.data.readers.array_layout import ArrayLayout
 from limpid.data.readers.array_roles import NamedArray
 from limpid.data.readers.arrays import listing_from_arrays
@@ -26,6 +27,9 @@ from limpid.runtime.terminal import printable
 NUMBER_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 GZIP = b"\x1f\x8b"
 IDX_NAMES = re.compile(r"(.*/)?((.*)[-.])?(images[-.]idx3|labels[-.]idx1)-ubyte(\.gz)?", re.IGNORECASE)
+
+TWINS = ".gz files beside the same arrays unpacked"
+"""What the compressed files are called that torchvision leaves in its folder `raw`."""
 
 
 def is_idx(path: Path, head: bytes) -> bool:
@@ -50,20 +54,25 @@ def scan_idx(path: Path, label: str = "") -> ImageListing:
 
 
 def scan_idx_files(root: Path, names: list[str], label: str = "") -> ImageListing:
-    """The images of the idx files of a folder, by their splits. Raises ValueError for those of several sets."""
+    """The images of the idx files of a folder, by their splits. Raises ValueError for those of several sets.
+
+    A .gz beside the same file unpacked, as torchvision leaves them, is left out.
+    """
     sets = {re.sub("(train|test|t10k)$", "", match[3] or "") for name in names if (match := IDX_NAMES.fullmatch(name))}
     if len(sets) > 1:
         found = ", ".join(sorted(printable(each) for each in sets))
         raise ValueError(f"{printable(str(root))} has several sets: {found}: name one file of images with --data.root")
-    return _listing(root, [root / name for name in sorted(names)], label)
+    twins = sorted({name for name in names if name.lower().endswith(".gz")} & {f"{name}.gz" for name in names})
+    left_out = (LeftOut(TWINS, len(twins), tuple(twins[:NUM_EXAMPLES])),) if twins else ()
+    return _listing(root, [root / name for name in sorted(set(names) - set(twins))], label, left_out)
 
 
-def _listing(root: Path, files: list[Path], label: str) -> ImageListing:
+def _listing(root: Path, files: list[Path], label: str, left_out: tuple[LeftOut, ...] = ()) -> ImageListing:
     try:
         arrays = [_array(file) for file in files]
         transposed = any(array.layout for array in arrays)
         notes = ("EMNIST's images are stored transposed, and are turned upright",) if transposed else ()
-        return listing_from_arrays(root, arrays, stamp_of(*files), label, notes=notes)
+        return listing_from_arrays(root, arrays, stamp_of(*files), label, left_out, notes)
     except Exception as error:  # gzip raises many exceptions for broken files
         raise ValueError(f"cannot read {printable(str(root))}: {one_line(error)}") from error
 
