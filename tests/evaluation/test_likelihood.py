@@ -1,13 +1,19 @@
 """The likelihood of a run, measured on a tiny network."""
 
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from small_sets import npz
 from tiny_recipes import CPU, TINY
 from torch import nn
 
-from limpid.data import Cifar10, Digits
+from limpid.data import Cifar10, Digits, Folder
+from limpid.data.splits import Split
 from limpid.diffusion.likelihood import BIN_WIDTH
-from limpid.evaluation.likelihood import LikelihoodConfig, bits_per_dim, chain_levels, data_split
+from limpid.evaluation.likelihood import LikelihoodConfig, bits_per_dim, chain_levels, data_split, open_split
 from limpid.sampling.pipeline import Pipeline, load
 from limpid.training.run import run
 
@@ -49,8 +55,26 @@ def test_a_likelihood_is_computed_in_float32_and_leaves_torch_as_it_was(pipeline
 
 
 def test_the_test_split_is_measured_where_there_is_one():
-    assert data_split(Cifar10(size=8), "test") == (Cifar10(size=8, split="test"), "test")
-    assert data_split(Digits(size=8), "test") == (Digits(size=8), "complete training")
+    assert data_split(Cifar10(size=8), "test") == (Cifar10(size=8, split="test"), "test set")
+    assert data_split(Digits(size=8), "test") == (Digits(size=8), "complete training set")
+    with pytest.raises(ValueError, match="split val: CIFAR-10 has train and test"):
+        data_split(Cifar10(), "val")
+
+
+@pytest.mark.parametrize(("split", "count"), [("train", 5), ("val", 3), ("test", 4), ("all", 12)])
+def test_the_likelihood_of_every_split_of_own_images_can_be_measured(
+    split: Split, count: int, pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("LIMPID_DATA", str(tmp_path / "data"))
+    sizes = {"train": 5, "val": 3, "test": 4}
+    arrays = {f"{name}_images": np.full((n, 8, 8), 9, np.uint8) for name, n in sizes.items()}
+    (tmp_path / "set.npz").write_bytes(npz(**arrays))
+    data = Folder(str(tmp_path / "set.npz"), 8, channels="L")
+    own = replace(pipeline, recipe=replace(pipeline.recipe, data=data), class_names=())
+    source, name = open_split(data, LikelihoodConfig(n=2, split=split), CPU)
+    assert len(source) == count
+    assert split in name or name == "images of the training and held-out sets"
+    assert name in str(bits_per_dim(own, n=2, split=split, steps=30, num_levels=1))
 
 
 @pytest.mark.parametrize(

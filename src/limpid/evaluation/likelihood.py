@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -10,9 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from limpid.data import Data, DataSource
+from limpid.data import Cifar10, Data, DataSource, Folder
+from limpid.data.cifar10 import SIZES
 from limpid.data.convert import ImagesLike
 from limpid.data.images import ImageDataset, LabelledBatch, normalize
+from limpid.data.splits import Split
 from limpid.diffusion import likelihood
 from limpid.diffusion.denoiser import Denoise
 from limpid.diffusion.guidance import clip_x0
@@ -49,8 +51,8 @@ class LikelihoodConfig:
     """Standard deviation of the decoder, the distribution of pixels given x, relative to the last noise level."""
     tolerance: float = 1e-3
     """Relative and absolute error tolerance of the ODE solver."""
-    split: Literal["train", "test"] = "test"
-    """The split of the data set, if it has splits."""
+    split: Split = "test"
+    """The split of the data set, if it has splits: val and all only of your own images."""
     seed: int = 0
     """Seed of the subset and of the noise."""
     batch_size: int = 50
@@ -134,10 +136,10 @@ def measure(pipeline: Pipeline, source: DataSource, config: LikelihoodConfig, na
 
 def open_split(data: Data, config: LikelihoodConfig, runtime: Runtime) -> tuple[DataSource, str]:
     """The images to measure with, and their name. Raises ValueError for invalid settings."""
-    data, split = data_split(data, config.split)
+    data, name = data_split(data, config.split)
     source = data.open(runtime.device)
     check_config(config, source)
-    return source, f"images of the {split} set"
+    return source, f"images of the {name}"
 
 
 def check_config(config: LikelihoodConfig, source: DataSource) -> None:
@@ -147,11 +149,15 @@ def check_config(config: LikelihoodConfig, source: DataSource) -> None:
         raise ValueError(f"{given}: expected 2 to {len(source)} images, and at least 1, 1 and 0 of the others")
 
 
-def data_split(data: Data, split: Literal["train", "test"]) -> tuple[Data, str]:
-    """The split of a data set that has splits, else all of it; and its name."""
-    if "split" not in {spec.name for spec in fields(data)}:
-        return data, "complete training"
-    return replace(data, split=split), split
+def data_split(data: Data, split: Split) -> tuple[Data, str]:
+    """The split of a data set that has splits, else all of it; and its name. Raises ValueError for one it has not."""
+    if isinstance(data, Folder):
+        return replace(data, split=split), f"{split} set" if split != "all" else "training and held-out sets"
+    if not isinstance(data, Cifar10):
+        return data, "complete training set"
+    if split not in SIZES:
+        raise ValueError(f"split {split}: CIFAR-10 has {' and '.join(SIZES)}")
+    return replace(data, split=split), f"{split} set"
 
 
 def batch_sizes(config: LikelihoodConfig) -> Iterator[int]:
