@@ -40,7 +40,7 @@ def test_a_ratio_is_taken_round_by_round():
     assert slow_machine_halfway.rounds == (0.5, 0.5, 0.5, 0.5)
 
 
-def test_works_are_interleaved_and_each_runs_twice_before():
+def test_functions_are_interleaved_and_each_runs_twice_for_warmup():
     done = []
     clocks = {name: clock(partial(done.append, name), "cpu") for name in "ab"}
     figures = time_interleaved(clocks, rounds=3, seconds=0.0)

@@ -107,7 +107,7 @@ def test_one_image_is_edited_to_each_of_several_classes(what: str, pipeline: Pip
 
 
 @pytest.mark.parametrize("mask", ["left", "right", "top", "bottom", "centre"])
-def test_a_mask_by_name_is_the_part_it_says(mask: str):
+def test_a_mask_by_name_is_the_part_that_it_names(mask: str):
     part = parse_mask(mask, (3, 8, 4))
     y, x = (where.double().mean().item() for where in part.nonzero().T)
     assert part.double().mean() == (0.25 if mask == "centre" else 0.5)

@@ -58,7 +58,7 @@ def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return last
 
 
-def test_what_was_pushed_samples_as_the_float16_weights_do(hub: HubServer, capsys: pytest.CaptureFixture[str]):
+def test_a_pushed_model_samples_as_its_float16_weights(hub: HubServer, capsys: pytest.CaptureFixture[str]):
     assert main(PUSH) == 0
     out, err = capsys.readouterr()
     assert out.splitlines() == ["out", f"{hub.url}/me/tiny/commit/{hub.commit('me/tiny')}"]
@@ -78,7 +78,7 @@ def test_what_was_pushed_samples_as_the_float16_weights_do(hub: HubServer, capsy
     assert torch.equal(pulled.sample(4).pixels, original.sample(4).pixels)
 
 
-def test_what_was_pushed_is_sampled_offline_from_the_cache(
+def test_a_pushed_model_samples_offline_from_the_cache(
     hub: HubServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     assert main(PUSH) == 0
@@ -97,7 +97,7 @@ def test_a_file_that_breaks_on_the_hub_is_refused(hub: HubServer, capsys: pytest
     assert f"its {MODEL_FILE} is no intact checkpoint" in refused(["sample", "hf:me/tiny"], capsys)
 
 
-def test_without_a_server_nothing_is_pushed_and_that_is_a_line(
+def test_without_a_server_nothing_is_pushed_and_one_line_states_it(
     hub: HubServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
@@ -119,7 +119,7 @@ def test_without_a_server_nothing_is_pushed_and_that_is_a_line(
         ("/commit/", 500, "complete or not there at all"),
     ],
 )
-def test_a_push_that_is_refused_says_what_to_do_and_leaves_no_file(
+def test_a_refused_push_states_what_to_do_and_leaves_no_file(
     hub: HubServer, capsys: pytest.CaptureFixture[str], path: str, status: int, message: str
 ):
     hub.refusals[path] = status
@@ -127,7 +127,7 @@ def test_a_push_that_is_refused_says_what_to_do_and_leaves_no_file(
     assert not hub.repos.get("me/tiny")
 
 
-def test_a_first_push_whose_commit_fails_says_that_the_repository_is_empty_and_the_same_command_fills_it(
+def test_a_first_push_whose_commit_fails_names_the_empty_repository_which_the_same_command_fills(
     hub: HubServer, capsys: pytest.CaptureFixture[str]
 ):
     hub.new_files, hub.refusals = {".gitattributes": b"*.safetensors filter=lfs"}, {"/commit/": 403}
@@ -167,7 +167,7 @@ def test_without_the_package_the_extra_is_named_before_any_work(
     assert main(EXPORT) == 0
 
 
-def test_a_private_repository_is_private_and_a_public_one_is_not_taken_for_one(
+def test_a_private_push_makes_a_private_repository_and_refuses_a_public_one(
     hub: HubServer, capsys: pytest.CaptureFixture[str]
 ):
     assert main([*PUSH, "--private"]) == 0

@@ -47,7 +47,7 @@ def test_the_exact_name_comes_before_another_case_and_an_index_last(word: str, l
         ("9" * 5000, ("1", "2"), "no class '999"),
     ],
 )
-def test_what_names_no_class_or_several_is_refused(word: str, names: tuple[str, ...], message: str):
+def test_a_word_that_names_no_class_or_several_is_refused(word: str, names: tuple[str, ...], message: str):
     with pytest.raises(ValueError, match=message):
         label_from_word(word, names)
 

@@ -115,7 +115,7 @@ def test_a_full_disk_names_the_file_and_what_to_do(writer, tmp_path: Path):
     )
 
 
-def test_a_run_that_goes_on_where_the_disk_is_full_says_where_and_what_to_do(folder: Path, tmp_path, monkeypatch):
+def test_a_run_resumed_on_a_full_disk_names_the_file_and_what_to_do(folder: Path, tmp_path, monkeypatch):
     copytree(folder, tmp_path / "run")
 
     def full(*_: object, **__: object) -> None:

@@ -24,7 +24,7 @@ def test_in_a_pipe_there_is_a_line_for_each_tenth_and_for_the_end(total: int, ca
     assert not net._forward_hooks
 
 
-def test_more_evaluations_than_expected_are_no_more_than_all(capsys: pytest.CaptureFixture[str]):
+def test_more_evaluations_than_expected_are_shown_as_all(capsys: pytest.CaptureFixture[str]):
     net = nn.Linear(2, 2)
     with evaluation_progress(net, 3):
         for _ in range(5):

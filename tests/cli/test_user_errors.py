@@ -56,7 +56,7 @@ def test_the_table_has_every_command():
 
 
 @pytest.mark.parametrize("command", ALL_COMMANDS)
-def test_a_command_without_its_argument_says_what_it_needs(command: str, place: Path, capsys):
+def test_a_command_without_its_argument_names_what_it_needs(command: str, place: Path, capsys):
     assert "needs a" in refused(command.replace("{}", "").split(), place, capsys)
 
 

@@ -34,7 +34,7 @@ def test_the_page_has_every_schedule_target_and_sampler(combinations: ModuleType
 
 @pytest.mark.parametrize("schedule", get_args(Schedule), ids=lambda kind: kind.__name__)
 @unchecked()
-def test_every_combination_draws_the_data_as_the_page_says(schedule: type, combinations: ModuleType):
+def test_every_combination_samples_the_data_as_the_page_states(schedule: type, combinations: ModuleType):
     page = {(row[0], row[1]): [float(cell.rstrip("%")) for cell in row[2:]] for row in rows()[1:]}
     for kind in combinations.TARGETS:
         found = [100 * wrong for wrong in combinations.cells(schedule(), kind)]
@@ -46,7 +46,7 @@ def test_every_combination_draws_the_data_as_the_page_says(schedule: type, combi
 @unchecked()
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(data=st.data(), scale=st.floats(0.5, 4), steps=st.integers(20, 60))
-def test_guidance_away_from_another_law_draws_the_law_beyond(
+def test_guidance_away_from_another_law_samples_the_extrapolated_law(
     combinations: ModuleType, data: st.DataObject, scale: float, steps: int
 ):
     """Two Gaussians of one standard deviation guide to a third: its mean is as far beyond as the scale says."""

@@ -117,7 +117,7 @@ def test_a_hole_without_surroundings_is_sampling():
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
-def test_going_back_up_is_the_forward_process(schedule: Schedule):
+def test_adding_noise_again_is_the_forward_process(schedule: Schedule):
     """x_s noised on to level t has the alpha and sigma of t: k alpha_s = alpha_t, and the variances add up."""
     levels = sampling_levels(schedule, 10)
     x0, eps = torch.full((1, 3), 0.7, dtype=torch.float64), torch.ones(1, 3, dtype=torch.float64)
@@ -194,7 +194,7 @@ def test_one_level_is_its_own_inversion():
 
 
 @pytest.mark.parametrize("sampler", [Ddim(1.0), Heun(churn=5)], ids=str)
-def test_a_sampler_that_draws_noise_cannot_go_back_and_forth(sampler: Solver):
+def test_a_sampler_that_adds_noise_cannot_invert(sampler: Solver):
     ends, t = torch.randn(2, 2, dtype=torch.float64), torch.tensor([0.5])
     with pytest.raises(ValueError, match="this sampler adds noise"):
         last(interpolate(sampler, LAW, ends, t, sampling_levels(Karras(), 20)))

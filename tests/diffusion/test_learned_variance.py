@@ -56,7 +56,7 @@ def test_the_first_step_is_measured_by_the_decoder():
 
 
 @pytest.mark.parametrize("u", [2 / 4000, 1.0])
-def test_the_loss_teaches_the_share_by_finite_gradients_however_far_the_guess(u: float):
+def test_the_gradient_of_the_learned_fraction_is_finite_however_wrong_the_prediction(u: float):
     share = torch.full(SHAPE, 0.5, requires_grad=True)
     x0 = draw(3).float().clamp(-1, 1)
     vlb_loss(x0, -1000 * x0, share, posterior_bounds(Cosine(4000), torch.full((4,), u))).sum().backward()
@@ -64,7 +64,7 @@ def test_the_loss_teaches_the_share_by_finite_gradients_however_far_the_guess(u:
     assert share.grad.isfinite().all()
 
 
-def test_the_fraction_that_fits_is_the_posteriors_where_x0_is_known():
+def test_the_best_fraction_is_that_of_the_posterior_where_x0_is_known():
     step, x0 = posterior_bounds(Cosine(T), U), draw(4).clamp(-1, 1)
     losses = [vlb_loss(x0, x0, torch.full(SHAPE, share, dtype=torch.float64), step) for share in (0.0, 0.3, 1.0)]
     assert (losses[0] < 1e-12).all()
@@ -92,7 +92,7 @@ def learner() -> Denoiser:
     return Denoiser(TwoAnswers(), Eps(), Timestep(), LinearBeta(), null_label=10, learns_variance=True)
 
 
-def test_the_bound_teaches_the_share_and_leaves_the_noise_to_the_simple_loss():
+def test_the_bound_trains_the_fraction_alone_and_the_simple_loss_the_noise():
     gradients = []
     for step in (None, posterior_bounds(LinearBeta(), U)):
         model = learner()
@@ -121,7 +121,7 @@ def test_a_learnt_variance_at_either_end_is_the_one_published(share: float, same
     assert_close(ends[0], ends[1], rtol=1e-4, atol=1e-4)
 
 
-def test_the_share_passes_through_guidance_and_clipping():
+def test_the_learned_fraction_passes_through_guidance_and_clipping():
     model, x = learner(), draw(9).float()
     level = sampling_levels(LinearBeta(), 5)[1]
     guess = clip_x0(classifier_free(model, torch.tensor([0, 1, 2, 3]), Guidance(2.0)))
@@ -131,7 +131,7 @@ def test_the_share_passes_through_guidance_and_clipping():
     assert x0.abs().max() <= 1
 
 
-def test_a_network_that_has_learnt_none_is_refused():
+def test_a_network_without_a_learned_variance_is_refused():
     def denoise(x: Tensor, level: Level) -> Tensor:
         return x
 

@@ -13,7 +13,7 @@ MOMENTS = torch.tensor([1.0, 4.0, 16.0, 1.0, 0.25], dtype=torch.float64)
 @pytest.mark.parametrize(
     "kind", [UniformLevels(), LossSecondMoment(bins=5), LossSecondMoment(bins=5, floor=0.5)], ids=str
 )
-def test_the_mean_of_anything_stays_what_it_is(kind: UniformLevels | LossSecondMoment):
+def test_importance_weights_leave_every_mean_unbiased(kind: UniformLevels | LossSecondMoment):
     bent, rarity = importance_sample(U, kind.density(MOMENTS))
     assert_close((bent.square() * rarity).mean(), U.square().mean(), rtol=1e-4, atol=0)
     assert_close(rarity.mean(), torch.ones((), dtype=torch.float64), rtol=1e-3, atol=0)
@@ -31,14 +31,14 @@ def test_the_variance_of_the_loss_falls():
     assert (MOMENTS.sqrt()[(bent * 5).long()] * rarity).var() < 1e-3 * loss.var()
 
 
-def test_draws_are_even_until_every_part_has_been_met():
+def test_levels_are_uniform_until_every_bin_has_a_loss():
     unmet = torch.tensor([1.0, 0.0, 4.0], dtype=torch.float64)
     bent, rarity = importance_sample(U, LossSecondMoment(bins=3).density(unmet))
     assert_close(bent, U)
     assert_close(rarity, torch.ones_like(U))
 
 
-def test_moments_are_those_of_the_losses_met():
+def test_second_moments_are_those_of_the_losses_seen():
     moments = torch.zeros(4, dtype=torch.float64)
     for step in range(2_000):
         u = stratified(8, generator("cpu", step))
@@ -46,7 +46,7 @@ def test_moments_are_those_of_the_losses_met():
     assert_close(moments, torch.tensor([1.01, 4.01, 9.01, 16.01], dtype=torch.float64), rtol=0.05, atol=0)
 
 
-def test_a_part_that_a_batch_does_not_meet_keeps_its_moment():
+def test_a_bin_without_a_loss_in_the_batch_keeps_its_moment():
     moments = torch.tensor([5.0, 7.0])
     update_moments(moments, torch.tensor([0.9]), torch.tensor([1.0]))
     assert moments[0] == 5

@@ -5,10 +5,23 @@ from itertools import pairwise
 
 import pytest
 import torch
+from gaussian_pixels import (
+    CHANCES,
+    CLEAN,
+    ENTROPY,
+    F64,
+    NOISY,
+    PIXELS,
+    PURE,
+    SMOOTH,
+    assert_within,
+    at,
+    chances,
+    images,
+)
 from torch import Tensor
 from torch.testing import assert_close
 
-from limpid.diffusion.level import Level
 from limpid.diffusion.likelihood import (
     BIN_WIDTH,
     DEQUANTIZATION_STD,
@@ -19,39 +32,12 @@ from limpid.diffusion.likelihood import (
     discrete_elbo,
     ode_likelihood,
 )
-from limpid.diffusion.oracle import DataDistribution, EmpiricalData, Gaussian, Mixture
+from limpid.diffusion.oracle import DataDistribution, EmpiricalData, Gaussian
 from limpid.diffusion.schedules import Karras, LinearBeta, sampling_levels
 from limpid.runtime.rng import generator
 
-F64 = torch.float64
-MEAN, STD = 0.1, 0.2
-PIXELS = torch.arange(256, dtype=F64)[:, None] / 127.5 - 1
-
-
-def at(ratio: float) -> Level:
-    return Level(torch.ones((), dtype=F64), torch.tensor(ratio, dtype=F64))
-
-
-def chances(mean: float, std: float) -> Tensor:
-    """What N(mean, std^2) gives to the bin of each pixel."""
-    edges = torch.cat([torch.tensor([-math.inf], dtype=F64), PIXELS[1:, 0] - BIN_WIDTH / 2, torch.tensor([math.inf])])
-    return torch.special.ndtr((edges - mean) / std).diff()
-
-
-CHANCES = chances(MEAN, STD)
-ENTROPY = -(CHANCES * CHANCES.log()).nan_to_num().sum().item()
 # The law of pixels itself, whose denoiser knows the grid that they lie on, and the Gaussian that it was cut from.
 LATTICE = EmpiricalData(PIXELS, CHANCES.clamp(min=1e-300))
-SMOOTH = Gaussian(torch.tensor([MEAN], dtype=F64), torch.tensor([math.hypot(STD, DEQUANTIZATION_STD)], dtype=F64))
-NOISY, CLEAN = at(80.0), at(BIN_WIDTH)
-# So noisy that the prior is the law's own to 1e-4.
-PURE = at(1e4)
-
-
-def images(n: int, axes: int = 1) -> Tensor:
-    """Pixels of the law, at equal quantiles, so that a mean over them is nearly the expectation."""
-    u = (torch.arange(n, dtype=F64) + 0.5) / n
-    return PIXELS[torch.searchsorted(CHANCES.cumsum(0), u).clamp(max=255), 0][:, None].expand(n, axes).contiguous()
 
 
 def squared_error(x0: Tensor, ratio: Tensor) -> Tensor:
@@ -67,15 +53,6 @@ def integral(x0: Tensor) -> Tensor:
     log_ratio = torch.linspace(math.log(BIN_WIDTH), math.log(80), 2_001, dtype=F64)
     ratio = log_ratio.exp()[:, None]
     return torch.trapezoid(squared_error(kinds, ratio) / ratio.square(), log_ratio, dim=0)[which]
-
-
-def assert_within(draws: Tensor, expected: Tensor | float, slack: float = 0.0) -> None:
-    """The mean of the draws is the expectation, up to four standard errors and what is explained where it is used."""
-    error = (draws - expected).std() / math.sqrt(len(draws))
-    assert abs((draws - expected).mean()) < 4 * error + slack
-
-
-# The terms of the bounds.
 
 
 def test_the_decoder_gives_every_bin_its_share_of_the_gaussian():
@@ -119,7 +96,7 @@ def test_a_step_costs_the_divergence_of_its_two_gaussians(variance):
         assert_close(steps[:, 40 - t], torch.distributions.kl_divergence(q, p).sum(1))
 
 
-def test_steps_of_a_gaussian_cost_what_its_squared_error_says():
+def test_the_cost_of_steps_of_a_gaussian_follows_from_its_squared_error():
     x0, levels = images(4_000), sampling_levels(Karras(0.02), 12)
     steps = discrete_elbo(SMOOTH, x0, levels, generator("cpu", 1)).steps
     assert steps.shape == (4_000, 11)
@@ -128,7 +105,7 @@ def test_steps_of_a_gaussian_cost_what_its_squared_error_says():
         assert_within(steps[:, i], expected)
 
 
-def test_a_few_steps_stand_for_all():
+def test_a_few_steps_estimate_the_sum_over_all():
     x0, levels = images(4_000), sampling_levels(Karras(0.02), 60)
     few = discrete_elbo(SMOOTH, x0, levels, generator("cpu", 2), num_levels=7).nats
     all_steps = discrete_elbo(SMOOTH, x0, levels, generator("cpu", 3)).nats
@@ -139,9 +116,6 @@ def test_the_continuous_bound_is_its_integral():
     x0 = images(4_000)
     steps = continuous_elbo(SMOOTH, x0, NOISY, CLEAN, generator("cpu", 4), num_levels=20).steps.sum(1)
     assert_within(steps, integral(x0))
-
-
-# The closed forms: entropy, cross entropy, and their order.
 
 
 @pytest.mark.parametrize("law", [SMOOTH, LATTICE], ids=["Gaussian", "pixels"])
@@ -156,7 +130,7 @@ def test_the_continuous_bound_of_the_exact_denoiser_is_the_entropy(law: DataDist
     assert_within(bound.nats, ENTROPY, slack=0.003)
 
 
-def test_the_discrete_bound_comes_down_to_the_continuous_one_which_is_above_the_entropy():
+def test_the_discrete_bound_falls_to_the_continuous_bound_which_is_above_the_entropy():
     x0, gaps = images(20_000), []
     limit = integral(x0).mean()
     for steps in (40, 80, 160):
@@ -168,20 +142,7 @@ def test_the_discrete_bound_comes_down_to_the_continuous_one_which_is_above_the_
     assert all(1.6 < a / b < 2.9 for a, b in pairwise(gaps))
 
 
-def test_the_ode_gives_the_density_of_a_gaussian_exactly():
-    x0 = images(200, axes=3)
-    law = Gaussian(torch.tensor([0.1, 0.0, -0.2], dtype=F64), torch.tensor([0.2, 0.4, 0.1], dtype=F64))
-    nats = ode_likelihood(law, x0, NOISY, at(DEQUANTIZATION_STD), generator("cpu", 7), tolerance=1e-8).nats
-    y = x0 + BIN_WIDTH * (torch.rand(x0.shape, generator=generator("cpu", 7)).double() - 0.5)
-    # The density that the ODE carries from its prior, which differs from the law's own at 80 by some (mean / 80) z.
-    end, narrow = law.ode_solution(y, at(DEQUANTIZATION_STD), NOISY), torch.hypot(law.std, at(DEQUANTIZATION_STD).sigma)
-    prior = torch.distributions.Normal(0.0, math.hypot(80, 1)).log_prob(end)
-    carried = (prior + (torch.hypot(law.std, NOISY.sigma) / narrow).log()).sum(1)
-    assert_close(nats, -carried - 3 * math.log(BIN_WIDTH), rtol=0, atol=1e-5)
-    assert_close(nats, -law.log_density(y, at(DEQUANTIZATION_STD)) - 3 * math.log(BIN_WIDTH), rtol=0, atol=0.03)
-
-
-def test_the_three_stand_in_the_order_of_the_theory():
+def test_the_three_estimates_are_in_the_order_of_the_theory():
     """For the exact denoiser: the chain's bound, then its limit, then the ODE, which is the entropy itself."""
     x0 = images(20_000)
     chain = discrete_elbo(SMOOTH, x0, sampling_levels(Karras(BIN_WIDTH), 40), generator("cpu", 8)).nats.mean().item()
@@ -226,59 +187,7 @@ def test_no_bound_is_below_the_entropy_whatever_the_denoiser():
             assert bound.nats.mean() > ENTROPY - 4 * bound.nats.std() / math.sqrt(len(x0))
 
 
-# Hutchinson's trace.
-
-PLANAR = Mixture(
-    torch.tensor([0.4, 0.6], dtype=F64),
-    (
-        Gaussian(torch.tensor([-0.3, 0.3], dtype=F64), torch.tensor([0.2, 0.1], dtype=F64)),
-        Gaussian(torch.tensor([0.4, 0.1], dtype=F64), torch.tensor([0.1, 0.3], dtype=F64)),
-    ),
-)
-
-
-def test_the_ode_with_the_exact_trace_gives_the_density_of_a_mixture():
-    x0 = 0.4 * torch.randn(40, 2, dtype=F64, generator=generator("cpu", 11))
-    nats = ode_likelihood(PLANAR, x0, PURE, at(DEQUANTIZATION_STD), generator("cpu", 12), tolerance=1e-7, probes=0).nats
-    y = x0 + BIN_WIDTH * (torch.rand(x0.shape, generator=generator("cpu", 12)).double() - 0.5)
-    assert_close(nats, -PLANAR.log_density(y, at(DEQUANTIZATION_STD)) - 2 * math.log(BIN_WIDTH), rtol=0, atol=1e-3)
-
-
-def test_hutchinsons_guess_is_right_on_average():
-    one = torch.tensor([[0.1, 0.2]], dtype=F64)
-    signs = torch.tensor([[1.0, 1.0], [1.0, -1.0]], dtype=F64)
-    level = at(0.3)
-    jacobian = torch.func.jacrev(lambda x: PLANAR(x[None], level)[0])(one[0])
-    assert abs(jacobian[0, 1]) > 0.05  # else any sign would give the trace
-    # The mean over both kinds of pairs of signs is the trace itself.
-    assert_close(torch.stack([sign @ jacobian @ sign for sign in signs]).mean(), jacobian.trace())
-    many = one.expand(400, 2).contiguous()
-    guesses = ode_likelihood(PLANAR, many, NOISY, at(DEQUANTIZATION_STD), generator("cpu", 13), 1e-5).nats
-    exact = ode_likelihood(PLANAR, many, NOISY, at(DEQUANTIZATION_STD), generator("cpu", 13), 1e-5, probes=0).nats
-    assert (guesses - exact).std() > 0.01
-    assert_within(guesses, exact, slack=1e-3)
-
-
-def test_the_ode_is_solved_as_torchdiffeq_solves_it():
-    """ln p of the two dimensions and the noise x of a mixture, by torchdiffeq's own Dormand-Prince."""
-    torchdiffeq = pytest.importorskip("torchdiffeq")
-    x0 = 0.4 * torch.randn(40, 2, dtype=F64, generator=generator("cpu", 14))
-    result = ode_likelihood(PLANAR, x0, NOISY, at(DEQUANTIZATION_STD), generator("cpu", 15), tolerance=1e-8, probes=0)
-    y = x0 + BIN_WIDTH * (torch.rand(x0.shape, generator=generator("cpu", 15)).double() - 0.5)
-
-    def slope(log_ratio: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        level = at(log_ratio.exp().item())
-        jacobian = torch.func.vmap(torch.func.jacrev(lambda x: PLANAR(x[None], level)[0]))(state[0])
-        return state[0] - PLANAR(state[0], level), jacobian.diagonal(dim1=1, dim2=2).sum(1) - 2
-
-    span = torch.tensor([math.log(DEQUANTIZATION_STD), math.log(80)], dtype=F64)
-    x, change = torchdiffeq.odeint(slope, (y, torch.zeros(40, dtype=F64)), span, rtol=1e-8, atol=1e-8, method="dopri5")
-    scale = math.hypot(1, 80)
-    log_prior = torch.distributions.Normal(0.0, 1.0).log_prob(x[-1] / scale).sum(1) - 2 * math.log(scale)
-    assert_close(result.nats, change[-1] - log_prior - 2 * math.log(BIN_WIDTH), rtol=0, atol=1e-5)
-
-
-def test_eight_bits_a_dimension_are_what_an_even_guess_costs():
+def test_a_uniform_guess_costs_eight_bits_per_dimension():
     x0 = torch.zeros(2, 3, 4, 4)
     assert_close(bits_per_dimension(torch.full((2,), 48 * math.log(256)), x0), torch.full((2,), 8.0))
     assert Elbo(torch.ones(2), torch.ones(2, 5), torch.ones(2)).nats.tolist() == [7, 7]

@@ -93,7 +93,7 @@ def test_the_loss_is_the_norm_of_the_error_of_the_target_times_the_weight_of_the
     assert torch.equal(denoising_loss(model, x0, eps, level, weight=MinSnrWeight(), error_norm=norm), expected)
 
 
-def test_the_loss_without_a_choice_has_the_bits_of_the_mean_of_squares():
+def test_the_default_loss_has_the_bits_of_the_mean_of_squares():
     x0, eps = torch.randn(2, 4, 3, 8, 8)
     level = LinearBeta()(torch.tensor([0.1, 0.3, 0.6, 1.0], dtype=torch.float64))
     model = Denoiser(nn.Identity(), Eps(), LogSigma(), LinearBeta())

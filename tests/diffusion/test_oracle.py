@@ -89,7 +89,7 @@ def test_points_are_a_mixture_of_gaussians_without_width(point: tuple[float, flo
     assert_close(POINTS.log_density(x, level(*point)), same.log_density(x, level(*point)))
 
 
-def test_points_of_no_given_weight_weigh_the_same():
+def test_points_without_weights_weigh_the_same():
     x, noise_level = torch.randn(5, 1, dtype=F64), level(1.0, 0.5)
     even = EmpiricalData(POINTS.points, numbers(2.0, 2.0, 2.0))
     assert_close(EmpiricalData(POINTS.points)(x, noise_level), even(x, noise_level))
@@ -160,7 +160,7 @@ def test_guidance_of_two_gaussians_of_one_mean_ends_where_its_equation_does(scal
     assert_close(end.x, expected, rtol=5e-4, atol=1e-4)
 
 
-def test_a_mean_rests_on_all_points_in_pure_noise_and_on_one_near_the_data():
+def test_the_posterior_mean_weighs_all_points_in_pure_noise_and_one_point_near_the_data():
     points = EmpiricalData(numbers(-1.0, 0.2, 0.5)[:, None])
     x = numbers(0.2)[:, None]
     assert_close(effective_number(points.posterior(x, level(0.0, 1.0))), numbers(3.0))

@@ -36,7 +36,7 @@ def test_the_network_predicts_the_same_target_on_every_path(kind: Target, pair):
 
 
 @pytest.mark.parametrize("kind", TARGETS, ids=str)
-def test_the_gain_is_how_far_x0_moves_with_y(kind: Target, pair):
+def test_abs_c_out_is_the_change_of_x0_with_y(kind: Target, pair):
     (x0, eps), level = pair, PATHS["straight"]
     x, y = add_noise(x0, eps, level), target(kind, x0, eps, level)
     moved = (x0_from(kind, y + 1, x, level) - x0_from(kind, y, x, level)).abs()
@@ -57,7 +57,7 @@ def test_the_edm_target_has_variance_one_at_every_level():
     assert_close(y.var(1), torch.ones(16, dtype=torch.float64), rtol=0.03, atol=0)
 
 
-def test_v_is_the_turning_of_the_circle(pair):
+def test_v_is_the_derivative_of_x_by_its_angle_on_the_circle(pair):
     x0, eps = pair
     angles = ANGLES.clone().requires_grad_()
     x = add_noise(x0, eps, Level(angles.cos(), angles.sin()))

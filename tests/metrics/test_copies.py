@@ -31,7 +31,7 @@ def near(samples: Tensor, training: Tensor) -> Tensor:
     return distance_ratio(nearest(samples, training, K).distances)
 
 
-def test_images_like_the_held_out_are_taken_for_copies_as_often_as_the_threshold_says(training):
+def test_images_of_the_held_out_law_count_as_copies_as_often_as_the_threshold_states(training):
     held_out, generated = near(rows(2_000, 1), training), near(rows(2_000, 2), training)
     limit = threshold(held_out, 0.05)
     assert copy_rate(held_out, limit).value == 0.05

@@ -23,7 +23,7 @@ def test_student_is_scipys(freedom, tolerance):
     assert t_quantile(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=tolerance)
 
 
-def test_with_all_freedom_student_is_the_normal_law():
+def test_students_law_with_infinitely_many_degrees_of_freedom_is_the_normal_law():
     assert t_quantile(math.inf) == pytest.approx(stats.norm.ppf(0.975), abs=1e-15)
     assert Estimate(1.0, 2.0).interval == pytest.approx((1 - 2 * 1.96, 1 + 2 * 1.96), abs=1e-4)
 
@@ -36,7 +36,7 @@ def test_a_means_error_is_that_of_scipy():
     assert found.dof == 49
 
 
-def test_95_of_100_intervals_of_five_normals_hold_their_mean():
+def test_95_of_100_intervals_of_five_normals_cover_their_mean():
     rows = draws(4_000, 5) + 3
     held = [low < 3 < high for low, high in (mean_of(row).interval for row in rows)]
     # Four standard errors of a share of 0.95 among 4,000.
@@ -60,7 +60,7 @@ def test_the_jackknife_of_a_variance_meets_the_known_error():
     assert math.sqrt(sum(guesses) / 200) == pytest.approx(math.sqrt(2 / 399), rel=4 * 0.008 + 0.01)
 
 
-def test_a_share_has_the_binomial_error_and_is_never_sure():
+def test_a_proportion_has_the_binomial_error_which_is_never_zero():
     hits = torch.arange(1000) < 300
     assert proportion(hits).value == 0.3
     assert proportion(hits).error == pytest.approx(math.sqrt(0.3 * 0.7 / 1000), rel=3e-3)
@@ -71,7 +71,7 @@ def test_a_share_has_the_binomial_error_and_is_never_sure():
 
 
 @pytest.mark.parametrize("hits", [0, 1, 7, 30, 59, 60])
-def test_the_interval_of_a_share_is_wilsons_of_scipy_and_stays_in_0_to_1(hits: int):
+def test_the_interval_of_a_proportion_is_scipys_wilson_interval_and_within_0_to_1(hits: int):
     low, high = proportion(torch.arange(60) < hits).interval
     expected = stats.binomtest(hits, 60).proportion_ci(0.95, "wilson")
     assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-12)
@@ -79,14 +79,14 @@ def test_the_interval_of_a_share_is_wilsons_of_scipy_and_stays_in_0_to_1(hits: i
 
 
 @pytest.mark.parametrize("share", [0.001, 0.02, 0.5])
-def test_intervals_of_shares_hold_them_as_often_as_they_claim(share):
+def test_intervals_of_proportions_cover_them_as_often_as_they_claim(share):
     n = 2_000
     ends = [proportion(torch.arange(n) < count).interval for count in range(n + 1)]
     held = sum(stats.binom.pmf(count, n, share) for count, (low, high) in enumerate(ends) if low <= share <= high)
     assert held > 0.93
 
 
-def test_a_difference_has_welchs_freedom():
+def test_a_difference_has_welchs_degrees_of_freedom():
     a, b = draws(12), 2 * draws(30).flip(0) + 1
     found = difference(mean_of(a), mean_of(b))
     welch: Any = stats.ttest_ind(a.numpy(), b.numpy(), equal_var=False)
@@ -95,7 +95,7 @@ def test_a_difference_has_welchs_freedom():
     assert found.interval == pytest.approx(tuple(welch.confidence_interval(0.95)), rel=1e-4)
 
 
-def test_a_difference_of_sure_numbers_is_sure():
+def test_a_difference_of_exact_numbers_has_no_error():
     assert difference(Estimate(3.0, 0.0, 5), Estimate(1.0, 0.0)) == Estimate(2.0, 0.0, math.inf)
 
 

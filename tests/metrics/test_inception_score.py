@@ -14,7 +14,7 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_images_that_all_look_alike_score_1():
+def test_equal_predictions_score_1():
     for logits in (torch.zeros(100, 10), torch.randn(10).expand(100, -1)):
         found = inception_score(logits, generator(), 4)
         assert found.value == pytest.approx(1, abs=1e-12)

@@ -36,7 +36,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean(layout: torch.memory_format)
     torch.testing.assert_close(x.grad, y.detach())
 
 
-def test_dropout_draws_every_number_by_itself():
+def test_dropout_is_independent_for_every_number():
     torch.manual_seed(0)
     dropped = (Dropout(0.5)(torch.ones(1, 4, 100, 100)) == 0).double()
     shares = dropped.mean(dim=(0, 2, 3))
@@ -45,7 +45,7 @@ def test_dropout_draws_every_number_by_itself():
     assert (neighbours.abs() < 4 / 100).all()
 
 
-def test_dropout_is_nothing_outside_training_and_the_same_again_from_the_same_seed():
+def test_dropout_does_nothing_outside_training_and_is_repeated_by_its_seed():
     x, dropout = torch.randn(2, 3, 4, 5), Dropout(0.3)
     masks = [dropout(x) for seed in (1, 1, 2) if torch.manual_seed(seed)]
     assert torch.equal(masks[0], masks[1])
@@ -53,7 +53,7 @@ def test_dropout_is_nothing_outside_training_and_the_same_again_from_the_same_se
     assert torch.equal(dropout.eval()(x), x)
 
 
-def test_dropout_of_nearly_all_leaves_something():
+def test_dropout_of_nearly_all_numbers_leaves_some():
     torch.manual_seed(0)
     y = Dropout(0.999999)(torch.ones(1, 4, 256, 256))
     assert y.isfinite().all()

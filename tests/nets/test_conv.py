@@ -19,7 +19,7 @@ def test_nine_products_are_the_gradient_of_the_weights(shape: tuple[int, ...], l
     torch.testing.assert_close(weight_gradient(x, gradient), expected)
 
 
-def test_on_small_maps_it_is_the_convolution_that_it_is_elsewhere(monkeypatch: pytest.MonkeyPatch):
+def test_on_small_maps_it_equals_the_convolution_of_torch(monkeypatch: pytest.MonkeyPatch):
     layer, x = Conv3x3(6, 4), torch.randn(3, 6, 4, 4).bfloat16().requires_grad_()
     toward = torch.randn(3, 4, 4, 4).bfloat16()
 
@@ -37,7 +37,7 @@ def test_on_small_maps_it_is_the_convolution_that_it_is_elsewhere(monkeypatch: p
         torch.testing.assert_close(actual, expected_value, rtol=1.6e-2, atol=1e-2)
 
 
-def test_what_needs_no_gradient_gets_none(monkeypatch: pytest.MonkeyPatch):
+def test_a_tensor_that_needs_no_gradient_gets_none(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(conv3x3_cpu, "WIDE_KERNEL", 0)
     layer, x = Conv3x3(6, 4).requires_grad_(False), torch.randn(1, 6, 4, 4).bfloat16().requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):

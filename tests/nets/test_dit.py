@@ -72,7 +72,7 @@ def test_outputs_are_those_of_another_implementation():
     torch.testing.assert_close(converted(x, t.float(), labels), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_positions_tell_every_token_of_a_grid_that_is_not_square_apart():
+def test_every_token_of_a_grid_that_is_not_square_has_its_own_position_embedding():
     where = sincos_2d(3, 5, 8)
     assert where.shape == (15, 8)
     assert torch.cdist(where, where).add(torch.eye(15)).min() > 0.5
@@ -82,7 +82,7 @@ def test_positions_tell_every_token_of_a_grid_that_is_not_square_apart():
 
 
 @torch.no_grad()
-def test_it_begins_by_answering_zero_with_every_block_passing_its_tokens_on():
+def test_its_first_output_is_zero_and_every_block_begins_as_the_identity():
     net = DiT(2, 16, 2, 2).build((3, 8, 8), 0)
     assert (net(torch.randn(2, 3, 8, 8), torch.rand(2), None) == 0).all()
     block, x = net.get_submodule("blocks.0"), torch.randn(2, 16, 16)

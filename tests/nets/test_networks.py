@@ -50,7 +50,7 @@ def test_the_output_has_the_shape_of_the_input(network: Network, shape: tuple[in
 
 
 @torch.no_grad()
-def test_the_level_and_the_label_change_the_answer(network: Network):
+def test_the_level_and_the_label_change_the_output(network: Network):
     net, (x, c_noise, labels) = built(network), example_inputs()
     y = net(x, c_noise, labels)
     assert ((net(x, c_noise + 1, labels) - y).abs().amax(dim=(1, 2, 3)) > 1e-3).all()

@@ -18,7 +18,7 @@ def test_a_power_function_ema_has_the_requested_standard_deviation(std: float):
     assert np.sqrt((profile * (s - mean) ** 2).sum()) == pytest.approx(std, rel=1e-3)
 
 
-def test_a_power_average_weighs_the_past_by_its_profile():
+def test_a_power_function_ema_weighs_the_past_by_its_profile():
     average, draw = torch.zeros(1, dtype=torch.float64), generator("cpu", 0)
     history = torch.randn(STEPS, 1, dtype=torch.float64, generator=draw)
     for step, weights in enumerate(history, start=1):
@@ -53,9 +53,7 @@ def test_an_ema_that_was_saved_is_reconstructed_exactly():
 
 @pytest.mark.parametrize("start", [0.0, 1e4], ids=["from zero", "about a constant"])
 @pytest.mark.parametrize(("times", "tolerance"), [(10, 1e-2), (40, 1e-3)])
-def test_an_average_of_another_length_is_built_afterwards_as_if_it_had_been_tracked(
-    times: int, tolerance: float, start: float
-):
+def test_a_post_hoc_ema_equals_the_ema_that_had_been_tracked_in_training(times: int, tolerance: float, start: float):
     history = start + torch.randn(STEPS, 3, dtype=torch.float64, generator=generator("cpu", 1)).cumsum(0)
     names, saved, tracked = saved_averages(history, times)
     built = linear_combination(saved, solve_posthoc_coefficients(names, (STEPS * BATCH, 0.15)))["w"]
@@ -65,7 +63,7 @@ def test_an_average_of_another_length_is_built_afterwards_as_if_it_had_been_trac
 
 @pytest.mark.parametrize("std", [0.01, 0.07, 0.15, 0.25])
 @pytest.mark.parametrize("times", [1, 2, 5, 20])
-def test_weights_that_never_moved_are_built_as_they_are(times: int, std: float):
+def test_the_post_hoc_ema_of_constant_weights_is_those_weights(times: int, std: float):
     names = [(i * STEPS * BATCH / times, length) for i in range(1, times + 1) for length in (0.05, 0.1)]
     shares = solve_posthoc_coefficients(names, (STEPS * BATCH, std))
     constant = {"w": torch.full((3,), 5.0, dtype=torch.float64)}
@@ -73,6 +71,6 @@ def test_weights_that_never_moved_are_built_as_they_are(times: int, std: float):
 
 
 @pytest.mark.parametrize("std", [0.0, 0.3, -1.0])
-def test_a_length_that_no_power_average_has_is_refused(std: float):
+def test_a_standard_deviation_that_no_power_function_has_is_refused(std: float):
     with pytest.raises(ValueError, match=r"between 0 and 0\.288"):
         std_to_exp(std)

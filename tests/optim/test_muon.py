@@ -25,7 +25,7 @@ def after_one_step(weight: torch.Tensor, gradient: torch.Tensor, weight_decay: f
     return weight.detach()
 
 
-def test_a_step_is_as_long_as_one_of_adam_and_the_gradients_length_is_nothing():
+def test_a_step_is_as_long_as_one_of_adam_whatever_the_length_of_the_gradient():
     kernel, gradient = torch.zeros(32, 16, 3, 3), torch.randn(32, 16, 3, 3, generator=torch.Generator().manual_seed(1))
     step = after_one_step(kernel, gradient)
     assert step.square().mean().sqrt().item() == pytest.approx(0.1 * 0.2, rel=0.2)
@@ -33,7 +33,7 @@ def test_a_step_is_as_long_as_one_of_adam_and_the_gradients_length_is_nothing():
     torch.testing.assert_close(after_one_step(kernel, 1000 * gradient), step, rtol=0, atol=1e-3)
 
 
-def test_weights_decay_as_adams_do_and_only_by_themselves():
+def test_weights_decay_as_in_adamw():
     kernel = torch.ones(4, 4)
     moved = after_one_step(kernel, torch.eye(4), weight_decay=0.5) - after_one_step(kernel, torch.eye(4))
     torch.testing.assert_close(moved, torch.full((4, 4), -0.1 * 0.5))

@@ -27,11 +27,11 @@ OTHERS = [
 
 
 @pytest.mark.parametrize("new", OTHERS)
-def test_the_changes_make_the_one_of_the_other(new: Sampling):
+def test_the_changes_turn_one_recipe_into_the_other(new: Sampling):
     assert with_changes(BASE, changes(BASE, new)) == new
 
 
 @pytest.mark.parametrize("new", OTHERS)
-def test_the_options_of_the_command_make_the_one_of_the_other(new: Sampling):
+def test_the_options_of_the_command_turn_one_recipe_into_the_other(new: Sampling):
     default = Sample(Path("drawn"), BASE)
     assert parse(default, sampling_options(changes(BASE, new)), "limpid sample RUN").sampling == new

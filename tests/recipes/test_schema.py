@@ -16,7 +16,7 @@ def defaults(described: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("kind", [Recipe, Sampling, *get_args(Discrete), *get_args(Continuous)])
-def test_a_form_that_is_left_as_it_is_gives_the_defaults(kind: type):
+def test_the_defaults_of_a_schema_are_those_of_its_class(kind: type):
     assert from_dict(kind, defaults(schema(kind))) == kind()
 
 

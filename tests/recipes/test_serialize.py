@@ -57,7 +57,7 @@ def test_another_kind_starts_from_its_own_defaults():
         ([], r"recipe is \[\]: expected a table"),
     ],
 )
-def test_a_mistake_is_named_with_its_place(plain, message: str):
+def test_a_mistake_is_named_with_its_field(plain, message: str):
     with pytest.raises(ValueError, match=message):
         from_dict(Recipe, plain)
 
@@ -85,7 +85,7 @@ def test_a_guidance_weight_that_is_no_number_is_named_as_the_scale(weight: Any):
         from_dict(Guidance, {"weight": weight}, "guidance")
 
 
-def test_what_may_be_one_or_several_is_read_as_it_is_written():
+def test_a_field_of_one_or_several_numbers_is_read_as_it_was_written():
     for blocks in (2, (1, 2, 2, 2)):
         recipe = Recipe(network=UNet(num_blocks=blocks))
         assert from_dict(Recipe, json.loads(json.dumps(to_dict(recipe)))) == recipe
@@ -154,14 +154,14 @@ def test_a_kind_chosen_on_the_command_line_is_that_chosen_in_a_file(base: str, o
 
 
 @pytest.mark.parametrize("base", ["demo", "cifar10-small", "cifar10", "cifar10-iddpm"])
-def test_choosing_the_kind_that_is_there_changes_nothing(base: str):
+def test_choosing_the_kind_of_the_recipe_changes_nothing(base: str):
     recipe = RECIPES[base]()
     for option, choice in union_options(recipe).items():
         here = reduce(getattr, choice.attributes, recipe)
         assert parse(recipe, [option, type(here).__name__], "limpid train") == recipe
 
 
-def test_no_optimiser_is_taken_for_another():
+def test_adam_is_read_as_adamw_and_muon_is_another_optimizer():
     assert from_dict(Recipe, {"optimizer": "Adam"}, default=RECIPES["cifar10-small"]()).optimizer == AdamW()
     assert parse(RECIPES["cifar10-small"](), ["--optimizer", "AdamW"], "limpid train").optimizer == AdamW()
     assert not issubclass(Muon, AdamW)

@@ -44,7 +44,7 @@ print(kept, faults())
 
 
 @pytest.mark.skipif(not os.confstr("CS_GNU_LIBC_VERSION"), reason="only glibc hands memory back at once")
-def test_memory_that_was_freed_is_there_for_the_next_step_without_a_fault():
+def test_freed_memory_is_reused_by_the_next_step_without_page_faults():
     kept, faults = python(STEPS).split()
     assert kept == "True"
     assert int(faults) < 100
@@ -73,7 +73,7 @@ CORES = len(cpu.first_of_each_core(sorted(os.sched_getaffinity(0)))) if hasattr(
 
 
 @pytest.mark.skipif(CORES < 2, reason="threads are spread over two cores or more")
-def test_each_thread_gets_a_core_unless_they_are_fewer_or_the_user_has_placed_them():
+def test_each_thread_gets_a_core_unless_there_are_too_few_or_the_user_has_placed_them():
     alone, spread = python(THREADS).splitlines()
     assert alone == "False False {True}"
     assert spread == f"True True {{1}} {CORES - 1}"  # the main thread stays free
@@ -88,7 +88,7 @@ def test_each_thread_gets_a_core_unless_they_are_fewer_or_the_user_has_placed_th
         ({4: 1, 2: 1, 1: 1}, 4),
     ],
 )
-def test_beside_others_as_many_threads_are_taken_as_get_most_done_and_in_doubt_all(
+def test_on_a_busy_machine_the_fastest_number_of_threads_is_taken_and_in_doubt_all(
     seconds: dict[int, float], best: int, monkeypatch: pytest.MonkeyPatch
 ):
     now = [0.0]
@@ -113,7 +113,7 @@ def test_beside_others_as_many_threads_are_taken_as_get_most_done_and_in_doubt_a
         torch.set_num_threads(before)
 
 
-def test_threads_can_be_named_and_a_run_goes_on_with_as_many_as_it_began_with(tmp_path: Path):
+def test_the_number_of_threads_can_be_chosen_and_a_resumed_run_has_that_of_its_start(tmp_path: Path):
     number = torch.get_num_threads()
     assert f"cpu, {number} thread" in str(TrainingRuntime("cpu", threads=number).resolve(32_000))
     with pytest.raises(ValueError, match=r"--threads -1: expected a number of threads"):
@@ -130,7 +130,7 @@ def test_threads_can_be_named_and_a_run_goes_on_with_as_many_as_it_began_with(tm
         assert with_previous_choices(TrainingRuntime("cpu", threads=7), tmp_path).threads == 7
 
 
-def test_a_run_goes_on_in_the_precision_it_began_with_where_the_cpu_can(
+def test_a_resumed_run_has_the_precision_of_its_start_where_the_cpu_supports_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def precision(given: str = "auto", **written: object) -> str:
@@ -209,12 +209,12 @@ def test_the_speed_of_bfloat16_is_the_shortest_time_in_float32_over_the_shortest
     assert torch.get_num_threads() == threads
 
 
-def test_where_the_kernel_tells_nothing_of_the_cpu_float32_is_chosen(tmp_path: Path):
+def test_where_the_kernel_does_not_describe_the_cpu_float32_is_chosen(tmp_path: Path):
     assert not cpu.is_bfloat16_faster(tmp_path / "missing")
     assert cpu.model(tmp_path / "missing") == ""
 
 
-def test_a_machine_says_in_a_line_what_it_chose_and_every_choice_can_be_overruled():
+def test_the_choices_for_a_machine_are_printed_in_a_line_and_each_can_be_overruled():
     chosen = TrainingRuntime("cpu").resolve()
     assert str(chosen).startswith("cpu, ")
     assert chosen.precision == ("bfloat16" if cpu.is_bfloat16_faster() else "float32")

@@ -42,11 +42,11 @@ def test_on_a_terminal_a_bar_is_rewritten_and_cleared_at_the_end(
 
 
 @pytest.mark.usefixtures("clock")
-def test_without_a_total_what_was_done_is_counted(capsys: pytest.CaptureFixture[str]):
+def test_without_a_total_the_items_are_counted(capsys: pytest.CaptureFixture[str]):
     assert len(list(progress(iter("a" * 12_345), "files found"))) == 12_345
     assert capsys.readouterr().err.startswith("files found: 10\nfiles found: 20\n")
 
 
-def test_what_ends_soon_says_nothing(capsys: pytest.CaptureFixture[str]):
+def test_short_work_shows_no_progress(capsys: pytest.CaptureFixture[str]):
     assert list(progress("abc", "reading images", 3)) == ["a", "b", "c"]
     assert capsys.readouterr().err == ""

@@ -26,14 +26,14 @@ def test_noise_is_standard_normal():
     assert abs((x.abs() > 3).double().mean() - tail) < 4 * math.sqrt(tail / n)
 
 
-def test_blocks_are_unrelated():
+def test_blocks_of_noise_are_uncorrelated():
     x = randn(SHAPE, "cpu", 0, "noise", 0).permute(0, 2, 3, 1).flatten()
     first, second = x[:RNG_BLOCK], x[RNG_BLOCK : 2 * RNG_BLOCK]
     assert not torch.equal(first, second)
     assert abs((first * second).mean()) < 4 / math.sqrt(RNG_BLOCK)
 
 
-def test_noise_lies_with_channels_last():
+def test_noise_is_channels_last():
     assert randn(SHAPE, "cpu", 1).is_contiguous(memory_format=torch.channels_last)
     assert randn(SHAPE, "cpu", 1).shape == SHAPE
 
@@ -73,7 +73,7 @@ def one_by_one(generators: list[torch.Generator], shape: tuple[int, int, int]) -
 @pytest.mark.parametrize(
     "shape", [(3, 32, 32), (1, 28, 28), (3, 7, 5), (1, 1, 3), (4, 1, 1), (3, 120, 100)], ids=lambda shape: f"{shape}"
 )
-def test_each_image_has_the_bits_of_its_own_generator_whoever_draws(
+def test_each_image_has_the_bits_of_its_own_generator_in_every_implementation(
     shape: tuple[int, int, int], number: int, prefetch: bool
 ):
     n = 41  # for most shapes several parts, the last one incomplete; an image of the largest is copied in two
@@ -119,14 +119,14 @@ def test_from_the_second_batch_on_the_next_one_is_prefetched():
 
 
 @pytest.mark.parametrize("prefetch", [False, True])
-def test_threads_draw_noise_in_inference_mode_too(prefetch: bool):
+def test_threads_generate_noise_in_inference_mode_too(prefetch: bool):
     with threads(2), torch.inference_mode():
         noises = list(islice(seeded_randn(by_seed(range(20)), (3, 32, 32), "cpu", prefetch=prefetch), 3))
     generators = by_seed(range(20))
     assert all(torch.equal(noise, one_by_one(generators, (3, 32, 32))) for noise in noises)
 
 
-def test_noise_given_out_is_not_written_to_again():
+def test_noise_that_was_returned_is_not_overwritten():
     stream = seeded_randn(by_seed(range(20)), (3, 32, 32), "cpu", prefetch=True)
     noises = list(islice(stream, 3))
     before = [noise.clone() for noise in noises]

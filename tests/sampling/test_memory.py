@@ -76,7 +76,7 @@ def levels(steps: int) -> Level:
     return sampling_levels(Karras(), steps)
 
 
-def test_the_tally_counts_tensors_that_stay_alive():
+def test_live_tensors_are_counted():
     assert peak(lambda: [noise() for _ in range(10)]) >= 10 * BATCH
     assert peak(lambda: final_step(SamplerStep(noise(), noise(), levels(2)[0]) for _ in range(10))) < 6 * BATCH
 

@@ -24,7 +24,9 @@ def test_every_file_has_a_name_and_every_name_a_file_that_a_package_can_carry():
 
 
 @pytest.mark.parametrize("name", PRETRAINED)
-def test_a_name_draws_at_once(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+def test_a_network_that_comes_with_limpid_samples_by_its_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     assert main(["sample", name, "--n", "2", "--steps", "2"]) == 0
     grid = Path("runs", "shipped", name, "drawn", "grid.png")
@@ -33,7 +35,7 @@ def test_a_name_draws_at_once(name: str, tmp_path: Path, monkeypatch: pytest.Mon
         assert image.width > 2 * 32
 
 
-def test_what_lies_here_by_that_name_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_file_of_that_name_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     name = Path("cifar10-small")
     assert checkpoint_path(name).parent == PRETRAINED_DIR
@@ -44,7 +46,7 @@ def test_what_lies_here_by_that_name_comes_first(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("command", ["sample", "evaluate", "likelihood", "edit img2img", "show trajectory"])
-def test_a_recipe_that_was_not_trained_draws_with_no_other_network(command: str, tmp_path: Path, monkeypatch, capsys):
+def test_a_recipe_that_was_not_trained_samples_from_no_other_network(command: str, tmp_path: Path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main([*command.split(), "cifar10"]) == 2
     errors = capsys.readouterr().err
@@ -66,7 +68,7 @@ def test_a_name_that_comes_with_limpid_is_that_of_the_recipe_it_was_trained_by()
 
 
 @pytest.mark.parametrize("file", sorted(set(PRETRAINED.values())))
-def test_it_names_no_place_of_the_machine_it_was_trained_on(file: str):
+def test_it_names_no_path_of_the_machine_it_was_trained_on(file: str):
     assert getattr(load_info(PRETRAINED_DIR / file).recipe.data, "root", "") == ""
 
 

@@ -55,7 +55,7 @@ def test_classes_of_equal_counts_take_turns(counts: tuple[int, ...]):
 
 
 @pytest.mark.parametrize("counts", [(90, 10), (1, 0, 999), (178, 182, 177, 183), (5, 3, 2), tuple(range(1, 30))])
-def test_labels_have_the_shares_of_the_training_set(counts: tuple[int, ...]):
+def test_labels_have_the_proportions_of_the_training_set(counts: tuple[int, ...]):
     total = sum(counts)
     assert Counter(labels_by_share(range(total), counts)) == {i: n for i, n in enumerate(counts) if n}
     for first, n in ((0, 40), (7, 100), (10**9, 1000)):
@@ -68,14 +68,14 @@ def test_the_label_of_a_seed_is_its_own():
     assert [labels_by_share([seed], (90, 10, 3))[0] for seed in range(50)] == together
 
 
-def test_counts_without_end_take_memory_that_ends():
+def test_huge_counts_take_little_memory():
     counted = Counter(labels_by_share(range(1000), (2**62 + 1, 2**62 - 1, 1)))
     assert counted[0] + counted[1] == 1000
     assert abs(counted[0] - counted[1]) <= 1
 
 
 @pytest.mark.parametrize("counts", [(), (0, 0), (3, -1)])
-def test_counts_that_are_no_shares_are_refused(counts: tuple[int, ...]):
+def test_counts_that_give_no_proportions_are_refused(counts: tuple[int, ...]):
     with pytest.raises(ValueError, match="expected numbers of images, not all 0"):
         labels_by_share([0], counts)
 

@@ -70,7 +70,7 @@ def test_a_fingerprint_is_the_same_wherever_the_images_are(form: str, tmp_path: 
     assert found.pop().images == 40
 
 
-def test_a_fingerprint_says_what_has_changed(tmp_path: Path):
+def test_two_fingerprints_state_what_has_changed(tmp_path: Path):
     images = write_images(tmp_path / "images")
 
     def found() -> Fingerprint:
@@ -121,7 +121,7 @@ def test_a_run_goes_on_to_the_bit_with_data_that_was_moved(moved: tuple[Path, Pa
     assert run(recipe_on(root, 160), folder, CPU)  # it is at the new place from now on
 
 
-def test_every_command_takes_the_new_place(moved: tuple[Path, Path], capsys: pytest.CaptureFixture[str]):
+def test_every_command_takes_the_new_path_of_moved_data(moved: tuple[Path, Path], capsys: pytest.CaptureFixture[str]):
     folder, root = moved
     commands = {
         "train": ["--images", "96"],
@@ -151,7 +151,7 @@ def test_other_images_are_refused_by_every_command(moved: tuple[Path, Path], tmp
     assert [int(path.stem) for path in checkpoint.list_checkpoints(folder / "checkpoints")][-1] == 64
 
 
-def test_an_older_checkpoint_has_no_fingerprint_and_its_data_a_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_data_of_an_older_checkpoint_is_found_by_its_path_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     images = write_images(tmp_path / "images")
     with monkeypatch.context() as patch:
         patch.setattr("limpid.data.readers.file_listing.fingerprint_of_files", lambda files: Fingerprint())
@@ -182,7 +182,7 @@ def test_limpid_data_stands_for_a_root(cifar_root: Path, tmp_path: Path, monkeyp
     assert run(replace(recipe, duration=32, data=Cifar10(size=8, split="test")), tmp_path / "run", CPU)
 
 
-def test_data_that_comes_with_limpid_has_no_place(tmp_path: Path, capsys):
+def test_data_that_comes_with_limpid_has_no_path(tmp_path: Path, capsys):
     assert run(replace(FULL, duration=32), tmp_path / "run", CPU)
     assert main(["evaluate", str(tmp_path / "run"), "--data.root", str(tmp_path)]) == 2
     assert "Digits come with limpid, and have no path" in capsys.readouterr().err

@@ -9,7 +9,7 @@ import pytest
 from limpid.storage.atomic import atomic_write, durable_write, remove_abandoned
 
 
-def test_two_who_write_one_file_at_once_do_not_disturb_each_other(tmp_path: Path):
+def test_two_writers_of_one_file_do_not_disturb_each_other(tmp_path: Path):
     path = tmp_path / "scores.json"
     with atomic_write(path) as first:
         with atomic_write(path) as second:
@@ -20,7 +20,7 @@ def test_two_who_write_one_file_at_once_do_not_disturb_each_other(tmp_path: Path
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_one_gives_up_is_not_taken_from_another(tmp_path: Path):
+def test_a_writer_that_fails_leaves_the_partial_file_of_another(tmp_path: Path):
     path = tmp_path / "scores.json"
     with atomic_write(path) as first:
         with pytest.raises(OSError, match="the disk is full"), atomic_write(path):
@@ -36,7 +36,7 @@ def test_partial_files_have_the_name_by_which_a_run_removes_them(tmp_path: Path,
         assert list(tmp_path.glob(f"{Path(kind).parent}/[0-9]*.part")) == [part]
 
 
-def test_what_was_begun_over_a_day_ago_is_removed_by_who_writes_the_same_file(tmp_path: Path):
+def test_a_partial_file_of_over_a_day_ago_is_removed_by_the_next_writer_of_the_file(tmp_path: Path):
     forsaken, begun = tmp_path / "a.png.0123abcd.part", tmp_path / "a.png.89abcdef.part"
     others = [tmp_path / name for name in ("b.png.0123abcd.part", "film.a.png.0123abcd.part", "a.png.part", "a.part")]
     for path in (forsaken, begun, *others):
@@ -48,7 +48,7 @@ def test_what_was_begun_over_a_day_ago_is_removed_by_who_writes_the_same_file(tm
     assert set(tmp_path.iterdir()) == {tmp_path / "a.png", begun, *others}
 
 
-def test_what_was_begun_an_hour_ago_in_a_folder_of_limpids_is_removed(tmp_path: Path):
+def test_a_partial_file_of_an_hour_ago_in_a_folder_of_limpid_is_removed(tmp_path: Path):
     """Files and folders of any name; not what is written to since, what has another name, or where a link leads."""
     pack, live = tmp_path / "pack.0123abcd.part", tmp_path / "live.0123abcd.part"
     old, link = tmp_path / "file.tar.gz.89abcdef.part", tmp_path / "link.0123abcd.part"
@@ -76,7 +76,7 @@ def test_a_folder_is_searched_once_however_many_files_are_written(tmp_path: Path
     assert searched == [tmp_path]
 
 
-def test_what_a_killed_run_had_begun_to_write_durably_is_written_over(tmp_path: Path):
+def test_the_partial_file_of_a_killed_run_is_overwritten(tmp_path: Path):
     killed = durable_write(tmp_path / "log.jsonl")
     killed.__enter__().write_text("begun")
     with durable_write(tmp_path / "log.jsonl") as part:

@@ -92,7 +92,7 @@ def test_every_file_is_written_by_the_atomic_writer():
     assert wrong == []
 
 
-def test_what_may_write_otherwise_still_does():
+def test_the_exceptions_for_other_writers_are_needed():
     """A function that is gone, or that is written anew, needs no leave any more."""
     for where, functions in ELSEWHERE.items():
         assert set(functions) == {name for name, _ in writes(SOURCE / where)}
@@ -111,7 +111,7 @@ def test_what_may_write_otherwise_still_does():
         "with other(x) as part: part.write_text('a')",
     ],
 )
-def test_a_write_is_found(text: str, tmp_path: Path):
+def test_the_search_finds_a_file_written_without_the_atomic_writer(text: str, tmp_path: Path):
     file = tmp_path / "a.py"
     file.write_text(f"def f():\n    {text}\n")
     assert len(list(writes(file))) == 1

@@ -32,7 +32,7 @@ def test_chunks_are_read_from_the_cache(tmp_path: Path):
     assert torch.equal(again["squares"], first["squares"])
 
 
-def test_whoever_stops_goes_on_there(tmp_path: Path):
+def test_interrupted_work_resumes_at_the_next_chunk(tmp_path: Path):
     done: list[range] = []
     some = cached_chunks(tmp_path, 100, 4, squares(done))
     next(some)
@@ -90,7 +90,7 @@ def test_a_chunk_under_another_name_is_computed_again(tmp_path: Path):
     assert torch.equal(concat(cached_chunks(tmp_path, 8, 4, squares([])))["squares"], torch.arange(8) ** 2)
 
 
-def test_a_folder_that_cannot_be_written_to_is_named_once_and_the_work_is_done(tmp_path: Path, capsys):
+def test_a_cache_that_cannot_be_written_to_is_named_once_and_the_chunks_are_computed(tmp_path: Path, capsys):
     (tmp_path / "features").touch()
     found = concat(cached_chunks(tmp_path / "features" / "of", 10, 4, squares([])))
     assert torch.equal(found["squares"], torch.arange(10) ** 2)
@@ -116,7 +116,7 @@ def test_partial_chunks_have_the_name_by_which_they_are_removed(tmp_path: Path):
     assert len(list(tmp_path.glob("00000000-00001000.safetensors.????????.part"))) == len(list(tmp_path.iterdir())) == 1
 
 
-def test_what_was_left_by_who_was_killed_an_hour_ago_is_removed(tmp_path: Path):
+def test_partial_chunks_of_a_process_killed_an_hour_ago_are_removed(tmp_path: Path):
     left = tmp_path / "00000000-00000009.safetensors.0123abcd.part"
     left.touch()
     os.utime(left, (time.time() - 4_000, time.time() - 4_000))

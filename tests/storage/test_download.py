@@ -28,7 +28,7 @@ def test_a_download_is_complete_and_alone_in_its_new_folder(serve, tmp_path: Pat
 
 
 @pytest.mark.parametrize("kind", ["md5", "sha256"])
-def test_a_checksum_says_its_kind(serve, tmp_path: Path, kind: str):
+def test_a_checksum_names_its_kind(serve, tmp_path: Path, kind: str):
     right = hashlib.new(kind, BODY).hexdigest()
     download(serve(BODY), f"{kind}:{right}", tmp_path / "right")
     with pytest.raises(ValueError, match=f"has the {kind.upper()} checksum {right}, expected {right[::-1]}"):
@@ -36,7 +36,7 @@ def test_a_checksum_says_its_kind(serve, tmp_path: Path, kind: str):
     assert files(tmp_path) == ["right"]
 
 
-def test_a_server_need_not_say_how_long_the_file_is(serve, tmp_path: Path):
+def test_a_server_need_not_send_the_length_of_the_file(serve, tmp_path: Path):
     download(serve(BODY, length=0), CHECKSUM, tmp_path / "file.tar.gz")
     assert (tmp_path / "file.tar.gz").read_bytes() == BODY
 
@@ -58,7 +58,9 @@ def test_progress_is_shown_apart_from_the_output(serve, tmp_path: Path, capsys: 
     ],
     ids=["cut off", "other content", "not found", "not served"],
 )
-def test_a_download_that_fails_says_so_in_a_line_and_leaves_nothing(serve, tmp_path: Path, answer: dict, message: str):
+def test_a_download_that_fails_is_reported_in_a_line_and_leaves_no_file(
+    serve, tmp_path: Path, answer: dict, message: str
+):
     url = serve(**answer)
     with pytest.raises(ValueError, match=message) as error:
         download(url, CHECKSUM, tmp_path / "file.tar.gz")
@@ -76,7 +78,7 @@ def test_a_server_that_is_not_there_is_named(tmp_path: Path):
     assert files(tmp_path) == []
 
 
-def test_a_server_that_falls_silent_is_given_up(serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_server_that_stops_sending_times_out(serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("limpid.storage.download.TIMEOUT", 0.2)
     over = threading.Event()
     url = serve(BODY[:1000], length=len(BODY), then=lambda: over.wait(10))
@@ -87,7 +89,7 @@ def test_a_server_that_falls_silent_is_given_up(serve, tmp_path: Path, monkeypat
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-def test_an_interrupted_download_leaves_nothing(serve, tmp_path: Path):
+def test_an_interrupted_download_leaves_no_file(serve, tmp_path: Path):
     over = threading.Event()
 
     def interrupt() -> None:
@@ -106,7 +108,7 @@ def test_an_interrupted_download_leaves_nothing(serve, tmp_path: Path):
     assert files(tmp_path) == []
 
 
-def test_what_was_there_before_stays_when_a_download_fails(serve, tmp_path: Path):
+def test_an_earlier_file_stays_when_a_download_fails(serve, tmp_path: Path):
     path = tmp_path / "file.tar.gz"
     path.write_bytes(b"older")
     with pytest.raises(ValueError, match="checksum"):
@@ -114,7 +116,7 @@ def test_what_was_there_before_stays_when_a_download_fails(serve, tmp_path: Path
     assert path.read_bytes() == b"older"
 
 
-def test_a_place_that_cannot_be_written_to_is_a_clear_line(serve, tmp_path: Path):
+def test_a_folder_that_cannot_be_written_to_is_refused_in_one_line(serve, tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="cannot download"):
         download(serve(BODY), CHECKSUM, tmp_path / "file" / "file.tar.gz")

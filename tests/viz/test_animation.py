@@ -32,7 +32,7 @@ def reopened(path: Path) -> tuple[list[Image.Image], list[int], int]:
 
 
 @pytest.mark.parametrize("suffix", [".webp", ".gif", ".WEBP"])
-def test_every_frame_is_there_for_its_time_and_the_film_begins_again(suffix: str, tmp_path: Path):
+def test_every_frame_is_shown_for_its_time_and_the_animation_repeats(suffix: str, tmp_path: Path):
     frames_in = frames(6)
     path = animate(iter(frames_in), tmp_path / "new" / f"film{suffix}", milliseconds=40, hold=700)
     images, durations, loops = reopened(path)
@@ -58,7 +58,7 @@ def test_gif_keeps_every_pixel_of_grey_images(tmp_path: Path):
 
 
 @pytest.mark.parametrize("suffix", [".webp", ".gif"])
-def test_a_image_that_stands_still_takes_its_time(suffix: str, tmp_path: Path):
+def test_equal_frames_are_shown_for_the_sum_of_their_times(suffix: str, tmp_path: Path):
     first, second = frames(2)
     images, durations, _ = reopened(animate([first, first, first, second], tmp_path / f"film{suffix}", 50, 200))
     changes = list(accumulate(durations, initial=0))
@@ -73,7 +73,7 @@ def reopened_alone(frame: Image.Image, folder: Path, suffix: str) -> Image.Image
         return back.convert("RGB")
 
 
-def test_one_frame_is_a_image(tmp_path: Path):
+def test_an_animation_of_one_frame_is_an_image(tmp_path: Path):
     (frame,) = frames(1)
     np.testing.assert_array_equal(np.asarray(reopened_alone(frame, tmp_path, ".webp")), np.asarray(frame))
 
@@ -93,7 +93,7 @@ def test_invalid_animations_are_refused(frames_in: list[Image.Image], name: str,
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_film_that_cannot_be_written_leaves_the_old_one(tmp_path: Path):
+def test_an_animation_that_cannot_be_written_leaves_the_earlier_one(tmp_path: Path):
     path = animate(frames(2), tmp_path / "film.webp")
     before = path.read_bytes()
     too_wide = Image.new("RGB", (16_384, 1))  # WebP ends at 16,383

@@ -63,7 +63,7 @@ def test_a_figure_is_written_in_the_format_of_its_suffix(suffix: str, head: byte
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_the_free_places_of_an_incomplete_row_are_blank(tmp_path: Path):
+def test_the_free_positions_of_an_incomplete_row_are_blank(tmp_path: Path):
     with Image.open(panels([Panel([LINE])] * 5, tmp_path / "figure.png")) as image:
         last = image.convert("RGB").crop((image.width * 2 // 3 + 30, image.height // 2 + 10, image.width, image.height))
     assert (np.asarray(last) == 255).all()
@@ -141,7 +141,7 @@ def test_a_point_that_is_not_a_number_spoils_only_the_mean_around_it():
         ([5.0, 50.0], True, ["5", "10", "20", "50"]),
     ],
 )
-def test_numbers_are_written_as_people_write_them(x: list[float], log: bool, labels: list[str]):
+def test_ticks_have_short_numbers(x: list[float], log: bool, labels: list[str]):
     assert written(plotted(Panel([Curve("a", x, [1.0, 2.0])], log_x=log)), "x") == labels
 
 
@@ -152,7 +152,7 @@ def test_small_numbers_have_a_short_power(value: float, text: str):
     assert scientific(value) == text
 
 
-def test_what_falls_to_zero_does_not_flatten_a_logarithmic_plot():
+def test_a_curve_that_falls_to_zero_does_not_flatten_a_logarithmic_plot():
     axes = plotted(Panel([Curve("snr", [0, 1, 2, 3], [1e4, 1.0, 1e-4, 1e-33])], log_y=True))
     low, high = axes.get_ylim()
     assert 1e-9 < low < 1e-4
@@ -193,7 +193,7 @@ def test_an_unknown_format_is_refused(tmp_path: Path):
         curves([LINE], tmp_path / "figure.bmp")
 
 
-def test_without_matplotlib_one_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_without_matplotlib_one_line_states_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ValueError, match=r'^plots need matplotlib: pip install "limpid-diffusion\[plots\]"$'):
         curves([LINE], tmp_path / "figure.png")

@@ -39,7 +39,7 @@ def test_sampling_levels_of_another_schedule_are_a_second_curve():
     assert alpha_bar.series[1].x == pytest.approx([1 - i / 10 for i in range(10)])
 
 
-def test_the_levels_of_training_are_its_one_curve_where_sampling_walks_the_same():
+def test_one_curve_shows_training_and_sampling_where_both_have_the_same_schedule():
     assert all(len(panel.series) == 1 for panel in show.schedule_panels(RECIPES["cifar10"]()))
 
 
@@ -52,7 +52,7 @@ def test_another_training_schedule_is_another_image(what, tmp_path: Path):
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda kind: kind.__name__)
-def test_every_training_schedule_can_be_seen(schedule, tmp_path: Path):
+def test_every_training_schedule_can_be_plotted(schedule, tmp_path: Path):
     recipe: Recipe = replace(TINY, schedule=schedule())
     for what in (show.schedule, show.forward):
         with Image.open(what(recipe, tmp_path / "figure.png")) as image:
@@ -60,7 +60,7 @@ def test_every_training_schedule_can_be_seen(schedule, tmp_path: Path):
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda kind: kind.__name__)
-def test_a_strip_sinks_into_noise_by_finite_and_growing_levels(schedule):
+def test_the_levels_of_a_strip_are_finite_and_grow(schedule):
     ratio = schedule()(show.u_at_even_angles(schedule(), 9)).edm_sigma
     assert (ratio.diff() > 0).all()
     assert ratio[:-1].isfinite().all()
