@@ -158,6 +158,12 @@ def test_a_kind_that_is_not_there_is_answered_with_the_nearest(family: str):
         ("--duration 1e30", "expected a number below 2^63"),
         ("--class-conditional maybe", "expected nothing after it, or true or false"),
         ("--ema 0.5", "--ema 0.5: expected a kind (Ema, PowerFunctionEma); options of the kind chosen now: --ema.half"),
+        (
+            "--data photos",
+            "no folder or file 'photos' (name your images with --data.root PATH), "
+            "and no data 'photos': choose from Cifar10, Digits, Folder",
+        ),
+        ("--data cifar", "no folder or file 'cifar' (name your images with --data.root PATH), and no data 'cifar': "),
         ("--sampler eulr", "did you mean euler?"),
         ("--precision bfloat", "no precision 'bfloat': choose from auto, float32, bfloat16; did you mean bfloat16?"),
         ("demo", "unexpected 'demo': options begin with --"),

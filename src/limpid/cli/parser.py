@@ -130,7 +130,13 @@ def _member(default: Any, name: str, word: str, members: dict[str, type]) -> typ
     near = get_close_matches(kind_word(word), KIND_NAMES.get(family, {}), n=1)
     if near and not get_close_matches(word.lower(), [member.lower() for member in members], n=1):
         raise ValueError(f"no {name.lstrip('-')} {word!r}: choose from {listed}; did you mean {near[0]}?")
-    return members[match_choice(name.lstrip("-"), word, members)]
+    try:
+        return members[match_choice(name.lstrip("-"), word, members)]
+    except ValueError as error:
+        if "Folder" not in members:
+            raise
+        advice = f"name your images with {name}.root PATH"
+        raise ValueError(f"no folder or file {word!r} ({advice}), and {error}") from error
 
 
 def _with_kind(value: Any, attributes: Sequence[str], kind: type) -> Any:
