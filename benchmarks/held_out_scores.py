@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import outside_judges
+import outside_classifiers
 import torch
 import torch.nn.functional as F
 from jaxtyping import UInt8
@@ -92,7 +92,7 @@ def main() -> None:
     )
     assert reference.images is not None
     assert reference.features is not None
-    extractors = outside_judges.classifiers()
+    extractors = outside_classifiers.classifiers()
     outside = {name: statistics(one, reference.images.pixels) for name, one in extractors.items()}
 
     scores: dict[str, dict[str, Score]] = {}

@@ -1,4 +1,4 @@
-"""The Frechet distances of samples to CIFAR-10's training images by both outside classifiers (see outside_judges.py).
+"""The Frechet distances of samples to CIFAR-10's training images by both networks of outside_classifiers.py.
 
     limpid sample RUN --num-samples 5000 --npz
     python benchmarks/outside_scores.py RUN/drawn/samples.npz
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from outside_judges import distances
+from outside_classifiers import distances
 
 from limpid.data.images import resize
 

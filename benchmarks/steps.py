@@ -2,7 +2,7 @@
 
     python benchmarks/steps.py cifar10-small [--n 1000] [--quick]
 
-All samplers use the same seeds. The feature networks are the classifiers of outside_judges.py; the reference is
+All samplers use the same seeds. The feature networks are the classifiers of outside_classifiers.py; the reference is
 ancestral sampling in 1000 steps. Measurements are saved in the JSON file, and a command that was stopped continues from
 them. For 1,000 images of `cifar10-small` about an hour on two cores, most of it for the 1000 steps.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from outside_judges import distances
+from outside_classifiers import distances
 from paired import about, arguments, parse_options, save
 from torch import Tensor
 

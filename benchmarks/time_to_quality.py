@@ -7,8 +7,8 @@
 `--peer-minutes`: 30 where limpid trains for longer. The speeds are measured first, turn by turn, and give the number of
 images of each, since both learning rates decay to the last image; minutes are images divided by that speed, so that
 other work of the machine during training does not count. Snapshots are then evaluated with the classifiers of
-outside_judges.py and with limpid's own (FD-CIFAR), on 1,000 images during training and 5,000 at the end: sampled as the
-recipe sets for limpid, by DDIM in 50 steps for the peer.
+outside_classifiers.py and with limpid's own (FD-CIFAR), on 1,000 images during training and 5,000 at the end: sampled
+as the recipe sets for limpid, by DDIM in 50 steps for the peer.
 
 All results are saved in the folder, and a command that was stopped continues from them.
 """
@@ -25,7 +25,7 @@ from typing import Any
 
 import diffusers_example
 from jaxtyping import UInt8
-from outside_judges import distances, statistics
+from outside_classifiers import distances, statistics
 from paired import about, arguments, save
 from torch import Tensor
 
@@ -125,7 +125,7 @@ def train_limpid(images: int, options: argparse.Namespace) -> None:
 
 def score_checkpoints(plan: dict[str, int], options: argparse.Namespace) -> list[dict[str, Any]]:
     """The scores of each snapshot by every feature network; those saved in the folder come first."""
-    path = options.folder / "judged.json"
+    path = options.folder / "scores.json"
     lines = json.loads(path.read_text()) if path.exists() else []
     known = {(line["who"], line["images"], line["n"]) for line in lines}
     for who, seen, sample_images in [*limpid_snapshots(options), *peer_snapshots(options)]:

@@ -44,7 +44,7 @@ def test_the_small_contestants_have_equal_weights_and_arithmetic(monkeypatch: py
 
 
 def test_the_outside_classifiers_recognise_real_images(cifar_root: Path, monkeypatch: pytest.MonkeyPatch):
-    found = script("outside_judges", monkeypatch).classifiers()
+    found = script("outside_classifiers", monkeypatch).classifiers()
     assert set(found) == {"ResNet-56", "ResNet-20"}
     real = Cifar10(split="test", root=str(cifar_root)).load()
     for extractor in found.values():

@@ -1,4 +1,4 @@
-"""A feature extractor without a download: a small CIFAR-10 classifier, trained by `benchmarks/train_judge.py`.
+"""A feature extractor without a download: a CIFAR-10 classifier, trained by `benchmarks/train_cifar_classifier.py`.
 
 Its Frechet distances are called FD-CIFAR, never FID: their scale differs, and they compare only with each other.
 """

@@ -1,6 +1,7 @@
 """Two CIFAR-10 classifiers of another project (akamaster/pytorch_resnet_cifar10), as independent feature networks.
 
-Their files are read from ../shared/classifier, or from the folder $LIMPID_JUDGES; they are not part of this project.
+Their files are read from ../shared/classifier, or from the folder $LIMPID_CLASSIFIERS; they are no part of this
+project.
 The networks are those of He et al. (2016), section 4.2, with shortcuts that have no parameters. The score is the
 Frechet distance of 64 features to those of the 50,000 training images: small numbers, on a scale of their own. The
 10,000 test images score 0.050 (ResNet-56) and 0.0214 (ResNet-20).
@@ -23,8 +24,8 @@ from limpid.metrics.extractors.base import FeatureExtractor, Features
 from limpid.metrics.frechet import frechet
 from limpid.metrics.moments import Moments, Statistics
 
-FOLDER = Path(os.environ.get("LIMPID_JUDGES", Path(__file__).parents[2] / "shared" / "classifier"))
-CACHE = Path(".cache", "outside-judges.safetensors")
+FOLDER = Path(os.environ.get("LIMPID_CLASSIFIERS", Path(__file__).parents[2] / "shared" / "classifier"))
+CACHE = Path(".cache", "outside-classifiers.safetensors")
 FILES = {"ResNet-56": (9, "resnet56-4bfd9763.th"), "ResNet-20": (3, "resnet20-12fca82f.th")}
 # Mean and standard deviation of ImageNet's channels, which these networks were trained with.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

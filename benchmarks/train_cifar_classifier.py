@@ -1,6 +1,6 @@
 """Train the feature network of the CIFAR-10 scores, a classifier, from scratch: some 20 minutes on one CPU core.
 
-    python benchmarks/train_judge.py [--epochs 16] [--seed 0]
+    python benchmarks/train_cifar_classifier.py [--epochs 16] [--seed 0]
 
 Writes the weights in half precision to src/limpid/metrics/extractors/cifar.safetensors and, beside them, cifar.json:
 the hash, the accuracy on the test set, and the training log. The test set is only used to measure: no setting is
