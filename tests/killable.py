@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from tiny_recipes import CPU
 
+from limpid.bench.timing import PROCESSES as LIVES
 from limpid.recipes.recipe import Recipe
 from limpid.runtime.log import printed_log
 from limpid.sampling import figures
@@ -20,8 +20,7 @@ from limpid.training.run import run
 
 # Forked from a process that has imported what they need and done nothing with it: seconds less for each life.
 PRELOADED = ["limpid.training.run", "limpid.cli.evaluate", "limpid.cli.sample", "torch._dynamo", "pytest"]
-PRELOADED += ["matplotlib.pyplot", "matplotlib.backends.backend_agg"]
-LIVES = get_context("forkserver")
+PRELOADED += ["matplotlib.pyplot", "matplotlib.backends.backend_agg", "torch.distributed.fsdp"]
 LIVES.set_forkserver_preload(PRELOADED)
 
 
