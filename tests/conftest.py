@@ -59,6 +59,12 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.getbasetemp() / "shared-cache"
 
 
+@pytest.fixture
+def no_final_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that ends makes no figures, which take longer than the training of a tiny network."""
+    monkeypatch.setattr("limpid.sampling.figures.final_figures", lambda *_: [])
+
+
 @pytest.fixture(scope="session")
 def diffusers() -> ModuleType:
     """An outside implementation to agree with."""

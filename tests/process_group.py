@@ -15,6 +15,7 @@ from killable import LIVES
 
 from limpid.runtime import distributed
 from limpid.runtime.log import printed_log
+from limpid.sampling import figures
 
 Act = Callable[..., object]
 
@@ -27,11 +28,15 @@ class Ended(NamedTuple):
     seconds: float
 
 
-def together(count: int, folder: Path, act: Act, *given: object) -> Ended:
-    """`act(*given)` in so many processes at once; `folder` is for what they say."""
+def together(count: int, folder: Path, act: Act, *given: object, final_figures: bool = False) -> Ended:
+    """`act(*given)` in so many processes at once; `folder` is for what they say. A run that ends in them makes no
+    figures, which take longer than the training of a tiny network, without `final_figures`."""
     folder.mkdir(parents=True, exist_ok=True)
     begun, port, output = time.monotonic(), free_port(), [folder / f"said-{rank}.txt" for rank in range(count)]
-    group = [LIVES.Process(target=live, args=(rank, count, port, output[rank], act, given)) for rank in range(count)]
+    group = [
+        LIVES.Process(target=live, args=(rank, count, port, output[rank], final_figures, act, given))
+        for rank in range(count)
+    ]
     for process in group:
         process.start()
     wait(group)
@@ -64,8 +69,12 @@ def environment(rank: int, count: int, port: int) -> dict[str, str]:
     return {name: str(number) for name, number in numbers.items()} | {"MASTER_ADDR": "127.0.0.1"}
 
 
-def live(rank: int, count: int, port: int, output: Path, act: Act, given: tuple[object, ...]) -> None:
+def live(
+    rank: int, count: int, port: int, output: Path, final_figures: bool, act: Act, given: tuple[object, ...]
+) -> None:
     torch.set_num_threads(1)
+    if not final_figures:
+        figures.final_figures = lambda *_: iter(())
     distributed.ERROR_WAIT = 0.1  # there is no torchrun to end the others meanwhile
     os.environ |= environment(rank, count, port)
     with output.open("w", buffering=1) as sys.stdout:
