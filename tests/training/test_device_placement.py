@@ -57,7 +57,11 @@ def meta(monkeypatch: pytest.MonkeyPatch):
 def narrow(recipe: Recipe) -> Recipe:
     assert isinstance(recipe.network, UNet)
     network = replace(
-        recipe.network, model_channels=16, attn_resolutions=(16,), head_channels=min(recipe.network.head_channels, 16)
+        recipe.network,
+        model_channels=16,
+        num_blocks=1,
+        attn_resolutions=(16,),
+        head_channels=min(recipe.network.head_channels, 16),
     )
     return replace(recipe, batch_size=8, network=network, augment=Augment(shift=2))
 

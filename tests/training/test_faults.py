@@ -34,6 +34,7 @@ from limpid.training.loop import StepMetrics
 from limpid.training.loss_log import LossLog
 from limpid.training.run import run
 
+pytestmark = pytest.mark.usefixtures("no_final_figures")
 SHORT = replace(
     TINY,
     duration=128,
@@ -66,15 +67,21 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def stopped(straight: Path, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def after_96(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same run as it was after 96 images, with two checkpoints."""
-    folder = tmp_path / "run"
+    folder = tmp_path_factory.mktemp("faults") / "run"
     with pytest.MonkeyPatch.context() as patch:
         at(96, lambda: signal.raise_signal(signal.SIGINT), patch)
         assert not run(SHORT, folder, CPU)
     assert [int(file.stem) for file in checkpoint.list_checkpoints(folder / "checkpoints")] == [64, 96]
     return folder
+
+
+@pytest.fixture
+def stopped(after_96: Path, tmp_path: Path) -> Path:
+    """A copy of it, for a test to spoil."""
+    return shutil.copytree(after_96, tmp_path / "run")
 
 
 def at(seen: int, act: Callable[[], object], patch: pytest.MonkeyPatch) -> None:

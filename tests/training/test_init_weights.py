@@ -21,6 +21,7 @@ from limpid.storage.checkpoint import latest, read_tensors
 from limpid.training.api import train_steps
 from limpid.training.init_weights import initial_weights
 
+pytestmark = pytest.mark.usefixtures("no_final_figures")
 SHAPE = (1, 8, 8)
 NAMES = tuple(map(str, range(10)))
 ARCHS = {"ddpm": TINY.network, "ddpmpp": replace(TINY.network, arch="ddpmpp", resample="biggan")}

@@ -36,6 +36,7 @@ from limpid.training.meter import LossMeter, Means
 from limpid.training.run import run
 from limpid.training.state import TrainState, init_state, state_dict
 
+pytestmark = pytest.mark.usefixtures("no_final_figures")
 SHORT = replace(
     TINY,
     duration=128,

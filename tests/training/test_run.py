@@ -31,6 +31,8 @@ from limpid.training.run import run
 from limpid.training.run_folder import failure_recorded
 from limpid.training.state import init_state
 
+pytestmark = pytest.mark.usefixtures("no_final_figures")
+
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     file = checkpoint.latest(folder / "checkpoints")

@@ -19,6 +19,7 @@ from limpid.training.loop import StepMetrics
 from limpid.training.run import run
 from limpid.training.training import Training
 
+pytestmark = pytest.mark.usefixtures("no_final_figures")
 RARE = replace(FULL, every=Every(log=32, sample=128, save=0, snapshot=0))
 """Ten steps of 16 images, with a sample grid at the eighth, and no checkpoint before the end."""
 

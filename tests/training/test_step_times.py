@@ -17,6 +17,7 @@ from limpid.training.active_run import Run
 from limpid.training.run import run
 from limpid.training.step_times import StepTimes
 
+pytestmark = pytest.mark.usefixtures("no_final_figures")
 QUICK, SLOW, AFTER = list(repeat(0.1, 1000)), list(repeat(0.4, 200)), list(repeat(0.1, 1000))
 
 

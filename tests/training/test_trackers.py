@@ -27,7 +27,7 @@ from limpid.training.state import TrainState
 from limpid.training.trackers import Tracker, TrackerBackend
 
 # The reader of TensorBoard's own program sets itself up with parts of NumPy and protobuf that warn.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), pytest.mark.usefixtures("no_final_figures")]
 
 RECIPE = replace(TINY, duration=96, every=Every(log=16, sample=32, save=64, score=48, score_images=100))
 
