@@ -110,6 +110,10 @@ def test_a_stock_pipeline_samples_the_same_images(
         (RECIPES["cifar10-flow"](), "no scheduler of diffusers is for a network for the target Flow"),
         (RECIPES["cifar10-iddpm"](), "given t / 4, .+: --steps 1000 --spacing leading"),
         (replace(EPS, network=DiT(), sampling=Sampling(40)), "the network is a DiT"),
+        (
+            replace(EPS, network=UNet(fourier_std=1.0)),
+            "fourier_std 1: UNet2DModel embeds the noise level by a sinusoid",
+        ),
         (replace(EPS, sampling=Sampling(10)), "adds noise after the last of them: --spacing leading, or --steps 40"),
         (replace(EPS, sampling=Sampling(7, Ddim())), "DDIM takes equal steps"),
         (replace(EPS, sampling=Sampling(7, Heun())), "no pipeline of diffusers samples by Heun"),

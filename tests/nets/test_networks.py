@@ -13,7 +13,7 @@ NETWORKS: dict[str, Network] = {
     "patched": UNet(8, (1, 2, 2), 1, (4,), dropout=0.0, patch_size=2),
     "adm": UNet(8, (1, 2), 1, (8,), dropout=0.1, scale_shift=True, head_channels=4, resample="biggan"),
     "iddpm": UNet(8, (1, 2), 1, (8,), dropout=0.1, scale_shift=True, head_channels=4, arch="iddpm"),
-    "groups": UNet(8, (1, 2), 1, (8,), dropout=0.1, norm_num_groups=4),
+    "groups, fourier": UNet(8, (1, 2), 1, (8,), dropout=0.1, norm_num_groups=4, fourier_std=1.0),
     "ddpmpp": UNet(8, (2, 2), 1, (8,), dropout=0.1, resample="biggan", arch="ddpmpp"),
     "ncsnpp": UNet(8, (2, 2), 1, (8,), dropout=0.1, resample="biggan", arch="ncsnpp"),
     "dit": DiT(patch_size=4, hidden_size=16, depth=2, num_heads=2),

@@ -188,6 +188,7 @@ def test_a_size_that_the_message_names_works_and_so_does_the_choice_of_attention
         (UNet(patch_size=0), "expected integers from 1 up"),
         (UNet(arch="adm"), "no arch 'adm': choose from ddpm, iddpm, ddpmpp, ncsnpp"),  # pyright: ignore[reportArgumentType]
         (UNet(norm_num_groups=48), "norm_num_groups 48: expected a divisor of 128, the channels of a norm"),
+        (UNet(fourier_std=-1.0), "fourier_std -1.0: expected a positive number"),
         (UNet(dropout=1.0), "dropout 1.0: expected a probability"),
     ],
 )

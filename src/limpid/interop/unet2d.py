@@ -112,6 +112,8 @@ def unet2d_reasons(network: Network, shape: tuple[int, int, int]) -> list[str]:
     if len(numbers := norm_groups(network, shape)) > 1:
         given = ", ".join(map(str, sorted(numbers)))
         reasons.append(f"its norms have {given} groups: UNet2DModel has one number (--network.norm-num-groups)")
+    if network.fourier_std:
+        reasons.append(f"fourier_std {network.fourier_std:g}: UNet2DModel embeds the noise level by a sinusoid")
     if details.skip_scale != 1 or details.attention_up != "all" or details.enter != "level" or details.one_hot:
         reasons.append(f"arch {network.arch}: UNet2DModel is like ddpm or iddpm")
     return reasons

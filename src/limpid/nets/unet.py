@@ -61,11 +61,15 @@ class UNet:
     improved DDPM, DDPM++ or NCSN++ as in EDM, or DDPM as in score_sde."""
     norm_num_groups: int = 0
     """Groups of every group norm; 0 is up to 32, with 4 or more channels in each."""
+    fourier_std: float = 0.0
+    """Standard deviation of the random frequencies that embed the noise level (EDM2: 1 for ln(sigma) / 4); 0 is the
+    embedding of `arch`. For a noise conditioning of a few units, not for timesteps."""
 
     @property
     def details(self) -> Arch:
-        """The details that `arch` decides, with the groups of the norms."""
-        return replace(ARCHS[self.arch], norm_num_groups=self.norm_num_groups)
+        """The details that `arch` decides, with the groups of the norms and the frequencies of the noise level."""
+        details = replace(ARCHS[self.arch], norm_num_groups=self.norm_num_groups)
+        return replace(details, fourier_std=self.fourier_std) if self.fourier_std else details
 
     @property
     def each_blocks(self) -> tuple[int, ...]:
@@ -86,6 +90,10 @@ class UNet:
         if len(self.each_blocks) != len(self.channel_mult) or max(self.each_blocks) > MAX_BLOCKS:
             levels = len(self.channel_mult)
             raise ValueError(f"num_blocks {self.num_blocks}: expected at most {MAX_BLOCKS}, for {levels} levels")
+        if not 0 <= self.fourier_std < math.inf:
+            raise ValueError(
+                f"fourier_std {self.fourier_std}: expected a positive number, or 0 for the embedding of arch"
+            )
         if self.model_channels < 4 or self.model_channels % 2:
             raise ValueError(f"model_channels {self.model_channels}: expected an even number from 4 up")
         if self.head_channels < 0 or (self.head_channels and self.model_channels % self.head_channels):
