@@ -111,7 +111,7 @@ def test_a_stock_pipeline_samples_the_same_images(
         (RECIPES["cifar10-iddpm"](), "given t / 4, .+: --steps 1000 --spacing leading"),
         (replace(EPS, network=DiT(), sampling=Sampling(40)), "the network is a DiT"),
         (
-            replace(EPS, network=UNet(fourier_std=1.0)),
+            replace(EPS, network=UNet(fourier_std=1.0), sampling=Sampling(40)),
             "fourier_std 1: UNet2DModel embeds the noise level by a sinusoid",
         ),
         (replace(EPS, sampling=Sampling(10)), "adds noise after the last of them: --spacing leading, or --steps 40"),
