@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import torch
 from PIL import Image
 from tiny_recipes import TINY
 
+from limpid.data.images import ImageDataset
 from limpid.diffusion.schedules import Cosine, Karras, LinearBeta, LogNormal, Schedule, sampling_levels
 from limpid.recipes.recipe import Recipe, TrainingSchedule
 from limpid.recipes.registry import RECIPES
@@ -70,3 +72,13 @@ def test_a_strip_has_the_timesteps_of_training():
     assert show.u_at_timesteps(LinearBeta(T=10), [0, 5, 10]).tolist() == [0, 0.5, 1]
     with pytest.raises(ValueError, match=r"timesteps 11: .* has those from 0 to 10"):
         show.u_at_timesteps(LinearBeta(T=10), [11])
+
+
+def test_a_small_set_without_classes_is_shown_with_no_image_twice(tmp_path: Path):
+    source = ImageDataset(torch.zeros(5, 1, 8, 8, dtype=torch.uint8), [0] * 5)
+    with Image.open(show.data(TINY, tmp_path / "data.png", source)) as sheet:
+        grey = torch.frombuffer(bytearray(sheet.convert("L").tobytes()), dtype=torch.uint8)
+    one = show.data(TINY, tmp_path / "one.png", ImageDataset(source.pixels[:1], [0]))
+    with Image.open(one) as sheet:
+        black = int((torch.frombuffer(bytearray(sheet.convert("L").tobytes()), dtype=torch.uint8) == 0).sum())
+    assert int((grey == 0).sum()) == 5 * black

@@ -58,7 +58,8 @@ class DataDescription:
         yield line
         if self.splits:
             yield f"  splits: {', '.join(f'{name} {count:,}' for name, count in self.splits)}"
-        yield f"  {self.class_line()}"
+        if not any(note.startswith("no classes: ") for note in self.notes):
+            yield f"  {self.class_line()}"
         for note in self.notes:
             yield f"  {note}"
         for each in self.left_out:

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import compress
 from pathlib import Path
 from typing import Literal
@@ -19,7 +20,7 @@ from limpid.data.readers.formats import scan
 from limpid.data.readers.listing import ImageListing, left_out_by_reason
 from limpid.data.readers.pack import highest_value, pack, stop_message
 from limpid.data.readers.packed import PackedDataset, PackedImages, open_pack
-from limpid.data.readers.values import ValueRange, check_value_ranges
+from limpid.data.readers.values import MAX_UINT16, ValueRange, check_value_ranges
 from limpid.data.splits import EmptySplit, Split, named_splits, own_split, split_mask, split_sizes
 from limpid.data.statistics import equal_images
 from limpid.data.stream import DataSource, StreamingDataset
@@ -32,6 +33,12 @@ MAX_GPU_BYTES = 2**31
 """Size in bytes up to which a set is held in a GPU's memory; larger ones stay on disk, and batches are copied."""
 LAYOUT = 8
 """Version of the packed form: when it changes, all images are packed again."""
+
+
+@cache
+def warn_once(line: str) -> None:
+    """Log a warning that this process has not logged yet: a command opens the same set several times."""
+    logger.warning(line)
 
 
 @dataclass(frozen=True)
@@ -67,8 +74,8 @@ class Folder:
     of a file are in one split. Reduced copies in a TIFF are not read."""
     labels: str = ""
     """Where classes are from. Left empty: dataset.json (EDM), metadata.csv or .jsonl (Hugging Face), or sub-folders.
-    folders, prefix (the file's name up to the first _), none, or a table: train.csv, or train.csv:COLUMN. In a form
-    that holds labels itself, the name of their column or array."""
+    folders, prefix (the file's name up to the first _), numbered (without the _NUMBER at its end), none, or a table:
+    train.csv, or train.csv:COLUMN. In a form that holds labels itself, the name of their column or array."""
     split: Split = "train"
     """The images to train on, the held-out ones (test), or all. In a set that names its splits, also val; the held-out
     ones are test, or else val."""
@@ -88,6 +95,8 @@ class Folder:
         """
         listing = self._listing()
         packed = self._packed(listing)
+        if packed.refused:
+            warn_once(f"{printable(str(listing.root))}: {packed}")
         about = self._description(listing, packed)
         content = listing.content
         if self.pages == "all":
@@ -138,8 +147,6 @@ class Folder:
             if self.white == "auto":
                 spec = replace(spec, value_range=ValueRange(0, highest_value(listing, spec)))
             packed = pack(folder, listing, chosen, spec, stop=self.on_error == "stop")
-        if packed.refused:
-            logger.warning(f"{printable(str(listing.root))}: {packed}")
         return packed
 
     def _held_out(self, listing: ImageListing) -> tuple["Folder", PackedImages] | None:
@@ -148,9 +155,12 @@ class Folder:
             return None
         other = replace(self, split="test")
         try:
-            return other, other._packed(listing)
+            packed = other._packed(listing)
         except EmptySplit:
             return None
+        if packed.refused > len(listing.refused):  # those of the listing are named with the training images
+            warn_once(f"{printable(str(listing.root))}, held out: {packed}")
+        return other, packed
 
     def _description(self, listing: ImageListing, packed: PackedImages) -> DataDescription:
         """What the set was understood to be, with the images that are in both splits."""
@@ -196,9 +206,16 @@ class Folder:
         return ["all splits are read" if self.split == "all" else f"the split {own_split(listing, self.split)} is read"]
 
     def _white_note(self, packed: PackedImages) -> list[str]:
-        """The white that was found, where all images were searched for it."""
-        found = [max(value_range) for value_range, _ in packed.highest] if self.white == "auto" else []
-        return [f"white is {max(found):g}, the largest value of all images"] if found else []
+        """The white that was found, where all images were searched for it; or that of 16 bits, where none is stated."""
+        if self.white == "auto":
+            found = [value_range.white for value_range, _ in packed.highest]
+            return [f"white is {max(found):g}, the largest value of all images"] if found else []
+        found = [value for value_range, value in packed.highest if value_range.white == MAX_UINT16]
+        if not found or self._value_range():
+            return []
+        return [
+            f"16 bits: 0 is black and {MAX_UINT16} white, unless --data.white states it; the largest is {max(found):g}"
+        ]
 
     def _packed_names(self, listing: ImageListing, packed: PackedImages) -> list[str]:
         """The names of the packed images of this split, in their order."""

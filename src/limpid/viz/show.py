@@ -31,7 +31,7 @@ def data(recipe: Recipe, path: Path, source: DataSource | None = None) -> Path:
     source = source or recipe.data.open("cpu")
     noise = generator("cpu", recipe.seed, "augment", 0)
     if not source.class_names:
-        pixels, _ = next(source.batches(0, 64, recipe.seed))
+        pixels, _ = next(source.batches(0, min(64, len(source)), recipe.seed))  # none twice
         return save_png(image_grid(recipe.augment(pixels, noise)), path)
     shown = sheet_classes(len(source.class_names))
     pixels, labels = images_by_class(source, shown, recipe.seed)

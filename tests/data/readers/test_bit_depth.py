@@ -151,7 +151,10 @@ def test_a_bright_image_that_is_held_out_shows_the_scale_of_a_dark_training_set(
     names = [f"{i}.tif" for i in range(8)]
     held_out = next(name for name in names if unit_hash(name) < 0.5)
     tifffile.imwrite(microscope / held_out, np.rint(GREYS * 60000).astype(np.uint16))
-    assert len(Folder(str(microscope), 6, 8, "L", held_out=0.5).open("cpu")) == sum(unit_hash(n) >= 0.5 for n in names)
+    images = Folder(str(microscope), 6, 8, "L", held_out=0.5).open("cpu")
+    assert len(images) == sum(unit_hash(n) >= 0.5 for n in names)
+    (note,) = images.description.notes
+    assert note.startswith("16 bits: 0 is black and 65535 white, unless --data.white states it; the largest is 3")
 
 
 @pytest.mark.parametrize("split", ["train", "test"])

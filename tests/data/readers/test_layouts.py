@@ -44,6 +44,8 @@ CATS = "cat/a.png cat \n cat/b.png cat \n dog/c.png dog \n dog/d.png dog"
 NAMES = "a1.png cat \n b2.png dog \n c3.png cat"
 TABLE = b"id;breed;age\nc3;cat;1\na1;cat;2\nb2;dog;3\n"
 
+BREEDS = sorted(f"{breed}_{i}.png" for breed in ("big_cat", "big_dog") for i in range(10))
+
 
 def dataset_json(labels: Sequence[object] | None, folder: str = "") -> dict[str, bytes]:
     pairs = labels and [[name, label] for name, label in zip(SHARDS, labels, strict=True)]
@@ -155,6 +157,29 @@ ROWS = {
         ("labels from the names of files, up to the first _",),
         "prefix",
     ),
+    "the name without the number at its end": Row(
+        "x/big_dog_1.png big_dog \n x/big_dog_12.png big_dog \n x/cat_4.png cat",
+        {},
+        (),
+        ("labels from the names of files, without the number at the end",),
+        "numbered",
+    ),
+    "a prefix that merges what numbered tells apart": Row(
+        "\n".join(f"{name} big" for name in BREEDS),
+        {},
+        (),
+        (
+            "labels from the names of files, up to the first _",
+            "--data.labels numbered takes more of the names, up to the number: 2 classes",
+        ),
+        "prefix",
+    ),
+    "names that begin with few words": Row(
+        "\n".join(BREEDS),
+        {},
+        (),
+        ("if the 2 words that names begin with (big_cat, big_dog) are classes: --data.labels numbered",),
+    ),
     "no classes on request": Row("cat/a.png \n dog/b.png", {}, labels="none"),
     "folders on request": Row(
         CATS, dataset_json(None), ("1 table whose labels are not used (dataset.json)",), labels="folders"
@@ -214,13 +239,14 @@ def test_backslashes_in_the_names_of_a_zip_are_folders(tmp_path: Path):
         (("train/images/a.png", "train/masks/a.png", "val/images/a.png"), "", "train/images/ beside train/masks/"),
         (("JPEGImages/a.png", "SegmentationClass/a.png"), "", "JPEGImages/ beside SegmentationClass/"),
         (("a.png", "b_1.png"), "prefix", "the name of a.png has no underscore"),
+        (("a_1.png", "b_c.png"), "numbered", "b_c.png is called otherwise: expected CLASS_NUMBER"),
         (("a.png",), "t.csv", "which column of t.csv holds the labels[?] Name one, t.csv:COLUMN, of x, y2"),
         (("a.png",), "t.csv:z", "no column z in t.csv: it has id, x, y2"),
         (("b.png",), "t.csv", "no column of t.csv holds the names .*: it has id, x, y2, and an image is called b"),
         (("a.png",), "u.csv", "cannot read the labels in u.csv: there is no such file"),
         (("a.png",), "two.csv", "a has two labels in two.csv, column label: 1 and 2"),
         (("x/a.png", "y/a.png"), "one.csv", "a in one.csv, column label may be any of several images"),
-        (("a.png",), "csv", "labels csv: expected none, folders, prefix, or a table, named .csv, .tsv, .jsonl, .json"),
+        (("a.png",), "csv", "labels csv: expected none, folders, prefix, numbered, or a table, named .csv, .tsv, "),
         (("a.png",), "bad.csv", "cannot read bad.csv: its first line does not name two or more columns"),
         (("a.png",), "bad.jsonl", "cannot read bad.jsonl: Expecting value"),
     ],

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from own_images import image, numbers, open_all, png, write, zipped
 
+from limpid.data.folder import Folder, warn_once
+
 HOSTILE = {
     "empty.png": (b"", "it is empty"),
     "truncated.png": (png()[:200], "truncated"),
@@ -34,7 +36,8 @@ def test_an_image_that_cannot_be_read_stops_or_is_left_out_and_named(
         message = str(error.value)
         assert "\n" not in message
         assert name.replace("\n", "\\n") in message
-        assert "with on-error skip" in message
+        assert "--data.on-error skip leaves out what cannot be read" in message
+        warn_once.cache_clear()
         assert numbers(open_all(place, on_error="skip")) == [0, 1]
         (report,) = cache.rglob("report.txt")
         line = capsys.readouterr().err
@@ -102,6 +105,13 @@ def nobody() -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
+
+
+def test_a_film_among_photographs_is_named_once_and_not_for_each_split(tmp_path: Path, cache: Path, capsys):
+    files = {f"{i}.png": png(i) for i in range(8)} | {"IMG_1.MOV": b"\0\0\0\x14ftypqt  "}
+    images = Folder(str(write(tmp_path / "p", files)), 8, held_out=0.5, on_error="skip").open("cpu")
+    assert dict(images.description.splits).keys() == {"train", "held out"}
+    assert capsys.readouterr().err.count("could not be read") == 1
 
 
 def test_a_file_and_a_folder_without_permission_are_named_until_they_have_it(monkeypatch, capsys):

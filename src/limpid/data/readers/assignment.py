@@ -22,16 +22,18 @@ from limpid.data.readers.labels import (
     are_few,
     check_no_masks,
     classes_at,
+    classes_in_names,
     encode_classes,
     first_fork,
     folder_classes,
     folders_of,
+    numbered_classes,
     prefix_classes,
     split_folders,
 )
 from limpid.data.readers.listing import OWN_SPLITS, LeftOutCounter, OwnSplit
 
-NO_LABELS, PREFIX, FOLDERS = OPTIONS = "none", "prefix", "folders"
+NO_LABELS, PREFIX, NUMBERED, FOLDERS = OPTIONS = "none", "prefix", "numbered", "folders"
 """Values of `--data.labels` that are no table."""
 ReadTable = Callable[[str], bytes]
 """The bytes of a file of the set, or beside it, by its name. Raises ValueError."""
@@ -92,6 +94,11 @@ def assign(
     elif labels == PREFIX:
         classes = list[str | None](prefix_classes(names))
         notes.append("labels from the names of files, up to the first _")
+        if len(words := classes_in_names(names)) > len(set(classes)):
+            notes.append(f"--data.labels numbered takes more of the names, up to the number: {len(words):,} classes")
+    elif labels == NUMBERED:
+        classes = list[str | None](numbered_classes(names))
+        notes.append("labels from the names of files, without the number at the end")
     elif found:
         classes = _classes_by_tables(images, found)
         notes += [table.note for table in found]
@@ -103,7 +110,7 @@ def assign(
         notes.append(f"images are held out by their names: what is left is all of the split {own[0]}")
     splits = tuple[OwnSplit | None, ...](compress(images.splits, images.chosen) if len(own) > 1 else ())
     encoded = encode_classes(classes and list(compress(classes, images.chosen)), int(chosen.sum()))
-    explicit = bool(found) or labels in (NO_LABELS, PREFIX) or any(images.splits)
+    explicit = bool(found) or labels in (NO_LABELS, PREFIX, NUMBERED) or any(images.splits)
     return Assignment(chosen, *encoded, splits, tuple(notes), explicit)
 
 
@@ -196,7 +203,7 @@ def _path_and_columns(labels: str, read: ReadTable) -> list[str]:
         path = ":".join(parts[: len(parts) - n])
         if path.lower().endswith(TABLE_SUFFIXES):
             return [path, *parts[len(parts) - n :]]
-    choices = f"{NO_LABELS}, {FOLDERS}, {PREFIX}, or a table, named {', '.join(TABLE_SUFFIXES)}"
+    choices = f"{NO_LABELS}, {FOLDERS}, {PREFIX}, {NUMBERED}, or a table, named {', '.join(TABLE_SUFFIXES)}"
     raise ValueError(f"labels {labels}: expected {choices}")
 
 

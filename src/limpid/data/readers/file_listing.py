@@ -15,7 +15,7 @@ from limpid.data.fingerprint import Fingerprint, fingerprint_of_files
 from limpid.data.readers.assignment import Assignment, assign
 from limpid.data.readers.file_kinds import NUMPY_ARRAY, SUFFIXES, UnreadKind, kind_of_file
 from limpid.data.readers.label_tables import DATASET_JSON, MAX_TABLE_BYTES, METADATA
-from limpid.data.readers.labels import are_few, bytes_of
+from limpid.data.readers.labels import are_few, bytes_of, classes_in_names
 from limpid.data.readers.listing import ImageListing, LeftOutCounter, Load, UnreadableImage
 from limpid.runtime.terminal import printable
 from limpid.storage.download import expand_home
@@ -79,7 +79,7 @@ def listing_of_files(
         loads,
         tuple(sorted(refused)),
         left_out.records(),
-        (*assigned.notes, *hints(left_out, assigned, labels)),
+        (*assigned.notes, *hints(names, left_out, assigned, labels)),
         assigned.splits,
         content=content_of(found, assigned, store.encode),
     )
@@ -122,11 +122,18 @@ def sort_files(
     return found, tables, refused, left_out
 
 
-def hints(left_out: LeftOutCounter, assigned: Assignment, labels: str) -> Iterator[str]:
-    """What the owner of a set without classes could do, if it holds a table."""
-    if not assigned.classes and not labels and (tables := left_out.names.get(".csv files")):
+def hints(names: list[str], left_out: LeftOutCounter, assigned: Assignment, labels: str) -> Iterator[str]:
+    """What the owner of a set without classes could do, if it holds a table or its files are named by their classes."""
+    if assigned.classes or labels:
+        return
+    if tables := left_out.names.get(".csv files"):
         name = printable(min(tables, key=lambda name: "submission" in name.lower()))
         yield f"if {name} holds labels, they are read with --data.labels {name}"
+    elif words := classes_in_names(names):
+        few = f"{', '.join(words[:3])}{', ...' if len(words) > 3 else ''}"
+        yield printable(
+            f"if the {len(words):,} words that names begin with ({few}) are classes: --data.labels numbered"
+        )
 
 
 def content_of(found: list[FoundFile], assigned: Assignment, encode: Callable[[str], bytes]) -> Fingerprint:

@@ -25,6 +25,10 @@ SHARD_FILE = re.compile(r"(?:img|[A-Za-z]*?)([0-9]+)\.[A-Za-z0-9]+")
 SHARD_SIZE = 1_000
 """Images in a folder of those that the tools of StyleGAN, EDM and FFHQ write."""
 
+NUMBERED_FILE = re.compile(r"(.+)_[0-9]+\.[^.]+")
+IMAGES_PER_WORD = 10
+"""Images for each word in front of a number, on average, from which on the words may be classes."""
+
 
 class FolderClasses(NamedTuple):
     """The class of each image by its folder; None for all where the folders are no classes."""
@@ -150,6 +154,31 @@ def prefix_classes(names: Sequence[str]) -> list[str]:
     if wrong := next((file for file in files if "_" not in file), ""):
         raise ValueError(f"labels prefix: the name of {printable(wrong)} has no underscore: expected CLASS_NAME")
     return [file.partition("_")[0] for file in files]
+
+
+def numbered_classes(names: Iterable[str]) -> list[str]:
+    """The class of each image by its name without the number at the end, as american_bulldog_12.jpg of Oxford Pets.
+
+    Raises ValueError for a name that does not end in _ and a number.
+    """
+    return [_class_of_numbered(name) for name in names]
+
+
+def _class_of_numbered(name: str) -> str:
+    match = NUMBERED_FILE.fullmatch(file_of(name))
+    if not match:
+        raise ValueError(f"labels numbered: {printable(file_of(name))} is called otherwise: expected CLASS_NUMBER")
+    return match[1]
+
+
+def classes_in_names(names: Sequence[str]) -> list[str]:
+    """What the names of all files begin with, in front of a number, if it may be classes: 2 words or more, and ten
+    images or more for each on average. Empty otherwise."""
+    try:
+        found = sorted(set(numbered_classes(names)), key=bytes_of)
+    except ValueError:
+        return []
+    return found if 1 < len(found) <= len(names) / IMAGES_PER_WORD else []
 
 
 def file_of(name: str) -> str:

@@ -196,7 +196,7 @@ def highest_value(listing: ImageListing, spec: ImageSpec) -> float:
 
 def stop_message(root: Path, first: object) -> str:
     """The error message for the first unreadable image, which stops the command."""
-    return f"{printable(str(root))}: {first}; with on-error skip what cannot be read is left out"
+    return f"{printable(str(root))}: {first}; --data.on-error skip leaves out what cannot be read"
 
 
 def read_all(loads: Iterator[Load], spec: ImageSpec, block_size: int) -> Generator[DecodedImage | str, None, None]:
