@@ -25,6 +25,7 @@ from limpid.sampling.pipeline import Pipeline
 from limpid.sampling.samples import row_labels
 from limpid.training.run import run
 
+pytestmark = pytest.mark.usefixtures("no_final_figures")
 TINY = [
     *("--images", "32", "--batch-size", "16", "--network.model-channels", "16", "--network.channel-mult", "1", "2"),
     *("--sampling.schedule.sigma-min", "0.002"),

@@ -24,6 +24,7 @@ from limpid.storage.lock import exclusive
 from limpid.training.run import run
 from limpid.viz.plot import Curve, Panel, panels
 
+pytestmark = pytest.mark.usefixtures("no_final_figures")
 QUICK = replace(TINY, duration=16, sampling=replace(TINY.sampling, steps=2), every=replace(TINY.every, log=16, save=16))
 
 

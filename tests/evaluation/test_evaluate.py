@@ -50,6 +50,7 @@ from limpid.sampling.pipeline import Pipeline, load
 from limpid.storage.hashing import pixels_sha256, weights_sha256
 from limpid.training.run import run
 
+pytestmark = pytest.mark.usefixtures("no_final_figures")
 QUICK = replace(TINY.sampling, steps=2)
 
 

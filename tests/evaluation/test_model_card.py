@@ -24,6 +24,7 @@ from limpid.sampling.half_precision import half
 from limpid.sampling.pipeline import load
 from limpid.training.run import run
 
+pytestmark = pytest.mark.usefixtures("no_final_figures")
 EXACT = ["--device", "cpu", "--precision", "float32"]
 FEW_STEPS = replace(EPS, sampling=replace(EPS.sampling, steps=40))
 PROTOCOL = EvalProtocol(500, "a | network", "0" * 64, "resized", "/home/me/Digits train", 1617, "1" * 64)

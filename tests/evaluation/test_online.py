@@ -19,6 +19,7 @@ from limpid.storage import checkpoint, jsonl
 from limpid.training.run import run
 from limpid.viz import show
 
+pytestmark = pytest.mark.usefixtures("no_final_figures")
 SCORED = replace(TINY, every=replace(TINY.every, log=32, score=16, score_images=20, save=32))
 NAME = "FD-CIFAR@20"
 

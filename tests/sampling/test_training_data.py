@@ -18,6 +18,8 @@ from limpid.sampling.checkpoints import find_checkpoint, load_info
 from limpid.storage import checkpoint
 from limpid.training.run import run
 
+pytestmark = pytest.mark.usefixtures("no_final_figures")
+
 
 def write_images(folder: Path, count: int = 40) -> Path:
     """Grey images of 8x8 in folders of two classes."""
