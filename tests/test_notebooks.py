@@ -7,7 +7,7 @@ import pytest
 from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "docs" / "notebooks").glob("*.ipynb"))
-SHORT = {"duration = 25_600": "duration = 256", "duration = 12_800": "duration = 256", "steps=20": "steps=4"} | {
+SHORT = {"duration = 25_600": "duration = 128", "duration = 12_800": "duration = 128", "steps=20": "steps=4"} | {
     "sample(80, seed=1)": "sample(4, seed=1)",
     "sample(20, labels": "sample(4, labels",
     "sample(32, ": "sample(4, ",

@@ -48,5 +48,6 @@ def test_the_wheel_samples_and_trains_in_an_environment_of_its_own(built: Path, 
     assert Path(file).is_relative_to(place)
     assert (version, count) == ("0.2.0", "2")
     command = [sys.executable, "-m", "limpid", "train", "demo", "--duration", "64", "--batch-size", "32"]
-    subprocess.run([*command, "--sampling.steps", "2"], cwd=work, env=environment, capture_output=True, check=True)
+    command += ["--network.model-channels", "16", "--sampling.steps", "2"]
+    subprocess.run(command, cwd=work, env=environment, capture_output=True, check=True)
     assert (work / "runs" / "demo" / "samples.png").is_file()

@@ -25,9 +25,11 @@ SERVED = "limpid lab"
 LIMPID = [command for command in COMMANDS if command.startswith("limpid ") and command != SERVED]
 SMALL = shlex.split(
     "--duration 32 --batch-size 16 --network.model-channels 16 --network.channel-mult 1 1 1"
-    " --network.num-blocks 1 --network.attn-resolutions 16"
-    " --sampling.steps 2 --sampling.sampler Ddim --device cpu"
+    " --network.num-blocks 1 --sampling.steps 2 --sampling.sampler Ddim --device cpu"
 )
+TRAINED = [*SMALL, "--network.attn-resolutions", "16"]
+SAMPLED = [*SMALL, "--network.attn-resolutions", "4", "--data.size", "8"]
+"""Of the run that the commands sample from, by the hundred and in many steps: its images are smaller still."""
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (path / "photos").mkdir()
     for i in range(20):
         Image.new("RGB", (40, 30), (i, 2 * i, 3 * i)).save(path / "photos" / f"{i}.jpg")
-    assert main(["train", "demo", *SMALL, "--run", str(path / "runs" / "demo")]) == 0
+    assert main(["train", "demo", *SAMPLED, "--run", str(path / "runs" / "demo")]) == 0
     return path
 
 
@@ -45,11 +47,11 @@ ABOUT_CIFAR10 = [command for command in LIMPID if "cifar10" in command and "phot
 
 
 @pytest.mark.parametrize("command", [command for command in LIMPID if command not in ABOUT_CIFAR10])
-def test_a_command_of_the_readme_runs(command: str, folder: Path, monkeypatch):
+def test_a_command_of_the_readme_runs(command: str, folder: Path, shared_cache: Path, monkeypatch):
     monkeypatch.chdir(folder)
-    monkeypatch.setenv("LIMPID_DATA", str(folder / "data"))
+    monkeypatch.setenv("LIMPID_DATA", str(shared_cache))
     words = shlex.split(command)[1:]
-    assert main([*words, *(SMALL if words[0] == "train" else [])]) == 0
+    assert main([*words, *(TRAINED if words[0] == "train" else [])]) == 0
 
 
 @pytest.mark.parametrize("command", ABOUT_CIFAR10)
@@ -61,7 +63,7 @@ def test_a_command_about_cifar10_runs(command: str, folder: Path, cifar_root: Pa
         with pytest.raises(SystemExit, match="0"):
             main(words)
     else:
-        assert main([*words, *(SMALL if words[0] == "train" else [])]) == 0
+        assert main([*words, *([*TRAINED, "--data.split", "test"] if words[0] == "train" else [])]) == 0
 
 
 def test_the_two_commands_are_those_of_the_makefile():

@@ -1,10 +1,8 @@
 """Training from Python, with images, a network, a schedule, a target and a weighting of one's own."""
 
 import json
-import os
 import re
 import signal
-import subprocess
 import sys
 import threading
 from dataclasses import dataclass, replace
@@ -13,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from killable import LIVES
 from test_run import weights
 from test_side_effects import process_state
 from tiny_recipes import CPU, TINY
@@ -31,6 +30,8 @@ from limpid.training.api import train, train_steps
 from limpid.training.callbacks import Callback
 from limpid.training.loop import StepMetrics
 from limpid.training.training import Training
+
+pytestmark = pytest.mark.usefixtures("no_final_figures")
 
 
 class Small(nn.Module):
@@ -86,13 +87,20 @@ def in_two_parts(folder: Path, recipe: Recipe, data=None, network: nn.Module | N
     train(recipe, data, run=folder, network=network, runtime=CPU)
 
 
+def train_own_parts(folder: Path, output: Path) -> None:
+    with output.open("w") as sys.stdout:
+        sys.stderr = sys.stdout
+        import own_parts
+
+        own_parts.train_twice_and_load(str(folder))
+
+
 def test_own_parts_train_resume_bit_for_bit_and_load_again(tmp_path: Path):
     """In a process of its own, since the tests check the types of limpid's own functions."""
-    script = "import sys, own_parts; own_parts.train_twice_and_load(sys.argv[1])"
-    command = [sys.executable, "-c", script, str(tmp_path)]
-    path = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path})
-    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)  # a library prints nothing
+    process = LIVES.Process(target=train_own_parts, args=(tmp_path, tmp_path / "output"))
+    process.start()
+    process.join()
+    assert ((tmp_path / "output").read_text(), process.exitcode) == ("", 0)  # a library prints nothing
     assert same(weights(tmp_path / "straight"), weights(tmp_path / "parts"))
     plain = json.loads((tmp_path / "parts" / "recipe.json").read_text())
     assert plain["schedule"] == {"kind": "own_parts:QuarterCircle", "end": 1.5}
