@@ -20,7 +20,7 @@ from limpid.training.run import run
 
 # Forked from a process that has imported what they need and done nothing with it: seconds less for each life.
 PRELOADED = ["limpid.training.run", "limpid.cli.evaluate", "limpid.cli.sample", "torch._dynamo", "pytest"]
-PRELOADED += ["matplotlib.pyplot", "matplotlib.backends.backend_agg", "torch.distributed.fsdp"]
+PRELOADED += ["matplotlib.pyplot", "matplotlib.backends.backend_agg", "torch.distributed.fsdp", "torch.distributed.run"]
 LIVES.set_forkserver_preload(PRELOADED)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from killable import LIVES
 from process_group import environment, free_port, together
 from test_faults import at
 from test_nonfinite import bad_at, small_memory
@@ -497,43 +498,55 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-def launched(options: Sequence[str], fault: str, folder: Path) -> subprocess.Popen[str]:
-    """torchrun with the command that trains in a folder."""
-    recipe = folder.with_suffix(".json")
-    recipe.write_text(json.dumps(to_dict(FULL)))
-    command = [sys.executable, "-m", "torch.distributed.run", *options, "--", RANKS, fault]
-    command += ["train", str(recipe), "--run", str(folder), "--device", "cpu", "--precision", "float32"]
-    fresh = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=fresh)
+class Torchrun:
+    """torchrun with the command that trains in a folder, forked from a process that has imported torch already."""
+
+    def __init__(self, options: Sequence[str], fault: str, folder: Path, output: Path):
+        recipe = folder.with_suffix(".json")
+        recipe.write_text(json.dumps(to_dict(FULL)))
+        words = [*options, "--", RANKS, fault, "train", str(recipe), "--run", str(folder)]
+        words += ["--device", "cpu", "--precision", "float32"]
+        self.process, self.output = LIVES.Process(target=torchrun, args=(words, output)), output
+        self.process.start()
+
+    def end(self) -> str:
+        """Its output on both streams; neither the process nor its children may outlive the test."""
+        self.process.join(100)
+        if late := self.process.is_alive():
+            self.process.terminate()
+            self.process.join()
+        assert not late, self.output.read_text()
+        return self.output.read_text()
 
 
-def finished(torchrun: subprocess.Popen[str]) -> tuple[str, str]:
-    """Its output on both streams; neither the process nor its children may outlive the test."""
-    try:
-        return torchrun.communicate(timeout=100)
-    except subprocess.TimeoutExpired:
-        torchrun.terminate()
-        torchrun.communicate()
-        raise
+def torchrun(words: Sequence[str], output: Path) -> None:
+    """As `torchrun WORDS`, which is this function."""
+    with output.open("w") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    from torch.distributed import run as distributed_run
+
+    distributed_run.main(words)
 
 
 def test_torchrun_stops_saves_and_goes_on_and_shows_whose_error_it_was(straight: Path, tmp_path: Path):
     folder, here = tmp_path / "run", ["--standalone", "--nproc-per-node", "2"]
-    first = launched(here, "slow", folder)
-    assert first.stdout is not None
-    while "images/s" not in first.stdout.readline():
-        assert first.poll() is None, "it ended before it had logged anything"
-    first.send_signal(signal.SIGTERM)
-    out, _ = finished(first)
-    assert "images, and saved" in out
+    first = Torchrun(here, "slow", folder, tmp_path / "first.txt")
+    while not first.output.exists() or "images/s" not in first.output.read_text():
+        assert first.process.is_alive(), "it ended before it had logged anything"
+        time.sleep(0.05)
+    assert first.process.pid is not None
+    os.kill(first.process.pid, signal.SIGTERM)
+    assert "images, and saved" in first.end()
     assert 32 <= int(checkpoint.list_checkpoints(folder / "checkpoints")[-1].stem) < 112
 
-    second = launched(here, "raise", folder)
     begun = time.monotonic()
-    out, output = finished(second)
+    second = Torchrun(here, "raise", folder, tmp_path / "second.txt")
+    output = second.end()
     assert time.monotonic() - begun < 30
-    assert second.returncode == 1
-    assert "resuming after " in out
+    assert second.process.exitcode == 1
+    assert "resuming after " in output
     assert "RuntimeError: the fan of the last machine has stopped" in output.partition("Root Cause")[2]
     assert together(2, tmp_path, trains, FULL, folder).codes == [0, 0]
     assert same(straight, folder)
@@ -549,11 +562,14 @@ def test_a_node_that_fails_ends_the_others_and_they_go_on_together(straight: Pat
     nodes = ["--nnodes", "2", "--nproc-per-node", "1", "--local-addr", "127.0.0.1", "--rdzv-backend", "c10d"]
     for fault, codes in (("kill", [1, 1]), ("none", [0, 0])):
         meeting = ["--rdzv-id", fault, "--rdzv-endpoint", f"127.0.0.1:{free_port()}", "--rdzv-conf"]
-        agents = [launched([*nodes, *meeting, f"is_host={host}"], fault, folder) for host in (0, 1)]
-        outputs = [finished(agent) for agent in agents]
-        assert [agent.returncode for agent in agents] == codes, outputs
+        agents = [
+            Torchrun([*nodes, *meeting, f"is_host={host}"], fault, folder, tmp_path / f"{fault}-{host}.txt")
+            for host in (0, 1)
+        ]
+        outputs = [agent.end() for agent in agents]
+        assert [agent.process.exitcode for agent in agents] == codes, outputs
         if fault == "kill":
-            output = "".join(both for _, both in outputs)
+            output = "".join(outputs)
             assert "Signal 9 (SIGKILL)" in output
             assert "limpid: process 0 of 2 has lost the others: " in output
     assert same(straight, folder)

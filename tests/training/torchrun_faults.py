@@ -9,6 +9,7 @@ from pathlib import Path
 
 from limpid.cli.main import main
 from limpid.runtime import distributed
+from limpid.sampling import figures
 from limpid.training.loop import StepMetrics
 from limpid.training.loss_log import LossLog
 
@@ -36,6 +37,7 @@ if __name__ == "__main__":
         note(self, step)
 
     LossLog.record = noting
+    figures.final_figures = lambda *_: iter(())
     code = main(words)
     # One that is left asks for Python when there is none any more, and the process aborts: one time in fifteen.
     left = [name for task in Path("/proc/self/task").glob("*/comm") if "gloo" in (name := task.read_text())]
