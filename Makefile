@@ -14,8 +14,9 @@ demo: .venv/ready
 	$(BIN)/limpid train demo --run runs/demo
 	$(BIN)/limpid sample cifar10-small --out runs/cifar10-small --overwrite
 
+# Tests start about a hundred processes, which load what was compiled once, whatever the caller's Python is told to keep.
 test: .venv/ready
-	$(BIN)/python -m pytest
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 
 lint: .venv/ready
 	$(BIN)/ruff format --check .

@@ -1,5 +1,7 @@
 """What several rooms of tests need."""
 
+import gc
+import os
 import subprocess
 import sys
 import tempfile
@@ -55,8 +57,9 @@ def cifar_root() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache for all tests of a process: the features of all real digits take seconds."""
-    return tmp_path_factory.getbasetemp() / "shared-cache"
+    """A cache for all tests, whichever process they run in: the features of all real digits take seconds."""
+    folder = tmp_path_factory.getbasetemp()
+    return (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "shared-cache"
 
 
 @pytest.fixture
@@ -110,6 +113,19 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
             return f"http://127.0.0.1:{server.server_port}/file.tar.gz"
 
         yield start
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """The search for garbage among the objects of all imports, which stay, takes a quarter of the collection, and is
+    left out: then, and afterwards in every test."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
