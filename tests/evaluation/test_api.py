@@ -93,8 +93,9 @@ def test_the_images_that_are_evaluated_are_described_in_the_log(digits: ImageDat
 
 
 def test_n_is_all_of_a_set_that_has_fewer_than_ten_thousand_images(digits: ImageDataset):
-    assert evaluate(digits, DIGITS, runtime=CPU).protocol.n == 1797
-    assert evaluate(digits, DIGITS, n=50, runtime=CPU).protocol.n == 50
+    few = digits.subset(300)
+    assert evaluate(few, DIGITS, runtime=CPU).protocol.n == 300
+    assert evaluate(few, DIGITS, n=50, runtime=CPU).protocol.n == 50
 
 
 @pytest.mark.parametrize(

@@ -244,9 +244,9 @@ def save_another(folder: Path, seen: int) -> Path:
 
 @pytest.mark.parametrize("verb", ["sample", "evaluate"])
 def test_options_and_weights_are_of_one_checkpoint_though_the_run_saves_meanwhile(
-    verb: str, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    verb: str, finished: Path, shared_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv("LIMPID_DATA", str(tmp_path / "kept"))
+    monkeypatch.setenv("LIMPID_DATA", str(shared_cache))
     folder, results = shutil.copytree(finished, tmp_path / "run"), []
     place = {"sample": sample_command, "evaluate": evaluate_command}[verb]
     parse = place.parse
