@@ -2,9 +2,10 @@
 
 import hashlib
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import compress
+from itertools import compress, islice
 from pathlib import Path
 from typing import Literal
 
@@ -172,8 +173,10 @@ class Folder:
         equal = equal_images(packed.hashes, held_out[1].hashes) if held_out else []
         examples: list[str] = []
         if equal and held_out:
-            first, second = self._packed_names(listing, packed), held_out[0]._packed_names(listing, held_out[1])
-            examples = [f"{first[i]} and {second[k]}" for i, k in equal[:NUM_EXAMPLES]]
+            first, second = zip(*equal[:NUM_EXAMPLES], strict=True)
+            named = self._packed_names(listing, packed, first)
+            others = held_out[0]._packed_names(listing, held_out[1], second)
+            examples = [f"{named[i]} and {others[k]}" for i, k in zip(first, second, strict=True)]
         return DataDescription(
             str(listing.root),
             packed.count,
@@ -217,15 +220,15 @@ class Folder:
             f"16 bits: 0 is black and {MAX_UINT16} white, unless --data.white states it; the largest is {max(found):g}"
         ]
 
-    def _packed_names(self, listing: ImageListing, packed: PackedImages) -> list[str]:
-        """The names of the packed images of this split, in their order."""
+    def _packed_names(self, listing: ImageListing, packed: PackedImages, positions: Collection[int]) -> dict[int, str]:
+        """The names of the packed images of this split at these positions. No list of all names is made."""
         chosen = compress(listing.names, split_mask(listing, self.split, self.held_out))
         unread = packed.unread_names() if packed.refused else set()
-        read = (name for name in map(str, chosen) if name not in unread)
-        if self.pages == "first":
-            return list(read)
-        pages = packed.pages()
-        return [name if page is None else f"{name}#{page}" for name in read for page in pages.get(name, [None])]
+        names = (name for name in map(str, chosen) if name not in unread)
+        if self.pages == "all":
+            pages = packed.pages()
+            names = (name if page is None else f"{name}#{page}" for name in names for page in pages.get(name, [None]))
+        return {i: name for i, name in enumerate(islice(names, max(positions) + 1)) if i in positions}
 
     def _spec(self) -> ImageSpec:
         height, width = self.size, self.width or self.size
