@@ -307,16 +307,16 @@ def test_everything_can_be_changed_from_the_command_line():
         ),
         (["show", "forwards", "demo"], "did you mean forward?"),
         (["show", "forward"], "limpid show forward needs a RECIPE"),
-        (["show", "loss", "nowhere"], "has no lines yet"),
-        (["recipes", "demo"], "takes no options"),
+        (["show", "loss", "nowhere"], "no run folder at nowhere"),
+        (["recipes", "demo"], "takes no names or options"),
         (
             ["edit"],
             "limpid edit needs a kind of edit and a RUN: limpid edit inpaint|img2img|interpolate|invert RUN [options]",
         ),
         (["edit", "inpant", "nowhere"], "did you mean inpaint?"),
         (["likelihood", "nowhere"], "no checkpoint in nowhere"),
-        (["posthoc-ema", "nowhere"], "nowhere has no snapshots of an EMA"),
-        (["average", "nowhere"], "nowhere has no snapshots of an EMA"),
+        (["posthoc-ema", "nowhere"], "no run folder at nowhere"),
+        (["average", "nowhere"], "no run folder at nowhere"),
     ],
 )
 def test_a_mistake_gets_one_clear_line(args: list[str], message: str, capsys, monkeypatch, tmp_path: Path):

@@ -129,3 +129,20 @@ def test_a_recipe_that_cannot_be_sampled_is_refused_before_anything_is_written(
 def test_a_misspelt_name_is_answered_with_the_nearest(command: str, place: Path, capsys):
     given = [*command.split(), "demmo"] if command != "show" else ["show", "trajctory", "demo"]
     assert "did you mean" in refused(given, place, capsys)
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("edit cifar10-small", "invert, as in: limpid edit inpaint cifar10-small"),
+        ("show cifar10-small", "loss, as in: limpid show forward cifar10-small"),
+        ("export cifar10-small", "tensorboard, as in: limpid export diffusers cifar10-small"),
+        ("show loss absent", "no run folder at absent: the loss is plotted from the log.jsonl of a run"),
+        ("compare cifar10-small", "to compare it with: limpid compare cifar10-small B [options]"),
+        ("evaluate", "images: limpid evaluate RUN-or-IMAGES [options]"),
+        ("compare cifar10-small cifar10-64-small", "scores.json: limpid evaluate cifar10-small writes them"),
+        ("train demo --batch-size -3", "duration 24000, batch_size -3: expected at least 1 of each"),
+    ],
+)
+def test_a_mistake_is_answered_with_what_to_type(command: str, message: str, place: Path, capsys):
+    assert message in refused(command.split(), place, capsys)

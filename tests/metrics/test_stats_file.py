@@ -57,11 +57,10 @@ def test_arrays_that_are_not_a_mean_and_a_covariance_are_refused(tmp_path, array
     assert str(error.value).startswith(f"{tmp_path / 'a.npz'} holds no statistics, expected the arrays mu and sigma: ")
 
 
-@pytest.mark.parametrize("content", [None, b"", b"no archive", b"PK\x03\x04 cut off"])
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut off"])
 def test_files_that_are_not_archives_are_refused(tmp_path, content):
     path = tmp_path / "a.npz"
-    if content is not None:
-        path.write_bytes(content)
+    path.write_bytes(content)
     with pytest.raises(ValueError, match="holds no statistics"):
         load_stats(path)
 
@@ -75,3 +74,10 @@ def test_a_single_array_is_refused(tmp_path):
 def test_statistics_are_written_as_npz_only(tmp_path):
     with pytest.raises(ValueError, match=r"ends in \.npz"):
         save_stats(tmp_path / "a.txt", Moments.of(torch.randn(50, 6)).statistics)
+
+
+def test_a_missing_file_of_statistics_is_named(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"no file at .*absent\.npz: expected an \.npz with the statistics mu and sigma"
+    ):
+        load_stats(tmp_path / "absent.npz")

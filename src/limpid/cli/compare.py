@@ -12,8 +12,8 @@ from limpid.runtime.terminal import echo
 class Compare:
     """Show the scores of two runs side by side, and which differences are larger than their noise.
 
-    A and B are runs, checkpoints, or files that limpid evaluate wrote. Compared are their newest scores under one
-    protocol: the same number of images, feature network and reference.
+    A and B are runs, checkpoints, or files that limpid evaluate wrote. Their newest scores under one protocol are
+    compared: the same number of images, feature network and reference.
     """
 
 
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     """`limpid compare A B`."""
     what = "RUN A and a RUN B, each a run folder, a checkpoint or a file of scores"
     first, rest = positional("compare", what, arguments, "A B")
-    second, rest = positional(f"compare {first}", "RUN B to compare it with", rest)
+    second, rest = positional(f"compare {first}", "RUN B to compare it with", rest, "B")
     parse(Compare(), rest, f"limpid compare {first} {second}")
     echo(compare(first, second))
     return 0

@@ -8,7 +8,7 @@ from typing import Annotated
 from PIL import Image
 
 from limpid.cli.inputs import load_images, output_file, parse_labels, parse_mask
-from limpid.cli.parser import FLATTEN, parse, positional
+from limpid.cli.parser import FLATTEN, choose_first, parse, positional
 from limpid.cli.progress import evaluation_progress
 from limpid.data import DataSource
 from limpid.diffusion.samplers import Heun, Sampler
@@ -43,12 +43,12 @@ class Edit:
     """The images to edit: indices in the training data of the run, or files, which are cropped and resized to fit."""
     data: DataPath = DataPath()
     labels: tuple[str, ...] = ()
-    """The class to condition on, by name, or by index (from 0) if no class has that name: one for each image, one for
-    all, or several for a single image, which is then edited to each; no label if not given."""
+    """The class to condition on, by name, or by index (from 0) if no class has that name; no label if not given.
+    One for each image, one for all, or several for a single image, which is then edited to each."""
     mask: str = "right"
     """inpaint: the part to generate: left, right, top, bottom, centre, or a PNG that is white in that part."""
     resample: int = 5
-    """inpaint: repetitions of each sampling step, which make the new part agree with the known one."""
+    """inpaint: repetitions of each sampling step, which make the new part agree with the known part."""
     strengths: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
     """img2img: how much noise is added to each image before it is sampled again, from 0 (none) to 1 (pure noise)."""
     num_variations: int = 6
@@ -75,7 +75,7 @@ def default_options() -> dict[str, object]:
 def main(arguments: Sequence[str]) -> int:
     """`limpid edit WHAT RUN [options]`."""
     what, rest = positional("edit", "kind of edit and a RUN", arguments, f"{'|'.join(EDITS)} RUN")
-    what = match_choice("edit", FORMER_EDITS.get(what, what), EDITS)
+    what = choose_first("edit", "edit", FORMER_EDITS.get(what, what), EDITS)
     name, rest = positional(f"edit {what}", "RUN", rest)
     options = parse(Edit(output_folder(Path(name)) / f"{what}.png"), rest, f"limpid edit {what} {name}")
     options = replace(options, out=output_file(options.out, f"{what}.png"))
@@ -143,8 +143,8 @@ def edit_evaluations(what: str, options: Edit) -> int:
         return sum(img2img_evaluations(options.sampler, steps, strength) for strength in options.strengths)
     if options.seeds:
         return sampler_evaluations(options.sampler, steps) * (len(options.seeds) // 2)
-    there_and_back = 2 * (steps - 1) + sampler_evaluations(Heun(), steps)
-    return there_and_back * (len(options.images) // 2 if what == "interpolate" else 1)
+    inversion_and_sampling = 2 * (steps - 1) + sampler_evaluations(Heun(), steps)
+    return inversion_and_sampling * (len(options.images) // 2 if what == "interpolate" else 1)
 
 
 def edit_labels(options: Edit, pipeline: Pipeline, n: int) -> list[int] | None:

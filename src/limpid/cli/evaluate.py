@@ -38,7 +38,7 @@ def default_options() -> dict[str, object]:
 
 def main(arguments: Sequence[str]) -> int:
     """`limpid evaluate RUN|IMAGES [options]`."""
-    name, rest = positional("evaluate", "RUN, or a folder, .zip or .npz of images", arguments)
+    name, rest = positional("evaluate", "RUN, or a folder, .zip or .npz of images", arguments, "RUN-or-IMAGES")
     path = Path(name)
     if not path.exists() and not is_model_name(path):
         expected = "expected a run, or a folder, .zip or .npz of images"
@@ -80,7 +80,7 @@ def evaluate_run(path: Path, rest: Sequence[str]) -> int:
 
 
 def reference_of(options: EvalOptions, training_data: Data | str) -> Data | ReferenceStats:
-    """The reference that is chosen. Raises ValueError if it is the training set of a run, and that is missing."""
+    """The reference that the options choose. Raises ValueError for the training set of a run where that is missing."""
     if not isinstance(options.reference, TrainingData):
         return options.reference
     if isinstance(training_data, str):
@@ -104,7 +104,10 @@ def evaluate_files(path: Path, rest: Sequence[str]) -> int:
         if gives_option(rest, "--n", default):
             raise ValueError(f"{path} holds {len(images):,} images, fewer than --n {options.n:,}")
         options = replace(options, n=len(images))
-        echo(f"{path} holds {len(images):,} images: --n {len(images)}; only scores of equal n compare", to_stderr=True)
+        echo(
+            f"{path} holds {len(images):,} images, so n is {len(images)}; only scores of equal n can be compared",
+            to_stderr=True,
+        )
     subset = from_images(images.subset(options.n), str(path))
     real = reference_set(source, shared_extractor(options.features, options.inception, runtime.device), options.n)
     print_images(real.reference.images)
@@ -124,7 +127,7 @@ def print_images(images: ImageDataset | None) -> None:
 def print_and_save(
     report: EvalReport, extracted: ExtractedImages, options: EvalOptions, figures: Sequence[Path] = ()
 ) -> None:
-    """Print the report, add it to its file, write the statistics of the features if that is chosen, and list all
+    """Print the report, add it to its file, write the statistics of the features if the option is set, and list the
     files."""
     echo(report, end="\n\n")
     files = [add_report(report, options.out), *figures]

@@ -30,9 +30,9 @@ class EvalOptions:
     n: int = 10_000
     """Number of images to evaluate; only scores of equal n can be compared."""
     features: str = "cifar"
-    """The feature network. cifar is limpid's own classifier, and gives FD-CIFAR. The others give FID, by Inception with
-    the preprocessing of this tool: torch-fidelity, edm, pytorch-fid, clean-fid, clean-fid-legacy-tensorflow,
-    clean-fid-legacy-pytorch or torchmetrics."""
+    """The feature network. cifar is limpid's own classifier, and gives FD-CIFAR.
+    The others give FID, by Inception with the preprocessing of the program of that name:
+    torch-fidelity, edm, pytorch-fid, clean-fid, clean-fid-legacy-tensorflow, clean-fid-legacy-pytorch, torchmetrics."""
     inception: str = ""
     """File of the Inception weights; without it they are taken from torch's cache, or downloaded."""
     out: Path = Path("scores.json")

@@ -1,10 +1,9 @@
-"""`limpid export`: a trained model for other programs, each format in a file of its own."""
+"""`limpid export`: a trained model for other programs; each format has its own file in this folder."""
 
 from collections.abc import Sequence
 from importlib import import_module
 
-from limpid.cli.parser import positional
-from limpid.recipes.serialize import match_choice
+from limpid.cli.parser import choose_first, positional
 
 FORMATS = {
     "diffusers": "export_diffusers",
@@ -25,4 +24,4 @@ def default_options() -> dict[str, object]:
 def main(arguments: Sequence[str]) -> int:
     """`limpid export WHAT RUN [options]`."""
     what, rest = positional("export", "format and a RUN", arguments, f"{'|'.join(FORMATS)} RUN")
-    return import_module(f"limpid.cli.{FORMATS[match_choice('format', what, FORMATS)]}").main(rest)
+    return import_module(f"limpid.cli.{FORMATS[choose_first('export', 'format', what, FORMATS)]}").main(rest)

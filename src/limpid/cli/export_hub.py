@@ -22,7 +22,7 @@ LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")
 class ExportHub:
     """Write a model for the Hugging Face Hub, with a model card: its samples, how to use it, its training and scores.
 
-    Whoever reads the card then types `limpid sample hf:user/name`.
+    A reader of the card samples from it with `limpid sample hf:user/name`.
     """
 
     out: Path
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.push:
         check_push(options.push)
     elif options.private:
-        raise ValueError("--private is of a repository: name it with --push user/name")
+        raise ValueError("--private needs a repository: name it with --push user/name")
     repo = options.push or f"user/{repository_name(name)}"
     written = write_hub_folder(
         options.out,
@@ -81,5 +81,5 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def repository_name(run: str) -> str:
-    """A name for the repository of a run: the end of its path, without what such a name cannot hold."""
+    """A name for the repository of a run: the end of its path, without characters that such a name cannot have."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(run).resolve().stem).strip("-.") or "model"

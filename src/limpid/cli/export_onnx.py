@@ -26,13 +26,13 @@ to sample in a browser, at http://localhost:8000:
 
 @dataclass(frozen=True)
 class ExportOnnx:
-    """Write a model as ONNX, with its sampler as numbers and what samples with them: draw.py and a page."""
+    """Write a model as ONNX, its sampler as a table of numbers, and two programs that sample: draw.py and a page."""
 
     out: Path
     """The folder to write."""
     sampling: Annotated[Sampling, FLATTEN]
     more_steps: tuple[int, ...] = ()
-    """Other numbers of steps to choose from there; a sampler of more than 50 steps comes with DDIM in 50."""
+    """Further numbers of steps that these programs offer; with a sampler of more than 50 steps, DDIM in 50 is one."""
     weights: Literal["ema", "raw"] = "ema"
     """The EMA of the weights, or the raw weights of the last step."""
 
@@ -52,7 +52,9 @@ def main(arguments: Sequence[str]) -> int:
     pipeline = pipeline.with_sampling(options.sampling).with_guide()
     model, recipe = pipeline.model, pipeline.recipe
     labels = torch.tensor([0]) if pipeline.class_names else None
-    make_denoiser(model, recipe, labels, pipeline.runtime, pipeline.guide)  # refuses guidance that cannot be
+    make_denoiser(
+        model, recipe, labels, pipeline.runtime, pipeline.guide
+    )  # raises ValueError for guidance that this network cannot have
     others = [replace(recipe.sampling, steps=steps) for steps in options.more_steps]
     if preview_recipe(recipe) != recipe:
         others.append(preview_recipe(recipe).sampling)

@@ -77,11 +77,11 @@ KIND_NAMES: dict[str, dict[str, Kind]] = {
     },
     "lr-schedule": {"constant": ("none", {}), "constant_with_warmup": ("none", {})},
 }
-"""By the last word of an option, its values in other programs, each as the kind and the fields that are meant here."""
+"""By the last word of an option, its values in other programs, each with limpid's kind and the fields that it sets."""
 
 _MULTISTEP = "the nearest is dpmpp_2m (DpmSolverPP, of order 1 to 3)"
 _NOISY = "the nearest is dpmpp_2m_sde (DpmSolverPP with --sampler.sde)"
-_MIDPOINT = "the nearest is heun (Heun), of order 2 with two evaluations a step"
+_MIDPOINT = "the nearest is heun (Heun), of order 2 with two evaluations per step"
 
 NO_KIND: dict[str, dict[str, str]] = {
     "sampler": {
@@ -92,6 +92,8 @@ NO_KIND: dict[str, dict[str, str]] = {
             ("dpm_2_ancestral", "kdpm2ancestraldiscretescheduler"),
             "the nearest is euler_ancestral (Ddim with --sampler.eta 1), or heun with --sampler.churn",
         ),
+        **{f"{name}_karras": f"it is {name} with --sampling-schedule Karras" for name in ("euler", "heun", "dpmpp_2m")},
+        "dpmpp_2m_sde_karras": "it is dpmpp_2m_sde with --sampling-schedule Karras",
         **dict.fromkeys(("dpm_adaptive", "rk4"), "the nearest is dopri5 (Dopri5), which chooses its own steps"),
         **dict.fromkeys(
             ("pndm", "plms", "ipndm", "ipndm_v", "pndmscheduler", "ipndmscheduler"),

@@ -1,6 +1,6 @@
 """Options of other programs: diffusers' example, EDM, EDM2, k-diffusion, nanoGPT, improved DDPM and ADM.
 
-Those that mean the same are accepted; every other one is answered with the option that is meant.
+Those that mean the same are accepted; for every other one the error message names the nearest option.
 """
 
 from collections.abc import Container
@@ -41,6 +41,7 @@ ACCEPTED: dict[str, tuple[str, ...]] = {
     "--cond": ("--class-conditional",),
     "--class-cond": ("--class-conditional",),
     "--class": ("--labels",),
+    "--strength": ("--strengths",),
     "--lr": ("--optimizer.lr",),
     "--learning-rate": ("--optimizer.lr",),
     "--lr-scheduler": ("--optimizer.lr-schedule",),
@@ -85,6 +86,7 @@ ACCEPTED: dict[str, tuple[str, ...]] = {
     "--clip-denoised": ("--sampling.clip-denoised",),
     "--guidance": GUIDANCE,
     "--guidance-scale": GUIDANCE,
+    "--cfg": GUIDANCE,
     "--cfg-scale": GUIDANCE,
     "--gnet": ("--guidance-model", "--sampling.guidance-model"),
     "--sigma-min": ("--sampling.schedule.sigma-min", "--schedule.sigma-min"),
@@ -98,7 +100,7 @@ ACCEPTED: dict[str, tuple[str, ...]] = {
     "--ref": ("--reference",),
     "--outstd": ("--std",),
 }
-"""Options that mean the same as one of limpid's: the first of these names that a command has is the one."""
+"""Options that mean the same as one of limpid's: the first of these names that the command has."""
 
 _NAMES_BY_ANSWER: dict[str, str] = {
     "the length of a run is --duration, counted in images (steps x batch size), or --epochs": (
@@ -132,7 +134,7 @@ _NAMES_BY_ANSWER: dict[str, str] = {
         "--save-interval --save-every --save-model-epochs --checkpointing-steps --snap --dump --snapshot --checkpoint "
         "--always-save-checkpoint"
     ),
-    "the last two checkpoints stay; --every.milestone, counted in images, keeps more": "--checkpoints-total-limit",
+    "the last two checkpoints are kept; --every.milestone, counted in images, keeps more": "--checkpoints-total-limit",
     "it is --every.log, counted in images; a run writes log.jsonl, and `limpid show loss RUN` plots it": (
         "--log-interval --tick --status --logger --logging-dir --wandb-log --wandb-project --wandb-run-name "
         "--wandb-entity --wandb-group --wandb-save-model"
@@ -157,15 +159,15 @@ _NAMES_BY_ANSWER: dict[str, str] = {
     "the snapshots of the EMA are in the run's folder: `limpid posthoc-ema RUN --std 0.1`": (
         "--outprefix --outkimg --skip"
     ),
-    "how many samples is --num-samples; the images to score are the first word of `limpid evaluate IMAGES`": "--images",
-    "each sample has its own seed: --seed is the first, --num-samples how many": "--seeds",
+    "the number of samples is --num-samples; `limpid evaluate IMAGES` scores images of files": "--images",
+    "each sample has its own seed: `limpid sample RUN --seed 0 --num-samples 64` has the seeds 0 to 63": "--seeds",
     "it is --save-images, which writes one file for each seed": "--subdirs",
     "it is --network (UNet or DiT), and --network.arch for the paper that a U-Net follows": (
         "--arch --model-config-name-or-path"
     ),
     "a U-Net takes --network.head-channels, a DiT --network.num-heads": "--num-heads --num-heads-upsample",
     "it is --network.resample biggan": "--resblock-updown",
-    "it follows from the paper that --network.arch names": "--use-new-attention-order --bias",
+    "it is set by --network.arch, the paper that a U-Net follows": "--use-new-attention-order --bias",
     "the sequence of a DiT is the image: (--data.size / --network.patch-size) squared": "--block-size",
     "the prediction is --target, the noise levels are --schedule; the recipe cifar10-edm has EDM's": "--precond",
     "the levels that a sampler visits are --sampling-schedule": "--disc --scaling",
@@ -198,7 +200,7 @@ _NAMES_BY_ANSWER: dict[str, str] = {
     ),
     "it is --target X0": "--predict-xstart",
     "it is --loss-weighting MinSnrWeight with --loss-weighting.gamma": "--snr-gamma",
-    "the fraction of labels that training leaves out is --label-dropout": "--class-dropout-prob --cfg-drop",
+    "it is --label-dropout, the fraction of images without a label in training": "--class-dropout-prob --cfg-drop",
     "`limpid bench RECIPE` measures what a run costs": "--dry-run",
     "the norm of each gradient is in log.jsonl; --optimizer.max-grad-norm limits it": "--gns",
     "it is --guidance, a scale with 1 for none: the weight of limpid 0.1 plus 1": (

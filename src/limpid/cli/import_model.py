@@ -20,7 +20,7 @@ from limpid.training.run_folder import write_json
 
 @dataclass(frozen=True)
 class Import:
-    """Write the model of another program as a run folder: to sample from it, evaluate it, or train on from its weights.
+    """Write the model of another program as a run folder: to sample from it, evaluate it, or train from its weights.
 
     Reads folders of diffusers, files of improved-diffusion, guided-diffusion, pytorch-ddpm and score_sde_pytorch, and
     pickles of EDM.
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
     echo(file)
     echo(f"to sample from it: limpid sample {options.run}")
     data = own_images_options(ref.about.recipe, ref.about.image_shape)
-    echo(f"to train on: limpid train {options.run} --init {options.run} {data} --run runs/NEW")
+    echo(f"to continue training: limpid train {options.run} --init {options.run} {data} --run runs/NEW")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`limpid lab`: the lab in the browser. Its options are read without torch, so that the page is there at once."""
+"""`limpid lab`: the lab in the browser. Its options are read without torch, so that the page opens at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,9 +16,9 @@ class LabOptions:
     images: tuple[str, ...] = ()
     """Folders, .zip or .npz files of images to add noise to, besides the digits and CIFAR-10."""
     port: int = 0
-    """Port to serve at; 0 is any that is free."""
+    """Port to serve at; 0 chooses a free one."""
     browser: bool = True
-    """Open the browser; else open the address that is printed."""
+    """Open the browser; without it, open the printed address yourself."""
 
 
 def default_options() -> dict[str, object]:
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def read_options(given: Sequence[GivenOption]) -> tuple[list[str], LabOptions]:
-    """The runs that stand behind an option that takes one value or none, and the options.
+    """The runs that follow an option of one value or none, and the options.
 
     Raises ValueError, as the parser of the other commands does, for what is no option.
     """
@@ -71,7 +71,7 @@ def read_options(given: Sequence[GivenOption]) -> tuple[list[str], LabOptions]:
 
 
 def no_such_option(name: str) -> str:
-    """One line for an option that is none, with the one that is meant."""
+    """One line for an unknown option, with the nearest option."""
     list_options = import_module("limpid.cli.option_list")
     known, possible = list_options.list_options(LabOptions()), list_options.possible_options(LabOptions)
     return import_module("limpid.cli.unknown_option").unknown_option(name, known, possible, "limpid lab")

@@ -28,7 +28,7 @@ COMMANDS = {
     "import": "import_model",
     "recipes": "recipes",
 }
-"""The file of each command, in `limpid.cli`; its `main` runs it."""
+"""The file of each command in `limpid.cli`; its `main` runs the command."""
 FORMER_COMMANDS = {"average": "posthoc-ema"}
 """The names of commands in 0.1, which still work."""
 DISTRIBUTED_COMMANDS = ("train", "sample", "evaluate")
@@ -41,29 +41,34 @@ NESTED_COMMANDS = ("show", "export")
 USAGE = """\
 limpid: train diffusion models from scratch on small images
 
-  limpid train RECIPE [options]       train a recipe, or continue its run where it stopped
-  limpid sample RUN [options]         generate samples: a grid, single images or arrays
-  limpid edit WHAT RUN [options]      edit real images: inpaint, img2img, invert or interpolate
-  limpid show WHAT RECIPE [options]   figures of the diffusion process: forward, schedule or data;
-                                      of a RUN also trajectory or loss
-  limpid evaluate RUN [options]       FID and other metrics of its samples, or of a folder, .zip or
-                                      .npz of images
-  limpid compare A B                  the metrics of two runs, and which differences exceed the noise
-  limpid likelihood RUN [options]     bits per dimension of real images
-  limpid posthoc-ema RUN --std 0.1    the EMA of another length, computed after training
-  limpid lab [RUN ...]                a page in the browser: play with the noise, sample from runs
-  limpid bench RECIPE [options]       images per second, memory and FLOPs of a recipe on this machine
-  limpid export WHAT RUN [options]    write the model for another program: diffusers, onnx,
-                                      torch, hub (Hugging Face) or tensorboard
-  limpid import PATH --run DIR        a model of diffusers, OpenAI, pytorch-ddpm, score_sde or EDM as a run
-  limpid recipes                      the recipes, what they reach and what they cost
+  limpid train RECIPE [options]      train a recipe, or continue its run
+  limpid sample RUN [options]        generate samples: a grid, images or arrays
+  limpid edit WHAT RUN [options]     edit real images: WHAT is inpaint, img2img,
+                                     invert or interpolate
+  limpid show WHAT RECIPE [options]  figures: forward, schedule or data of a
+                                     recipe, trajectory or loss of a RUN
+  limpid evaluate RUN [options]      FID and other metrics of its samples, or of
+                                     a folder, .zip or .npz of images
+  limpid compare A B                 the metrics of two runs, and which of their
+                                     differences exceed the noise
+  limpid likelihood RUN [options]    bits per dimension of real images
+  limpid posthoc-ema RUN --std 0.1   the EMA of another length, after training
+  limpid lab [RUN ...]               a page in the browser: see the noise levels,
+                                     train, sample, edit and compare
+  limpid bench RECIPE [options]      images per second, memory and FLOPs of a
+                                     recipe on this machine
+  limpid export WHAT RUN [options]   write the model for diffusers, onnx, torch,
+                                     hub (Hugging Face) or tensorboard
+  limpid import PATH --run DIR       a model of diffusers, OpenAI, pytorch-ddpm,
+                                     score_sde or EDM becomes a run folder
+  limpid recipes                     all recipes, with their scores and costs
 
 RECIPE is a name from `limpid recipes`, a .toml or .json file, or a run folder.
-RUN is a run folder, a checkpoint in one, a network that comes with limpid (cifar10-small,
-cifar10-64-small), or a model of another program (a folder of diffusers) or of the Hugging Face
-Hub (hf:user/name).
-`limpid VERB --help` lists the options of a command, `limpid VERB RECIPE --help` with the defaults
-of a recipe or run.
+RUN is a run folder, a checkpoint in one, a network that comes with limpid
+(cifar10-small, cifar10-64-small), a model of another program (a folder of
+diffusers), or a model of the Hugging Face Hub (hf:user/name).
+`limpid VERB --help` lists the options of a command, and
+`limpid VERB RECIPE --help` shows the defaults of a recipe or run.
 """
 
 

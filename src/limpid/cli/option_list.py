@@ -9,7 +9,7 @@ from limpid.recipes.schema import FROM_PYTHON
 from limpid.recipes.serialize import union_members
 
 FLATTEN = tyro.conf.arg(name="")
-"""Marks a field whose own fields are options without its name before them."""
+"""Marks a field whose own fields become options without a prefix."""
 
 
 class Option(NamedTuple):
@@ -21,7 +21,7 @@ class Option(NamedTuple):
 
     @property
     def members(self) -> dict[str, type]:
-        """The kinds that it chooses from, by name; empty if it is no choice of a kind."""
+        """The kinds that it chooses from, by name; empty if it does not choose a kind."""
         return {name: kind for name, kind in union_members(self.hint).items() if kind not in FROM_PYTHON}
 
 

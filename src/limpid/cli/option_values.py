@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # it imports torch, and `limpid lab` reads its options withou
     from limpid.cli.option_list import Option
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
-"""What may stand behind a number: 512k is 512,000; Ki, Mi and Gi are powers of 1024, as in EDM2."""
+"""Units that may follow a number: 512k is 512,000; Ki, Mi and Gi are powers of 1024, as in EDM2."""
 NUMBER = re.compile(r"([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:e[+-]?\d{1,3})?)([kmgb]i?)?", re.IGNORECASE)
 SWITCH = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
@@ -39,7 +39,7 @@ def split_words(words: Sequence[str]) -> list[GivenOption]:
 
 
 def tyro_words(given: GivenOption, option: "Option") -> list[str]:
-    """One option as tyro takes it. Raises ValueError for values that are none of its type."""
+    """One option as tyro takes it. Raises ValueError for values that are not of its type."""
     name, values, hint = given.name, given.values, option.hint
     if hint is bool:
         return [switch_word(name, values)]
@@ -56,7 +56,7 @@ def tyro_words(given: GivenOption, option: "Option") -> list[str]:
 
 
 def checked_value(name: str, value: str, kind: Any) -> str:
-    """A value as tyro reads it: numbers without a unit. Raises ValueError for what is none of the type."""
+    """A value as tyro reads it: numbers without a unit. Raises ValueError for one that is not of the type."""
     if kind is int:
         return whole_number(name, value)
     if kind is float:
@@ -67,7 +67,7 @@ def checked_value(name: str, value: str, kind: Any) -> str:
 
 
 def whole_number(name: str, text: str) -> str:
-    """A whole number, which may have a unit, as digits: 512k is 512000. Raises ValueError if it is none."""
+    """A whole number, which may have a unit, as digits: 512k is 512000. Raises ValueError for other text."""
     found = NUMBER.fullmatch(text)
     value = Decimal(found[1]) * UNITS[(found[2] or "").lower()] if found else Decimal("nan")
     if not found or value != value.to_integral_value():
@@ -78,7 +78,7 @@ def whole_number(name: str, text: str) -> str:
 
 
 def any_number(name: str, text: str) -> str:
-    """A number, which may have a unit, as Python reads it. Raises ValueError if it is none."""
+    """A number, which may have a unit, as Python reads it. Raises ValueError for other text."""
     found = NUMBER.fullmatch(text)
     if found and found[2]:
         return str(float(Decimal(found[1]) * UNITS[found[2].lower()]))

@@ -3,9 +3,12 @@
 As in a recipe file the kind that is there already keeps its fields, and another starts from its own defaults.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
+from inspect import cleandoc
+from shutil import get_terminal_size
+from textwrap import wrap
 from typing import Any, TypeVar
 
 import tyro
@@ -20,15 +23,18 @@ from limpid.recipes.serialize import fields_from, match_choice
 from limpid.runtime import distributed
 from limpid.storage.renamed import KINDS
 
-__all__ = ["FLATTEN", "parse", "positional"]
+__all__ = ["FLATTEN", "choose_first", "parse", "positional"]
 
 Options = TypeVar("Options")
 HELP = ("--help", "-h")
 
 
 def parse(default: Options, args: Sequence[str], program: str) -> Options:
-    """`default` with the options in `args`. Raises ValueError, in one line, for an option that is not there or a value
-    that it cannot have; several processes have the same options, so that only the first reports it."""
+    """`default` with the options in `args`.
+
+    Raises ValueError, in one line, for an unknown option or a wrong value. Several processes have the same options, so
+    only the first of them reports it.
+    """
     try:
         return _parse(default, args, program)
     except ValueError:
@@ -54,7 +60,7 @@ def _parse(default: Options, args: Sequence[str], program: str) -> Options:
         default=default,
         args=words,
         prog=program,
-        description=(type(default).__doc__ or "") + list_kinds(default),
+        description=cleandoc(type(default).__doc__ or "") + list_kinds(default),
         config=(tyro.conf.AvoidSubcommands,),
         console_outputs=distributed.is_main_process(),
     )
@@ -69,8 +75,10 @@ def gives_option(args: Sequence[str], name: str, default: Any) -> bool:
 def list_kinds(default: Any) -> str:
     """The text in the help about options that choose a class."""
     kinds = [f"- {name}  {' | '.join(option.members)}" for name, option in union_options(default).items()]
-    head = "Options that choose a kind, and the kinds; those of the chosen kind are below:"
-    return "\n\n" + "\n".join([head, *kinds]) if kinds else ""
+    head = "Options that choose a kind, each with its kinds; the options of the chosen kinds are below:"
+    width = get_terminal_size().columns
+    lines = [line for kind in kinds for line in wrap(kind, width, subsequent_indent="    ", break_on_hyphens=False)]
+    return "\n\n" + "\n".join([head, *lines]) if kinds else ""
 
 
 def positional(verb: str, what: str, arguments: Sequence[str], usage: str = "") -> tuple[str, list[str]]:
@@ -84,8 +92,18 @@ def positional(verb: str, what: str, arguments: Sequence[str], usage: str = "") 
     return arguments[0], list(arguments[1:])
 
 
+def choose_first(verb: str, what: str, word: str, choices: Iterable[str]) -> str:
+    """The choice that the first word after a verb names. Raises ValueError for another word, with what to type."""
+    names = list(choices)
+    try:
+        return match_choice(what, word, names)
+    except ValueError as error:
+        example = "" if "did you mean" in str(error) else f", as in: limpid {verb} {names[0]} {word}"
+        raise ValueError(f"{error}{example}") from None
+
+
 def resolve_alias(given: GivenOption, possible: dict[str, tuple[str, ...]]) -> list[GivenOption]:
-    """An option under its name here, and the name of a kind of diffusers or k-diffusion as the options that it means.
+    """An option under limpid's name; the name of a kind in diffusers or k-diffusion becomes the options that it means.
 
     Raises ValueError for the name of a kind that limpid does not have, with the nearest that it has.
     """
@@ -101,7 +119,7 @@ def resolve_alias(given: GivenOption, possible: dict[str, tuple[str, ...]]) -> l
 
 
 def select_union_members(default: Options, given: Sequence[GivenOption]) -> tuple[Options, list[GivenOption]]:
-    """`default` with the kinds that are given, and the options that are left. Raises ValueError for what is no kind."""
+    """`default` with the chosen kinds, and the remaining options. Raises ValueError for a word that is no kind."""
     rest = []
     for option in given:
         choice = union_options(default).get(option.name)
@@ -119,7 +137,7 @@ def select_union_members(default: Options, given: Sequence[GivenOption]) -> tupl
 
 
 def _member(default: Any, name: str, word: str, members: dict[str, type]) -> type:
-    """The kind that an option names. Raises ValueError for what is none, with the nearest."""
+    """The kind that an option names. Raises ValueError for another word, with the nearest kind."""
     word, listed = KINDS.get(word, word), ", ".join(members)
     if NUMBER.fullmatch(word):
         fields = [option for option in list_options(default) if option.startswith(f"{name}.")]
@@ -140,7 +158,7 @@ def _member(default: Any, name: str, word: str, members: dict[str, type]) -> typ
 
 
 def _with_kind(value: Any, attributes: Sequence[str], kind: type) -> Any:
-    """`value` with what stands at the end of `attributes` of this kind: as it is if it is already."""
+    """`value` with the field that `attributes` lead to of this kind; a field of this kind already is not changed."""
     if not attributes:
         return kind(**fields_from(kind, value))
     first, *others = attributes

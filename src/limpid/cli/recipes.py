@@ -15,7 +15,7 @@ def default_options() -> dict[str, object]:
 def main(arguments: Sequence[str]) -> int:
     """`limpid recipes`."""
     if arguments:
-        raise ValueError(f"limpid recipes takes no options, but was given {' '.join(arguments)}")
+        raise ValueError(f"limpid recipes takes no names or options, but was given {' '.join(arguments)}")
     for recipe in dict.fromkeys(RECIPES.values()):
         names = [name for name, other in RECIPES.items() if other is recipe]
         text = inspect.cleandoc(recipe.__doc__ or "").replace("\n", "\n    ").replace("\n    \n", "\n\n")

@@ -38,8 +38,8 @@ class Sample:
     seed: int = 0
     """Seed of the first sample; the following samples have the following seeds."""
     labels: tuple[str, ...] = ()
-    """Classes to sample, in equal parts: by name, or by index (from 0). If not given, all of them, or ten if there are
-    more classes than samples."""
+    """Classes to sample, in equal parts: by name, or by index (from 0).
+    If not given, all classes, or ten of them if there are more classes than samples."""
     save_images: bool = False
     """Also write each sample as a PNG file."""
     npz: bool = False
@@ -93,10 +93,10 @@ def main(arguments: Sequence[str]) -> int:
         echo(path)
     if options.animation:
         shown = sheet_images(labels or [0] * len(samples))[:80]
-        animated = [seeds[i] for i in shown], labels and [labels[i] for i in shown]
+        shown_seeds, shown_labels = [seeds[i] for i in shown], labels and [labels[i] for i in shown]
         preview = pipeline.for_preview().recipe.sampling
         with evaluation_progress(pipeline.model.net, sampler_evaluations(preview.sampler, preview.steps)):
-            denoising_animation(pipeline, names.animation, *animated)
+            denoising_animation(pipeline, names.animation, shown_seeds, shown_labels)
         echo(names.animation)
     return 0
 

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 from limpid.cli.inputs import output_file
-from limpid.cli.parser import FLATTEN, parse, positional
+from limpid.cli.parser import FLATTEN, choose_first, parse, positional
 from limpid.cli.progress import evaluation_progress
 from limpid.data import DataSource
 from limpid.recipes.recipe import Recipe
 from limpid.recipes.registry import find_recipe
-from limpid.recipes.serialize import match_choice
 from limpid.runtime.device import Runtime
 from limpid.runtime.terminal import echo
 from limpid.sampling.checkpoints import output_folder
@@ -90,7 +89,7 @@ def default_options() -> dict[str, object]:
 def main(arguments: Sequence[str]) -> int:
     """`limpid show WHAT RECIPE [options]`."""
     what, rest = positional("show", "figure and a RECIPE or RUN", arguments, f"{'|'.join(FIGURES)} RECIPE-or-RUN")
-    what = match_choice("figure", what, FIGURES)
+    what = choose_first("show", "figure", what, FIGURES)
     name, rest = positional(f"show {what}", FIGURES[what], rest)
     out = default_output(name, FIGURES[what]) / f"{what}.png"
     program = f"limpid show {what} {name}"
@@ -108,7 +107,10 @@ def main(arguments: Sequence[str]) -> int:
             echo(f"warning: {line}", to_stderr=True)
         echo(figures.data(options.recipe, output_file(options.out, "data.png"), source))
     elif what == "loss":
-        echo(figures.loss(Path(name), output_file(parse(ShowLoss(out), rest, program).out, "loss.png")))
+        options = parse(ShowLoss(out), rest, program)
+        if not Path(name).is_dir():
+            raise ValueError(f"no run folder at {name}: the loss is plotted from the log.jsonl of a run")
+        echo(figures.loss(Path(name), output_file(options.out, "loss.png")))
     else:
         options = parse(ShowTrajectory(out), rest, program)
         runtime = options.runtime.resolve().setup()

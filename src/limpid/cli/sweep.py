@@ -32,7 +32,7 @@ def to_arguments(settings: dict[str, str]) -> list[str]:
 
 
 def check_sweep(command: EvaluateRun, points: Sequence[EvaluateRun]) -> None:
-    """Raise ValueError for a sweep over options that are equal for all of it, or with metrics that it leaves out."""
+    """Raise ValueError for a sweep over options that all points must share, or with metrics that a sweep omits."""
     for point in points:
         varied = replace(
             command,
@@ -43,7 +43,9 @@ def check_sweep(command: EvaluateRun, points: Sequence[EvaluateRun]) -> None:
             options=replace(command.options, n=point.options.n),
         )
         if replace(point, sweep=command.sweep) != varied:
-            raise ValueError("--sweep varies options of sampling, and n: give other options beside it, once for all")
+            raise ValueError(
+                "--sweep varies options of sampling, and n: give other options outside of --sweep, once for all points"
+            )
     more = command.metrics.likelihood_images or command.metrics.cas or command.options.save_stats
     if points and more:
         raise ValueError("--sweep saves scores of samples only: leave out --likelihood-images, --cas and --save-stats")

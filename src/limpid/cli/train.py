@@ -32,9 +32,9 @@ class Train:
     epochs: float = 0.0
     """How long to train in passes over the training images, in place of --duration; 0 is off."""
     allow_rewarm: bool = False
-    """Allow a longer --duration for a run whose learning rate has decayed already, although the rate then jumps up."""
+    """Allow a longer --duration after the learning rate has decayed, although the learning rate then jumps up."""
     track: tuple[TrackerKind, ...] = ()
-    """Also show the run in another program while it trains: its log, sample grids, scores and recipe."""
+    """Also send the log, sample grids, scores and recipe of the run to another program while it trains."""
 
 
 def default_options() -> dict[str, object]:
@@ -63,7 +63,7 @@ def next_step(folder: Path, finished: bool) -> str:
 
 
 def with_epochs(options: Train) -> Train:
-    """The options with the duration that `--epochs` makes. Raises ValueError for less than 0, or no images."""
+    """The options with the duration that `--epochs` gives. Raises ValueError for a number below 0, or no images."""
     if not options.epochs:
         return options
     if options.epochs < 0 or math.isinf(options.epochs):

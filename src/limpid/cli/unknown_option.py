@@ -10,16 +10,18 @@ from limpid.storage.renamed import FIELDS
 
 
 def unknown_option(name: str, known: Iterable[str], possible: Mapping[str, tuple[str, ...]], program: str) -> str:
-    """One line for an option that is not among those `known` to a command; `possible` are those that it has with other
-    kinds."""
+    """One line for an option that is not among those `known` to a command; `possible` are the options that the command
+    has with some choice of kinds."""
     if answer := ANSWERS.get(name):
         return f"no option {name}: {answer}"
     if now := former_option(name, possible):
         return f"no option {name}: it is {now} since limpid 0.2"
     wanted = (name, *ACCEPTED.get(name, ()))
     if owners := next((possible[option] for option in wanted if option in possible), ()):
-        parent = name.rpartition(".")[0] or name
-        return f"no option {name}: {', '.join(dict.fromkeys(owners))} have it; choose one with {parent}"
+        kinds, parent = list(dict.fromkeys(owners)), name.rpartition(".")[0] or name
+        if len(kinds) == 1:
+            return f"no option {name} here: {kinds[0]} has it; choose that with {parent} {kinds[0]}"
+        return f"no option {name} here: {_listed(kinds)} have it; choose one with {parent}"
     if same := [option for option in known if _last_part(option) == _last_part(name)]:
         return f"no option {name}: it is {' or '.join(same)}"
     for option in wanted:

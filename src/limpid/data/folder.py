@@ -71,18 +71,19 @@ class Folder:
     white: int | Literal["auto"] = 0
     """The value that becomes white where 0 is black, instead of `range`; auto is the largest value of all images."""
     pages: Pages = "first"
-    """The first page or frame of each TIFF and animation, or all, each of which is an image, named as scan.tif#3. Those
-    of a file are in one split. Reduced copies in a TIFF are not read."""
+    """The first page or frame of each TIFF and animation, or all: each is then an image, named as scan.tif#3.
+    All pages of a file are in one split. Reduced copies in a TIFF are not read."""
     labels: str = ""
-    """Where classes are from. Left empty: dataset.json (EDM), metadata.csv or .jsonl (Hugging Face), or sub-folders.
-    folders, prefix (the file's name up to the first _), numbered (without the _NUMBER at its end), none, or a table:
-    train.csv, or train.csv:COLUMN. In a form that holds labels itself, the name of their column or array."""
+    """The source of classes. If not given: dataset.json (EDM), metadata.csv or .jsonl (Hugging Face), or sub-folders.
+    Or: folders, prefix (a file's name up to the first _), numbered (without the _NUMBER at its end), none, or a table.
+    A table is train.csv, or train.csv:COLUMN.
+    In a file that holds labels itself: the name of their column or array."""
     split: Split = "train"
-    """The images to train on, the held-out ones (test), or all. In a set that names its splits, also val; the held-out
-    ones are test, or else val."""
+    """The images to train on, the held-out ones (test), or all; in a set that names its splits, also val.
+    The held-out images of such a set are its test split, or else its val split."""
     held_out: float = 0.1
-    """Fraction of the images to hold out where the set names no splits; chosen by their names, so that adding images
-    changes no other's split."""
+    """Fraction of the images to hold out where the set names no splits.
+    They are chosen by their names, so new images change the split of no other image."""
     on_error: Literal["stop", "skip"] = "stop"
     """With an unreadable image: stop, or leave it out and list it in the report."""
     workers: int = 0

@@ -34,8 +34,8 @@ class ModelMetrics:
     likelihood_images: int = 0
     """Number of held-out images for bits per dimension; 0: none."""
     cas: bool = False
-    """Also measure the classification accuracy score: train a classifier on the generated images, another on as many
-    real ones, and test both on held-out images (minutes)."""
+    """Also measure the classification accuracy score, which takes minutes.
+    A classifier is trained on the samples, another on as many real images, and both are tested on held-out images."""
 
 
 def check_model_metrics(metrics: ModelMetrics, pipeline: Pipeline, pair: TrainTestPair | None, n: int) -> None:

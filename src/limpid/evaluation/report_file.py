@@ -18,11 +18,14 @@ MAX_REPORTS_BYTES = 1 << 28
 """Limit of the size of a file of reports."""
 
 
-def load_reports(path: Path) -> list[EvalReport]:
-    """The reports of a run folder or of a file, oldest first. Raises ValueError if there are none."""
+def load_reports(path: Path, name: Path | None = None) -> list[EvalReport]:
+    """The reports of a run folder or of a file, oldest first. Raises ValueError if there are none.
+
+    `name` is what `limpid evaluate` takes to write them, if it is not the path.
+    """
     file = path / "scores.json" if path.is_dir() else path
     if not file.exists():
-        raise ValueError(f"no scores at {file}: limpid evaluate {path} writes them")
+        raise ValueError(f"no scores at {file}: limpid evaluate {name or path} writes them")
     try:
         plain = json.loads(read_bytes(file, MAX_REPORTS_BYTES))
         reports = [_report(each) for each in plain["reports"]]
@@ -38,7 +41,7 @@ def reports_of(path: Path) -> list[EvalReport]:
     """The reports of a run, of one of its checkpoints only, or of a file. Raises ValueError if there are none."""
     single = path.suffix == ".safetensors"
     file = output_folder(path) / "scores.json" if single or is_model_name(path) else path
-    reports = [] if single and not file.exists() else load_reports(file)
+    reports = [] if single and not file.exists() else load_reports(file, path)
     of_path = [report for report in reports if report.name == str(path)]
     if single and not of_path:
         raise ValueError(f"no scores of {path}: limpid evaluate {path} writes them")

@@ -42,6 +42,8 @@ def load_stats(path: Path | str) -> Statistics:
                 found = ", ".join(names) or "no named arrays"
                 raise ValueError(f"it has no {' and no '.join(missing)}, but {found}")
             return statistics_from(archive["mu"], archive["sigma"])
+    except FileNotFoundError as error:
+        raise ValueError(f"no file at {path}: expected an .npz with the statistics mu and sigma") from error
     except (OSError, EOFError, BadZipFile, ValueError, MemoryError) as error:
         raise ValueError(f"{path} holds no statistics, expected the arrays mu and sigma: {error}") from error
 

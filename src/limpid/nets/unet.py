@@ -57,8 +57,8 @@ class UNet:
     resample: Literal["conv", "biggan"] = "conv"
     """Resampling between levels: a convolution, or a residual block that resamples in both branches (DDPM++, ADM)."""
     arch: ArchName = "ddpm"
-    """The paper whose code decides the other details, such as the label embedding and the initialization: DDPM,
-    improved DDPM, DDPM++ or NCSN++ as in EDM, or DDPM as in score_sde."""
+    """The paper whose code decides the other details, such as the label embedding and the initialization.
+    DDPM, improved DDPM, DDPM++ or NCSN++ as in EDM, or DDPM as in score_sde."""
     norm_num_groups: int = 0
     """Groups of every group norm; 0 is up to 32, with 4 or more channels in each."""
     fourier_std: float = 0.0

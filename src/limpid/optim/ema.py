@@ -17,8 +17,8 @@ from torch import Tensor
 class Ema:
     """An exponential moving average with a half-life of `halflife` images.
 
-    The half-life is at most `rampup_ratio` times the images seen, so the random initial weights are soon forgotten
-    (Karras et al. 2022, appendix F.2); a ratio of 0 turns that off.
+    The half-life is at most `rampup_ratio` times the images seen, so the random initial weights are soon forgotten;
+    a ratio of 0 turns that off (Karras et al. 2022, appendix F.2).
     """
 
     halflife: float = 500_000.0

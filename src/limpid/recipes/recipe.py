@@ -39,8 +39,8 @@ class Sampling:
     """Clip every predicted x0 to [-1, 1]."""
     guidance: Guidance = Guidance()
     guidance_model: str = ""
-    """A run or checkpoint of a weaker network to guide away from (autoguidance). If not given, it is the network itself
-    without labels (classifier-free guidance), which must have been trained with label dropout."""
+    """A run or checkpoint of a weaker network to guide away from (autoguidance).
+    If not given, the network itself without labels (classifier-free guidance), which label dropout trains."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,15 @@ class Every:
     """Intervals, in images, of what a run does besides training; 0 is never."""
 
     log: int = 12_800
+    """Lines of log.jsonl."""
     sample: int = 1_280_000
+    """Sample grids."""
     save: int = 1_280_000
+    """Checkpoints, of which only the last two are kept."""
     milestone: int = 0
-    """Checkpoints that are never removed; of the others only the last two stay."""
+    """Checkpoints that are never removed."""
     snapshot: int = 1_280_000
+    """Snapshots of the EMAs of `ema_snapshots`."""
     score: int = 0
     """Scores of a few samples with limpid's own feature network; the checkpoint with the best score is saved."""
     score_images: int = 1000
@@ -77,8 +81,7 @@ class Recipe:
     augment: Augment = Augment()
     network: Network = UNet()
     init: str = ""
-    """A run, a checkpoint or a model of another program whose EMA weights training begins with; random weights if not
-    given."""
+    """A run, checkpoint or model of another program, whose EMA weights training begins with instead of random ones."""
     class_conditional: bool = False
     """Condition the network on the class of each image."""
     label_dropout: float = 0.0
@@ -104,7 +107,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.duration < 1 or self.batch_size < 1:
-            raise ValueError(f"images {self.duration}, batch {self.batch_size}: expected at least 1 of each")
+            raise ValueError(f"duration {self.duration}, batch_size {self.batch_size}: expected at least 1 of each")
         check_levels(self.schedule)
         if not isinstance(self.sampling.schedule, TrainingSchedule):
             check_levels(self.sampling.schedule)

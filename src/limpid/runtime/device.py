@@ -28,8 +28,8 @@ class Runtime:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """bfloat16 is used for the network; weights, norms, loss and EMA stay in float32."""
     compile: bool | Literal["auto"] = "auto"
-    """Compile the network: it takes minutes at the start, and makes steps faster on a GPU but not on a CPU; "auto"
-    compiles on a GPU, for runs of a million images or more."""
+    """Compile the network: it takes minutes at the start, and makes steps faster on a GPU but not on a CPU.
+    auto: compile on a GPU, for runs of a million images or more."""
     threads: int = 0
     """Threads on a CPU; 0 takes one for each core, or fewer if that is faster beside other programs."""
 

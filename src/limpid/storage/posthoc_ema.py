@@ -22,6 +22,8 @@ def build_posthoc_ema(run: Path | str, std: float) -> Path:
     files = [
         file for snapshots in sorted((folder / SNAPSHOTS).glob("*")) for file in checkpoint.list_checkpoints(snapshots)
     ]
+    if not folder.is_dir():
+        raise ValueError(f"no run folder at {run}: expected one that was trained with --ema-snapshots 0.05 0.1")
     if not files:
         raise ValueError(f"{run} has no snapshots of an EMA: train with --ema-snapshots 0.05 0.1")
     headers = [checkpoint.read_data(file) for file in files]
