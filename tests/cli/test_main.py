@@ -445,7 +445,7 @@ def test_a_folder_of_fewer_images_is_scored_by_as_many_as_it_has(given: list[str
     assert main(["evaluate", str(tmp_path / "images"), *reference, *given]) == code
     message = capsys.readouterr().err
     assert (
-        "holds 44 images, fewer than --n 900" if code else "holds 44 images: --n 44; only scores of equal"
+        "holds 44 images, fewer than --n 900" if code else "holds 44 images, so n is 44; only scores of equal"
     ) in message
 
 

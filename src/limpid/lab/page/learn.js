@@ -25,7 +25,7 @@ class Learn {
   constructor(main) {
     this.main = main;
     this.chosen = { runs: [], ...NEW_RUN, ...JSON.parse(sessionStorage.getItem(STORE) ?? "{}") };
-    [this.runs, this.logs, this.training] = [new Map(), new Map(), { run: "", state: "none" }];
+    [this.runs, this.logs, this.training, this.starting] = [new Map(), new Map(), { run: "", state: "none" }, ""];
     this.abort = new AbortController();
     addEventListener("pagehide", () => this.keep(), { signal: this.abort.signal });
   }
@@ -72,6 +72,7 @@ class Learn {
       resume: (button) => this.act("training/resume", { run: name }, button),
     }));
     this.newRun = new NewRun(this.form, this.chosen, (name) => this.taken(name), (run) => {
+      if (this.training.run !== run) this.starting = run; // its first event comes later than this answer
       this.chosen.runs = [run];
       this.show();
     });
@@ -97,7 +98,7 @@ class Learn {
   }
 
   take({ key, run, gone, training }) {
-    if (training) this.training = training;
+    if (training) [this.training, this.starting] = [training, ""];
     else if (run) this.runs.set(run.name, run);
     else if (gone && key === `run ${gone}`) this.runs.delete(gone);
     else return;
@@ -118,6 +119,7 @@ class Learn {
     const names = [...this.runs.keys()];
     // A run that is starting, or that failed before it had a folder; one that was removed since is not shown.
     if (["running", "stopping", "failed"].includes(this.training.state) && !this.runs.has(this.training.run)) names.push(this.training.run);
+    if (this.starting && !names.includes(this.starting)) names.push(this.starting);
     this.chosen.runs = this.chosen.runs.filter((name) => names.includes(name));
     if (!this.chosen.runs.length && names.length) this.chosen.runs = [this.newest(names)];
     const shown = labels(names);
@@ -153,6 +155,7 @@ class Learn {
     const { training } = this;
     const run = this.runs.get(name);
     const own = training.run === name;
+    if (name === this.starting) return { text: "starting …", live: true };
     if (own && training.state === "running") return { text: run?.held_by ? "in training" : "starting …", stop: true, live: true };
     if (own && training.state === "stopping") return { text: "saving and stopping …", live: true };
     if (run?.held_by) return { text: "in training by another process", hint: run.held_by, live: true };

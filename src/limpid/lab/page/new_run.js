@@ -31,10 +31,11 @@ export class NewRun {
     this.open(chosen.recipe, chosen.value);
   }
 
-  /** The documentation of the field under the mouse or the focus, where it moves no field. */
+  /** The documentation of the field under the mouse or the focus and of its group, where it moves no field. */
   onHint = ({ target }) => {
     const field = target.closest("[title]:not([title=''])");
-    if (field) this.hint.textContent = field.title;
+    const group = field?.parentElement.closest("details[title]:not([title=''])");
+    if (field) this.hint.textContent = [field.title, group?.title.split("\n\n")[0]].filter(Boolean).join(" – ");
   };
 
   /** Show the form of a recipe, with other values if there are some. */
