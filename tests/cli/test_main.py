@@ -119,6 +119,14 @@ def test_png_files_of_five_channels_are_refused_before_sampling(tmp_path: Path, 
     assert "a PNG holds 1, 3 or 4 channels" in capsys.readouterr().err
 
 
+def test_an_output_that_cannot_be_written_is_refused_before_sampling(tmp_path: Path, capsys, monkeypatch):
+    model = saved_model(tmp_path, EPS, (1, 8, 8))
+    monkeypatch.setattr(Pipeline, "sample_batches", None)  # a call of it would fail
+    (tmp_path / "file").touch()
+    assert main(["sample", model, "--n", "1", "--out", str(tmp_path / "file" / "drawn"), "--device", "cpu"]) == 1
+    assert f"{tmp_path / 'file' / 'drawn'}: Not a directory" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("labels", "rows"),
     [
@@ -286,6 +294,7 @@ def test_everything_can_be_changed_from_the_command_line():
 @pytest.mark.parametrize(
     ("args", "message"),
     [
+        (["fit", "demo"], "no command 'fit': it is limpid train RECIPE"),
         (
             ["trian", "demo"],
             f"no command 'trian': choose from {', '.join(COMMANDS)}; did you mean train?",

@@ -61,7 +61,7 @@ def test_an_opened_set_describes_how_it_was_read(tmp_path: Path):
     assert lines[0].startswith(f"{tmp_path}/set: 8 images of 8x8, RGB, values 0..255; in [-1, 1] mean ")
     assert lines[1:] == [
         "  splits: train 8, val 2",
-        "  2 classes, 3.0 to 1 at most: cat 6, dog 2",
+        "  2 classes, the largest 3.0 times the smallest: cat 6, dog 2",
         "  left out: 1 .txt file (readme.txt)",
         "  left out: 1 image outside of train and val (preview.png)",
         "  warning: 1 held-out image is equal to a training image (train/dog/1.png and val/dog/same.png)",
@@ -97,7 +97,7 @@ def test_a_broken_held_out_image_is_found_when_the_training_images_are_opened(tm
 def test_images_in_memory_are_described_too():
     digits = Digits().load()
     assert repr(digits).startswith("images: 1,797 images of 16x16, grey, values 0..255")
-    assert "10 classes, 1.1 to 1 at most: 0 178, 1 182" in repr(digits)
+    assert "10 classes, the largest 1.1 times the smallest: 0 178, 1 182" in repr(digits)
     streamed = str(ImageDataset(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), [0, 0]).description)
     assert streamed.splitlines()[1] == "  no classes"
 
@@ -150,7 +150,10 @@ def test_a_good_set_has_no_warning_and_one_of_few_images_or_empty_classes_has_on
 def test_of_many_classes_the_largest_and_the_smallest_are_named():
     names = tuple(f"c{i}" for i in range(100))
     about = described(class_names=names, class_counts=tuple(range(1, 101)))
-    assert about.class_line() == "100 classes, 100.0 to 1 at most: c99 100, c98 99, c97 98, ..., c2 3, c1 2, c0 1"
+    assert (
+        about.class_line()
+        == "100 classes, the largest 100.0 times the smallest: c99 100, c98 99, c97 98, ..., c2 3, c1 2, c0 1"
+    )
 
 
 def test_the_figure_of_a_set_has_a_row_for_each_class(tmp_path: Path):

@@ -31,6 +31,18 @@ COMMANDS = {
 """The file of each command in `limpid.cli`; its `main` runs the command."""
 FORMER_COMMANDS = {"average": "posthoc-ema"}
 """The names of commands in 0.1, which still work."""
+FOREIGN_COMMANDS = {
+    "fit": "train RECIPE",
+    "finetune": "train RECIPE --init MODEL",
+    "generate": "sample RUN",
+    "eval": "evaluate RUN",
+    "fid": "evaluate RUN",
+    "inpaint": "edit inpaint RUN",
+    "img2img": "edit img2img RUN",
+    "interpolate": "edit interpolate RUN",
+    "convert": "import PATH, or limpid export WHAT RUN",
+}
+"""The names of commands in other programs, with what to type."""
 DISTRIBUTED_COMMANDS = ("train", "sample", "evaluate")
 """The commands that several processes may run together, under torchrun."""
 WITHOUT_TORCH = ("lab",)
@@ -82,6 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if verb == "--version":
             echo(f"limpid {import_module('limpid').__version__}")
             return 0
+        if meant := FOREIGN_COMMANDS.get(verb):
+            raise ValueError(f"no command {verb!r}: it is limpid {meant}")
         verb = FORMER_COMMANDS.get(verb, verb)
         verb = import_module("limpid.recipes.serialize").match_choice("command", verb, COMMANDS)
         if asks_for_help(verb, rest):

@@ -1,5 +1,7 @@
 """`limpid sample`: generate samples from a run."""
 
+import errno
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -80,6 +82,9 @@ def main(arguments: Sequence[str]) -> int:
     pipeline = replace(pipeline, guide=load_guides([sampling], runtime)[0])
     labels = pipeline.label_indices(options.labels or None, options.num_samples)
     seeds = range(options.seed, options.seed + options.num_samples)
+    names = output_names(options)
+    if distributed.is_main_process():
+        check_writable(names.grid.parent)  # before minutes of sampling
     batches = pipeline.sample_batches(seeds, labels, options.batch_size, map_fn=distributed.parallel_map)
     num_batches = -(-options.num_samples // options.batch_size)
     evaluations = -(-num_batches // distributed.world_size()) * sampler_evaluations(sampling.sampler, sampling.steps)
@@ -88,7 +93,6 @@ def main(arguments: Sequence[str]) -> int:
     if not distributed.is_main_process():
         return 0
     samples = Samples(pixels, None if labels is None else tuple(labels), tuple(seeds), pipeline.class_names)
-    names = output_names(options)
     for path in save_outputs(samples, options, names):
         echo(path)
     if options.animation:
@@ -99,6 +103,13 @@ def main(arguments: Sequence[str]) -> int:
             denoising_animation(pipeline, names.animation, shown_seeds, shown_labels)
         echo(names.animation)
     return 0
+
+
+def check_writable(folder: Path) -> None:
+    """Create a folder if it does not exist. Raises OSError if that fails, or if files cannot be written to it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
 
 class OutputNames(NamedTuple):

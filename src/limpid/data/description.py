@@ -74,7 +74,8 @@ class DataDescription:
             return f"{head}: {_listed(self.class_names)}"
         pairs = list(zip(self.class_names, self.class_counts, strict=True))
         most, least = max(self.class_counts), min(self.class_counts)
-        balance = "all of equal size" if most == least else f"{most / max(least, 1):,.1f} to 1 at most"
+        largest = f"the largest {most / least:,.1f} times the smallest" if least else "some of them empty"
+        balance = "all of equal size" if most == least else largest
         if len(pairs) > MAX_CLASSES_NAMED:
             pairs = sorted(pairs, key=lambda pair: -pair[1])
             pairs = [*pairs[:3], ("...", 0), *pairs[-3:]]
