@@ -27,6 +27,11 @@ UNPACKED = REPOSITORY / ".cache" / "cifar10"
 torch.set_num_threads(1)
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One process more than there are cores: tests that wait for a browser or a process leave a core to others."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture(autouse=True)
 def same_draws() -> None:
     """Draws that a test makes without a generator of its own are the same in every run."""

@@ -84,7 +84,7 @@ def main(arguments: Sequence[str]) -> int:
     seeds = range(options.seed, options.seed + options.num_samples)
     names = output_names(options)
     if distributed.is_main_process():
-        check_writable(names.grid.parent)  # before minutes of sampling
+        ensure_writable(names.grid.parent)  # before minutes of sampling
     batches = pipeline.sample_batches(seeds, labels, options.batch_size, map_fn=distributed.parallel_map)
     num_batches = -(-options.num_samples // options.batch_size)
     evaluations = -(-num_batches // distributed.world_size()) * sampler_evaluations(sampling.sampler, sampling.steps)
@@ -105,7 +105,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def check_writable(folder: Path) -> None:
+def ensure_writable(folder: Path) -> None:
     """Create a folder if it does not exist. Raises OSError if that fails, or if files cannot be written to it."""
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK):
