@@ -2,8 +2,6 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
@@ -11,8 +9,8 @@ from shutil import copytree
 import pytest
 import torch
 from tiny_recipes import CPU, TINY
+from unprivileged import nobody
 
-import limpid
 from limpid.cli.main import main
 from limpid.data import Cifar10, Folder
 from limpid.recipes.recipe import with_absolute_root
@@ -26,21 +24,6 @@ from limpid.viz.plot import Curve, Panel, panels
 
 pytestmark = pytest.mark.usefixtures("no_final_figures")
 QUICK = replace(TINY, duration=16, sampling=replace(TINY.sampling, steps=2), every=replace(TINY.every, log=16, save=16))
-
-
-@contextmanager
-def nobody() -> Iterator[None]:
-    """Without the rights of root, if the tests have them."""
-    if os.geteuid():
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        if not os.path.exists(limpid.__file__):
-            pytest.skip("only root may read this checkout, so nobody else can run it")
-        yield
-    finally:
-        os.seteuid(0)
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,11 @@ import io
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from own_images import image, numbers, open_all, png, write, zipped
+from unprivileged import nobody
 
 from limpid.data.folder import Folder, warn_once
 
@@ -92,19 +91,6 @@ def test_links_to_nowhere_pipes_and_what_is_closed_are_named(tmp_path: Path, cac
         "cannot be read: null.png: it is a device or a pipe",
         "cannot be read: pipe.png: it is a device or a pipe",
     ]
-
-
-@contextmanager
-def nobody() -> Iterator[None]:
-    """Without the rights of root, where the tests have them."""
-    if os.geteuid():
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 def test_a_film_among_photographs_is_named_once_and_not_for_each_split(tmp_path: Path, cache: Path, capsys):
