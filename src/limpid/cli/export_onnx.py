@@ -52,9 +52,8 @@ def main(arguments: Sequence[str]) -> int:
     pipeline = pipeline.with_sampling(options.sampling).with_guide()
     model, recipe = pipeline.model, pipeline.recipe
     labels = torch.tensor([0]) if pipeline.class_names else None
-    make_denoiser(
-        model, recipe, labels, pipeline.runtime, pipeline.guide
-    )  # raises ValueError for guidance that this network cannot have
+    # Raises ValueError for guidance that this network cannot have.
+    make_denoiser(model, recipe, labels, pipeline.runtime, pipeline.guide)
     others = [replace(recipe.sampling, steps=steps) for steps in options.more_steps]
     if preview_recipe(recipe) != recipe:
         others.append(preview_recipe(recipe).sampling)
