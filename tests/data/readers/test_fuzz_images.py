@@ -84,10 +84,10 @@ def test_a_size_of_many_values_is_refused_before_it_is_multiplied():
     for tag in (256, 257, 277, 278):
         directory = struct.unpack_from("<I", tiff, 4)[0]
         entry = next(i for i in range(30) if struct.unpack_from("<H", tiff, directory + 2 + 12 * i)[0] == tag)
-        begin = time.perf_counter()
+        begin = time.process_time()
         with pytest.raises(ValueError, match=r"has 1,000 values of type \d: expected a number"):
             decode(changed_tags(tiff, [(entry, 2, 1_000), (entry, 3, 8)]), replace(FRAME, channels=5))
-        assert time.perf_counter() - begin < 1
+        assert time.process_time() - begin < 1
 
 
 @pytest.mark.parametrize("format", images_of_each_format())
