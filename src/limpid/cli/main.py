@@ -11,6 +11,7 @@ from contextlib import suppress
 from importlib import import_module
 
 from limpid.runtime.errors import error_line
+from limpid.runtime.output import discard_unwritten, reader_has_gone
 from limpid.runtime.terminal import echo
 
 COMMANDS = {
@@ -87,10 +88,10 @@ diffusers), or a model of the Hugging Face Hub (hf:user/name).
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 2 after one line for a mistake of the user, 1 for a run that failed."""
     verb, *rest = (sys.argv[1:] if arguments is None else list(arguments)) or ["--help"]
-    if verb in ("--help", "-h", "help"):
-        echo(USAGE, end="")
-        return 0
     try:
+        if verb in ("--help", "-h", "help"):
+            echo(USAGE, end="")
+            return 0
         if verb == "--version":
             echo(f"limpid {import_module('limpid').__version__}")
             return 0
@@ -111,8 +112,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 sys.stdout.flush()
             return code
     except (ValueError, FloatingPointError, OSError, MemoryError) as error:
-        if isinstance(error, BrokenPipeError) and verb != "train":
-            return 0  # the reader of the output has stopped, as `| head` does
+        if isinstance(error, BrokenPipeError) and reader_has_gone():
+            return 0  # as after `| head`
         if "LIMPID_DEBUG" in os.environ:
             raise
         with suppress(OSError):
@@ -122,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     finally:
-        import_module("limpid.runtime.output").discard_unwritten()
+        discard_unwritten()
 
 
 def asks_for_help(verb: str, words: Sequence[str]) -> bool:

@@ -1,6 +1,7 @@
 """Output that cannot be written must not end a run: the reader of a pipe may end, a terminal close, a disk fill up."""
 
 import os
+import select
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
@@ -37,6 +38,18 @@ def lossy_output() -> Iterator[None]:
         if sys.stderr is not None:
             stack.enter_context(redirect_stderr(LossyStream(sys.stderr)))  # pyright: ignore[reportArgumentType]
         yield
+
+
+def reader_has_gone() -> bool:
+    """Whether stdout or stderr is a pipe whose reader has closed it. Another pipe may be the one that has broken: that
+    of a worker process, or a connection. Always true on Windows, which cannot tell."""
+    if not hasattr(select, "poll"):
+        return True
+    poll = select.poll()
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        with suppress(OSError, ValueError):  # a stream without a file descriptor
+            poll.register(stream.fileno(), 0)  # an error is reported in any case
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def discard_unwritten() -> None:
