@@ -12,12 +12,12 @@ from limpid.data import Cifar10, Data, Folder
 from limpid.data.images import ImageDataset
 from limpid.evaluation.evaluate import ExtractedImages, evaluate_images
 from limpid.evaluation.generated import from_images
-from limpid.evaluation.model import evaluate_model, is_run, load_models
+from limpid.evaluation.model import check_samplable, evaluate_model, is_run, load_models
 from limpid.evaluation.reference import ReferenceStats, load_all_images
 from limpid.evaluation.reference_set import reference_set, shared_extractor, training_data_or_reason
 from limpid.evaluation.report import EvalReport
 from limpid.evaluation.report_file import add_report, check_writable
-from limpid.evaluation.scores import check_sample_size
+from limpid.evaluation.scores import check_counts, check_sample_size
 from limpid.metrics import stats_file
 from limpid.metrics.moments import Moments
 from limpid.recipes.recipe import Sampling
@@ -58,16 +58,18 @@ def evaluate_run(path: Path, rest: Sequence[str]) -> int:
     points = [parse(replace(command, sweep=()), to_arguments(settings), program) for settings in sweep]
     check_sweep(command, points)
     points = points or [command]
+    for point in points:
+        check_counts(point.options.n, point.batch_size)
     distributed.init(runtime.device)
     ref, samplings = distributed.broadcast_object(lambda: (ref, [point.sampling for point in points]))
     points = [replace(point, sampling=sampling) for point, sampling in zip(points, samplings, strict=True)]
     data = training_data_or_reason(ref.about, command.data.root, path)
     models = load_models(ref, path, data, [(point.sampling, point.weights) for point in points], runtime)
+    for model in models:
+        check_samplable(model.pipeline)
     source = reference_of(options, data)
     real = reference_set(source, shared_extractor(options.features, options.inception, runtime.device), options.n)
     print_images(real.reference.images)
-    for point in points:
-        check_sample_size(point.options.n, real.reference)
     if sweep:
         return evaluate_sweep(sweep, models, points, real)
     with progress_bar(options.n, "images") as on_progress:
@@ -95,11 +97,13 @@ def evaluate_files(path: Path, rest: Sequence[str]) -> int:
     )
     command = parse(default, rest, f"limpid evaluate {path}")
     options, runtime = command.options, command.runtime.resolve().setup()
+    check_sample_size(options.n)
     check_writable(options.out)
     distributed.init(runtime.device)
     source = reference_of(options, f"{path} is no run: name what to compare it with by --reference")
     images = load_all_images(command.images)
     print_images(images)
+    check_sample_size(len(images))
     if len(images) < options.n:
         if gives_option(rest, "--n", default):
             raise ValueError(f"{path} holds {len(images):,} images, fewer than --n {options.n:,}")

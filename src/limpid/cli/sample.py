@@ -13,6 +13,7 @@ import torch
 
 from limpid.cli.parser import FLATTEN, parse, positional
 from limpid.cli.progress import evaluation_progress
+from limpid.data.readers.file_kinds import SUFFIXES
 from limpid.recipes.recipe import Sampling
 from limpid.runtime import distributed
 from limpid.runtime.device import Runtime
@@ -20,6 +21,7 @@ from limpid.runtime.terminal import echo
 from limpid.sampling.checkpoints import PRETRAINED_DIR, CheckpointRef, find_checkpoint, load_guides, output_folder
 from limpid.sampling.evaluations import sampler_evaluations
 from limpid.sampling.figures import denoising_animation
+from limpid.sampling.first_step import check_first_step
 from limpid.sampling.pipeline import load_checkpoint
 from limpid.sampling.samples import Samples
 from limpid.training.progress import duration
@@ -71,20 +73,22 @@ def main(arguments: Sequence[str]) -> int:
         raise ValueError(
             f"--num-samples {options.num_samples} --batch-size {options.batch_size}: expected at least 1 of each"
         )
+    if not is_folder_or_png(options.out):
+        raise ValueError(f"--out {options.out}: expected a folder, or a .png of the grid")
     if options.save_images and num_shown(channels := ref.about.image_shape[0]) != channels:
         raise ValueError(f"--save-images: a PNG holds 1, 3 or 4 channels, and this run's have {channels}; use --npz")
     runtime = options.runtime.resolve().setup()
-    if distributed.is_main_process():
-        echo(checkpoint_line(ref, options.weights), to_stderr=True)
     distributed.init(runtime.device)
     ref, sampling = distributed.broadcast_object(lambda: (ref, options.sampling))
     pipeline = load_checkpoint(ref, runtime, options.weights).with_sampling(sampling)
     pipeline = replace(pipeline, guide=load_guides([sampling], runtime)[0])
     labels = pipeline.label_indices(options.labels or None, options.num_samples)
+    check_first_step(pipeline, labels)
     seeds = range(options.seed, options.seed + options.num_samples)
     names = output_names(options)
     if distributed.is_main_process():
         ensure_writable(names.grid.parent)  # before minutes of sampling
+        echo(checkpoint_line(ref, options.weights), to_stderr=True)
     batches = pipeline.sample_batches(seeds, labels, options.batch_size, map_fn=distributed.parallel_map)
     num_batches = -(-options.num_samples // options.batch_size)
     evaluations = -(-num_batches // distributed.world_size()) * sampler_evaluations(sampling.sampler, sampling.steps)
@@ -103,6 +107,12 @@ def main(arguments: Sequence[str]) -> int:
             denoising_animation(pipeline, names.animation, shown_seeds, shown_labels)
         echo(names.animation)
     return 0
+
+
+def is_folder_or_png(out: Path) -> bool:
+    """Whether `--out` is a folder, new or not, or a .png; the name of another kind of file is a mistake."""
+    file = out.is_file() or out.suffix.lower() in (*SUFFIXES, ".npz")
+    return out.is_dir() or out.suffix.lower() == ".png" or not file
 
 
 def ensure_writable(folder: Path) -> None:

@@ -11,12 +11,13 @@ from limpid.data.images import ImageDataset
 from limpid.evaluation.evaluate import evaluate_images, no_progress
 from limpid.evaluation.generated import from_images
 from limpid.evaluation.image_sources import ImageSet, image_set, reference_source
-from limpid.evaluation.model import TrainedModel, Weights, evaluate_model, is_run, load_trained_model
+from limpid.evaluation.model import TrainedModel, Weights, check_samplable, evaluate_model, is_run, load_trained_model
 from limpid.evaluation.model_metrics import ModelMetrics
 from limpid.evaluation.reference import ReferenceStats, load_all_images
 from limpid.evaluation.reference_set import NamedImages, ReferenceSource, reference_set, shared_extractor
 from limpid.evaluation.report import EvalReport
 from limpid.evaluation.report_file import add_report, check_writable
+from limpid.evaluation.scores import check_counts, check_sample_size
 from limpid.runtime import distributed
 from limpid.runtime.device import Runtime
 from limpid.runtime.log import logger
@@ -57,10 +58,12 @@ def evaluate(
     """
     if out:
         check_writable(Path(out))
+    check_counts(DEFAULT_N if n is None else n, batch_size)
     model = trained_model(images, weights, runtime)
     if model:
-        source = model_reference(model, reference)
-        n, runtime = n or DEFAULT_N, model.pipeline.runtime
+        n = n or DEFAULT_N
+        check_samplable(model.pipeline)
+        source, runtime = model_reference(model, reference), model.pipeline.runtime
         real = reference_set(source, shared_extractor(features, str(inception), runtime.device), n)
         log_description(real.reference.images)
         seeds, folder = range(seed, seed + n), Path(out).parent if out else None
@@ -116,7 +119,9 @@ def images_and_reference(
     log_description(chosen.images)
     if n is not None and n > len(chosen.images):
         raise ValueError(f"{chosen.name} has {len(chosen.images):,} images: expected at least n = {n:,}")
-    return NamedImages(chosen.images.subset(n or DEFAULT_N), chosen.name), source
+    subset = chosen.images.subset(n or DEFAULT_N)
+    check_sample_size(len(subset))
+    return NamedImages(subset, chosen.name), source
 
 
 def log_description(images: ImageDataset | None) -> None:

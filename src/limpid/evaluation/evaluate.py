@@ -68,7 +68,7 @@ def evaluate_images(
 ) -> tuple[EvalReport, ExtractedImages]:
     """The report on images, and the images with their features. Raises ValueError for too few images."""
     extractor, reference = reference_set.extractor, reference_set.reference
-    check_sample_size(images.n, reference)
+    check_sample_size(images.n)
     start = time.perf_counter()
     extracted = extract(images, extractor, on_progress)
     scores = scores_of(extracted.features, reference, extractor)

@@ -18,12 +18,12 @@ from limpid.evaluation.reference_set import (
     with_class_counts,
 )
 from limpid.evaluation.report import EvalReport
-from limpid.evaluation.scores import check_sample_size
 from limpid.interop.foreign import is_foreign
 from limpid.recipes.recipe import Sampling
 from limpid.runtime import distributed
 from limpid.runtime.device import Runtime
 from limpid.sampling.checkpoints import CheckpointRef, find_checkpoint, is_model_name, load_guides, output_folder
+from limpid.sampling.first_step import check_first_step
 from limpid.sampling.pipeline import Pipeline, load_checkpoint
 from limpid.storage.hub import is_hub_folder
 
@@ -89,6 +89,11 @@ def load_models(
     return models
 
 
+def check_samplable(pipeline: Pipeline) -> None:
+    """Raise ValueError for settings with which no sample can be made."""
+    check_first_step(pipeline, [0] if pipeline.class_names else None)
+
+
 def evaluate_samples(
     model: TrainedModel,
     reference: ReferenceSet,
@@ -116,7 +121,6 @@ def evaluate_model(
     `reference` was made from `source`. Of several processes only the main one computes the metrics of the model itself.
     Raises ValueError, before any sampling, for metrics that cannot be computed.
     """
-    check_sample_size(len(seeds), reference.reference)
     pair = train_test_pair(model.training_data, source, reference)
     check_model_metrics(metrics, model.pipeline, pair if isinstance(pair, TrainTestPair) else None, len(seeds))
     report, samples = evaluate_samples(model, reference, seeds, batch_size, on_progress)

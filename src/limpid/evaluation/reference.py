@@ -39,12 +39,9 @@ class Reference(NamedTuple):
     """None, like `features`, if only the statistics were published."""
 
 
-def reference_from_dataset(data: Data, extractor: FeatureExtractor, map_fn: MapChunks = map) -> Reference:
-    """All images of a data set with their features, which are cached in the user's cache folder.
-
-    With `distributed.parallel_map` as `map_fn` the work is divided among the processes, and each gets all features.
-    """
-    return reference_from_images(load_all_images(data), name_of(data), extractor, map_fn)
+def reference_from_dataset(data: Data, extractor: FeatureExtractor) -> Reference:
+    """All images of a data set with their features, which are cached in the user's cache folder."""
+    return reference_from_images(load_all_images(data), name_of(data), extractor)
 
 
 def name_of(data: Data) -> str:
@@ -63,7 +60,10 @@ def load_all_images(data: Data) -> ImageDataset:
 def reference_from_images(
     images: ImageDataset, name: str, extractor: FeatureExtractor, map_fn: MapChunks = map
 ) -> Reference:
-    """Images with their features, which are cached in the user's cache folder."""
+    """Images with their features, which are cached in the user's cache folder.
+
+    With `distributed.parallel_map` as `map_fn` the work is divided among the processes, and each gets all features.
+    """
     digest = pixels_sha256(images.pixels)
     preprocessing = sha256(f"{extractor.sha256} {extractor.network} {extractor.resize}".encode()).hexdigest()
     folder = cache_dir() / "features" / f"{digest[:16]}-{preprocessing[:16]}"

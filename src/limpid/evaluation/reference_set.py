@@ -15,11 +15,10 @@ from limpid.evaluation.reference import (
     held_out,
     load_all_images,
     name_of,
-    reference_from_dataset,
     reference_from_images,
     reference_from_stats,
 )
-from limpid.evaluation.scores import JACKKNIFE_BLOCKS, feature_extractor, held_out_scores
+from limpid.evaluation.scores import JACKKNIFE_BLOCKS, check_reference_size, feature_extractor, held_out_scores
 from limpid.metrics.extractors.base import FeatureExtractor
 from limpid.runtime import distributed
 from limpid.sampling.checkpoints import CheckpointInfo
@@ -76,14 +75,15 @@ def shared_extractor(name: str, weights: str, device: str) -> FeatureExtractor:
 
 
 def reference_set(source: ReferenceSource, extractor: FeatureExtractor, n: int) -> ReferenceSet:
-    """The reference for the evaluation of n images. Raises ValueError if its images cannot be read."""
+    """The reference for the evaluation of n images. Raises ValueError if its images cannot be read or are too few."""
     if isinstance(source, ReferenceStats):
         statistics = reference_from_stats(Path(source.path), extractor)
         return ReferenceSet(extractor, statistics, None, {}, STATISTICS_ONLY)
+    named = source if isinstance(source, NamedImages) else NamedImages(load_all_images(source), name_of(source))
+    check_reference_size(len(named.images), named.name)
+    reference = reference_from_images(named.images, named.name, extractor, distributed.parallel_map)
     if isinstance(source, NamedImages):
-        reference = reference_from_images(source.images, source.name, extractor, distributed.parallel_map)
-        return ReferenceSet(extractor, reference, None, {}, f"{source.name} has no held-out split")
-    reference = reference_from_dataset(source, extractor, distributed.parallel_map)
+        return ReferenceSet(extractor, reference, None, {}, f"{named.name} has no held-out split")
     test = held_out_reference(source, extractor)
     if isinstance(test, str):
         return ReferenceSet(extractor, reference, None, {}, test)

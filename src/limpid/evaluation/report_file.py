@@ -64,6 +64,8 @@ def add_report(report: EvalReport, path: Path) -> Path:
 
 def check_writable(path: Path) -> None:
     """Raise ValueError if no file can be written at `path`, before its content is computed for hours."""
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: name a file for the scores with --out, as in {path / 'scores.json'}")
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if not os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
         raise ValueError(f"{folder} may not be written to: name a file for the scores with --out")

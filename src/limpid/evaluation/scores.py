@@ -46,13 +46,23 @@ def feature_extractor(name: str, weights: str = "", device: str = "cpu") -> Feat
     return fid_presets.inception_extractor(name, weights, device)
 
 
-def check_sample_size(n: int, reference: Reference) -> None:
-    """Raise ValueError if n images are too few to evaluate, or the reference has too few."""
+def check_sample_size(n: int) -> None:
+    """Raise ValueError if n images are too few to evaluate."""
     if n < 2 * JACKKNIFE_BLOCKS:
         raise ValueError(f"{n} images are too few to evaluate: expected at least {2 * JACKKNIFE_BLOCKS}")
-    if reference.features is not None and reference.n <= max(NEIGHBOURS):
-        expected = f"expected at least {max(NEIGHBOURS) + 1}"
-        raise ValueError(f"{reference.n} images of {reference.name} are too few to compare with: {expected}")
+
+
+def check_counts(n: int, batch_size: int) -> None:
+    """Raise ValueError if n samples are too few to evaluate, or cannot be sampled in batches of this size."""
+    check_sample_size(n)
+    if batch_size < 1:
+        raise ValueError(f"batch size {batch_size}: expected at least 1")
+
+
+def check_reference_size(n: int, name: str) -> None:
+    """Raise ValueError if the n images of a reference are too few to compare with."""
+    if n <= max(NEIGHBOURS):
+        raise ValueError(f"{n} images of {name} are too few to compare with: expected at least {max(NEIGHBOURS) + 1}")
 
 
 def scores_of(generated: Features, reference: Reference, extractor: FeatureExtractor) -> dict[str, Score]:
