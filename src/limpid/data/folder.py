@@ -4,7 +4,6 @@ import hashlib
 import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from functools import cache
 from itertools import compress, islice
 from pathlib import Path
 from typing import Literal
@@ -25,7 +24,7 @@ from limpid.data.readers.values import MAX_UINT16, ValueRange, check_value_range
 from limpid.data.splits import EmptySplit, Split, named_splits, own_split, split_mask, split_sizes
 from limpid.data.statistics import equal_images
 from limpid.data.stream import DataSource, StreamingDataset
-from limpid.runtime.log import logger
+from limpid.runtime.log import warn_once
 from limpid.runtime.terminal import printable
 from limpid.storage.atomic import remove_abandoned
 from limpid.storage.download import cache_dir, expand_home
@@ -34,12 +33,6 @@ MAX_GPU_BYTES = 2**31
 """Size in bytes up to which a set is held in a GPU's memory; larger ones stay on disk, and batches are copied."""
 LAYOUT = 8
 """Version of the packed form: when it changes, all images are packed again."""
-
-
-@cache
-def warn_once(line: str) -> None:
-    """Log a warning that this process has not logged yet: a command opens the same set several times."""
-    logger.warning(line)
 
 
 @dataclass(frozen=True)

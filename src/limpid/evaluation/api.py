@@ -20,13 +20,14 @@ from limpid.evaluation.report_file import add_report, check_writable
 from limpid.evaluation.scores import check_counts, check_sample_size
 from limpid.runtime import distributed
 from limpid.runtime.device import Runtime
-from limpid.runtime.log import logger
+from limpid.runtime.log import logger, warnings_once
 from limpid.sampling.pipeline import Pipeline
 from limpid.sampling.sample import ImageShape
 
 DEFAULT_N = 10_000
 
 
+@warnings_once()
 def evaluate(
     images: Pipeline | ImageSet,
     reference: Pipeline | ImageSet | ReferenceStats | None = None,

@@ -4,7 +4,6 @@ Each chunk has a checksum; a chunk that was changed is computed again.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import TypeAlias
@@ -14,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from limpid.runtime.log import logger
+from limpid.runtime.log import logger, warn_once
 from limpid.storage.atomic import atomic_write, remove_abandoned
 from limpid.storage.regular_files import require_regular
 
@@ -94,7 +93,6 @@ def _read(file: Path) -> Chunk | None:
     return tensors
 
 
-@cache
 def _warn_uncached(folder: Path, reason: str) -> None:
     """Warn once for a folder, not for every file."""
-    logger.warning(f"cannot write to the cache {folder} ({reason}): the next call computes everything again")
+    warn_once(f"cannot write to the cache {folder} ({reason}): the next call computes everything again")

@@ -10,7 +10,8 @@ import pytest
 from own_images import image, numbers, open_all, png, write, zipped
 from unprivileged import nobody
 
-from limpid.data.folder import Folder, warn_once
+from limpid.data.folder import Folder
+from limpid.runtime.log import warnings_once
 
 HOSTILE = {
     "empty.png": (b"", "it is empty"),
@@ -36,8 +37,8 @@ def test_an_image_that_cannot_be_read_stops_or_is_left_out_and_named(
         assert "\n" not in message
         assert name.replace("\n", "\\n") in message
         assert "--data.on-error skip leaves out what cannot be read" in message
-        warn_once.cache_clear()
-        assert numbers(open_all(place, on_error="skip")) == [0, 1]
+        with warnings_once():
+            assert numbers(open_all(place, on_error="skip")) == [0, 1]
         (report,) = cache.rglob("report.txt")
         line = capsys.readouterr().err
         for part in ("2 images", "1 could not be read", name.replace("\n", "\\n"), str(report)):
