@@ -24,7 +24,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def refused(words: str, capsys: pytest.CaptureFixture[str]) -> str:
     """The line with which a command is refused; it prints nothing else."""
-    assert main([*words.split(), "--device", "cpu"]) == 2
+    assert main(words.split()) == 2
     out, line = capsys.readouterr()
     assert out == ""
     assert line.startswith("limpid: ")
@@ -54,8 +54,15 @@ SAMPLES = {
 @pytest.mark.usefixtures("place")
 @pytest.mark.parametrize("words", SAMPLES)
 def test_samples_that_cannot_be_made_are_refused_before_anything_is_printed(words: str, capsys):
-    assert SAMPLES[words] in refused(f"sample run {words}", capsys)
+    assert SAMPLES[words] in refused(f"sample run --device cpu {words}", capsys)
     assert not Path("run/drawn").exists()
+
+
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize("words", ["train demo", "train demo --epochs 1", "show data demo"])
+def test_a_new_run_on_a_folder_that_does_not_exist_is_refused_with_what_was_expected(words: str, capsys):
+    line = refused(f"{words} --data ./photos", capsys)
+    assert line.endswith("photos: expected a folder of images, or a file that holds them\n")
 
 
 COUNTS = {
@@ -80,7 +87,7 @@ def no_reference(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("place", "no_reference")
 @pytest.mark.parametrize("words", COUNTS)
 def test_samples_that_cannot_be_evaluated_are_refused_before_the_reference_is_read(words: str, capsys):
-    assert COUNTS[words] in refused(f"evaluate run --reference Digits {words}", capsys)
+    assert COUNTS[words] in refused(f"evaluate run --device cpu --reference Digits {words}", capsys)
 
 
 @pytest.mark.usefixtures("place", "no_reference")

@@ -101,7 +101,7 @@ def main(arguments: Sequence[str]) -> int:
         echo(figures.schedule(options.recipe, output_file(options.out, "schedule.png")))
     elif what == "data":
         options = parse(ShowData(find_recipe(name), out), rest, program)
-        source = check_trainable(options.recipe)
+        source = check_trainable(options.recipe, Path(name).is_dir())
         echo("\n".join(source.description.facts()), to_stderr=True)
         for line in data_warnings(options.recipe, source):
             echo(f"warning: {line}", to_stderr=True)
@@ -123,9 +123,9 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def check_trainable(recipe: Recipe) -> DataSource:
-    """The training images. Raises ValueError for a recipe that `limpid train` refuses."""
-    source = open_data(recipe.data, "cpu")
+def check_trainable(recipe: Recipe, of_run: bool) -> DataSource:
+    """The images of a recipe, or `of_run`, a run. Raises ValueError for a recipe that `limpid train` refuses."""
+    source = open_data(recipe.data, "cpu", of_run=of_run)
     preflight(recipe, source.shape, len(source.class_names), Runtime("cpu").resolve())
     return source
 

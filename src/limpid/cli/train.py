@@ -68,7 +68,7 @@ def with_epochs(options: Train) -> Train:
         return options
     if options.epochs < 0 or math.isinf(options.epochs):
         raise ValueError(f"--epochs {options.epochs:g}: expected a number above 0")
-    n = len(open_data(options.recipe.data, "cpu"))
+    n = len(open_data(options.recipe.data, "cpu", of_run=(options.run / "recipe.json").exists()))
     duration = max(1, round(options.epochs * n))
     if distributed.is_main_process():
         echo(f"--epochs {options.epochs:g} of {n:,} images: --duration {duration}")

@@ -40,4 +40,4 @@ def training_images(path: str, ref: CheckpointRef) -> DataSource:
 
 @lru_cache(maxsize=2)
 def _open(data: Data) -> DataSource:
-    return open_data(data, "cpu")
+    return open_data(data, "cpu", of_run=True)

@@ -16,16 +16,20 @@ from limpid.sampling.checkpoints import CheckpointInfo
 from limpid.sampling.labels import check_class_names
 from limpid.storage.download import expand_home
 
+EXPECTED = "a folder of images, or a file that holds them"
 
-def open_data(data: Data, device: torch.device | str) -> DataSource:
-    """The images of a run. Raises ValueError if they cannot be read, with what to do if they were moved."""
+
+def open_data(data: Data, device: torch.device | str, *, of_run: bool) -> DataSource:
+    """The images of a recipe. Raises ValueError if they cannot be read: where there is nothing at their path, with what
+    to do, for the images `of_run`, a run that was trained on them, or for those that a new run is to be trained on."""
     try:
         return data.open(device)
     except ValueError as error:
         root = getattr(data, "root", "")
         if not root or expand_home(root).exists():
             raise
-        raise ValueError(f"{error}; if it was moved, give its new path with --data.root") from error
+        moved, wrong = "; if it was moved, give its new path with --data.root", ": expected " + EXPECTED
+        raise ValueError(f"{error}{moved if of_run else wrong}") from error
 
 
 def data_warnings(recipe: Recipe, source: DataSource) -> list[str]:
@@ -80,7 +84,7 @@ def data_of_run(about: CheckpointInfo, root: str, run: Path | str) -> Data:
 
 def images_of_run(about: CheckpointInfo, root: str, run: Path | str) -> DataSource:
     """The images of a run, at `root` if that is given. Raises ValueError as `data_of_run`."""
-    source = open_data(with_root(about.recipe.data, root) if root else about.recipe.data, "cpu")
+    source = open_data(with_root(about.recipe.data, root) if root else about.recipe.data, "cpu", of_run=not root)
     check = check_data if root or about.data.images else check_shape
     check(about, source, run)
     return source

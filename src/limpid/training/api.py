@@ -12,6 +12,7 @@ from limpid.data.in_memory import PythonImages
 from limpid.nets import own_network
 from limpid.recipes.recipe import Recipe, with_absolute_root, with_root
 from limpid.runtime.device import Runtime, TrainingRuntime
+from limpid.runtime.log import warnings_once
 from limpid.sampling.pipeline import Pipeline
 from limpid.sampling.training_data import log_data, open_data
 from limpid.training.anomalies import NonFiniteMonitor
@@ -27,6 +28,7 @@ DataLike: TypeAlias = str | Path | Data | PythonImages
 """The data that `train` takes: the path of a folder or file of images, a data set of a recipe, or images in memory."""
 
 
+@warnings_once()
 def train(
     recipe: Recipe,
     data: DataLike | None = None,
@@ -73,7 +75,7 @@ def train_steps(
     """
     recipe = with_own_parts(recipe, data, network)
     chosen = TrainingRuntime.from_runtime(runtime).resolve(recipe.duration)
-    source = open_data(recipe.data, chosen.device)
+    source = open_data(recipe.data, chosen.device, of_run=False)
     preflight(recipe, source.shape, len(source.class_names), chosen)
     log_data(recipe, source)
     initial = initial_weights(recipe, source).tensors

@@ -86,7 +86,8 @@ def run_in_folder(
     runtime = replace(chosen, threads=runtime.threads)  # 0 stays: sample grids may choose another number
     with chosen.settings():
         distributed.init(runtime.device)
-        source = distributed.local_main_first(lambda: open_data(recipe.data, runtime.device))
+        known = (folder / "recipe.json").exists()
+        source = distributed.local_main_first(lambda: open_data(recipe.data, runtime.device, of_run=known))
         preflight(recipe, source.shape, len(source.class_names), runtime)  # before anything is written
         check_online_scoring(recipe, source)
         with exclusive(folder) if distributed.is_main_process() else nullcontext():
