@@ -16,8 +16,6 @@ from limpid.sampling.checkpoints import CheckpointInfo
 from limpid.sampling.labels import check_class_names
 from limpid.storage.download import expand_home
 
-EXPECTED = "a folder of images, or a file that holds them"
-
 
 def open_data(data: Data, device: torch.device | str, *, of_run: bool) -> DataSource:
     """The images of a recipe. Raises ValueError if they cannot be read: where there is nothing at their path, with what
@@ -28,8 +26,9 @@ def open_data(data: Data, device: torch.device | str, *, of_run: bool) -> DataSo
         root = getattr(data, "root", "")
         if not root or expand_home(root).exists():
             raise
-        moved, wrong = "; if it was moved, give its new path with --data.root", ": expected " + EXPECTED
-        raise ValueError(f"{error}{moved if of_run else wrong}") from error
+        if of_run:
+            raise ValueError(f"{error}; if it was moved, give its new path with --data.root") from error
+        raise ValueError(f"{error}: expected a folder of images, or a file that holds them") from error
 
 
 def data_warnings(recipe: Recipe, source: DataSource) -> list[str]:
