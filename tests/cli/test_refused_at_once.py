@@ -65,6 +65,21 @@ def test_a_new_run_on_a_folder_that_does_not_exist_is_refused_with_what_was_expe
     assert line.endswith("photos: expected a folder of images, or a file that holds them\n")
 
 
+OTHERS = {
+    "show trajectory run --seeds": "--seeds is empty: expected at least one seed",
+    "show data demo --data folder --data.channels RBG": "no data.channels 'RBG': choose from L, RGB, RGBA",
+    "show data demo --data folder --data.white ato": "no data.white 'ato': choose from auto",
+    "train demo --run notes.txt": "--run notes.txt is a file: expected a folder, new or of a run",
+    "edit interpolate run --seeds 1 2 --out new/x.jpg": "new/x.jpg: expected a path that ends in .png",
+}
+
+
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize("words", OTHERS)
+def test_other_mistakes_are_refused_before_any_work(words: str, capsys):
+    assert OTHERS[words] in refused(words, capsys)
+
+
 COUNTS = {
     "--n 1": "1 images are too few to evaluate: expected at least 40",
     "--n 0": "0 images are too few to evaluate",

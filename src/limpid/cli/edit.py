@@ -79,6 +79,8 @@ def main(arguments: Sequence[str]) -> int:
     name, rest = positional(f"edit {what}", "RUN", rest)
     options = parse(Edit(output_folder(Path(name)) / f"{what}.png"), rest, f"limpid edit {what} {name}")
     options = replace(options, out=output_file(options.out, f"{what}.png"))
+    if options.out.suffix.lower() != ".png":
+        raise ValueError(f"--out {options.out}: expected a path that ends in .png, or a folder")
     runtime, ref = options.runtime.resolve().setup(), find_checkpoint(name)
     pipeline = load_checkpoint(ref, runtime)
     by_index = not options.seeds and any(word.isdecimal() for word in options.images)

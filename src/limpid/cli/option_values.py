@@ -4,7 +4,7 @@ import re
 import types
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from limpid.recipes.serialize import MAX_INT, match_choice
 
@@ -61,6 +61,8 @@ def checked_value(name: str, value: str, kind: Any) -> str:
         return whole_number(name, value)
     if kind is float:
         return any_number(name, value)
+    if get_origin(kind) in (types.UnionType, Union) and int in get_args(kind) and not NUMBER.fullmatch(value):
+        kind = next((one for one in get_args(kind) if get_origin(one) is Literal), kind)
     if get_origin(kind) is Literal and all(isinstance(choice, str) for choice in get_args(kind)):
         return match_choice(name.lstrip("-"), value, get_args(kind))
     return value

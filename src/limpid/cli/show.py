@@ -113,6 +113,8 @@ def main(arguments: Sequence[str]) -> int:
         echo(figures.loss(Path(name), output_file(options.out, "loss.png")))
     else:
         options = parse(ShowTrajectory(out), rest, program)
+        if not options.seeds:
+            raise ValueError("--seeds is empty: expected at least one seed")
         runtime = options.runtime.resolve().setup()
         pipeline, seeds = load(name, runtime=runtime), list(options.seeds)
         labels = balanced_labels(len(seeds), len(pipeline.class_names))

@@ -47,6 +47,8 @@ def main(arguments: Sequence[str]) -> int:
     name, rest = positional("train", "RECIPE", arguments)
     folder = Path(name) if Path(name).is_dir() and name not in RECIPES else Path("runs") / Path(name).stem
     options = with_epochs(parse(Train(find_recipe(name), TrainingRuntime(), folder), rest, f"limpid train {name}"))
+    if options.run.is_file():
+        raise ValueError(f"--run {options.run} is a file: expected a folder, new or of a run")
     with_previous_choices(options.runtime, options.run).resolve(options.recipe.duration).setup()
     trackers = [Tracker(kind, options.run) for kind in dict.fromkeys(options.track)]
     finished = run(options.recipe, options.run, options.runtime, options.allow_rewarm, [ProgressDisplay(), *trackers])

@@ -28,6 +28,8 @@ def open_data(data: Data, device: torch.device | str, *, of_run: bool) -> DataSo
             raise
         if of_run:
             raise ValueError(f"{error}; if it was moved, give its new path with --data.root") from error
+        if not isinstance(data, Folder):
+            raise
         raise ValueError(f"{error}: expected a folder of images, or a file that holds them") from error
 
 
