@@ -31,7 +31,7 @@ def last(steps) -> SamplerStep:
 
 def noise_like(x: Tensor, seed: int = 0) -> Noise:
     draw = generator("cpu", seed)
-    return lambda: torch.randn(x.shape, dtype=x.dtype, generator=draw)
+    return lambda: torch.randn(x.shape, generator=draw).to(x.dtype)  # in float32 they take a fifth of the time
 
 
 @dataclass(frozen=True, eq=False)

@@ -58,7 +58,7 @@ ALL_STEPS = replace(
 COSINE = replace(EPS, schedule=Cosine(T=40), target=V())
 ZERO = ZeroTerminalSnr(ScaledLinearBeta(T=40))
 SAMPLED: dict[str, tuple[Recipe, Sampling]] = {
-    "large": (ALL_STEPS, Sampling(1000)),
+    "large": (ALL_STEPS, Sampling(250, spacing="leading")),
     "small": (EPS, Sampling(7, Ancestral("small"))),
     "leading": (EPS, Sampling(8, spacing="leading")),
     "linspace": (EPS, Sampling(9, spacing="linspace")),

@@ -116,18 +116,13 @@ def test_all_feature_maps_are_channels_last(network: Network):
     net(x.contiguous(memory_format=torch.channels_last), c_noise, labels)
 
 
-@torch.no_grad()
-def test_it_compiles_into_one_graph(network: Network):
-    torch.compiler.reset()  # what was compiled for the other networks counts against torch's limit for each function
-    net, (x, c_noise, labels) = built(network), example_inputs()
-    compiled = torch.compile(net, fullgraph=True, backend="eager")
-    torch.testing.assert_close(compiled(x, c_noise, labels), net(x, c_noise, labels))
-
-
 def test_it_compiles_into_one_graph_to_train(network: Network):
-    torch.compiler.reset()
+    torch.compiler.reset()  # what was compiled for the other networks counts against torch's limit for each function
     net, (x, c_noise, labels) = built(network).train(), example_inputs()
-    torch.compile(net, fullgraph=True, backend="eager")(x, c_noise, labels).square().mean().backward()
+    output = torch.compile(net, fullgraph=True, backend="eager")(x, c_noise, labels)
+    if isinstance(network, DiT) or network.dropout == 0:  # the dropout of a CPU takes other random numbers
+        torch.testing.assert_close(output, net(x, c_noise, labels))
+    output.square().mean().backward()
     assert all(weight.grad is not None for weight in net.parameters())
 
 

@@ -1,12 +1,14 @@
 """Every named recipe can be trained and sampled."""
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 
 from limpid.data import Cifar10, Digits
+from limpid.data.images import ImageDataset
 from limpid.nets import UNet
 from limpid.recipes.recipe import Recipe
 from limpid.recipes.registry import RECIPES
@@ -28,10 +30,16 @@ def narrow(recipe: Recipe, root: Path) -> Recipe:
     return replace(recipe, duration=16, batch_size=8, network=network, sampling=sampling, data=data)
 
 
+@cache
+def opened(data: Cifar10 | Digits) -> ImageDataset:
+    """The images of a recipe, read once for all recipes on the same ones."""
+    return data.open("cpu")
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_trains_on_real_images_and_samples(name: str, cifar_root: Path):
     recipe = narrow(RECIPES[name](), cifar_root)
-    source = recipe.data.open("cpu")
+    source = opened(recipe.data)
     state = init_state(recipe, source.shape, source.classes, CPU)
     before = [weight.clone() for weight in state.model.parameters()]
     losses = [report.loss.mean().item() for report in training_loop(state, recipe, source, CPU)]

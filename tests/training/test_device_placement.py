@@ -59,6 +59,7 @@ def narrow(recipe: Recipe) -> Recipe:
     network = replace(
         recipe.network,
         model_channels=16,
+        channel_mult=recipe.network.channel_mult[:2],
         num_blocks=1,
         attn_resolutions=(16,),
         head_channels=min(recipe.network.head_channels, 16),

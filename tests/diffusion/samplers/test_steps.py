@@ -70,8 +70,8 @@ TABLES: list[Callable[[int], Schedule]] = [
     *(LinearBeta, ScaledLinearBeta, Cosine),
     *(lambda T: ZeroTerminalSnr(LinearBeta(T)), lambda T: ShiftedSnr(Cosine(T), 8.0)),
 ]
-WALKS = [(schedule, steps) for schedule in CONTINUOUS for steps in (1, 2, 3, 10, 50)] + [
-    (table(T), steps) for table in TABLES for T in (10, 4000) for steps in (1, 2, 3, 10, 50) if steps <= T
+WALKS = [(schedule, steps) for schedule in CONTINUOUS for steps in (1, 2, 3, 30)] + [
+    (table(T), steps) for table in TABLES for T, counts in ((10, (1, 2, 10)), (4000, (1, 3, 30))) for steps in counts
 ]
 
 
