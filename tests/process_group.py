@@ -1,4 +1,4 @@
-"""Processes that work together, as torchrun starts them: forked from one that has imported torch already."""
+"""Several processes as torchrun starts them, forked from a process that has imported torch already."""
 
 import os
 import socket
@@ -10,6 +10,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
 import torch
 from killable import LIVES
 
@@ -29,10 +30,10 @@ class Ended(NamedTuple):
 
 
 def together(count: int, folder: Path, act: Act, *given: object, final_figures: bool = False) -> Ended:
-    """`act(*given)` in so many processes at once; `folder` is for what they say. A run that ends in them makes no
-    figures, which take longer than the training of a tiny network, without `final_figures`."""
+    """Call `act(*given)` in `count` processes at once, whose output goes to files in `folder`. Without `final_figures`
+    a run that ends in them makes no figures, which take longer than the training of a tiny network."""
     folder.mkdir(parents=True, exist_ok=True)
-    begun, port, output = time.monotonic(), free_port(), [folder / f"said-{rank}.txt" for rank in range(count)]
+    begun, port, output = time.monotonic(), free_port(), [folder / f"output-{rank}.txt" for rank in range(count)]
     group = [
         LIVES.Process(target=live, args=(rank, count, port, output[rank], final_figures, act, given))
         for rank in range(count)
@@ -46,10 +47,10 @@ def together(count: int, folder: Path, act: Act, *given: object, final_figures: 
 
 
 def wait(group: Sequence[BaseProcess]) -> None:
-    """Until all have ended; none may outlive a test."""
-    end = time.monotonic() + 300
+    """Wait until all have ended; a process that has not after 300 seconds is killed, and fails the test."""
+    deadline = time.monotonic() + 300
     for process in group:
-        process.join(max(0, end - time.monotonic()))
+        process.join(max(0, deadline - time.monotonic()))
     late = [process for process in group if process.is_alive()]
     for process in late:
         process.kill()
@@ -64,9 +65,15 @@ def free_port() -> int:
 
 
 def environment(rank: int, count: int, port: int) -> dict[str, str]:
-    """What torchrun tells a process."""
+    """The variables in which torchrun gives a process its rank."""
     numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_PORT": port}
     return {name: str(number) for name, number in numbers.items()} | {"MASTER_ADDR": "127.0.0.1"}
+
+
+def set_rank(rank: int, count: int, patch: pytest.MonkeyPatch) -> None:
+    """Let this process believe that it is one of `count` processes; it has no connection to others."""
+    for name, value in environment(rank, count, 0).items():
+        patch.setenv(name, value)
 
 
 def live(

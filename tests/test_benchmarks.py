@@ -78,3 +78,13 @@ def test_a_comparison_runs_and_is_written_to_a_file(tmp_path: Path):
     assert all(len(one["turns"]) == 2 and one["bytes"] > 10**8 for one in duel["contestants"])
     assert f"{duel['ratio']:.2f} times" in done.stdout
     assert (tmp_path / "step-cifar10-small.png").stat().st_size > 1000
+
+
+def test_the_scaling_over_processes_is_measured_and_written_to_a_file(tmp_path: Path):
+    words = [str(BENCHMARKS / "scaling.py"), "--quick", "--device", "cpu", "--out", str(tmp_path / "scaling")]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True)
+    teams = json.loads((tmp_path / "scaling.json").read_text())["teams"]
+    names = ["1 process", "2 processes", "2 processes, DistributedDataParallel"]
+    assert [team["name"] for team in teams] == names
+    assert all(len(team["turns"]) == 2 for team in teams)
+    assert "batch 4, 2 processes: " in done.stdout

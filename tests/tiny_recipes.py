@@ -20,7 +20,19 @@ TINY: Recipe = replace(
     every=Every(log=64, sample=0, save=64),
 )
 
-# Everything that a run has to remember is on: dropout, averages of several lengths, moments and the size of the loss.
+# Eight steps without warm-up; a line of the log and a checkpoint after every second step.
+SHORT: Recipe = replace(
+    TINY,
+    duration=128,
+    sampling=replace(TINY.sampling, steps=2),
+    optimizer=replace(TINY.optimizer, warmup_images=0),
+    every=Every(log=32, sample=0, save=32, snapshot=0),
+)
+
+# As SHORT, with half the lines in the log.
+LOGGED_TWICE: Recipe = replace(SHORT, every=replace(SHORT.every, log=64))
+
+# All state that a run has to save is on: dropout, EMAs of several lengths, loss moments and uncertainty weighting.
 FULL: Recipe = replace(
     TINY,
     duration=160,

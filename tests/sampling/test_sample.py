@@ -2,16 +2,20 @@
 
 import re
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
 from tiny_recipes import CPU, TINY
 
 from limpid.diffusion.denoiser import Denoiser
+from limpid.diffusion.schedules import Karras, sampling_levels
+from limpid.diffusion.targets import Eps, V
 from limpid.recipes.recipe import build_denoiser
 from limpid.sampling.figures import preview_trajectory
 from limpid.sampling.labels import labels_by_share
 from limpid.sampling.pipeline import Pipeline
+from limpid.sampling.sample import check_starts_solvable
 
 SHAPE = (1, 8, 8)
 
@@ -86,3 +90,17 @@ def test_samples_that_are_not_finite_are_an_error_and_no_black_images(value: flo
     broken.net.load_state_dict({name: torch.full_like(w, value) for name, w in broken.net.state_dict().items()})
     with pytest.raises(FloatingPointError, match="2 of 2 samples hold NaN or inf"):
         next(pipeline(broken).sample_batches([0, 1], [3, 4]))
+
+
+def test_eps_near_pure_noise_causes_one_warning(capsys: pytest.CaptureFixture[str]):
+    model = build_denoiser(replace(TINY, target=Eps()), (1, 8, 8), 10)
+    for sigma_max in (9_999.0, 12_345.0, 12_345.0):
+        check_starts_solvable(model, sampling_levels(Karras(sigma_max=sigma_max), 4))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "Eps() near pure noise: an error of the network counts 1e+04 times" in line
+
+
+def test_v_near_pure_noise_causes_no_warning(capsys: pytest.CaptureFixture[str]):
+    model = build_denoiser(replace(TINY, target=V()), (1, 8, 8), 10)
+    check_starts_solvable(model, sampling_levels(Karras(sigma_max=1e5), 4))
+    assert not capsys.readouterr().err

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 from killable import LIVES
-from test_run import weights
-from test_side_effects import process_state
+from process_state import process_state
+from run_results import equal_tensors, final_tensors, same_weights
 from tiny_recipes import CPU, TINY
 from torch import Tensor, nn
 from torch.utils.data import Dataset
@@ -76,10 +76,6 @@ class StopAt(Callback):
             signal.raise_signal(signal.SIGINT)
 
 
-def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
 def in_two_parts(folder: Path, recipe: Recipe, data=None, network: nn.Module | None = None) -> None:
     """Train, stop after 48 images, and go on to the end."""
     with pytest.raises(KeyboardInterrupt, match="stopped after 48 images"):
@@ -101,7 +97,7 @@ def test_own_parts_train_resume_bit_for_bit_and_load_again(tmp_path: Path):
     process.start()
     process.join()
     assert ((tmp_path / "output").read_text(), process.exitcode) == ("", 0)  # a library prints nothing
-    assert same(weights(tmp_path / "straight"), weights(tmp_path / "parts"))
+    assert same_weights(tmp_path / "straight", tmp_path / "parts")
     plain = json.loads((tmp_path / "parts" / "recipe.json").read_text())
     assert plain["schedule"] == {"kind": "own_parts:QuarterCircle", "end": 1.5}
     assert plain["loss_weighting"] == {"kind": "own_parts:Cubed"}
@@ -138,10 +134,10 @@ def test_an_own_network_trains_resumes_bit_for_bit_and_must_be_passed_to_load(tm
     network = Small()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     pipeline = train(PLAIN, run=tmp_path / "straight", network=network, runtime=CPU)
-    assert same(dict(network.state_dict()), before)
-    assert not same(dict(pipeline.model.net.state_dict()), before)
+    assert equal_tensors(dict(network.state_dict()), before)
+    assert not equal_tensors(dict(pipeline.model.net.state_dict()), before)
     in_two_parts(tmp_path / "parts", PLAIN, network=network)
-    assert same(weights(tmp_path / "straight"), weights(tmp_path / "parts"))
+    assert same_weights(tmp_path / "straight", tmp_path / "parts")
     with pytest.raises(ValueError, match=r"the network is .*test_api:Small, .*: pass such a module as network="):
         load(tmp_path / "parts", runtime=CPU)
     with pytest.raises(ValueError, match="another recipe"):
@@ -167,7 +163,7 @@ def test_images_from_python_are_data(data, images: int, classes: int):
 def test_images_from_python_train_resume_bit_for_bit_and_others_are_refused(tmp_path: Path):
     pipeline = train(PLAIN, PIXELS, run=tmp_path / "straight", runtime=CPU)
     in_two_parts(tmp_path / "parts", PLAIN, PIXELS)
-    assert same(weights(tmp_path / "straight"), weights(tmp_path / "parts"))
+    assert same_weights(tmp_path / "straight", tmp_path / "parts")
     assert load(tmp_path / "parts", runtime=CPU).recipe == pipeline.recipe
     with pytest.raises(ValueError, match="was trained on other data than this"):
         train(PLAIN, PIXELS[::-1].copy(), run=tmp_path / "parts", runtime=CPU)
@@ -201,7 +197,7 @@ def test_without_a_run_folder_nothing_is_written_and_the_weights_are_those_of_on
     assert steps == [16, 32, 48, 64]
     train(TINY, run=tmp_path / "run", runtime=CPU)
     ema = {f"ema.{name}": value for name, value in pipeline.model.net.state_dict().items()}
-    saved = weights(tmp_path / "run")
+    saved = final_tensors(tmp_path / "run")
     assert all(torch.equal(value, saved[name]) for name, value in ema.items())
 
 
@@ -217,7 +213,7 @@ def test_a_loop_of_ones_own_trains_to_the_same_weights_in_a_thread():
     thread.start()
     thread.join()
     assert len(found) == 5
-    assert same(dict(found[-1].model.state_dict()), dict(expected.model.state_dict()))
+    assert equal_tensors(dict(found[-1].model.state_dict()), dict(expected.model.state_dict()))
 
 
 def test_a_pipeline_that_was_taken_during_training_stays_as_it_was():
@@ -227,7 +223,7 @@ def test_a_pipeline_that_was_taken_during_training_stays_as_it_was():
     pipeline = training.pipeline()
     before = {name: value.clone() for name, value in pipeline.model.state_dict().items()}
     list(steps)
-    assert same(dict(pipeline.model.state_dict()), before)
+    assert equal_tensors(dict(pipeline.model.state_dict()), before)
     assert training.finished
 
 

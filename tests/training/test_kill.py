@@ -6,37 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from killable import born, logged
+from run_results import equal_content, files_of_run
 from tiny_recipes import FULL
 
 from limpid.recipes.recipe import Every
-from limpid.storage import checkpoint, jsonl
 
 KILLS = 20
 LONG = replace(FULL, duration=960, every=Every(log=32, sample=320, save=64, snapshot=320, milestone=512))
-
-
-def left(folder: Path) -> dict[str, object]:
-    """All that a run leaves, but for clocks: every file by its name, with what is in it."""
-    files = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    assert not [name for name in files if name.suffix in (".part", ".broken")]
-    content: dict[str, object] = {}
-    for name, path in files.items():
-        if path.suffix == ".safetensors":
-            content[f"{name}"] = checkpoint.read_data(path)
-            content |= {f"{name}:{key}": value for key, value in checkpoint.read_tensors(path).items()}
-        elif path.suffix == ".jsonl":
-            assert path.read_bytes().count(b"\n") == len(jsonl.read_jsonl(path))
-            lines = jsonl.read_jsonl(path)
-            content[f"{name}"] = [line | {"images_per_second": None} for line in lines]
-        elif path.name != "environment.json":
-            content[f"{name}"] = path.read_bytes()
-    return content
-
-
-def equal(a: object, b: object) -> bool:
-    return torch.equal(a, b) if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor) else a == b
 
 
 def wait_until(true: Callable[[], bool]) -> None:
@@ -70,6 +47,6 @@ def test_a_run_killed_twenty_times_is_the_run_that_never_was(tmp_path: Path):
     life = born(LONG, killed, output)
     life.join()
     assert life.exitcode == 0
-    one, other = left(straight), left(killed)
+    one, other = files_of_run(straight), files_of_run(killed)
     assert one.keys() == other.keys()
-    assert [name for name in one if not equal(one[name], other[name])] == []
+    assert [name for name in one if not equal_content(one[name], other[name])] == []

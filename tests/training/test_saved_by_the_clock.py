@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from process_group import together
-from test_run import log, same_weights
+from run_results import log_without_speed, same_weights
 from tiny_recipes import CPU, FULL
 
 from limpid.recipes.recipe import Every
@@ -92,7 +92,7 @@ def test_a_preview_is_sampled_after_a_minute_and_replaced_until_the_first_grid(s
 
 def test_the_clock_changes_no_bit_of_a_run(slow: tuple[Path, Listing], quick: Path):
     folder, _ = slow
-    assert log(folder) == log(quick)
+    assert log_without_speed(folder) == log_without_speed(quick)
     assert same_weights(folder, quick)
     apart = files(folder) ^ files(quick)
     assert apart == {f"checkpoints/{seen:012d}.safetensors" for seen in (0, 144)}
@@ -107,7 +107,7 @@ def test_a_run_goes_on_to_the_same_bits_from_a_checkpoint_that_was_saved_by_the_
     for file in checkpoint.list_checkpoints(folder / "checkpoints")[1:]:
         file.unlink()
     assert run(RARE, folder, CPU)
-    assert log(folder) == log(quick)
+    assert log_without_speed(folder) == log_without_speed(quick)
     assert same_weights(folder, quick)
 
 

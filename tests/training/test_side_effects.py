@@ -1,18 +1,16 @@
 """limpid in another program changes nothing of it: no generator, thread count, affinity, signal handler or setting."""
 
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from test_kill import equal, left
+from process_state import process_state
+from run_results import equal_content, files_of_run
 from tiny_recipes import CPU, FULL, TINY
 
 from limpid.bench import costs
@@ -27,29 +25,6 @@ from limpid.storage import checkpoint
 from limpid.training.loop import training_loop
 from limpid.training.run import run
 from limpid.training.state import init_state
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-def process_state() -> dict[str, object]:
-    """All that a caller may have set, and would miss."""
-    tasks = Path("/proc/self/task")
-    affinities = set()
-    for thread in tasks.iterdir() if tasks.is_dir() else ():
-        with suppress(OSError):  # it has ended meanwhile
-            affinities.add(tuple(sorted(os.sched_getaffinity(int(thread.name)))))
-    return {
-        "torch's generator": torch.get_rng_state().numpy().tobytes(),
-        "numpy's generator": str(np.random.get_state()),
-        "threads": torch.get_num_threads(),
-        "affinities": affinities,
-        "handlers": [signal.getsignal(number) for number in SIGNALS],
-        "deterministic": torch.are_deterministic_algorithms_enabled(),
-        "benchmark": torch.backends.cudnn.benchmark,
-        "attention of cuDNN": torch.backends.cuda.cudnn_sdp_enabled(),
-        "default type": torch.get_default_dtype(),
-        "cuBLAS": os.environ.get(WORKSPACE),
-    }
 
 
 @pytest.fixture(scope="module")
@@ -105,8 +80,8 @@ def test_a_run_trains_in_a_thread_to_the_same_bits_while_the_main_thread_draws(t
     while thread.is_alive():
         assert torch.equal(torch.rand(100), torch.rand(100, generator=expected))
     thread.join()
-    one, other = left(tmp_path / "main"), left(tmp_path / "thread")
-    assert [name for name in one if not equal(one[name], other.get(name)) and name != "loss.png"] == []
+    one, other = files_of_run(tmp_path / "main"), files_of_run(tmp_path / "thread")
+    assert [name for name in one if not equal_content(one[name], other.get(name)) and name != "loss.png"] == []
     assert process_state() == before | {"torch's generator": torch.get_rng_state().numpy().tobytes()}
 
 
