@@ -12,21 +12,22 @@ from random_models import EPS, random_pipeline, saved_model
 from tiny_recipes import CPU, TINY
 
 from limpid.cli.main import main
-from limpid.evaluation.card_facts import recipe_name
 from limpid.evaluation.report import EvalProtocol, EvalReport, Score
 from limpid.evaluation.report_file import add_report
-from limpid.interop.front_matter import front_matter
-from limpid.interop.run_history import training_seconds
-from limpid.recipes.registry import RECIPES
 from limpid.runtime.device import Runtime
 from limpid.sampling.checkpoints import find_checkpoint, output_folder
-from limpid.sampling.half_precision import half
 from limpid.sampling.pipeline import load
 from limpid.training.run import run
 
 pytestmark = pytest.mark.usefixtures("no_final_figures")
+
+
 EXACT = ["--device", "cpu", "--precision", "float32"]
+
+
 FEW_STEPS = replace(EPS, sampling=replace(EPS.sampling, steps=40))
+
+
 PROTOCOL = EvalProtocol(500, "a | network", "0" * 64, "resized", "/home/me/Digits train", 1617, "1" * 64)
 
 
@@ -79,7 +80,7 @@ def test_the_card_states_recipe_images_cost_and_limits(exported: Path):
     assert "CC BY 4.0" in text
 
 
-def test_the_card_says_how_many_samples_a_slow_machine_left_out(
+def test_the_card_states_how_many_samples_a_slow_machine_left_out(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("limpid.sampling.figures.seconds_per_image", lambda *_: 10.0)
@@ -98,7 +99,7 @@ def test_the_folder_names_no_path_of_the_machine(exported: Path, trained: Path):
     )
 
 
-def test_the_model_is_the_runs_rounded_to_half_precision(exported: Path, trained: Path):
+def test_the_weights_are_those_of_the_run_rounded_to_half_precision(exported: Path, trained: Path):
     runtime = Runtime("cpu", "float32")
     published, original = load(exported / "limpid.safetensors", runtime=runtime), load(trained, runtime=runtime)
     for name, weight in original.model.net.state_dict().items():
@@ -150,7 +151,9 @@ def test_a_folder_with_files_of_diffusers_too_is_read_as_the_model_of_limpid_tha
     assert f"is a model of limpid already: limpid sample {tmp_path / 'hub'}" in capsys.readouterr().err
 
 
-def test_where_diffusers_samples_the_same_its_files_are_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_where_diffusers_samples_the_same_its_files_are_exported_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     out, model = tmp_path / "hub", saved_model(tmp_path, FEW_STEPS)
     assert main(["export", "hub", model, "--out", str(out), "--licence", "mit", *EXACT]) == 0
     assert "without the files of diffusers" not in capsys.readouterr().err
@@ -206,7 +209,7 @@ def test_scores_of_float16_weights_are_stated_as_those_of_the_published_weights(
         (["--guidance-model", "runs/weak", "--guidance", "2"], "on this machine alone"),
     ],
 )
-def test_what_cannot_be_published_is_a_line_and_writes_nothing(
+def test_what_cannot_be_published_is_refused_in_one_line_and_writes_nothing(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
 ):
     assert main(["export", "hub", str(trained), "--out", str(tmp_path / "hub"), *options]) == 2
@@ -216,36 +219,9 @@ def test_what_cannot_be_published_is_a_line_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_weight_that_float16_cannot_hold_is_refused():
-    with pytest.raises(ValueError, match=r"net\.bias holds 7e"):
-        half("net.bias", torch.tensor([1.0, 7e4]))
-    assert half("net.steps", torch.tensor([70_000])).dtype == torch.int64
-
-
-def test_a_recipe_has_its_name_whatever_its_length_and_sampling():
-    demo = RECIPES["demo"]()
-    assert recipe_name(replace(demo, duration=1, sampling=replace(demo.sampling, steps=3))) == "demo"
-    assert recipe_name(replace(demo, batch_size=1)) == ""
-
-
-def test_the_time_of_training_is_that_of_the_images_up_to_the_checkpoint():
-    lines = [{"images_seen": seen, "images_per_second": speed} for seen, speed in ((10, 5.0), (20, 10.0), (30, 1.0))]
-    assert training_seconds([*lines, {"images_seen": 20, "FD": 1.0}], 20) == 3.0
-
-
-def test_front_matter_is_read_back_as_it_was():
-    import yaml
-
-    values = {
-        "license": "cc-by-4.0",
-        "tags": ["yes", "a: b", "on", "naïve #1", "line\nend", "1e3"],
-        "numbers": [1, -2.5, 1e-7, 3e20],
-        "nested": [{"name": "a", "results": [{"type": "x", "args": {"n": 3}}]}],
-    }
-    assert yaml.safe_load(front_matter(values).strip("-")) == values
-
-
-def test_samples_of_many_steps_are_made_by_few_and_the_card_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_model_of_many_steps_is_sampled_with_fewer_and_the_card_states_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr("limpid.sampling.figures.seconds_per_image", lambda *_: 1e-6)  # a busy machine makes fewer
     recipe = replace(
         EPS, schedule=replace(EPS.schedule, T=100, beta_end=0.2), sampling=replace(EPS.sampling, steps=100)
