@@ -120,7 +120,7 @@ def test_it_compiles_into_one_graph_to_train(network: Network):
     torch.compiler.reset()  # what was compiled for the other networks counts against torch's limit for each function
     net, (x, c_noise, labels) = built(network).train(), example_inputs()
     output = torch.compile(net, fullgraph=True, backend="eager")(x, c_noise, labels)
-    if isinstance(network, DiT) or network.dropout == 0:  # the dropout of a CPU takes other random numbers
+    if not isinstance(network, UNet) or network.dropout == 0:  # the dropout of a CPU takes other random numbers
         torch.testing.assert_close(output, net(x, c_noise, labels))
     output.square().mean().backward()
     assert all(weight.grad is not None for weight in net.parameters())

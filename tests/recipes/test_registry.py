@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from limpid.data import Cifar10, Digits
-from limpid.data.images import ImageDataset
+from limpid.data import Cifar10, DataSource, Digits
 from limpid.nets import UNet
 from limpid.recipes.recipe import Recipe
 from limpid.recipes.registry import RECIPES
@@ -31,7 +30,7 @@ def narrow(recipe: Recipe, root: Path) -> Recipe:
 
 
 @cache
-def opened(data: Cifar10 | Digits) -> ImageDataset:
+def opened(data: Cifar10 | Digits) -> DataSource:
     """The images of a recipe, read once for all recipes on the same ones."""
     return data.open("cpu")
 
