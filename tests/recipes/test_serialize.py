@@ -123,7 +123,7 @@ def test_a_missing_recipe_is_answered_with_the_nearest(tmp_path):
         find_recipe("cifar10_smal")
     with pytest.raises(ValueError, match="is a folder without"):
         find_recipe(str(tmp_path))
-    with pytest.raises(ValueError, match="cannot read the recipe"):
+    with pytest.raises(ValueError, match=r"cannot read the recipe .*none\.toml: No such file or directory$"):
         find_recipe(str(tmp_path / "none.toml"))
 
 

@@ -68,7 +68,9 @@ def load_recipe_file(path: Path) -> Recipe:
     try:
         text = read_bytes(path, MAX_RECIPE_BYTES)
         plain = (tomllib.loads if path.suffix == ".toml" else json.loads)(text.decode())
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise ValueError(f"cannot read the recipe {path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"cannot read the recipe {path}: {error}") from error
     with errors_name_file(path):
         base = plain.pop("base", None) if isinstance(plain, dict) else None
