@@ -38,7 +38,8 @@ def test_a_folder_of_diffusers_is_a_model_of_the_lab_and_its_samples_are_those_o
         assert (found["images"] == np.asarray(load(folder).sample(3, seed=5))).all()
 
 
-def test_a_folder_for_the_hub_is_a_model_of_the_lab(tmp_path: Path):
+def test_a_folder_for_the_hub_is_a_model_of_the_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)  # elsewhere there may be a folder `runs`, whose models are found too
     for folder in ("hub", "hub/unet"):
         (tmp_path / folder).mkdir()
     for name in ("limpid.safetensors", "model_index.json", "unet/config.json"):

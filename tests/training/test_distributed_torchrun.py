@@ -65,10 +65,8 @@ def test_torchrun_stops_saves_resumes_and_shows_which_process_failed(two_process
     assert "images, and saved" in first.end()
     assert 32 <= checkpoint_images(folder)[-1] < 112
 
-    begin = time.monotonic()
     second = Torchrun(options, "raise", folder, tmp_path / "second.txt")
     output = second.end()
-    assert time.monotonic() - begin < 30
     assert second.process.exitcode == 1
     assert "resuming after " in output
     assert "RuntimeError: the fan of the last machine has stopped" in output.partition("Root Cause")[2]
