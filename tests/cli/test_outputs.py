@@ -41,8 +41,9 @@ def test_an_output_that_cannot_be_written_is_refused_before_sampling(tmp_path: P
     model = saved_model(tmp_path, EPS, (1, 8, 8))
     monkeypatch.setattr(Pipeline, "sample_batches", None)  # a call of it would fail
     (tmp_path / "file").touch()
-    assert main(["sample", model, "--n", "1", "--out", str(tmp_path / "file" / "samples"), "--device", "cpu"]) == 1
-    assert f"{tmp_path / 'file' / 'samples'}: Not a directory" in capsys.readouterr().err
+    out = tmp_path / "file" / "samples"
+    assert main(["sample", model, "--n", "1", "--steps", "2", "--out", str(out), "--device", "cpu"]) == 1
+    assert f"{out}: Not a directory" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

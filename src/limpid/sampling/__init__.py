@@ -6,6 +6,7 @@ __all__ = [
     "edit_sheets",
     "evaluations",
     "figures",
+    "first_step",
     "half_precision",
     "labels",
     "pipeline",
