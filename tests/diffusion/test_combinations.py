@@ -44,7 +44,7 @@ def test_every_combination_samples_the_data_as_the_page_states(schedule: type, c
 
 
 @unchecked()
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(data=st.data(), scale=st.floats(0.5, 4), steps=st.integers(20, 60))
 def test_guidance_away_from_another_law_samples_the_extrapolated_law(
     combinations: ModuleType, data: st.DataObject, scale: float, steps: int

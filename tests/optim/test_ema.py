@@ -15,7 +15,7 @@ from limpid.optim.ema import (
 )
 from limpid.runtime.rng import generator
 
-STEPS, BATCH = 4_000, 8
+STEPS, BATCH = 2_000, 8
 
 
 @pytest.mark.parametrize("std", [0.01, 0.05, 0.1, 0.2, 0.28])
