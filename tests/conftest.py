@@ -28,8 +28,8 @@ torch.set_num_threads(1)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Two processes more than there are cores: tests that wait for a browser or a process leave a core to others."""
-    return (os.cpu_count() or 1) + 2
+    """One process more than there are cores: tests that wait for a browser or a process leave a core to others."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(autouse=True)
