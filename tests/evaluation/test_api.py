@@ -22,6 +22,8 @@ from limpid.sampling.pipeline import Pipeline, load
 from limpid.sampling.samples import Samples
 from limpid.training.run import run
 
+pytestmark = pytest.mark.usefixtures("cache")
+
 DIGITS = Digits(size=8)
 QUICK = replace(TINY, sampling=replace(TINY.sampling, steps=2))
 
@@ -36,11 +38,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def pipeline(folder: Path) -> Pipeline:
     return load(folder, runtime=CPU)
-
-
-@pytest.fixture(autouse=True)
-def cache(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LIMPID_DATA", str(shared_cache))
 
 
 @pytest.fixture(scope="module")

@@ -14,12 +14,17 @@ def refuse(*_: object) -> int:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_a_log_line_that_the_disk_refuses_is_written_with_the_next(tmp_path: Path, monkeypatch):
-    log = jsonl.JsonlLog(tmp_path / "log.jsonl")
+def add_to_full_disk(log: jsonl.JsonlLog, images_seen: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Add a line whose write fails."""
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", refuse)
         with pytest.raises(OSError, match="No space left"):
-            log.add({"images_seen": 1})
+            log.add({"images_seen": images_seen})
+
+
+def test_a_log_line_that_the_disk_refuses_is_written_with_the_next(tmp_path: Path, monkeypatch):
+    log = jsonl.JsonlLog(tmp_path / "log.jsonl")
+    add_to_full_disk(log, 1, monkeypatch)
     log.add({"images_seen": 2})
     assert jsonl.read_jsonl(log.path) == [{"images_seen": 1}, {"images_seen": 2}]
 
@@ -122,10 +127,6 @@ def test_lines_that_wait_for_the_disk_survive_a_rollback(tmp_path: Path, monkeyp
 
 def test_lines_that_wait_are_written_before_a_checkpoint(tmp_path: Path, monkeypatch):
     log = jsonl.JsonlLog(tmp_path / "log.jsonl")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "write", refuse)
-        with pytest.raises(OSError, match="No space left"):
-            log.add({"images_seen": 10})
+    add_to_full_disk(log, 10, monkeypatch)
     log.sync()
     assert jsonl.read_jsonl(log.path) == [{"images_seen": 10}]
